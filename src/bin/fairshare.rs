@@ -1,0 +1,2 @@
+//! The members' command.
+fn main() {}
