@@ -1,1 +1,4 @@
-//! fairshare.
+//! fairshare: a fair, kernel-enforced share of one Linux machine for every member.
+pub mod identity;
+pub mod quantity;
+pub mod wire;
