@@ -148,7 +148,7 @@ pub struct JobInfo {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cpu_usec: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub error: Option<WireError>,
+    pub error: Option<Box<WireError>>,
 }
 
 /// The `ok` of an answer. Which one it is follows from the call.

@@ -85,5 +85,5 @@ pub enum Body {
     /// Not done, and why.
     Err(WireError),
     /// Something happened.
-    Event(EventInfo),
+    Event(Box<EventInfo>),
 }
