@@ -224,6 +224,9 @@ fn read_rules<Id: Ord>(
     for (name, at) in at.entries("{NAME: {max: {cpu: 16, mem: 64G}}}")? {
         let id = match find(name) {
             Ok(Some(id)) => id,
+            Ok(None) if name.bytes().all(|byte| byte.is_ascii_digit()) => {
+                return Err(at.key_fault(format!("no {kind} has this name: write the name, not the number")));
+            }
             Ok(None) => {
                 return Err(at.key_fault(format!("no {kind} has this name: correct it or remove the entry")));
             }
