@@ -1,7 +1,11 @@
-//! The policy's own figures: weights and ratios, kept in thousandths so that nothing is ever a float.
+//! The policy's own figures: weights and ratios, kept in thousandths so that nothing is ever a float; times; swap.
 
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
+
+use super::{DURATION_MAX, DURATION_MIN};
+use crate::quantity::{Bytes, QuantityError};
 
 /// One, in thousandths.
 const ONE_MILLI: u64 = 1000;
@@ -26,7 +30,15 @@ pub struct Weight(u64);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ratio(u64);
 
-/// Why a weight or ratio was not accepted. The message says what would be right.
+/// A length of time, from [`DURATION_MIN`] to [`DURATION_MAX`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Time(pub Duration);
+
+/// An amount of swap, in bytes: what memory may be, or 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Swap(pub Bytes);
+
+/// Why a figure was not accepted. The message says what would be right.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FigureError {
     /// The text is no plain decimal.
@@ -41,6 +53,15 @@ pub enum FigureError {
     /// A ratio out of range.
     #[error("must be from 0.1 to 100, and {0} is not")]
     RatioRange(String),
+    /// The text is no length of time.
+    #[error("{0:?} is not a time: write a figure and its unit, such as 30m, 8h or 7d")]
+    NotTime(String),
+    /// A time out of range.
+    #[error("must be from 1ms to 100 years, and {0} is not")]
+    TimeRange(String),
+    /// An amount of swap that is neither 0 nor an amount of memory.
+    #[error("{0}; or 0, for no swap")]
+    Swap(QuantityError),
 }
 
 impl Weight {
@@ -102,6 +123,41 @@ impl FromStr for Ratio {
     fn from_str(text: &str) -> Result<Self, FigureError> {
         let milli = thousandths(text)?;
         milli.and_then(Self::new).ok_or_else(|| FigureError::RatioRange(text.to_owned()))
+    }
+}
+
+impl FromStr for Time {
+    type Err = FigureError;
+
+    fn from_str(text: &str) -> Result<Self, FigureError> {
+        match humantime::parse_duration(text) {
+            Ok(time) if (DURATION_MIN..=DURATION_MAX).contains(&time) => Ok(Self(time)),
+            Ok(_) | Err(humantime::DurationError::NumberOverflow) => {
+                Err(FigureError::TimeRange(text.to_owned()))
+            }
+            Err(_) => Err(FigureError::NotTime(text.to_owned())),
+        }
+    }
+}
+
+impl FromStr for Swap {
+    type Err = FigureError;
+
+    fn from_str(text: &str) -> Result<Self, FigureError> {
+        // `0` with or without a unit; `0.5G` is not nothing.
+        let unit = text.trim_start_matches('0');
+        let nothing = unit.len() < text.len() && !unit.starts_with(|c: char| c.is_ascii_digit() || c == '.');
+        if nothing && format!("4096{unit}").parse::<Bytes>().is_ok() {
+            return Ok(Self(Bytes(0)));
+        }
+        text.parse().map(Self).map_err(FigureError::Swap)
+    }
+}
+
+impl fmt::Display for Time {
+    /// As a policy takes it: `7days`, `1h 30m`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        humantime::format_duration(self.0).fmt(f)
     }
 }
 
@@ -171,6 +227,31 @@ mod tests {
         }
         for range in ["0", "0.099", "100.001"] {
             assert_eq!(range.parse::<Ratio>(), Err(FigureError::RatioRange(range.into())), "{range}");
+        }
+    }
+
+    #[test]
+    fn times_have_a_unit_and_bounds() {
+        assert_eq!("8h".parse(), Ok(Time(Duration::from_secs(8 * 3600))));
+        assert_eq!("1h 30m".parse(), Ok(Time(Duration::from_secs(5400))));
+        assert_eq!("1ms".parse(), Ok(Time(DURATION_MIN)));
+        assert_eq!("36500d".parse(), Ok(Time(DURATION_MAX)));
+        for wrong in ["", "8", "1e3h", "-8h", "h", "8 parsecs", "NaN", "inf", "8h8", "½h"] {
+            assert_eq!(wrong.parse::<Time>(), Err(FigureError::NotTime(wrong.into())), "{wrong}");
+        }
+        for range in ["0", "0s", "999us", "36501d", "99999999999999999999y", "18446744073709551615y"] {
+            assert_eq!(range.parse::<Time>(), Err(FigureError::TimeRange(range.into())), "{range}");
+        }
+    }
+
+    #[test]
+    fn swap_may_be_nothing() {
+        for nothing in ["0", "00", "0B", "0G", "0 GiB"] {
+            assert_eq!(nothing.parse(), Ok(Swap(Bytes(0))), "{nothing}");
+        }
+        assert_eq!("0.5G".parse(), Ok(Swap(Bytes(1 << 29))));
+        for wrong in ["", "-1", "0X", "1", "0.0001K", "G", "~", "0 0"] {
+            assert!(matches!(wrong.parse::<Swap>(), Err(FigureError::Swap(_))), "{wrong}");
         }
     }
 

@@ -8,7 +8,11 @@ use crate::quantity::{Amount, Bytes, CPU_STEP_MILLI, MEM_MAX_BYTES, MilliCpu, Pa
 
 pub use figure::{Ratio, Weight};
 
+mod draft;
 mod figure;
+pub mod file;
+mod rules;
+mod yaml;
 
 /// The tasks of a share whose policy names no `defaults.tasks` (1-product.md "Policy").
 pub const TASKS_DEFAULT: Tasks = Tasks(4096);
