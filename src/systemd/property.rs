@@ -155,10 +155,7 @@ mod tests {
         assert_eq!(get(&share, "CPUWeight"), &Value::U64(150));
         assert_eq!(get(&share, "IOWeight"), &Value::U64(150));
         assert_eq!(get(&share, "IOAccounting"), &Value::Bool(true));
-        assert_eq!(
-            get(&share, "Description"),
-            &Value::Text("fairshare: share of alice (1001)".to_owned())
-        );
+        assert_eq!(get(&share, "Description"), &Value::Text("fairshare: share of alice (1001)".to_owned()));
     }
 
     #[test]

@@ -20,18 +20,8 @@ pub(super) const BUS: &str = "org.freedesktop.DBus";
 
 /// What ListUnitsByPatterns answers for one unit: name, description, load state, active state, sub state, followed unit,
 /// object path, job id, job type, job path.
-pub(super) type UnitRow = (
-    String,
-    String,
-    String,
-    String,
-    String,
-    String,
-    OwnedObjectPath,
-    u32,
-    String,
-    OwnedObjectPath,
-);
+pub(super) type UnitRow =
+    (String, String, String, String, String, String, OwnedObjectPath, u32, String, OwnedObjectPath);
 
 /// The methods we use, over one connection.
 #[derive(Debug, Clone)]
@@ -159,9 +149,9 @@ impl Manager {
                 .await
                 .map_err(|error| Fault::of_call(method, unit, error))
         };
-        timeout(CALL_TIMEOUT, answered).await.unwrap_or_else(|_| {
-            Err(Fault::Timeout { method, unit: unit.to_owned(), after: CALL_TIMEOUT })
-        })
+        timeout(CALL_TIMEOUT, answered)
+            .await
+            .unwrap_or_else(|_| Err(Fault::Timeout { method, unit: unit.to_owned(), after: CALL_TIMEOUT }))
     }
 }
 
