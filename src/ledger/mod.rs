@@ -98,8 +98,10 @@ pub enum Command {
 pub enum Outcome {
     /// The kernel holds it.
     Done,
-    /// It was undone: all is as before the command.
+    /// It was undone: all is as before the command. Why, for a person.
     Undone(String),
+    /// Neither is known to hold: the intent stands until the world has been looked at.
+    Unknown,
 }
 
 /// What is to be done in the world.
@@ -148,7 +150,7 @@ pub struct Image {
 }
 
 /// The one owner of who holds what.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Ledger {
     boot: BootId,
     revision: u64,
@@ -232,6 +234,9 @@ impl Ledger {
 
     fn request(&mut self, now: Now, member: Member, amount: PartialAmount) -> Result<Vec<Effect>, Refusal> {
         if let Some(share) = self.shares.get(&member.uid) {
+            if share.phase == Phase::Granting {
+                return Err(Refusal::Unsettled);
+            }
             return Err(Refusal::AlreadyAllocated { held: share.amount });
         }
         let amount = amount.or(member.policy.defaults);
@@ -316,6 +321,9 @@ impl Ledger {
         let Some(share) = self.shares.get_mut(&uid) else {
             return Vec::new();
         };
+        if outcome == Outcome::Unknown {
+            return Vec::new();
+        }
         let done = outcome == Outcome::Done;
         let (phase, stays) = (share.phase, !matches!((share.phase, done), (Phase::Granting, false)));
         share.phase = Phase::Active;
@@ -344,6 +352,7 @@ impl Ledger {
                 match outcome {
                     Outcome::Done => JobEnd::Done,
                     Outcome::Undone(why) => JobEnd::Failed(why),
+                    Outcome::Unknown => return,
                 },
             );
         }
@@ -354,7 +363,7 @@ impl Ledger {
         match share.phase {
             Phase::Active => Ok(share),
             Phase::Stopping { .. } | Phase::Releasing => Err(Refusal::Stopping),
-            Phase::Granting | Phase::Resizing { .. } => Err(Refusal::NoShare),
+            Phase::Granting | Phase::Resizing { .. } => Err(Refusal::Unsettled),
         }
     }
 

@@ -32,6 +32,8 @@ pub enum Refusal {
     },
     /// The share is being stopped.
     Stopping,
+    /// How the last change of the share went is not known yet.
+    Unsettled,
     /// No such job, or not one that the caller may see.
     NoJob,
 }
