@@ -1,4 +1,4 @@
-//! What may be held, by whom: the policy as a checked value. No I/O;.
+//! What may be held, by whom: the policy as a checked value. No I/O here; [`file::load`] reads it.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
