@@ -1,3 +1,2 @@
 //! Native tests.
-
 mod tidy;
