@@ -34,7 +34,7 @@ lint: ## clippy, no warning allowed
 test: ## native tests: any machine, no root
 	@.ci/prepare native
 	@mkdir -p $(LOGS)
-	$(CARGO) test $(LOCK) 2>&1 | tee $(LOGS)/native.log
+	$(CARGO) test $(LOCK) --no-fail-fast 2>&1 | tee $(LOGS)/native.log
 
 guest: deb ## tests on real systemd: Debian 12 and 13 in QEMU
 	@.ci/prepare guest

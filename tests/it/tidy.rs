@@ -20,8 +20,8 @@ const FLOORS: &[&[&str]] = &[
     &["systemd", "cgroup", "procfs", "store"],
     &["ledger"],
     &["policy", "wire"],
-    &["quantity", "identity"],
     &["sys"],
+    &["quantity", "identity"],
 ];
 
 /// What lies on a lower floor and is a stranger all the same: (module, what it must not know, why).
@@ -262,7 +262,7 @@ fn functions(code: &str) -> Vec<(String, usize, usize)> {
         let more = if one_line {
             0
         } else {
-            lines[index + 1..].iter().position(|line| closes(&line)).map_or(0, |n| n + 1)
+            lines[index + 1..].iter().position(closes).map_or(0, |n| n + 1)
         };
         found.push((name, index + 1, more + 1));
     }
