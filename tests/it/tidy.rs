@@ -259,11 +259,7 @@ fn functions(code: &str) -> Vec<(String, usize, usize)> {
             here && (text.trim_start() == "}" || text.trim_start().starts_with(')') && text.ends_with(';'))
         };
         let one_line = line.trim_end().ends_with('}') || line.trim_end().ends_with(';');
-        let more = if one_line {
-            0
-        } else {
-            lines[index + 1..].iter().position(closes).map_or(0, |n| n + 1)
-        };
+        let more = if one_line { 0 } else { lines[index + 1..].iter().position(closes).map_or(0, |n| n + 1) };
         found.push((name, index + 1, more + 1));
     }
     found
