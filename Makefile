@@ -9,6 +9,8 @@ LOCK  := --locked
 # Everything that is made goes here and nowhere else.
 OUT   := $(CURDIR)/target
 LOGS  := $(OUT)/check
+# A filter that finds no test passes too: say so.
+some-ran = grep -q 'result: ok. [1-9]' $(1) || { echo 'no test ran: the name that is looked for is gone' >&2; exit 1; }
 BUILD := $(OUT)/deb-build/fairshare
 ROOT  := $(OUT)/deb-root
 
@@ -17,7 +19,9 @@ help: ## this list
 
 demo: deb ## build the package and see fairshare work in a guest (needs Rust, apt and nothing else)
 	@.ci/prepare guest
-	@$(CARGO) test --quiet $(LOCK) --test guest -- demo --exact --nocapture
+	@mkdir -p $(LOGS)
+	@$(CARGO) test --quiet $(LOCK) --test guest -- demo --nocapture | tee $(LOGS)/demo.txt
+	@$(call some-ran,$(LOGS)/demo.txt)
 
 check: fmt-check lint test deb package-content lintian units man deny guest ## everything; what .ci/run calls
 
@@ -40,10 +44,13 @@ guest: deb ## tests on real systemd: Debian 12 and 13 in QEMU
 	@.ci/prepare guest
 	@mkdir -p $(LOGS)
 	$(CARGO) test $(LOCK) --test guest -- --test-threads=2 --skip bench 2>&1 | tee $(LOGS)/guest.log
+	@$(call some-ran,$(LOGS)/guest.log)
 
 bench: deb ## the table of README's chapter Speed, measured in the guest
 	@.ci/prepare guest
-	$(CARGO) test $(LOCK) --test guest -- bench --nocapture --test-threads=1
+	@mkdir -p $(LOGS)
+	$(CARGO) test $(LOCK) --test guest -- bench --nocapture --test-threads=1 | tee $(LOGS)/bench.txt
+	@$(call some-ran,$(LOGS)/bench.txt)
 
 # --- the package -----------------------------------------------------------------------------------------------
 
