@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::field::optional;
+
 macro_rules! codes {
     ($($(#[$doc:meta])* $name:ident = $number:literal, $retryable:literal;)*) => {
         /// The kinds of refusal and fault that the contract knows.
@@ -98,12 +100,12 @@ pub struct WireError {
     /// One short sentence for a person.
     pub message: String,
     /// What more there is to know.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional")]
     pub detail: Option<String>,
     /// Whether asking again may help.
     pub retryable: bool,
     /// When to ask again, in milliseconds from now.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional")]
     pub retry_after_ms: Option<u64>,
 }
 

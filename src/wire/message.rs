@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::answer::{Answer, EventInfo, Role};
 use super::call::Call;
 use super::error::WireError;
+use super::field::name;
 
 /// The newest version of the protocol that this code speaks.
 pub const PROTOCOL_VERSION: u64 = 1;
@@ -19,8 +20,10 @@ pub struct Hello {
     /// The newest version that the client speaks.
     pub protocol_version: u64,
     /// What the client is, 1 to 64 bytes. For the journal.
+    #[serde(deserialize_with = "name")]
     pub client_name: String,
     /// Its version, 1 to 64 bytes. For the journal.
+    #[serde(deserialize_with = "name")]
     pub client_version: String,
     /// What the client can do beyond the version. Unknown entries are ignored.
     pub supports: Vec<String>,
@@ -66,7 +69,8 @@ pub struct Request {
 }
 
 /// A response: the envelope and what is answered.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Response {
     /// The version that was agreed on.
     pub v: u64,
@@ -77,7 +81,7 @@ pub struct Response {
 }
 
 /// The body of a response.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Body {
     /// Done.
@@ -85,5 +89,5 @@ pub enum Body {
     /// Not done, and why.
     Err(WireError),
     /// Something happened.
-    Event(EventInfo),
+    Event(Box<EventInfo>),
 }
