@@ -1,3 +1,4 @@
 //! Native tests.
+mod cli;
 mod client;
 mod policy;
