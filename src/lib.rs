@@ -1,5 +1,6 @@
 //! fairshare: a fair, kernel-enforced share of one Linux machine for every member.
 pub mod cgroup;
+pub mod cli;
 pub mod client;
 pub mod daemon;
 pub mod identity;
