@@ -89,4 +89,5 @@ macro_rules! guest_test {
     };
 }
 
+mod main_job;
 mod selftest;
