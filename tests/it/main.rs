@@ -1,1 +1,4 @@
 //! Native tests.
+mod cgroup;
+mod stand_in;
+mod systemd;
