@@ -3,12 +3,15 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 use std::path::PathBuf;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use fairshare::cgroup::{CgroupFault, Cgroups, Limit, Place, Usage};
 use fairshare::identity::{Uid, UnitName};
-use fairshare::quantity::{Bytes, MilliCpu, Tasks};
+use fairshare::quantity::{Amount, Bytes, MilliCpu, Tasks};
+use fairshare::systemd::{BusAddress, Systemd, property};
 use tempfile::TempDir;
+
+use crate::stand_in::World;
 
 const FILES: [(&str, &str); 12] = [
     ("cgroup.events", "populated 1\nfrozen 0\n"),
@@ -218,4 +221,33 @@ fn two_hundred_shares_are_read_in_no_time() {
     println!("200 shares: {took:?}");
     // Twenty times what it takes here: only a mistake of another order is caught, not a busy machine.
     assert!(took.as_millis() < 1000, "{took:?}");
+}
+
+#[tokio::test]
+async fn what_the_kernel_holds_is_seen_whatever_systemd_says() {
+    let world = World::start();
+    let cgroups = Cgroups::open(&world.cgroup_root()).unwrap();
+    let address = BusAddress::At(world.bus_address().to_owned());
+    let (systemd, _signals) = Systemd::connect(&address).await.unwrap();
+    let amount = |gib: u64| Amount { cpu: MilliCpu(2000), mem: Bytes(gib << 30), tasks: Tasks(4096) };
+    let limits = || cgroups.limits(share(7)).unwrap().unwrap();
+    systemd.start_slice(share(7), &property::limits(amount(8), Bytes(0))).await.unwrap();
+    limits().holds(&amount(8), Bytes(0)).unwrap();
+    assert_eq!(cgroups.populated(share(7)).unwrap(), Some(false));
+    assert_eq!(cgroups.usage(share(7)).unwrap(), Some(Usage::default()));
+
+    world.faults.kernel_holds("memory.max", "8589934592");
+    let name = share(7).to_string();
+    systemd.set_properties(&name, &property::limits(amount(4), Bytes(0))).await.unwrap();
+    let difference = limits().holds(&amount(4), Bytes(0)).unwrap_err();
+    assert_eq!(difference.to_string(), "memory.max is 8589934592, not 4294967296");
+
+    world.faults.clear();
+    world.faults.kernel_lags(Duration::from_millis(50));
+    systemd.set_properties(&name, &property::limits(amount(4), Bytes(0))).await.unwrap();
+    let began = Instant::now();
+    while limits().holds(&amount(4), Bytes(0)).is_err() {
+        assert!(began.elapsed() < Duration::from_secs(5));
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
 }

@@ -455,3 +455,18 @@ async fn an_unknown_property_is_refused() {
     let fault = systemd.set_properties(SHARE, &nonsense).await.unwrap_err();
     assert!(fault.is_unknown_property(), "{fault:?}");
 }
+
+/// That calls can be made from tasks is a promise to the daemon.
+#[test]
+fn calls_can_be_made_from_any_task() {
+    fn sendable<T: Send>(_: T) {}
+    #[allow(clippy::let_underscore_future, reason = "only its type is of interest")]
+    fn of(systemd: &Systemd) {
+        sendable(systemd.start_slice(share(), &[]));
+        sendable(systemd.start_scope(share(), &[], &[]));
+        sendable(systemd.stop(share(), PROMPT));
+        sendable(systemd.list());
+        sendable(systemd.limits(SHARE));
+    }
+    let _ = of;
+}

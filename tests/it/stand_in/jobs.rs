@@ -70,7 +70,7 @@ impl Manager {
 
     fn takes_pidfds(&self) -> bool {
         let version = self.shared.version.lock().unwrap();
-        version.split('.').next().unwrap().parse::<u32>().unwrap() >= 253
+        version.split('.').next().unwrap().parse::<u32>().unwrap() >= 255
     }
 
     /// The work of a start job.

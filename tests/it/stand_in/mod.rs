@@ -84,7 +84,7 @@ impl World {
         self.dir.path()
     }
 
-    /// What systemd says that its version is (`252.38-1~deb12u1`). From 253 on it takes `PIDFDs`.
+    /// What systemd says that its version is (`252.38-1~deb12u1`). From 255 on it takes `PIDFDs`.
     pub fn set_version(&self, version: &str) {
         *self.shared.version.lock().unwrap() = version.to_owned();
     }
