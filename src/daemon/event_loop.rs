@@ -337,7 +337,7 @@ impl EventLoop {
     /// Has the members looked at whose slices are in doubt and for whom nothing is under way.
     pub(super) fn settle_doubts(&mut self) {
         let (Some(cx), Some(policy)) = (self.context.clone(), self.policy.clone()) else { return };
-        let uids: BTreeSet<Uid> = self.condition.take_doubts(|uid| !self.busy.contains_key(&uid));
+        let uids: BTreeSet<Uid> = self.condition.take_doubts(|uid| !self.busy.contains_key(uid));
         if uids.is_empty() {
             return;
         }
