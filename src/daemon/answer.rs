@@ -3,7 +3,7 @@
 use crate::cgroup::{CgroupFault, Pressure, Usage};
 use crate::identity::UnitName;
 use crate::ledger::job::{Job, JobEnd, JobKind, JobState};
-use crate::ledger::refusal::Refusal;
+use crate::ledger::refusal::{Refusal, Timed};
 use crate::ledger::share::Share;
 use crate::policy::{MemberPolicy, Role};
 use crate::quantity::Amount;
@@ -78,10 +78,16 @@ pub fn role(role: Role) -> wire::Role {
 /// A job as it is shown.
 pub fn job(job: &Job) -> wire::JobInfo {
     let (state, started, ended, error) = match &job.state {
-        JobState::Running { started } => (wire::JobState::Running, Some(started), None, None),
+        JobState::Queued { .. } => (wire::JobState::Queued, None, None, None),
+        JobState::Running { started } => (wire::JobState::Running, Some(*started), None, None),
         JobState::Ended { started, ended, end } => {
             let (state, error) = match end {
                 JobEnd::Done => (wire::JobState::Done, None),
+                JobEnd::Cancelled => (wire::JobState::Cancelled, None),
+                JobEnd::TimedOut => {
+                    let error = WireError::new(Code::Timeout, "There was no room in time");
+                    (wire::JobState::Failed, Some(error))
+                }
                 JobEnd::Failed(why) => {
                     let error = WireError::new(Code::Systemd, "The share could not be stopped").detail(why);
                     (wire::JobState::Failed, Some(error))
@@ -91,13 +97,14 @@ pub fn job(job: &Job) -> wire::JobInfo {
                     (wire::JobState::Interrupted, Some(error))
                 }
             };
-            (state, Some(started), Some(ended), error)
+            (state, *started, Some(*ended), error)
         }
     };
     wire::JobInfo {
         job_id: job.id.0,
         uid: job.uid.get().into(),
         kind: match job.kind {
+            JobKind::Request(_) => wire::JobKind::Request,
             JobKind::Release => wire::JobKind::Release,
         },
         state,
@@ -121,6 +128,32 @@ pub fn job(job: &Job) -> wire::JobInfo {
 pub fn refusal(refusal: &Refusal) -> WireError {
     match refusal {
         Refusal::OverLimit(over) => WireError::new(Code::OverLimit, over.to_string()),
+        Refusal::LeaseTooLong { asked, max } => {
+            let shown = |time: &std::time::Duration| humantime::format_duration(*time).to_string();
+            let message =
+                format!("Requested lease ({}) exceeds maximum allowed ({})", shown(asked), shown(max));
+            WireError::new(Code::OverLimit, message)
+        }
+        Refusal::NoTime(Timed::Lease) => WireError::new(Code::BadRequest, "A lease must be longer than 0"),
+        Refusal::NoTime(Timed::Wait) => WireError::new(Code::BadRequest, "A wait must be longer than 0"),
+        Refusal::NoCapacity(shortage) => {
+            let (free, largest) = (shortage.free, shortage.largest);
+            WireError::new(Code::NoCapacity, "There is no room for this now").detail(format!(
+                "free: {} CPU, {} memory; would be granted now: {} CPU, {} memory",
+                free.cpu(),
+                free.mem(),
+                largest.cpu(),
+                largest.mem(),
+            ))
+        }
+        Refusal::AlreadyWaiting { job } => {
+            WireError::new(Code::AlreadyAllocated, format!("A request of yours waits already, as job {job}"))
+        }
+        Refusal::Expired => WireError::new(Code::NoCapacity, "The lease is over: renew it first"),
+        Refusal::Draining => WireError::new(Code::Draining, "An admin stopped new requests"),
+        Refusal::NotYours { job } => WireError::new(Code::Forbidden, format!("Job {job} is someone else's")),
+        Refusal::JobOver { job } => WireError::new(Code::NotFound, format!("Job {job} is over")),
+        Refusal::JobAtWork { job } => WireError::new(Code::Busy, format!("Job {job} is at work")),
         Refusal::AlreadyAllocated { held } => {
             WireError::new(Code::AlreadyAllocated, "You hold a share already: resize or release it")
                 .detail(format!("held: {} CPU, {} memory, {} tasks", held.cpu, held.mem, held.tasks))

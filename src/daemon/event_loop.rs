@@ -19,7 +19,7 @@ use super::{answer, clock, query, watchdog};
 use crate::identity::{Uid, UnitName};
 use crate::ledger::reconcile::Verdict;
 use crate::ledger::refusal::Refusal;
-use crate::ledger::{Command, Effect, Image, Ledger, Member, Outcome};
+use crate::ledger::{Command, Effect, Image, Ledger, Member, Outcome, Wait};
 use crate::policy::{Machine, Policy};
 use crate::systemd::{Fault, Signal, Signals};
 use crate::wire::answer::{Answer, Usage};
@@ -43,6 +43,11 @@ const CALLS_WAITING_MAX: usize =
 pub struct Reply(oneshot::Sender<Result<Answer, WireError>>);
 
 impl Reply {
+    /// Nobody waits for an answer.
+    pub fn nobody() -> Self {
+        Self(oneshot::channel().0)
+    }
+
     /// Answers. Who asked may have gone; what was done stands all the same.
     pub fn send(self, result: Result<Answer, WireError>) {
         let _ = self.0.send(result);
@@ -142,7 +147,10 @@ impl EventLoop {
             Event::Settle { uid, outcome, reply } => {
                 let unknown = outcome == Outcome::Unknown;
                 match self.ledger.apply(clock::now(), Command::Settle { uid, outcome }) {
-                    Ok(_) => drop(reply.send(self.ledger.image())),
+                    Ok(effects) => {
+                        let _ = reply.send(self.ledger.image());
+                        self.carry_out_others(effects);
+                    }
                     Err(refusal) => error!("the ledger refused an outcome: {refusal:?}"),
                 }
                 if unknown {
@@ -232,7 +240,7 @@ impl EventLoop {
                     policy: policy.member(uid, &account.groups),
                     swap: policy.swap,
                 };
-                Command::Request { member, amount: *amount }
+                Command::Request { member, amount: *amount, lease: None, wait: Wait::No }
             }
             Act::Resize { account, amount } => {
                 let policy_for = policy.member(uid, &account.groups);
@@ -250,41 +258,25 @@ impl EventLoop {
         })
     }
 
-    fn carry_out(&mut self, cx: &Context, authorised: &Authorised, effects: Vec<Effect>, reply: Reply) {
-        let Some(effect) = effects.into_iter().next() else {
+    fn carry_out(&mut self, cx: &Context, authorised: &Authorised, mut effects: Vec<Effect>, reply: Reply) {
+        effects.retain(|effect| effect.event().is_none());
+        if effects.is_empty() {
             return reply.send(self.nothing_to_do(authorised));
-        };
-        let (cx, image) = (cx.clone(), self.ledger.image());
-        let share = |uid| self.ledger.share(uid).cloned();
-        let uid = match effect {
-            Effect::Grant(uid) => {
-                let Some(share) = share(uid) else { return };
-                tokio::spawn(execute::grant(cx, share, image, reply));
-                uid
-            }
-            Effect::Resize { uid, to, .. } => {
-                let Some(share) = share(uid) else { return };
-                tokio::spawn(execute::resize(cx, share, to, image, reply));
-                uid
-            }
-            Effect::Withdraw(uid) => {
-                tokio::spawn(execute::release(cx, uid, image, reply));
-                uid
-            }
-            Effect::Stop { uid, job } => {
-                tokio::spawn(execute::stop(cx, uid, job, image, reply));
-                uid
-            }
-            Effect::Enter { uid, run } => {
+        }
+        let others = effects.split_off(1);
+        match effects.pop() {
+            Some(Effect::Enter { uid, run }) => {
                 let pids = match authorised.act() {
                     Act::Attach { pids } => pids.clone(),
                     _ => vec![authorised.peer().pid.unsigned_abs()],
                 };
-                tokio::spawn(execute::enter(cx, uid, run, pids, reply));
-                uid
+                tokio::spawn(execute::enter(cx.clone(), uid, run, pids, reply));
+                self.busy.entry(uid).or_default();
             }
-        };
-        self.busy.entry(uid).or_default();
+            Some(effect) => self.start(cx, effect, reply),
+            None => {}
+        }
+        self.carry_out_others(others);
         self.tell_status();
     }
 
@@ -359,6 +351,7 @@ impl EventLoop {
                 uids.iter().for_each(|uid| self.condition.doubt_later(*uid));
             }
         }
+        self.tell(Command::Tick);
         self.store_in_background();
         for uid in uids {
             self.free(uid);

@@ -3,6 +3,7 @@
 mod account;
 mod answer;
 pub mod authorize;
+mod carry;
 mod clock;
 mod condition;
 mod event_loop;

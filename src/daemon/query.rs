@@ -16,9 +16,9 @@ use super::machine;
 use super::world;
 use crate::cgroup::{Cgroups, Difference};
 use crate::identity::{Uid, UnitName};
-use crate::ledger::Ledger;
 use crate::ledger::refusal::Refusal;
 use crate::ledger::share::Share;
+use crate::ledger::{Command, Ledger};
 use crate::policy::{Role, Visibility};
 use crate::wire::answer::{Answer, CapacityInfo, Check, ShareInfo, Usage};
 use crate::wire::error::{Code, WireError};
@@ -150,21 +150,14 @@ impl EventLoop {
 
     /// What can be handed out, what is left of it, and who holds and waits.
     pub(super) fn capacity(&self) -> CapacityInfo {
-        let whole =
-            self.policy.as_ref().zip(self.machine).and_then(|(policy, machine)| policy.capacity(machine));
-        let (cpu, mem) = whole.unwrap_or_default();
-        let mut free = (cpu, mem);
-        for share in self.ledger.shares().values() {
-            let held = share.counted();
-            free = (free.0.minus(held.cpu).unwrap_or_default(), free.1.minus(held.mem).unwrap_or_default());
-        }
+        let capacity = self.ledger.capacity();
         CapacityInfo {
-            cpu_milli: cpu.0,
-            mem_bytes: mem.0,
-            free_cpu_milli: free.0.0,
-            free_mem_bytes: free.1.0,
+            cpu_milli: capacity.whole().cpu().0,
+            mem_bytes: capacity.whole().mem().0,
+            free_cpu_milli: capacity.free().cpu().0,
+            free_mem_bytes: capacity.free().mem().0,
             shares: self.ledger.shares().len() as u64,
-            waiting: 0,
+            waiting: self.ledger.waiting() as u64,
         }
     }
 
@@ -174,9 +167,13 @@ impl EventLoop {
             Ok(machine) => self.machine = Some(machine),
             Err(fault) => error!("{}, proceeding with what was known", chain(&fault)),
         }
-        let capacity = self.capacity();
-        let (cpu, mem) =
-            (crate::quantity::MilliCpu(capacity.cpu_milli), crate::quantity::Bytes(capacity.mem_bytes));
+        let whole =
+            self.policy.as_ref().zip(self.machine).and_then(|(policy, machine)| policy.capacity(machine));
+        let (cpu, mem) = whole.unwrap_or_default();
+        self.tell(Command::SetCapacity { cpu, mem });
+        if let Some(policy) = self.policy.clone() {
+            self.tell(Command::SetRules { half_life: policy.half_life, evict: policy.evict });
+        }
         if let Some(cx) = self.context.clone().filter(|_| cpu.0 > 0 && mem.0 > 0) {
             tokio::spawn(async move { world::bound_all(&cx, cpu, mem).await });
         }

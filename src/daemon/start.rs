@@ -110,7 +110,7 @@ async fn state(parts: &Parts) -> Result<(Persist, Ledger), String> {
         .map_err(|fault| chain(&fault))?;
     let ledger = match loaded {
         Loaded::Fresh => Ledger::new(parts.boot.clone()),
-        Loaded::Image(image) => Ledger::restore(parts.boot.clone(), image),
+        Loaded::Image(image) => Ledger::restore(parts.boot.clone(), clock::now(), image),
         Loaded::Corrupt { moved_to, why } => {
             let kept = moved_to.display();
             error!(

@@ -179,6 +179,10 @@ async fn carry_out(
             warn!(unit = %unit, "dropped the share of uid {uid}: {unit} was stopped by someone else");
             return Ok(());
         }
+        Verdict::Lapse => {
+            info!(unit = %unit, "dropped the share of uid {uid}: its lease ended, and the machine rebooted since");
+            return Ok(());
+        }
         Verdict::Forget => {
             info!(unit = %unit, "forgot a change of the share of uid {uid} that was never carried out");
             return Ok(());
@@ -200,15 +204,10 @@ async fn carry_out(
             })
         }
         Verdict::Finish { amount } | Verdict::Adopt { amount } => {
-            let share = Share {
-                uid,
-                user: share.and_then(|share| share.user.clone()).or(known.map(|known| known.user.clone())),
-                amount: *amount,
-                swap: share.map_or(swap, |share| share.swap),
-                granted: share.map_or(Now::default(), |share| share.granted),
-                boot: ledger.boot().clone(),
-                phase: crate::ledger::share::Phase::Active,
-            };
+            let granted = share.map_or(Now::default(), |share| share.granted);
+            let swap = share.map_or(swap, |share| share.swap);
+            let user = share.and_then(|share| share.user.clone()).or(known.map(|known| known.user.clone()));
+            let share = Share { user, ..Share::active(uid, *amount, swap, granted, ledger.boot().clone()) };
             cx.enforce(&share).await
         }
         _ => match share {

@@ -2,21 +2,42 @@
 //!
 //! No clock, no I/O, no async, no serde: `now` comes in, [`Effect`]s go out, and the same commands give the
 //! same effects. A change is made in two commands. The first states the intent and names what is to be done
-//! ([`Effect`]); [`Command::Settle`] states how that went. What lies between is a [`Phase`] of the share.
+//! ([`Effect`]); [`Command::Settle`] states how that went. What lies between is a [`share::Phase`] of the share.
+//!
+//! `grant` who asks and gives back · `expire` what time does · `advance` who waits is served · `queue` in which
+//! order · `fairness` past use · `room`, `ends`, `books` what is counted · `reconcile` after a start.
 
+mod advance;
+mod books;
+pub mod command;
+mod ends;
+mod expire;
+pub mod fairness;
+mod grant;
 pub mod job;
+pub mod queue;
 pub mod reconcile;
 pub mod refusal;
+pub mod room;
+mod settle;
 pub mod share;
+pub mod time;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
 
 use crate::identity::{JobId, Uid};
-use crate::policy::MemberPolicy;
-use crate::quantity::{Amount, Bytes, PartialAmount};
+use crate::policy::HALF_LIFE_DEFAULT;
+use books::{Alarm, Books};
+use fairness::Fairness;
 use job::{JOBS_KEPT_MAX, Job, JobEnd, JobKind, JobState};
-use refusal::{Over, Refusal};
-use share::{Phase, Share};
+use queue::{Queue, Waiting};
+use refusal::Refusal;
+use room::{Capacity, Room};
+use share::Share;
+use time::{Clock, Time};
+
+pub use command::{Canceller, Command, Effect, Event, Member, Outcome, Wait};
 
 /// A moment on both clocks, in milliseconds: deadlines run on boot time, people read wall time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -31,113 +52,6 @@ pub struct Now {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct BootId(pub String);
 
-/// A member and what the policy says for them.
-#[derive(Debug, Clone)]
-pub struct Member {
-    /// The member.
-    pub uid: Uid,
-    /// Their name, where they have one.
-    pub user: Option<String>,
-    /// What the policy says for them now.
-    pub policy: MemberPolicy,
-    /// Swap that a share of theirs gets.
-    pub swap: Bytes,
-}
-
-/// What can be said to the ledger.
-#[derive(Debug, Clone)]
-pub enum Command {
-    /// A member asks for a share.
-    Request {
-        /// Who.
-        member: Member,
-        /// How much; the policy's defaults for what is not named.
-        amount: PartialAmount,
-    },
-    /// A member asks for other figures.
-    Resize {
-        /// Who.
-        member: Member,
-        /// How much; what is held for what is not named.
-        amount: PartialAmount,
-        /// The memory that the share uses at this moment.
-        in_use: Bytes,
-    },
-    /// A member gives the share back.
-    Release {
-        /// Who.
-        uid: Uid,
-        /// The processes in it at this moment, the first of them.
-        pids: Vec<u32>,
-        /// How many there are.
-        count: usize,
-        /// Whether they are to be stopped.
-        stop: bool,
-    },
-    /// A member's process is to go into the share.
-    Enter {
-        /// Who.
-        uid: Uid,
-    },
-    /// How the effect on a member's share went.
-    Settle {
-        /// Whose share.
-        uid: Uid,
-        /// How it went.
-        outcome: Outcome,
-    },
-    /// A member's slice has gone without our doing.
-    SliceGone {
-        /// Whose.
-        uid: Uid,
-    },
-}
-
-/// How an [`Effect`] went.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outcome {
-    /// The kernel holds it.
-    Done,
-    /// It was undone: all is as before the command. Why, for a person.
-    Undone(String),
-    /// There is no slice, and so no share.
-    Withdrawn,
-    /// Neither is known to hold: the intent stands until the world has been looked at.
-    Unknown,
-}
-
-/// What is to be done in the world.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Effect {
-    /// Make the slice of [`Share::amount`].
-    Grant(Uid),
-    /// Change the slice's limits.
-    Resize {
-        /// Whose.
-        uid: Uid,
-        /// What is held.
-        from: Amount,
-        /// What is to be held.
-        to: Amount,
-    },
-    /// Remove the empty slice.
-    Withdraw(Uid),
-    /// Stop what is inside, and remove the slice.
-    Stop {
-        /// Whose.
-        uid: Uid,
-        /// The job that watches it.
-        job: JobId,
-    },
-    /// Put processes in a scope of this number.
-    Enter {
-        /// Whose.
-        uid: Uid,
-        /// The scope's number.
-        run: u64,
-    },
-}
-
 /// All that is remembered across a crash, at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Image {
@@ -145,40 +59,85 @@ pub struct Image {
     pub revision: u64,
     /// The id of the next job.
     pub next_job: u64,
+    /// The ledger's time.
+    pub clock: Clock,
+    /// Past use.
+    pub fairness: Fairness,
+    /// Whether new requests are stopped.
+    pub draining: bool,
     /// The shares, by uid.
     pub shares: Vec<Share>,
-    /// The jobs, by id.
+    /// The jobs, by id. Those that are queued are the queue.
     pub jobs: Vec<Job>,
 }
 
 /// The one owner of who holds what.
 #[derive(Debug, Clone)]
 pub struct Ledger {
-    boot: BootId,
+    clock: Clock,
     revision: u64,
     next_job: u64,
     next_run: u64,
+    draining: bool,
+    evict: bool,
     shares: BTreeMap<Uid, Share>,
     jobs: BTreeMap<JobId, Job>,
+    books: Books,
+    queue: Queue,
+    /// Jobs that are over, in the order in which they ended.
+    over: VecDeque<JobId>,
+}
+
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 impl Ledger {
-    /// A ledger in which nobody holds anything.
+    /// A ledger in which nobody holds anything, and nothing can be handed out before [`Command::SetCapacity`].
     pub fn new(boot: BootId) -> Self {
-        Self { boot, revision: 0, next_job: 1, next_run: 1, shares: BTreeMap::new(), jobs: BTreeMap::new() }
+        Self {
+            clock: Clock::new(boot),
+            revision: 0,
+            next_job: 1,
+            next_run: 1,
+            draining: false,
+            evict: false,
+            shares: BTreeMap::new(),
+            jobs: BTreeMap::new(),
+            books: Books::new(Fairness::new(milliseconds(HALF_LIFE_DEFAULT))),
+            queue: Queue::default(),
+            over: VecDeque::new(),
+        }
     }
 
-    /// A ledger that goes on from `image`.
-    pub fn restore(boot: BootId, image: Image) -> Self {
-        let next_job = image.jobs.iter().map(|job| job.id.0.saturating_add(1)).fold(image.next_job, u64::max);
-        Self {
-            boot,
-            revision: image.revision,
-            next_job,
-            next_run: 1,
-            shares: image.shares.into_iter().map(|share| (share.uid, share)).collect(),
-            jobs: image.jobs.into_iter().map(|job| (job.id, job)).collect(),
+    /// A ledger that goes on from `image`, in this boot. Who waits waits in the same place.
+    pub fn restore(boot: BootId, now: Now, image: Image) -> Self {
+        let mut ledger = Self::new(boot.clone());
+        ledger.next_job =
+            image.jobs.iter().map(|job| job.id.0.saturating_add(1)).fold(image.next_job, u64::max);
+        ledger.revision = image.revision;
+        ledger.clock = image.clock.carried(boot, now);
+        ledger.draining = image.draining;
+        ledger.books.fairness = image.fairness;
+        for mut share in image.shares {
+            // What was inside when the daemon ended says nothing of now.
+            share.empty_since = None;
+            ledger.books.list(&share);
+            ledger.shares.insert(share.uid, share);
         }
+        let mut over: Vec<(u64, JobId)> = Vec::new();
+        for job in image.jobs {
+            match &job.state {
+                JobState::Ended { ended, .. } => over.push((ended.wall_ms, job.id)),
+                JobState::Queued { .. } => ledger.line_up(&job),
+                JobState::Running { .. } => {}
+            }
+            ledger.jobs.insert(job.id, job);
+        }
+        over.sort_unstable();
+        ledger.over = over.into_iter().map(|(_, job)| job).collect();
+        ledger.assert_consistent();
+        ledger
     }
 
     /// What must be remembered across a crash.
@@ -186,6 +145,9 @@ impl Ledger {
         Image {
             revision: self.revision,
             next_job: self.next_job,
+            clock: self.clock.clone(),
+            fairness: self.books.fairness.clone(),
+            draining: self.draining,
             shares: self.shares.values().cloned().collect(),
             jobs: self.jobs.values().cloned().collect(),
         }
@@ -193,7 +155,7 @@ impl Ledger {
 
     /// This boot.
     pub fn boot(&self) -> &BootId {
-        &self.boot
+        &self.clock.boot
     }
 
     /// The shares, by uid.
@@ -211,181 +173,242 @@ impl Ledger {
         &self.jobs
     }
 
+    /// What can be handed out, what of it is held, what is free.
+    pub fn capacity(&self) -> Capacity {
+        self.books.capacity
+    }
+
+    /// How many wait.
+    pub fn waiting(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// Whether new requests are stopped.
+    pub fn draining(&self) -> bool {
+        self.draining
+    }
+
+    /// Past use.
+    pub fn fairness(&self) -> &Fairness {
+        &self.books.fairness
+    }
+
+    /// The ledger's time at `now`.
+    pub fn time(&self, now: Now) -> Time {
+        self.clock.at(now)
+    }
+
+    /// A moment of the ledger's time in wall time, in Unix milliseconds: what people are shown.
+    pub fn wall_ms(&self, now: Now, time: Time) -> u64 {
+        self.clock.wall_ms(now, time)
+    }
+
+    /// When [`Command::Tick`] is next due, on this boot's clock (`Now::boot_ms`).
+    pub fn next_wakeup(&self) -> Option<u64> {
+        let alarm = self.books.alarms.first().map(|(at, _)| *at);
+        let patience = self.queue.patience_ends(self.clock.last, self.patience_ms());
+        [alarm, patience].into_iter().flatten().min().map(|at| self.clock.boot_ms(at))
+    }
+
     /// Scope numbers up to this one are taken.
     pub fn runs_taken(&mut self, run: u64) {
         self.next_run = self.next_run.max(run.saturating_add(1));
     }
 
-    /// Takes one command: the effects to carry out, or why not.
+    /// Takes one command: the effects to carry out, or why not. Amortised O(log n) of shares and who waits.
     ///
     /// # Errors
     /// A [`Refusal`]; then nothing has changed.
     pub fn apply(&mut self, now: Now, command: Command) -> Result<Vec<Effect>, Refusal> {
-        let effects = match command {
-            Command::Request { member, amount } => self.request(now, member, amount)?,
-            Command::Resize { member, amount, in_use } => self.resize(&member, amount, in_use)?,
-            Command::Release { uid, pids, count, stop } => self.release(now, uid, pids, count, stop)?,
-            Command::Enter { uid } => self.enter(uid)?,
-            Command::Settle { uid, outcome } => self.settle(now, uid, outcome),
-            Command::SliceGone { uid } => self.slice_gone(now, uid),
-        };
+        let time = self.clock.seen(now);
+        if self.books.fairness.settle_epoch(time) {
+            self.rekey();
+        }
+        let mut effects = Vec::new();
+        match command {
+            Command::SetCapacity { cpu, mem } => self.set_capacity(Room::new(cpu, mem)),
+            Command::SetRules { half_life, evict } => self.set_rules(half_life, evict),
+            Command::Request { member, amount, lease, wait } => {
+                self.request(now, member, amount, lease, wait, &mut effects)?;
+            }
+            Command::Resize { member, amount, in_use } => {
+                self.resize(now, &member, amount, in_use, &mut effects)?;
+            }
+            Command::Renew { member, lease } => self.renew(now, &member, lease, &mut effects)?,
+            Command::Release { uid, pids, count, stop } => {
+                self.release(now, uid, pids, count, stop, &mut effects)?;
+            }
+            Command::Enter { uid } => self.go_in(uid, &mut effects)?,
+            Command::Occupancy { uid, populated } => self.occupancy(now, uid, populated, &mut effects),
+            Command::Cancel { job, by } => self.cancel(now, job, by, &mut effects)?,
+            Command::Drain => self.set_draining(true, &mut effects),
+            Command::Undrain => self.set_draining(false, &mut effects),
+            Command::Tick => self.tick(now, &mut effects),
+            Command::Settle { uid, outcome } => self.settle(now, uid, outcome, &mut effects),
+            Command::SliceGone { uid } => self.slice_gone(now, uid, &mut effects),
+        }
+        self.advance(now, &mut effects);
         self.revision += 1;
         self.assert_consistent();
         Ok(effects)
     }
 
-    fn request(&mut self, now: Now, member: Member, amount: PartialAmount) -> Result<Vec<Effect>, Refusal> {
-        if let Some(share) = self.shares.get(&member.uid) {
-            if share.phase == Phase::Granting {
-                return Err(Refusal::Unsettled);
-            }
-            return Err(Refusal::AlreadyAllocated { held: share.amount });
+    fn set_capacity(&mut self, whole: Room) {
+        if self.books.capacity.whole() == whole {
+            return;
         }
-        let amount = amount.or(member.policy.defaults);
-        if let Some(over) = Over::first(amount, member.policy.max) {
-            return Err(Refusal::OverLimit(over));
-        }
-        let share = Share {
-            uid: member.uid,
-            user: member.user,
-            amount,
-            swap: member.swap,
-            granted: now,
-            boot: self.boot.clone(),
-            phase: Phase::Granting,
-        };
-        self.shares.insert(member.uid, share);
-        Ok(vec![Effect::Grant(member.uid)])
+        let time = self.clock.last;
+        let Self { shares, books, .. } = self;
+        shares.values().for_each(|share| books.strike(share, time));
+        books.capacity.set(whole);
+        shares.values_mut().for_each(|share| books.enter(share, time));
     }
 
-    fn resize(
-        &mut self,
-        member: &Member,
-        amount: PartialAmount,
-        in_use: Bytes,
-    ) -> Result<Vec<Effect>, Refusal> {
-        let share = self.active(member.uid)?;
-        let from = share.amount;
-        let to = amount.or(from);
-        // Figures that are held already may be over a maximum that was lowered since: nothing is taken.
-        let allowed = Amount {
-            cpu: member.policy.max.cpu.max(from.cpu),
-            mem: member.policy.max.mem.max(from.mem),
-            tasks: member.policy.max.tasks.max(from.tasks),
-        };
-        if Over::first(to, allowed).is_some() {
-            let over = Over::first(to, member.policy.max);
-            return over.map_or(Ok(Vec::new()), |over| Err(Refusal::OverLimit(over)));
+    fn set_rules(&mut self, half_life: Duration, evict: bool) {
+        self.evict = evict;
+        let half_life_ms = milliseconds(half_life).max(1);
+        if half_life_ms == self.books.fairness.half_life_ms {
+            return;
         }
-        if to.mem < from.mem && to.mem < in_use {
-            return Err(Refusal::MemoryInUse { in_use, asked: to.mem });
-        }
-        share.phase = Phase::Resizing { to };
-        Ok(vec![Effect::Resize { uid: member.uid, from, to }])
+        // What is held now was used under the old half-life.
+        let time = self.clock.last;
+        let Self { shares, books, .. } = self;
+        shares.values().for_each(|share| books.strike(share, time));
+        books.fairness.set_half_life(half_life_ms, time);
+        shares.values_mut().for_each(|share| books.enter(share, time));
+        self.rekey();
     }
 
-    fn release(
-        &mut self,
-        now: Now,
-        uid: Uid,
-        pids: Vec<u32>,
-        count: usize,
-        stop: bool,
-    ) -> Result<Vec<Effect>, Refusal> {
-        if !self.shares.contains_key(&uid) {
-            return Ok(Vec::new());
+    fn set_draining(&mut self, draining: bool, effects: &mut Vec<Effect>) {
+        if self.draining != draining {
+            self.draining = draining;
+            effects.push(Effect::Notify(if draining { Event::Drained } else { Event::Undrained }));
         }
-        let job = JobId(self.next_job);
-        let share = self.active(uid)?;
-        if count == 0 {
-            share.phase = Phase::Releasing;
-            return Ok(vec![Effect::Withdraw(uid)]);
+    }
+
+    /// Puts a share in the books.
+    fn open(&mut self, mut share: Share) {
+        self.close(share.uid);
+        self.books.enter(&mut share, self.clock.last);
+        self.shares.insert(share.uid, share);
+    }
+
+    /// Changes a share, and the books with it.
+    fn alter(&mut self, uid: Uid, change: impl FnOnce(&mut Share)) {
+        if let Some(share) = self.shares.get_mut(&uid) {
+            self.books.strike(share, self.clock.last);
+            change(share);
+            self.books.enter(share, self.clock.last);
         }
-        if !stop {
-            return Err(Refusal::Occupied { pids, count });
-        }
-        share.phase = Phase::Stopping { job };
+    }
+
+    /// Takes a share out of the books.
+    fn close(&mut self, uid: Uid) -> Option<Share> {
+        let share = self.shares.remove(&uid)?;
+        self.books.strike(&share, self.clock.last);
+        Some(share)
+    }
+
+    /// The next job, with this state.
+    fn new_job(&mut self, now: Now, uid: Uid, kind: JobKind, state: JobState) -> JobId {
+        let id = JobId(self.next_job);
         self.next_job += 1;
-        let state = JobState::Running { started: now };
-        self.jobs.insert(job, Job { id: job, uid, kind: JobKind::Release, created: now, state });
-        self.forget_old_jobs();
-        Ok(vec![Effect::Stop { uid, job }])
+        let job = Job { id, uid, kind, created: now, state };
+        if job.queued() {
+            self.line_up(&job);
+        }
+        self.jobs.insert(id, job);
+        id
     }
 
-    fn enter(&mut self, uid: Uid) -> Result<Vec<Effect>, Refusal> {
-        self.active(uid)?;
-        let run = self.next_run;
-        self.next_run += 1;
-        Ok(vec![Effect::Enter { uid, run }])
-    }
-
-    fn settle(&mut self, now: Now, uid: Uid, outcome: Outcome) -> Vec<Effect> {
-        let Some(share) = self.shares.get_mut(&uid) else {
-            return Vec::new();
+    /// Puts a queued job in the queue, and its deadline in the books.
+    fn line_up(&mut self, job: &Job) {
+        let (JobState::Queued { since, deadline }, JobKind::Request(ask)) = (&job.state, &job.kind) else {
+            return;
         };
-        match outcome {
-            Outcome::Unknown => return Vec::new(),
-            Outcome::Withdrawn => return self.slice_gone(now, uid),
-            Outcome::Done | Outcome::Undone(_) => {}
-        }
-        let done = outcome == Outcome::Done;
-        let (phase, stays) = (share.phase, !matches!((share.phase, done), (Phase::Granting, false)));
-        share.phase = Phase::Active;
-        match phase {
-            Phase::Resizing { to } if done => share.amount = to,
-            Phase::Stopping { job } => self.end_job(now, job, outcome),
-            _ => {}
-        }
-        if !stays || (done && matches!(phase, Phase::Releasing | Phase::Stopping { .. })) {
-            self.shares.remove(&uid);
-        }
-        Vec::new()
-    }
-
-    fn slice_gone(&mut self, now: Now, uid: Uid) -> Vec<Effect> {
-        if let Some(Share { phase: Phase::Stopping { job }, .. }) = self.shares.remove(&uid) {
-            self.end_job(now, job, Outcome::Done);
-        }
-        Vec::new()
-    }
-
-    fn end_job(&mut self, now: Now, job: JobId, outcome: Outcome) {
-        if let Some(job) = self.jobs.get_mut(&job) {
-            job.end(
-                now,
-                match outcome {
-                    Outcome::Done | Outcome::Withdrawn => JobEnd::Done,
-                    Outcome::Undone(why) => JobEnd::Failed(why),
-                    Outcome::Unknown => return,
-                },
-            );
+        self.queue.add(Waiting {
+            job: job.id,
+            uid: job.uid,
+            need: Room::of(ask.amount),
+            lease_ms: ask.lease_ms,
+            since: *since,
+            key: self.books.fairness.key(job.uid, ask.weight),
+        });
+        if let Some(deadline) = deadline {
+            self.books.alarms.insert((*deadline, Alarm::Job(job.id)));
         }
     }
 
-    fn active(&mut self, uid: Uid) -> Result<&mut Share, Refusal> {
-        let share = self.shares.get_mut(&uid).ok_or(Refusal::NoShare)?;
-        match share.phase {
-            Phase::Active => Ok(share),
-            Phase::Stopping { .. } | Phase::Releasing => Err(Refusal::Stopping),
-            Phase::Granting | Phase::Resizing { .. } => Err(Refusal::Unsettled),
+    /// Takes a queued job out of the queue, and its deadline out of the books.
+    fn step_out(&mut self, job: JobId) {
+        self.queue.remove(job);
+        if let Some(JobState::Queued { deadline: Some(deadline), .. }) =
+            self.jobs.get(&job).map(|job| &job.state)
+        {
+            self.books.alarms.remove(&(*deadline, Alarm::Job(job)));
         }
     }
 
-    fn forget_old_jobs(&mut self) {
-        while self.jobs.len() > JOBS_KEPT_MAX {
-            let Some(id) = self.jobs.values().find(|job| job.ended()).map(|job| job.id) else {
-                return;
-            };
-            self.jobs.remove(&id);
+    fn end_job(&mut self, now: Now, id: JobId, end: JobEnd, effects: &mut Vec<Effect>) {
+        self.step_out(id);
+        if self.jobs.get_mut(&id).is_some_and(|job| job.end(now, end)) {
+            effects.push(Effect::Notify(Event::Job(id)));
+            self.over.push_back(id);
+            while self.over.len() > JOBS_KEPT_MAX {
+                if let Some(oldest) = self.over.pop_front() {
+                    self.jobs.remove(&oldest);
+                }
+            }
         }
+    }
+
+    /// After how long who waits goes before all who have not waited as long: one half-life.
+    fn patience_ms(&self) -> u64 {
+        self.books.fairness.half_life_ms
+    }
+
+    fn rekey(&mut self) {
+        let Self { queue, jobs, books, .. } = self;
+        queue.rekey(|uid, job| match jobs.get(&job).map(|job| &job.kind) {
+            Some(JobKind::Request(ask)) => books.fairness.key(uid, ask.weight),
+            _ => 0,
+        });
     }
 
     /// What must hold after every transition, checked in release builds too: a ledger that contradicts itself
-    /// must not answer.
+    /// must not answer. In O(1); [`Self::audit`] counts everything.
     fn assert_consistent(&self) {
         assert!(
             self.jobs.last_key_value().is_none_or(|(id, _)| id.0 < self.next_job),
             "a job has an id that is still to be given out"
         );
+        assert!(self.over.len() <= JOBS_KEPT_MAX || self.jobs.len() >= self.over.len(), "jobs are lost");
+        self.books.capacity.assert_conserved();
+    }
+
+    /// Counts everything anew and compares: conservation share by share, each index against what it indexes. O(n).
+    ///
+    /// # Panics
+    /// Something does not add up.
+    pub fn audit(&self) {
+        self.assert_consistent();
+        let held = self.shares.values().fold(Room::NONE, |sum, share| sum.plus(share.room()));
+        assert_eq!(held, self.books.capacity.held(), "the shares do not add up to what is held");
+        let expired = self.shares.values().filter(|share| share.expired()).count();
+        assert_eq!(expired, self.books.expired.len(), "expired shares are miscounted");
+        let queued = self.jobs.values().filter(|job| job.queued()).count();
+        assert_eq!(queued, self.queue.len(), "the queue is not the queued jobs");
+        let ended = self.jobs.values().filter(|job| job.ended()).count();
+        assert_eq!(ended, self.over.len(), "jobs that are over are miscounted");
+        for (uid, share) in &self.shares {
+            assert_eq!(*uid, share.uid, "a share is under another member's id");
+            assert!(self.queue.job_of(*uid).is_none(), "uid {uid} holds and waits at once");
+            let alarm = share.alarm().map(|at| (at, Alarm::Share(*uid)));
+            assert!(alarm.is_none_or(|alarm| self.books.alarms.contains(&alarm)), "an alarm is missing");
+        }
+        let alarms = self.shares.values().filter(|share| share.alarm().is_some()).count();
+        let deadlines =
+            self.jobs.values().filter(|job| matches!(job.state, JobState::Queued { deadline: Some(_), .. }));
+        assert_eq!(alarms + deadlines.count(), self.books.alarms.len(), "there are alarms of nobody");
     }
 }

@@ -5,8 +5,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::job::{JobEnd, JobState};
 use super::share::{Phase, Share};
-use super::{BootId, Ledger, Now, Outcome};
+use super::time::Time;
+use super::{BootId, Ledger, Now};
 use crate::identity::Uid;
 use crate::quantity::{Amount, Bytes, MilliCpu, Tasks};
 
@@ -82,6 +84,8 @@ pub enum Verdict {
     MakeAgain,
     /// The share has no slice in the boot that granted it: someone stopped it.
     Drop,
+    /// The share's slice went with the last boot, and its lease is over: there is no share.
+    Lapse,
     /// A change was under way and is finished by setting these figures.
     Finish {
         /// What the share then has.
@@ -113,7 +117,7 @@ pub fn verdicts(
         .map(|uid| {
             let verdict = match (ledger.share(uid), found.get(&uid)) {
                 (Some(share), Some(found)) => remembered(share, found),
-                (Some(share), None) => sliceless(share, ledger.boot()),
+                (Some(share), None) => sliceless(share, ledger.boot(), ledger.clock.last),
                 (None, Some(found)) => stray(found, known.get(&uid)),
                 (None, None) => Verdict::Forget,
             };
@@ -127,7 +131,7 @@ fn remembered(share: &Share, found: &Found) -> Verdict {
     match share.phase {
         Phase::Active if agree(share.amount) => Verdict::Keep,
         Phase::Active => Verdict::SetAgain,
-        Phase::Granting => Verdict::Finish { amount: share.amount },
+        Phase::Granting { .. } => Verdict::Finish { amount: share.amount },
         // A limit under what is in use would make a program die: then the change is not finished but undone.
         Phase::Resizing { to } if to.mem < share.amount.mem && to.mem < found.mem_in_use => {
             Verdict::Finish { amount: share.amount }
@@ -139,10 +143,12 @@ fn remembered(share: &Share, found: &Found) -> Verdict {
     }
 }
 
-fn sliceless(share: &Share, boot: &BootId) -> Verdict {
+fn sliceless(share: &Share, boot: &BootId, now: Time) -> Verdict {
+    let over = share.expired() || share.lease.is_some_and(|lease| lease.ends <= now);
     match share.phase {
-        Phase::Granting | Phase::Releasing | Phase::Stopping { .. } => Verdict::Forget,
+        Phase::Granting { .. } | Phase::Releasing | Phase::Stopping { .. } => Verdict::Forget,
         Phase::Active | Phase::Resizing { .. } if share.boot == *boot => Verdict::Drop,
+        Phase::Active | Phase::Resizing { .. } if over => Verdict::Lapse,
         Phase::Active | Phase::Resizing { .. } => Verdict::MakeAgain,
     }
 }
@@ -161,77 +167,67 @@ fn stray(found: &Found, known: Option<&Known>) -> Verdict {
 }
 
 impl Ledger {
-    /// Takes what has been done about one member; the effects that carry it out have been seen to hold.
+    /// Takes what has been done about one member; the effects that carry it out have been seen to hold. Who waits is
+    /// served, and what has been forgotten or expired dealt with, by the [`super::Command::Tick`] that must follow.
     pub fn reconciled(&mut self, now: Now, uid: Uid, verdict: &Verdict, swap: Bytes, known: Option<&Known>) {
+        self.clock.seen(now);
+        let mut events = Vec::new();
         match verdict {
             Verdict::Keep | Verdict::SetAgain | Verdict::KeepStray | Verdict::StopStray => return,
             Verdict::MakeAgain => {
-                let boot = self.boot.clone();
-                if let Some(share) = self.shares.get_mut(&uid) {
-                    (share.boot, share.phase) = (boot, Phase::Active);
+                let boot = self.boot().clone();
+                self.alter(uid, |share| (share.boot, share.phase) = (boot, Phase::Active));
+            }
+            Verdict::Forget => match self.share(uid).cloned() {
+                Some(share) if matches!(share.phase, Phase::Granting { job: Some(_) }) => {
+                    self.close(uid);
+                    self.wait_again(&share);
                 }
-            }
-            Verdict::Drop | Verdict::Forget | Verdict::FinishRelease => {
-                let _effects = self.slice_gone(now, uid);
-            }
+                _ => self.slice_gone(now, uid, &mut events),
+            },
+            Verdict::Drop | Verdict::Lapse | Verdict::FinishRelease => self.slice_gone(now, uid, &mut events),
             Verdict::Finish { amount } => {
-                if let Some(share) = self.shares.get_mut(&uid) {
-                    let phase = std::mem::replace(&mut share.phase, Phase::Active);
-                    (share.amount, share.boot) = (*amount, self.boot.clone());
-                    if let Phase::Stopping { job } = phase {
-                        self.interrupt_job(now, job);
+                let (boot, phase) = (self.boot().clone(), self.share(uid).map(|share| share.phase));
+                self.alter(uid, |share| {
+                    (share.amount, share.boot, share.phase) = (*amount, boot, Phase::Active);
+                });
+                match phase {
+                    Some(Phase::Stopping { job }) => self.end_job(now, job, JobEnd::Interrupted, &mut events),
+                    Some(Phase::Granting { job: Some(job) }) => {
+                        self.end_job(now, job, JobEnd::Done, &mut events);
                     }
+                    _ => {}
                 }
             }
             Verdict::Adopt { amount } => {
-                let share = Share {
-                    uid,
-                    user: known.map(|known| known.user.clone()),
-                    amount: *amount,
-                    swap,
-                    granted: now,
-                    boot: self.boot.clone(),
-                    phase: Phase::Active,
-                };
-                self.shares.insert(uid, share);
+                let mut share = Share::active(uid, *amount, swap, now, self.boot().clone());
+                share.user = known.map(|known| known.user.clone());
+                // Nobody holds and waits at once: what was waited for is there.
+                if let Some(job) = self.queue.job_of(uid) {
+                    self.end_job(now, job, JobEnd::Done, &mut events);
+                }
+                self.open(share);
             }
         }
         self.revision += 1;
         self.assert_consistent();
     }
 
-    /// Ends the jobs that were at work when the last daemon ended and that nothing has ended since.
+    /// Ends the jobs that were at work when the last daemon ended and that nothing has ended since. Who waits waits on.
     pub fn interrupt_jobs(&mut self, now: Now) {
         let held: BTreeSet<_> = self
-            .shares
+            .shares()
             .values()
             .filter_map(|share| match share.phase {
-                Phase::Stopping { job } => Some(job),
+                Phase::Stopping { job } | Phase::Granting { job: Some(job) } => Some(job),
                 _ => None,
             })
             .collect();
-        let orphans: Vec<_> = self
-            .jobs
-            .values()
-            .filter(|job| !job.ended() && !held.contains(&job.id))
-            .map(|job| job.id)
-            .collect();
+        let at_work = self.jobs().values().filter(|job| matches!(job.state, JobState::Running { .. }));
+        let orphans: Vec<_> = at_work.map(|job| job.id).filter(|job| !held.contains(job)).collect();
         for job in orphans {
-            self.interrupt_job(now, job);
-        }
-    }
-
-    fn interrupt_job(&mut self, now: Now, job: super::job::JobRef) {
-        if let Some(job) = self.jobs.get_mut(&job) {
-            job.end(now, super::job::JobEnd::Interrupted);
+            self.end_job(now, job, JobEnd::Interrupted, &mut Vec::new());
             self.revision += 1;
         }
-    }
-}
-
-impl Outcome {
-    /// Undone because of this.
-    pub fn undone(why: impl ToString) -> Self {
-        Self::Undone(why.to_string())
     }
 }

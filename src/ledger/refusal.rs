@@ -1,21 +1,42 @@
 //! Why the ledger said no. A value, to be answered; never a fault.
 
 use std::fmt;
+use std::time::Duration;
 
+use super::room::Room;
+use crate::identity::JobId;
 use crate::quantity::{Amount, Bytes, MilliCpu, Tasks};
 
 /// A "no" and what explains it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Refusal {
-    /// More than the policy lets this member hold.
+    /// More than the policy lets this member hold, or than the machine can hand out.
     OverLimit(Over),
+    /// A lease longer than the policy allows.
+    LeaseTooLong {
+        /// What was asked.
+        asked: Duration,
+        /// The longest.
+        max: Duration,
+    },
+    /// A time of nothing: of this.
+    NoTime(Timed),
+    /// Not now.
+    NoCapacity(Box<Shortage>),
     /// A share is held already.
     AlreadyAllocated {
         /// What is held.
         held: Amount,
     },
+    /// A request waits already.
+    AlreadyWaiting {
+        /// As this job.
+        job: JobId,
+    },
     /// No share is held.
     NoShare,
+    /// The lease is over: it can be renewed, but the share cannot grow.
+    Expired,
     /// Processes are inside.
     Occupied {
         /// Their ids, the first of them.
@@ -34,8 +55,58 @@ pub enum Refusal {
     Stopping,
     /// How the last change of the share went is not known yet.
     Unsettled,
+    /// An admin stopped new requests.
+    Draining,
     /// No such job, or not one that the caller may see.
     NoJob,
+    /// The job is someone else's.
+    NotYours {
+        /// Which.
+        job: JobId,
+    },
+    /// The job is over.
+    JobOver {
+        /// Which.
+        job: JobId,
+    },
+    /// The job is at work, and cannot be called back.
+    JobAtWork {
+        /// Which.
+        job: JobId,
+    },
+}
+
+/// What a time is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Timed {
+    /// A lease.
+    Lease,
+    /// Waiting.
+    Wait,
+}
+
+/// Why there is no room now, and when there will be. Who holds it: [`super::Ledger::holders`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shortage {
+    /// What was asked on top of what is held.
+    pub asked: Room,
+    /// What nobody holds.
+    pub free: Room,
+    /// What would be granted now: less than free where someone waits for it.
+    pub largest: Room,
+    /// How many wait.
+    pub waiting: usize,
+    /// When there is room for what was asked and for all who wait, in Unix milliseconds, if leases tell.
+    pub by_wall_ms: Option<u64>,
+}
+
+/// Whose bound a figure is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bound {
+    /// The policy's, for this member.
+    Policy,
+    /// The machine's, less the reserve.
+    Machine,
 }
 
 /// Which figure is over which maximum.
@@ -47,6 +118,8 @@ pub enum Over {
         asked: MilliCpu,
         /// The most that is allowed.
         max: MilliCpu,
+        /// By whom.
+        by: Bound,
     },
     /// Memory.
     Mem {
@@ -54,6 +127,8 @@ pub enum Over {
         asked: Bytes,
         /// The most that is allowed.
         max: Bytes,
+        /// By whom.
+        by: Bound,
     },
     /// Tasks.
     Tasks {
@@ -65,24 +140,43 @@ pub enum Over {
 }
 
 impl Over {
-    /// The first figure of `asked` that is over `max`.
+    /// The first figure of `asked` that is over the policy's `max`.
     pub fn first(asked: Amount, max: Amount) -> Option<Self> {
+        let by = Bound::Policy;
         if asked.cpu > max.cpu {
-            return Some(Self::Cpu { asked: asked.cpu, max: max.cpu });
+            return Some(Self::Cpu { asked: asked.cpu, max: max.cpu, by });
         }
         if asked.mem > max.mem {
-            return Some(Self::Mem { asked: asked.mem, max: max.mem });
+            return Some(Self::Mem { asked: asked.mem, max: max.mem, by });
         }
         (asked.tasks > max.tasks).then_some(Self::Tasks { asked: asked.tasks, max: max.tasks })
+    }
+
+    /// The first figure of `asked` that is over what the machine can hand out.
+    pub fn machine(asked: Amount, whole: Room) -> Option<Self> {
+        let by = Bound::Machine;
+        if asked.cpu > whole.cpu() {
+            return Some(Self::Cpu { asked: asked.cpu, max: whole.cpu(), by });
+        }
+        (asked.mem > whole.mem()).then_some(Self::Mem { asked: asked.mem, max: whole.mem(), by })
+    }
+}
+
+impl fmt::Display for Bound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Policy => "maximum allowed",
+            Self::Machine => "what this machine can hand out",
+        })
     }
 }
 
 impl fmt::Display for Over {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Cpu { asked, max } => write!(f, "Requested CPU ({asked}) exceeds maximum allowed ({max})"),
-            Self::Mem { asked, max } => {
-                write!(f, "Requested memory ({}) exceeds maximum allowed ({})", asked.exact(), max.exact())
+            Self::Cpu { asked, max, by } => write!(f, "Requested CPU ({asked}) exceeds {by} ({max})"),
+            Self::Mem { asked, max, by } => {
+                write!(f, "Requested memory ({}) exceeds {by} ({})", asked.exact(), max.exact())
             }
             Self::Tasks { asked, max } => {
                 write!(f, "Requested tasks ({asked}) exceeds maximum allowed ({max})")

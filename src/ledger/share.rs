@@ -1,9 +1,15 @@
-//! One member's share: what is held, and what is being done about it.
+//! One member's share: what is held, until when, and what is being done about it.
 
+use super::fairness::Meter;
 use super::job::JobRef;
+use super::room::Room;
+use super::time::Time;
 use super::{BootId, Now};
 use crate::identity::Uid;
-use crate::quantity::{Amount, Bytes};
+use crate::quantity::{Amount, Bytes, MilliCpu};
+
+/// How long before its end a lease is warned of, in milliseconds, besides at its last tenth (issue 4: 5 minutes).
+pub const WARNING_MS: u64 = 5 * 60 * 1000;
 
 /// What one member holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,13 +28,63 @@ pub struct Share {
     pub boot: BootId,
     /// What is being done about it.
     pub phase: Phase,
+    /// What the policy said when it was granted.
+    pub terms: Terms,
+    /// Until when it is held; `None`: until released.
+    pub lease: Option<Lease>,
+    /// Since when it is known to have no process inside.
+    pub empty_since: Option<Time>,
+    /// What of its use is not in its member's account yet.
+    pub meter: Meter,
+}
+
+/// What the policy says for a share: taken when it is granted, so that a change of the policy takes nothing from it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Terms {
+    /// What its CPU is lowered to when its lease is over and work is inside.
+    pub expired_cpu: MilliCpu,
+    /// After how long without a process it is given back, in milliseconds; `None`: never.
+    pub idle_ms: Option<u64>,
+}
+
+/// Until when a share is held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lease {
+    /// The end.
+    pub ends: Time,
+    /// How long it was when it was last given, in milliseconds.
+    pub length_ms: u64,
+    /// Where it stands.
+    pub stage: Stage,
+}
+
+/// Where a lease stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// It runs.
+    Running {
+        /// When its member is next warned of its end.
+        warn: Option<Time>,
+    },
+    /// It is over, and the share still there: what it holds counts as free.
+    Expired {
+        /// Since when.
+        since: Time,
+        /// When its CPU is next tried to be lowered; `None`: that is done.
+        lower: Option<Time>,
+        /// When what is inside is stopped for someone who waits. Only where the policy says so.
+        evict: Option<Time>,
+    },
 }
 
 /// What is being done about a share. In the state file, everything but `Active` is an intent without outcome.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
     /// The slice is being made; nothing has been answered yet.
-    Granting,
+    Granting {
+        /// The job that waited for it.
+        job: Option<JobRef>,
+    },
     /// Held, and enforced.
     Active,
     /// The limits are on their way from `Share::amount` to these.
@@ -45,8 +101,40 @@ pub enum Phase {
     },
 }
 
+impl Lease {
+    /// A lease of so many milliseconds from `now`.
+    pub fn new(now: Time, length_ms: u64) -> Self {
+        let mut lease = Self { ends: now.after(length_ms), length_ms, stage: Stage::Running { warn: None } };
+        lease.stage = Stage::Running { warn: lease.warning_after(now) };
+        lease
+    }
+
+    /// The first warning after `now`: when a tenth is left, and when five minutes are.
+    pub(super) fn warning_after(&self, now: Time) -> Option<Time> {
+        let warnings = [self.ends.before(self.length_ms / 10), self.ends.before(WARNING_MS)];
+        warnings.into_iter().filter(|at| *at > now && *at < self.ends).min()
+    }
+}
+
 impl Share {
-    /// The most that this share may be using until its phase is settled: what must be counted as held.
+    /// A share that is held and enforced, without a lease.
+    pub fn active(uid: Uid, amount: Amount, swap: Bytes, granted: Now, boot: BootId) -> Self {
+        Self {
+            uid,
+            user: None,
+            amount,
+            swap,
+            granted,
+            boot,
+            phase: Phase::Active,
+            terms: Terms { expired_cpu: amount.cpu, idle_ms: None },
+            lease: None,
+            empty_since: None,
+            meter: Meter::default(),
+        }
+    }
+
+    /// The most that this share may be using until its phase is settled.
     pub fn counted(&self) -> Amount {
         match self.phase {
             Phase::Resizing { to } => Amount {
@@ -56,5 +144,54 @@ impl Share {
             },
             _ => self.amount,
         }
+    }
+
+    /// What it takes of the capacity: nothing once its lease is over (1-product.md "A share").
+    pub fn room(&self) -> Room {
+        if self.expired() { Room::NONE } else { Room::of(self.counted()) }
+    }
+
+    /// Whether its lease is over.
+    pub fn expired(&self) -> bool {
+        self.expired_since().is_some()
+    }
+
+    /// Since when its lease is over.
+    pub fn expired_since(&self) -> Option<Time> {
+        match self.lease?.stage {
+            Stage::Expired { since, .. } => Some(since),
+            Stage::Running { .. } => None,
+        }
+    }
+
+    /// When what is inside is stopped for someone who waits.
+    pub fn eviction(&self) -> Option<Time> {
+        match self.lease?.stage {
+            Stage::Expired { evict, .. } => evict,
+            Stage::Running { .. } => None,
+        }
+    }
+
+    /// When its lease gives back its room.
+    pub(super) fn gives_at(&self) -> Option<Time> {
+        self.lease.filter(|lease| matches!(lease.stage, Stage::Running { .. })).map(|lease| lease.ends)
+    }
+
+    /// When something is next to be done about it.
+    pub(super) fn alarm(&self) -> Option<Time> {
+        let (lease, act) = match self.lease.map(|lease| (lease.ends, lease.stage)) {
+            Some((ends, Stage::Running { warn })) => (warn.or(Some(ends)), None),
+            Some((_, Stage::Expired { lower, evict, .. })) => {
+                (None, [lower, evict].into_iter().flatten().min())
+            }
+            None => (None, None),
+        };
+        let act = [act, self.idle_at()].into_iter().flatten().min().filter(|_| self.phase == Phase::Active);
+        [lease, act].into_iter().flatten().min()
+    }
+
+    /// When it has been empty for too long.
+    pub(super) fn idle_at(&self) -> Option<Time> {
+        Some(self.empty_since?.after(self.terms.idle_ms?))
     }
 }

@@ -3,16 +3,26 @@
 use serde::{Deserialize, Serialize};
 
 use crate::identity::{JobId, Uid};
-use crate::ledger::job::{Job, JobEnd, JobKind, JobState};
+use crate::ledger::fairness::{Fairness, Meter};
+use crate::ledger::job::Job;
 use crate::ledger::share::{Phase, Share};
+use crate::ledger::time::{Clock, Time};
 use crate::ledger::{BootId, Image, Now};
 use crate::quantity::{Amount, Bytes, MilliCpu, Tasks};
+use job::JobRecord;
+use lease::{LeaseRecord, TermsRecord};
+
+mod job;
+mod lease;
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct State {
     revision: u64,
     next_job: u64,
+    clock: ClockRecord,
+    fairness: FairnessRecord,
+    draining: bool,
     shares: Vec<ShareRecord>,
     jobs: Vec<JobRecord>,
 }
@@ -42,12 +52,16 @@ struct ShareRecord {
     granted: Moment,
     boot: String,
     phase: PhaseRecord,
+    terms: TermsRecord,
+    lease: Option<LeaseRecord>,
+    metered_since_ms: u64,
+    metered_rate: u64,
 }
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 enum PhaseRecord {
-    Granting,
+    Granting { job: Option<u64> },
     Active,
     Resizing { to: Figures },
     Releasing,
@@ -56,33 +70,28 @@ enum PhaseRecord {
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct JobRecord {
-    id: u64,
+struct ClockRecord {
+    boot: String,
+    offset_ms: i64,
+    last_ms: u64,
+    wall_ms: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FairnessRecord {
+    half_life_ms: u64,
+    epoch_ms: u64,
+    accounts: Vec<AccountRecord>,
+}
+
+/// Decayed use, 128 bits in two halves: CBOR has no wider integers without tags.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AccountRecord {
     uid: u64,
-    kind: KindRecord,
-    created: Moment,
-    state: StateRecord,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum KindRecord {
-    Release,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
-enum StateRecord {
-    Running { started: Moment },
-    Ended { started: Moment, ended: Moment, end: EndRecord },
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum EndRecord {
-    Done,
-    Failed(String),
-    Interrupted,
+    used_high: u64,
+    used_low: u64,
 }
 
 impl From<Now> for Moment {
@@ -118,6 +127,9 @@ impl From<&Image> for State {
         Self {
             revision: image.revision,
             next_job: image.next_job,
+            clock: (&image.clock).into(),
+            fairness: (&image.fairness).into(),
+            draining: image.draining,
             shares: image.shares.iter().map(ShareRecord::from).collect(),
             jobs: image.jobs.iter().map(JobRecord::from).collect(),
         }
@@ -131,6 +143,9 @@ impl TryFrom<State> for Image {
         Ok(Self {
             revision: state.revision,
             next_job: state.next_job,
+            clock: state.clock.into(),
+            fairness: state.fairness.try_into()?,
+            draining: state.draining,
             shares: state.shares.into_iter().map(Share::try_from).collect::<Result<_, _>>()?,
             jobs: state.jobs.into_iter().map(Job::try_from).collect::<Result<_, _>>()?,
         })
@@ -151,12 +166,16 @@ impl From<&Share> for ShareRecord {
             granted: share.granted.into(),
             boot: share.boot.0.clone(),
             phase: match share.phase {
-                Phase::Granting => PhaseRecord::Granting,
+                Phase::Granting { job } => PhaseRecord::Granting { job: job.map(|job| job.0) },
                 Phase::Active => PhaseRecord::Active,
                 Phase::Resizing { to } => PhaseRecord::Resizing { to: to.into() },
                 Phase::Releasing => PhaseRecord::Releasing,
                 Phase::Stopping { job } => PhaseRecord::Stopping { job: job.0 },
             },
+            terms: share.terms.into(),
+            lease: share.lease.map(LeaseRecord::from),
+            metered_since_ms: share.meter.since.0,
+            metered_rate: share.meter.rate,
         }
     }
 }
@@ -173,64 +192,69 @@ impl TryFrom<ShareRecord> for Share {
             granted: record.granted.into(),
             boot: BootId(record.boot),
             phase: match record.phase {
-                PhaseRecord::Granting => Phase::Granting,
+                PhaseRecord::Granting { job } => Phase::Granting { job: job.map(JobId) },
                 PhaseRecord::Active => Phase::Active,
                 PhaseRecord::Resizing { to } => Phase::Resizing { to: to.into() },
                 PhaseRecord::Releasing => Phase::Releasing,
                 PhaseRecord::Stopping { job } => Phase::Stopping { job: JobId(job) },
             },
+            terms: record.terms.into(),
+            lease: record.lease.map(LeaseRecord::into),
+            // What was inside when this was written says nothing of when it is read.
+            empty_since: None,
+            meter: Meter { since: Time(record.metered_since_ms), rate: record.metered_rate },
         })
     }
 }
 
-impl From<&Job> for JobRecord {
-    fn from(job: &Job) -> Self {
+impl From<&Clock> for ClockRecord {
+    fn from(clock: &Clock) -> Self {
         Self {
-            id: job.id.0,
-            uid: job.uid.get().into(),
-            kind: match job.kind {
-                JobKind::Release => KindRecord::Release,
-            },
-            created: job.created.into(),
-            state: match &job.state {
-                JobState::Running { started } => StateRecord::Running { started: (*started).into() },
-                JobState::Ended { started, ended, end } => StateRecord::Ended {
-                    started: (*started).into(),
-                    ended: (*ended).into(),
-                    end: match end {
-                        JobEnd::Done => EndRecord::Done,
-                        JobEnd::Failed(why) => EndRecord::Failed(why.clone()),
-                        JobEnd::Interrupted => EndRecord::Interrupted,
-                    },
-                },
-            },
+            boot: clock.boot.0.clone(),
+            offset_ms: clock.offset_ms,
+            last_ms: clock.last.0,
+            wall_ms: clock.wall_ms,
         }
     }
 }
 
-impl TryFrom<JobRecord> for Job {
+impl From<ClockRecord> for Clock {
+    fn from(record: ClockRecord) -> Self {
+        Self {
+            boot: BootId(record.boot),
+            offset_ms: record.offset_ms,
+            last: Time(record.last_ms),
+            wall_ms: record.wall_ms,
+        }
+    }
+}
+
+impl From<&Fairness> for FairnessRecord {
+    fn from(fairness: &Fairness) -> Self {
+        let half = |used: u128| u64::try_from(used & u128::from(u64::MAX)).unwrap_or(u64::MAX);
+        let account = |(uid, used): (&Uid, &u128)| AccountRecord {
+            uid: uid.get().into(),
+            used_high: half(used >> 64),
+            used_low: half(*used),
+        };
+        Self {
+            half_life_ms: fairness.half_life_ms,
+            epoch_ms: fairness.epoch.0,
+            accounts: fairness.accounts.iter().map(account).collect(),
+        }
+    }
+}
+
+impl TryFrom<FairnessRecord> for Fairness {
     type Error = String;
 
-    fn try_from(record: JobRecord) -> Result<Self, String> {
-        Ok(Self {
-            id: JobId(record.id),
-            uid: uid(record.uid)?,
-            kind: match record.kind {
-                KindRecord::Release => JobKind::Release,
-            },
-            created: record.created.into(),
-            state: match record.state {
-                StateRecord::Running { started } => JobState::Running { started: started.into() },
-                StateRecord::Ended { started, ended, end } => JobState::Ended {
-                    started: started.into(),
-                    ended: ended.into(),
-                    end: match end {
-                        EndRecord::Done => JobEnd::Done,
-                        EndRecord::Failed(why) => JobEnd::Failed(why),
-                        EndRecord::Interrupted => JobEnd::Interrupted,
-                    },
-                },
-            },
-        })
+    fn try_from(record: FairnessRecord) -> Result<Self, String> {
+        let mut fairness = Self::new(record.half_life_ms);
+        fairness.epoch = Time(record.epoch_ms);
+        for account in record.accounts {
+            let used = u128::from(account.used_high) << 64 | u128::from(account.used_low);
+            fairness.accounts.insert(uid(account.uid)?, used);
+        }
+        Ok(fairness)
     }
 }

@@ -1,0 +1,83 @@
+//! What is kept in step with every share: room, ends of leases, alarms, use. Never changed but together.
+
+use std::collections::BTreeSet;
+
+use super::ends::Ends;
+use super::fairness::{Fairness, Meter, dominant};
+use super::room::{Capacity, Room};
+use super::share::Share;
+use super::time::Time;
+use crate::identity::{JobId, Uid};
+
+/// Whose time comes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Alarm {
+    Share(Uid),
+    Job(JobId),
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Books {
+    pub capacity: Capacity,
+    pub fairness: Fairness,
+    pub ends: Ends,
+    pub alarms: BTreeSet<(Time, Alarm)>,
+    /// Shares whose lease is over, by when.
+    pub expired: BTreeSet<(Time, Uid)>,
+    /// The share whose eviction has been announced.
+    pub evicting: Option<Uid>,
+}
+
+impl Books {
+    pub fn new(fairness: Fairness) -> Self {
+        Self {
+            capacity: Capacity::default(),
+            fairness,
+            ends: Ends::default(),
+            alarms: BTreeSet::new(),
+            expired: BTreeSet::new(),
+            evicting: None,
+        }
+    }
+
+    /// The share goes out of the books, to be changed or forgotten: its use is charged.
+    pub fn strike(&mut self, share: &Share, now: Time) {
+        self.fairness.charge(share.uid, share.meter, now);
+        self.capacity.give(share.room());
+        if let Some(end) = share.gives_at() {
+            self.ends.remove(end, share.room());
+        }
+        if let Some(alarm) = share.alarm() {
+            self.alarms.remove(&(alarm, Alarm::Share(share.uid)));
+        }
+        if let Some(since) = share.expired_since() {
+            self.expired.remove(&(since, share.uid));
+        }
+        if self.evicting == Some(share.uid) {
+            self.evicting = None;
+        }
+    }
+
+    /// The share is as it is from `now` on.
+    pub fn enter(&mut self, share: &mut Share, now: Time) {
+        share.meter = Meter { since: now, rate: dominant(Room::of(share.counted()), self.capacity.whole()) };
+        self.list(share);
+    }
+
+    /// The share as it was remembered.
+    pub fn list(&mut self, share: &Share) {
+        self.capacity.take(share.room());
+        if let Some(end) = share.gives_at() {
+            self.ends.add(end, share.room());
+        }
+        if let Some(alarm) = share.alarm() {
+            self.alarms.insert((alarm, Alarm::Share(share.uid)));
+        }
+        if let Some(since) = share.expired_since() {
+            self.expired.insert((since, share.uid));
+            if share.eviction().is_some() {
+                self.evicting = Some(share.uid);
+            }
+        }
+    }
+}

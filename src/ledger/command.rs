@@ -1,0 +1,291 @@
+//! What can be said to the ledger, and what it wants done.
+
+use std::time::Duration;
+
+use super::Now;
+use crate::identity::{JobId, Uid};
+use crate::policy::MemberPolicy;
+use crate::quantity::{Amount, Bytes, MilliCpu, PartialAmount};
+
+/// A member and what the policy says for them.
+#[derive(Debug, Clone)]
+pub struct Member {
+    /// The member.
+    pub uid: Uid,
+    /// Their name, where they have one.
+    pub user: Option<String>,
+    /// What the policy says for them now.
+    pub policy: MemberPolicy,
+    /// Swap that a share of theirs gets.
+    pub swap: Bytes,
+}
+
+/// What becomes of a request that there is no room for now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Wait {
+    /// It is refused.
+    #[default]
+    No,
+    /// It waits until it is granted or cancelled.
+    Granted,
+    /// It waits that long.
+    AtMost(Duration),
+}
+
+/// Who calls a job back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Canceller {
+    /// A member: only their own.
+    Member(Uid),
+    /// An admin: anyone's.
+    Admin,
+}
+
+/// What can be said to the ledger.
+#[derive(Debug, Clone)]
+pub enum Command {
+    /// What can be handed out, of CPU and memory (`Policy::capacity`); nothing where the reserve leaves nothing.
+    SetCapacity {
+        /// CPU.
+        cpu: MilliCpu,
+        /// Memory.
+        mem: Bytes,
+    },
+    /// What the policy says of all.
+    SetRules {
+        /// After how long past use counts half.
+        half_life: Duration,
+        /// Whether busy shares whose lease is over are stopped for someone who waits.
+        evict: bool,
+    },
+    /// A member asks for a share.
+    Request {
+        /// Who.
+        member: Member,
+        /// How much; the policy's defaults for what is not named, as far as the machine has them.
+        amount: PartialAmount,
+        /// For how long; the policy's default where `None`.
+        lease: Option<Duration>,
+        /// What if there is no room.
+        wait: Wait,
+    },
+    /// A member asks for other figures.
+    Resize {
+        /// Who.
+        member: Member,
+        /// How much; what is held for what is not named.
+        amount: PartialAmount,
+        /// The memory that the share uses at this moment.
+        in_use: Bytes,
+    },
+    /// A member moves the end of the lease to so long from now.
+    Renew {
+        /// Who.
+        member: Member,
+        /// How long from now.
+        lease: Duration,
+    },
+    /// A member gives the share back.
+    Release {
+        /// Who.
+        uid: Uid,
+        /// The processes in it at this moment, the first of them.
+        pids: Vec<u32>,
+        /// How many there are.
+        count: usize,
+        /// Whether they are to be stopped.
+        stop: bool,
+    },
+    /// A member's process is to go into the share.
+    Enter {
+        /// Who.
+        uid: Uid,
+    },
+    /// Whether processes are in a share, as its cgroup says (`populated` in `cgroup.events`).
+    Occupancy {
+        /// Whose.
+        uid: Uid,
+        /// What it says.
+        populated: bool,
+    },
+    /// A job is not wanted any more.
+    Cancel {
+        /// Which.
+        job: JobId,
+        /// By whom.
+        by: Canceller,
+    },
+    /// Nothing new is granted from now on; who waits keeps waiting.
+    Drain,
+    /// Requests are taken again.
+    Undrain,
+    /// Time has passed: [`super::Ledger::next_wakeup`] has come.
+    Tick,
+    /// How the effect on a member's share went.
+    Settle {
+        /// Whose share.
+        uid: Uid,
+        /// How it went.
+        outcome: Outcome,
+    },
+    /// A member's slice has gone without our doing.
+    SliceGone {
+        /// Whose.
+        uid: Uid,
+    },
+}
+
+/// How an [`Effect`] went.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// The kernel holds it.
+    Done,
+    /// It was undone: all is as before the command. Why, for a person.
+    Undone(String),
+    /// There is no slice, and so no share.
+    Withdrawn,
+    /// Neither is known to hold: the intent stands until the world has been looked at.
+    Unknown,
+}
+
+/// What is to be done in the world. Of the effects of one command those on the caller's own share come first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// Make the slice of [`super::share::Share::amount`].
+    Grant(Uid),
+    /// A request waits now, as this job; nothing is to be done.
+    Queued {
+        /// Whose.
+        uid: Uid,
+        /// The job.
+        job: JobId,
+    },
+    /// Change the slice's limits.
+    Resize {
+        /// Whose.
+        uid: Uid,
+        /// What is held.
+        from: Amount,
+        /// What is to be held.
+        to: Amount,
+    },
+    /// Remove the slice if it is empty. What is inside is somebody's work: look again just before, and settle with
+    /// [`Outcome::Undone`] where it is not.
+    Withdraw(Uid),
+    /// Stop what is inside, and remove the slice.
+    Stop {
+        /// Whose.
+        uid: Uid,
+        /// The job that watches it.
+        job: JobId,
+    },
+    /// The same, on nobody's call: the lease is over, the warning was given, and someone waits. Only where the policy
+    /// says `dangerous.evict: true`.
+    Evict {
+        /// Whose.
+        uid: Uid,
+        /// The job that watches it.
+        job: JobId,
+    },
+    /// Put processes in a scope of this number.
+    Enter {
+        /// Whose.
+        uid: Uid,
+        /// The scope's number.
+        run: u64,
+    },
+    /// Tell who subscribed, and the journal.
+    Notify(Event),
+}
+
+/// What happened, for who follows events.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// A share is held and enforced.
+    Granted {
+        /// Whose.
+        uid: Uid,
+        /// The job that waited for it.
+        job: Option<JobId>,
+    },
+    /// A share has other figures.
+    Resized {
+        /// Whose.
+        uid: Uid,
+    },
+    /// A lease has another end.
+    Renewed {
+        /// Whose.
+        uid: Uid,
+    },
+    /// A share is no more.
+    Released {
+        /// Whose.
+        uid: Uid,
+    },
+    /// A lease comes to its end.
+    Expiring {
+        /// Whose.
+        uid: Uid,
+        /// What is left, in milliseconds.
+        left_ms: u64,
+    },
+    /// A lease is over.
+    Expired {
+        /// Whose.
+        uid: Uid,
+        /// Whether the share stays because work is inside, or may be.
+        stays: bool,
+    },
+    /// What is in an expired share will be stopped, for someone waits.
+    Evicting {
+        /// Whose.
+        uid: Uid,
+        /// In how many milliseconds.
+        in_ms: u64,
+    },
+    /// A job began to work, or is over.
+    Job(JobId),
+    /// New requests are stopped.
+    Drained,
+    /// New requests are taken again.
+    Undrained,
+}
+
+impl Effect {
+    /// Whose share or job it is about, where it is to be carried out.
+    pub fn uid(&self) -> Option<Uid> {
+        match self {
+            Self::Grant(uid)
+            | Self::Queued { uid, .. }
+            | Self::Resize { uid, .. }
+            | Self::Withdraw(uid)
+            | Self::Stop { uid, .. }
+            | Self::Evict { uid, .. }
+            | Self::Enter { uid, .. } => Some(*uid),
+            Self::Notify(_) => None,
+        }
+    }
+
+    /// The event, where it is one.
+    pub fn event(&self) -> Option<&Event> {
+        match self {
+            Self::Notify(event) => Some(event),
+            _ => None,
+        }
+    }
+}
+
+impl Now {
+    /// Both clocks at once, in milliseconds.
+    pub fn new(boot_ms: u64, wall_ms: u64) -> Self {
+        Self { boot_ms, wall_ms }
+    }
+}
+
+impl Outcome {
+    /// Undone because of this.
+    pub fn undone(why: impl ToString) -> Self {
+        Self::Undone(why.to_string())
+    }
+}

@@ -1,0 +1,128 @@
+//! What time does: warnings, ends of leases, emptiness, patience; and what is done about an expired share.
+
+use super::books::Alarm;
+use super::job::{JobEnd, JobState};
+use super::share::{Phase, Stage};
+use super::{Effect, Event, JobId, Ledger, Now};
+use crate::identity::Uid;
+use crate::quantity::Amount;
+
+/// Between two attempts to lower an expired share's CPU, in milliseconds.
+pub const LOWER_RETRY_MS: u64 = 60_000;
+
+/// Between the warning and the stop of an expired share, in milliseconds (1-product.md "A share": five minutes).
+pub const EVICTION_GRACE_MS: u64 = 5 * 60 * 1000;
+
+impl Ledger {
+    pub(super) fn tick(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        let time = self.clock.last;
+        let due = self.books.alarms.range(..=(time, Alarm::Job(JobId(u64::MAX))));
+        let due: Vec<Alarm> = due.map(|(_, alarm)| *alarm).collect();
+        for alarm in due {
+            match alarm {
+                Alarm::Share(uid) => self.share_due(now, uid, effects),
+                Alarm::Job(job) => {
+                    if self.jobs.get(&job).is_some_and(|job| matches!(job.state, JobState::Queued { .. })) {
+                        self.end_job(now, job, JobEnd::TimedOut, effects);
+                    }
+                }
+            }
+        }
+    }
+
+    fn share_due(&mut self, now: Now, uid: Uid, effects: &mut Vec<Effect>) {
+        let time = self.clock.last;
+        let Some(share) = self.shares.get(&uid) else { return };
+        if let Some(lease) = share.lease
+            && let Stage::Running { warn } = lease.stage
+        {
+            if lease.ends <= time {
+                let stays = share.empty_since.is_none();
+                let stage = Stage::Expired { since: time, lower: Some(time), evict: None };
+                self.alter(uid, |share| {
+                    share.lease = share.lease.map(|lease| super::share::Lease { stage, ..lease })
+                });
+                effects.push(Effect::Notify(Event::Expired { uid, stays }));
+            } else if warn.is_some_and(|warn| warn <= time) {
+                let stage = Stage::Running { warn: lease.warning_after(time) };
+                self.alter(uid, |share| {
+                    share.lease = share.lease.map(|lease| super::share::Lease { stage, ..lease })
+                });
+                effects.push(Effect::Notify(Event::Expiring { uid, left_ms: lease.ends.since(time) }));
+            }
+        }
+        self.follow_up(now, uid, effects);
+    }
+
+    /// Does what is due about a share that nothing is being done about.
+    pub(super) fn follow_up(&mut self, now: Now, uid: Uid, effects: &mut Vec<Effect>) {
+        let time = self.clock.last;
+        let Some(share) = self.shares.get(&uid).filter(|share| share.phase == Phase::Active) else { return };
+        let idle = share.idle_at().is_some_and(|at| at <= time);
+        if idle || (share.expired() && share.empty_since.is_some()) {
+            self.alter(uid, |share| share.phase = Phase::Releasing);
+            return effects.push(Effect::Withdraw(uid));
+        }
+        let Some(lease) = share.lease else { return };
+        let Stage::Expired { since, lower, evict } = lease.stage else { return };
+        if evict.is_some_and(|at| at <= time) {
+            let job = self.stopping(now, uid);
+            return effects.push(Effect::Evict { uid, job });
+        }
+        if lower.is_some_and(|at| at <= time) {
+            let from = share.amount;
+            let to = Amount { cpu: from.cpu.min(share.terms.expired_cpu), ..from };
+            let lower = (to != from).then(|| time.after(LOWER_RETRY_MS));
+            let stage = Stage::Expired { since, lower, evict };
+            self.alter(uid, |share| {
+                share.lease = Some(super::share::Lease { stage, ..lease });
+                if to != from {
+                    share.phase = Phase::Resizing { to };
+                }
+            });
+            if to != from {
+                effects.push(Effect::Resize { uid, from, to });
+            }
+        }
+    }
+
+    pub(super) fn occupancy(&mut self, now: Now, uid: Uid, populated: bool, effects: &mut Vec<Effect>) {
+        let time = self.clock.last;
+        let Some(share) = self.shares.get(&uid) else { return };
+        if populated != share.empty_since.is_none() {
+            self.alter(uid, |share| share.empty_since = (!populated).then_some(time));
+            self.follow_up(now, uid, effects);
+        }
+    }
+
+    /// Announces the eviction of the share that has been expired longest, or takes the announcement back.
+    ///
+    /// Only where the policy says so, and only while someone waits: one share at a time, so that no more is stopped
+    /// than is needed.
+    pub(super) fn announce_eviction(&mut self, someone_waits: bool, effects: &mut Vec<Effect>) {
+        let time = self.clock.last;
+        let wanted = self.evict && someone_waits;
+        let set = |ledger: &mut Self, uid: Uid, evict| {
+            ledger.alter(uid, |share| {
+                if let Some(lease) = &mut share.lease
+                    && let Stage::Expired { evict: at, .. } = &mut lease.stage
+                {
+                    *at = evict;
+                }
+            });
+        };
+        let active = |ledger: &Self, uid: Uid| {
+            ledger.shares.get(&uid).is_some_and(|share| share.phase == Phase::Active)
+        };
+        match self.books.evicting {
+            Some(uid) if !wanted && active(self, uid) => set(self, uid, None),
+            None if wanted => {
+                let mut longest = self.books.expired.iter().map(|(_, uid)| *uid);
+                let Some(uid) = longest.find(|uid| active(self, *uid)) else { return };
+                set(self, uid, Some(time.after(EVICTION_GRACE_MS)));
+                effects.push(Effect::Notify(Event::Evicting { uid, in_ms: EVICTION_GRACE_MS }));
+            }
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! How the effects went, and what follows.
+
+use super::job::{JobEnd, JobKind, JobState};
+use super::share::{Phase, Share};
+use super::{Effect, Event, Ledger, Now, Outcome};
+use crate::identity::Uid;
+
+impl Ledger {
+    pub(super) fn settle(&mut self, now: Now, uid: Uid, outcome: Outcome, effects: &mut Vec<Effect>) {
+        let Some(share) = self.shares.get(&uid) else { return };
+        let phase = share.phase;
+        let why = match outcome {
+            Outcome::Unknown => return,
+            Outcome::Withdrawn => return self.slice_gone(now, uid, effects),
+            Outcome::Done => return self.settled(now, uid, phase, effects),
+            Outcome::Undone(why) => why,
+        };
+        match phase {
+            Phase::Granting { job } => {
+                self.close(uid);
+                if let Some(job) = job {
+                    self.end_job(now, job, JobEnd::Failed(why), effects);
+                }
+                return;
+            }
+            Phase::Stopping { job } => self.end_job(now, job, JobEnd::Failed(why), effects),
+            Phase::Active | Phase::Resizing { .. } | Phase::Releasing => {}
+        }
+        // Whether it is empty is to be said anew: else what could not be withdrawn would be tried at once again.
+        self.alter(uid, |share| (share.phase, share.empty_since) = (Phase::Active, None));
+        self.follow_up(now, uid, effects);
+    }
+
+    fn settled(&mut self, now: Now, uid: Uid, phase: Phase, effects: &mut Vec<Effect>) {
+        match phase {
+            Phase::Active => return,
+            Phase::Releasing | Phase::Stopping { .. } => return self.slice_gone(now, uid, effects),
+            Phase::Granting { job } => {
+                let time = self.clock.last;
+                self.alter(uid, |share| (share.phase, share.empty_since) = (Phase::Active, Some(time)));
+                effects.push(Effect::Notify(Event::Granted { uid, job }));
+                if let Some(job) = job {
+                    self.end_job(now, job, JobEnd::Done, effects);
+                }
+            }
+            Phase::Resizing { to } => {
+                self.alter(uid, |share| (share.phase, share.amount) = (Phase::Active, to));
+                effects.push(Effect::Notify(Event::Resized { uid }));
+            }
+        }
+        self.follow_up(now, uid, effects);
+    }
+
+    /// There is no slice any more, and so no share.
+    pub(super) fn slice_gone(&mut self, now: Now, uid: Uid, effects: &mut Vec<Effect>) {
+        let Some(share) = self.close(uid) else { return };
+        match share.phase {
+            Phase::Stopping { job } => self.end_job(now, job, JobEnd::Done, effects),
+            Phase::Granting { job } => {
+                if let Some(job) = job {
+                    self.end_job(now, job, JobEnd::Failed("its slice went away".to_owned()), effects);
+                }
+                return;
+            }
+            Phase::Active | Phase::Resizing { .. } | Phase::Releasing => {}
+        }
+        effects.push(Effect::Notify(Event::Released { uid }));
+    }
+
+    /// A grant that a crash ended before anything was done: who waited for it waits in the same place again.
+    pub(super) fn wait_again(&mut self, share: &Share) {
+        let Phase::Granting { job: Some(id) } = share.phase else { return };
+        let Some(mut job) = self.jobs.remove(&id) else { return };
+        if let JobState::Running { .. } = job.state {
+            if let JobKind::Request(ask) = &job.kind {
+                job.state = JobState::Queued { since: ask.asked, deadline: ask.until };
+            }
+            self.line_up(&job);
+        }
+        self.jobs.insert(id, job);
+    }
+}
