@@ -49,7 +49,7 @@ impl Ledger {
     /// Begins for everyone who can be served now.
     pub(super) fn advance(&mut self, now: Now, effects: &mut Vec<Effect>) {
         if self.draining {
-            return self.announce_eviction(false, effects);
+            return self.evict_for(now, false, effects);
         }
         while let Some(first) = self.first().filter(|first| first.need.fits(self.books.capacity.free())) {
             self.serve(now, first.job, effects);
@@ -59,7 +59,8 @@ impl Ledger {
                 self.serve(now, job, effects);
             }
         }
-        self.announce_eviction(self.first().is_some(), effects);
+        let someone_waits = self.first().is_some();
+        self.evict_for(now, someone_waits, effects);
     }
 
     /// Those behind the first who can be served without delaying it.

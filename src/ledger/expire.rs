@@ -2,7 +2,7 @@
 
 use super::books::Alarm;
 use super::job::{JobEnd, JobState};
-use super::share::{Phase, Stage};
+use super::share::{Phase, Share, Stage};
 use super::{Effect, Event, JobId, Ledger, Now};
 use crate::identity::Uid;
 use crate::quantity::Amount;
@@ -65,10 +65,6 @@ impl Ledger {
         }
         let Some(lease) = share.lease else { return };
         let Stage::Expired { since, lower, evict } = lease.stage else { return };
-        if evict.is_some_and(|at| at <= time) {
-            let job = self.stopping(now, uid);
-            return effects.push(Effect::Evict { uid, job });
-        }
         if lower.is_some_and(|at| at <= time) {
             let from = share.amount;
             let to = Amount { cpu: from.cpu.min(share.terms.expired_cpu), ..from };
@@ -95,11 +91,12 @@ impl Ledger {
         }
     }
 
-    /// Announces the eviction of the share that has been expired longest, or takes the announcement back.
+    /// Announces the eviction of the share that has been expired longest, carries it out when its time has come, or
+    /// takes the announcement back. After everyone who can be has been served: nothing is stopped for nobody.
     ///
     /// Only where the policy says so, and only while someone waits: one share at a time, so that no more is stopped
     /// than is needed.
-    pub(super) fn announce_eviction(&mut self, someone_waits: bool, effects: &mut Vec<Effect>) {
+    pub(super) fn evict_for(&mut self, now: Now, someone_waits: bool, effects: &mut Vec<Effect>) {
         let time = self.clock.last;
         let wanted = self.evict && someone_waits;
         let set = |ledger: &mut Self, uid: Uid, evict| {
@@ -116,6 +113,12 @@ impl Ledger {
         };
         match self.books.evicting {
             Some(uid) if !wanted && active(self, uid) => set(self, uid, None),
+            Some(uid) if wanted && active(self, uid) => {
+                if self.shares.get(&uid).and_then(Share::eviction).is_some_and(|at| at <= time) {
+                    let job = self.stopping(now, uid);
+                    effects.push(Effect::Evict { uid, job });
+                }
+            }
             None if wanted => {
                 let mut longest = self.books.expired.iter().map(|(_, uid)| *uid);
                 let Some(uid) = longest.find(|uid| active(self, *uid)) else { return };

@@ -5,6 +5,7 @@
 mod cgroup;
 mod cli;
 mod client;
+mod ledger;
 mod policy;
 mod stand_in;
 mod systemd;

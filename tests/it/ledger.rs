@@ -1,0 +1,8 @@
+//! The ledger: pure, so that it is tried by the ten thousand.
+
+mod drf;
+mod histories;
+mod long_run;
+mod rules;
+mod stored;
+mod village;

@@ -1,0 +1,99 @@
+//! Members, policies and a dice, for the ledger's tests.
+
+use std::time::Duration;
+
+use fairshare::identity::Uid;
+use fairshare::ledger::{BootId, Command, Effect, Ledger, Member, Now, Outcome, Wait};
+use fairshare::policy::{Policy, Rules, Weight};
+use fairshare::quantity::{Amount, Bytes, MilliCpu, PartialAmount, Tasks};
+
+pub const GIB: u64 = 1 << 30;
+
+pub fn uid(raw: u64) -> Uid {
+    Uid::new(raw).unwrap()
+}
+
+pub fn amount(cpu_milli: u64, mem: u64) -> Amount {
+    Amount { cpu: MilliCpu(cpu_milli), mem: Bytes(mem), tasks: Tasks(100) }
+}
+
+pub fn named(cpu_milli: u64, mem: u64) -> PartialAmount {
+    PartialAmount { cpu: Some(MilliCpu(cpu_milli)), mem: Some(Bytes(mem)), tasks: None }
+}
+
+/// 2 CPU and 2 GiB by default, 8 and 8 at most.
+pub fn policy() -> Policy {
+    Policy::simple(amount(2000, 2 * GIB), amount(8000, 8 * GIB))
+}
+
+/// The same with weights, in thousandths.
+pub fn weighted(weights: &[(u64, u64)]) -> Policy {
+    let rules = |milli: u64| Rules { weight: Weight::new(milli), ..Rules::default() };
+    Policy { users: weights.iter().map(|(raw, milli)| (uid(*raw), rules(*milli))).collect(), ..policy() }
+}
+
+pub fn member(policy: &Policy, raw: u64) -> Member {
+    Member {
+        uid: uid(raw),
+        user: Some(format!("u{raw}")),
+        policy: policy.member(uid(raw), &[]),
+        swap: Bytes(0),
+    }
+}
+
+pub fn at(ms: u64) -> Now {
+    Now { boot_ms: ms, wall_ms: 1_000_000_000 + ms }
+}
+
+pub fn request(
+    policy: &Policy,
+    raw: u64,
+    figures: PartialAmount,
+    lease_ms: Option<u64>,
+    wait: Wait,
+) -> Command {
+    let lease = lease_ms.map(Duration::from_millis);
+    Command::Request { member: member(policy, raw), amount: figures, lease, wait }
+}
+
+/// A ledger of 8 CPU and 8 GiB.
+pub fn ledger() -> Ledger {
+    let mut ledger = Ledger::new(BootId("first".into()));
+    ledger.apply(at(0), Command::SetCapacity { cpu: MilliCpu(8000), mem: Bytes(8 * GIB) }).unwrap();
+    ledger
+}
+
+/// Settles every grant, resize and withdrawal among the effects, and what follows from that.
+pub fn settle_all(ledger: &mut Ledger, now: Now, effects: Vec<Effect>) -> Vec<Effect> {
+    let mut all = Vec::new();
+    let mut open = effects;
+    while let Some(effect) = open.pop() {
+        let uid = match effect {
+            Effect::Grant(uid) | Effect::Withdraw(uid) | Effect::Resize { uid, .. } => Some(uid),
+            Effect::Stop { uid, .. } | Effect::Evict { uid, .. } => Some(uid),
+            _ => None,
+        };
+        if let Some(uid) = uid {
+            open.extend(ledger.apply(now, Command::Settle { uid, outcome: Outcome::Done }).unwrap());
+        }
+        all.push(effect);
+    }
+    all
+}
+
+/// xorshift64*: Vigna, "An experimental exploration of Marsaglia's xorshift generators, scrambled", 2016.
+#[derive(Debug, Clone)]
+pub struct Dice(u64);
+
+impl Dice {
+    pub fn new(seed: u64) -> Self {
+        Self((seed ^ 0x9e37_79b9_7f4a_7c15).wrapping_mul(0xbf58_476d_1ce4_e5b9) | 1)
+    }
+
+    pub fn below(&mut self, bound: u64) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 32) % bound
+    }
+}
