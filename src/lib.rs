@@ -8,6 +8,7 @@ pub mod ledger;
 pub mod policy;
 pub mod procfs;
 pub mod quantity;
+pub mod simulate;
 pub mod store;
 pub mod sys;
 pub mod systemd;

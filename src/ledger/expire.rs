@@ -20,7 +20,7 @@ impl Ledger {
         let due: Vec<Alarm> = due.map(|(_, alarm)| *alarm).collect();
         for alarm in due {
             match alarm {
-                Alarm::Share(uid) => self.share_due(now, uid, effects),
+                Alarm::Share(uid) => self.share_due(uid, effects),
                 Alarm::Job(job) => {
                     if self.jobs.get(&job).is_some_and(|job| matches!(job.state, JobState::Queued { .. })) {
                         self.end_job(now, job, JobEnd::TimedOut, effects);
@@ -30,7 +30,7 @@ impl Ledger {
         }
     }
 
-    fn share_due(&mut self, now: Now, uid: Uid, effects: &mut Vec<Effect>) {
+    fn share_due(&mut self, uid: Uid, effects: &mut Vec<Effect>) {
         let time = self.clock.last;
         let Some(share) = self.shares.get(&uid) else { return };
         if let Some(lease) = share.lease
@@ -51,11 +51,11 @@ impl Ledger {
                 effects.push(Effect::Notify(Event::Expiring { uid, left_ms: lease.ends.since(time) }));
             }
         }
-        self.follow_up(now, uid, effects);
+        self.follow_up(uid, effects);
     }
 
     /// Does what is due about a share that nothing is being done about.
-    pub(super) fn follow_up(&mut self, now: Now, uid: Uid, effects: &mut Vec<Effect>) {
+    pub(super) fn follow_up(&mut self, uid: Uid, effects: &mut Vec<Effect>) {
         let time = self.clock.last;
         let Some(share) = self.shares.get(&uid).filter(|share| share.phase == Phase::Active) else { return };
         let idle = share.idle_at().is_some_and(|at| at <= time);
@@ -82,12 +82,12 @@ impl Ledger {
         }
     }
 
-    pub(super) fn occupancy(&mut self, now: Now, uid: Uid, populated: bool, effects: &mut Vec<Effect>) {
+    pub(super) fn occupancy(&mut self, uid: Uid, populated: bool, effects: &mut Vec<Effect>) {
         let time = self.clock.last;
         let Some(share) = self.shares.get(&uid) else { return };
         if populated != share.empty_since.is_none() {
             self.alter(uid, |share| share.empty_since = (!populated).then_some(time));
-            self.follow_up(now, uid, effects);
+            self.follow_up(uid, effects);
         }
     }
 

@@ -11,7 +11,7 @@ mod advance;
 mod books;
 pub mod command;
 mod ends;
-mod expire;
+pub mod expire;
 pub mod fairness;
 mod grant;
 pub mod job;
@@ -239,7 +239,7 @@ impl Ledger {
                 self.release(now, uid, pids, count, stop, &mut effects)?;
             }
             Command::Enter { uid } => self.go_in(uid, &mut effects)?,
-            Command::Occupancy { uid, populated } => self.occupancy(now, uid, populated, &mut effects),
+            Command::Occupancy { uid, populated } => self.occupancy(uid, populated, &mut effects),
             Command::Cancel { job, by } => self.cancel(now, job, by, &mut effects)?,
             Command::Drain => self.set_draining(true, &mut effects),
             Command::Undrain => self.set_draining(false, &mut effects),

@@ -184,3 +184,31 @@ impl fmt::Display for Over {
         }
     }
 }
+
+impl fmt::Display for Refusal {
+    /// One short sentence, as far as no name or process id is needed for it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::OverLimit(over) => over.fmt(f),
+            Self::LeaseTooLong { .. } => f.write_str("Requested lease exceeds maximum allowed"),
+            Self::NoTime(Timed::Lease) => f.write_str("A lease must be longer than 0"),
+            Self::NoTime(Timed::Wait) => f.write_str("A wait must be longer than 0"),
+            Self::NoCapacity(_) => f.write_str("There is no room for this now"),
+            Self::AlreadyAllocated { .. } => f.write_str("A share is held already"),
+            Self::AlreadyWaiting { job } => write!(f, "A request waits already, as job {job}"),
+            Self::NoShare => f.write_str("No share is held"),
+            Self::Expired => f.write_str("The lease is over: renew it first"),
+            Self::Occupied { count, .. } => write!(f, "{count} processes are inside the share"),
+            Self::MemoryInUse { in_use, asked } => {
+                write!(f, "Memory in use ({in_use}) exceeds the new limit ({asked})")
+            }
+            Self::Stopping => f.write_str("The share is being released"),
+            Self::Unsettled => f.write_str("The last change of the share is still being settled"),
+            Self::Draining => f.write_str("An admin stopped new requests"),
+            Self::NoJob => f.write_str("No such job"),
+            Self::NotYours { job } => write!(f, "Job {job} is someone else's"),
+            Self::JobOver { job } => write!(f, "Job {job} is over"),
+            Self::JobAtWork { job } => write!(f, "Job {job} is at work"),
+        }
+    }
+}

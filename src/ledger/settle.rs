@@ -28,7 +28,7 @@ impl Ledger {
         }
         // Whether it is empty is to be said anew: else what could not be withdrawn would be tried at once again.
         self.alter(uid, |share| (share.phase, share.empty_since) = (Phase::Active, None));
-        self.follow_up(now, uid, effects);
+        self.follow_up(uid, effects);
     }
 
     fn settled(&mut self, now: Now, uid: Uid, phase: Phase, effects: &mut Vec<Effect>) {
@@ -48,7 +48,7 @@ impl Ledger {
                 effects.push(Effect::Notify(Event::Resized { uid }));
             }
         }
-        self.follow_up(now, uid, effects);
+        self.follow_up(uid, effects);
     }
 
     /// There is no slice any more, and so no share.

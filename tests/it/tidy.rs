@@ -17,7 +17,7 @@ const FLOORS: &[&[&str]] = &[
     &["bin"],
     &["cli", "daemon"],
     &["client"],
-    &["systemd", "cgroup", "procfs", "store"],
+    &["systemd", "cgroup", "procfs", "store", "simulate"],
     &["ledger"],
     &["policy", "wire"],
     &["sys"],

@@ -1,1 +1,315 @@
-//! To come.
+//! One rule a test: capacity, leases, idleness, the queue, cancelling, draining, eviction, jobs.
+
+use std::time::Duration;
+
+use fairshare::identity::JobId;
+use fairshare::ledger::expire::EVICTION_GRACE_MS;
+use fairshare::ledger::job::{JOBS_KEPT_MAX, JobEnd, JobState};
+use fairshare::ledger::refusal::{Refusal, Timed};
+use fairshare::ledger::room::Room;
+use fairshare::ledger::{Canceller, Command, Effect, Event, Ledger, Wait};
+use fairshare::policy::Policy;
+use fairshare::quantity::{Bytes, MilliCpu, PartialAmount};
+
+use super::village::{GIB, amount, at, ledger, member, named, policy, request, settle_all, uid};
+
+const HOUR: u64 = 3_600_000;
+
+/// Says it, and has all of it carried out.
+fn say(ledger: &mut Ledger, ms: u64, command: Command) -> Result<Vec<Effect>, Refusal> {
+    let effects = ledger.apply(at(ms), command)?;
+    let all = settle_all(ledger, at(ms), effects);
+    ledger.audit();
+    Ok(all)
+}
+
+fn holds(ledger: &mut Ledger, ms: u64, who: u64, cpu: u64, mem: u64, lease: Option<u64>) {
+    let command = request(&policy(), who, named(cpu * 1000, mem * GIB), lease, Wait::No);
+    say(ledger, ms, command).unwrap();
+    say(ledger, ms, Command::Enter { uid: uid(who) }).unwrap();
+}
+
+fn waits(ledger: &mut Ledger, ms: u64, who: u64, cpu: u64, mem: u64, lease: Option<u64>) -> JobId {
+    let command = request(&policy(), who, named(cpu * 1000, mem * GIB), lease, Wait::Granted);
+    let effects = say(ledger, ms, command).unwrap();
+    let job = effects.iter().find_map(|effect| match effect {
+        Effect::Queued { job, .. } => Some(*job),
+        _ => None,
+    });
+    job.expect("it waits")
+}
+
+#[test]
+fn more_than_the_machine_has_is_over_the_limit_and_never_waits() {
+    let mut ledger = ledger();
+    say(&mut ledger, 1, Command::SetCapacity { cpu: MilliCpu(3500), mem: Bytes(3 * GIB / 2) }).unwrap();
+    let policy = policy();
+    let asked = request(&policy, 1, named(8000, GIB), None, Wait::Granted);
+    let refused = say(&mut ledger, 2, asked).unwrap_err();
+    assert_eq!(refused.to_string(), "Requested CPU (8) exceeds what this machine can hand out (3.5)");
+    let asked = request(&policy, 1, named(16_000, GIB), None, Wait::Granted);
+    let refused = say(&mut ledger, 2, asked).unwrap_err();
+    assert_eq!(refused.to_string(), "Requested CPU (16) exceeds maximum allowed (8)");
+    assert_eq!(ledger.waiting(), 0);
+    // Nobody named 2 GiB: the default is what there is.
+    say(&mut ledger, 3, request(&policy, 1, PartialAmount::default(), None, Wait::No)).unwrap();
+    let share = ledger.share(uid(1)).unwrap();
+    assert_eq!((share.amount.cpu, share.amount.mem), (MilliCpu(2000), Bytes(3 * GIB / 2)));
+}
+
+#[test]
+fn no_capacity_says_what_is_free_what_would_fit_and_when() {
+    let mut ledger = ledger();
+    holds(&mut ledger, 0, 1, 5, 5, Some(HOUR));
+    let Err(Refusal::NoCapacity(why)) =
+        say(&mut ledger, 10, request(&policy(), 2, named(4000, GIB), Some(HOUR), Wait::No))
+    else {
+        panic!("there is no room")
+    };
+    let room = |cpu: u64, mem: u64| Room::new(MilliCpu(cpu * 1000), Bytes(mem * GIB));
+    assert_eq!((why.free, why.largest, why.waiting), (room(3, 3), room(3, 3), 0));
+    assert_eq!(why.by_wall_ms, Some(1_000_000_000 + HOUR));
+    assert_eq!(ledger.holders(3).iter().map(|share| share.uid).collect::<Vec<_>>(), [uid(1)]);
+    // Someone waits for 6 and 6 at the end of that hour: beside it 2 and 2 can be held for longer.
+    waits(&mut ledger, 20, 3, 6, 6, Some(HOUR));
+    let asked = request(&policy(), 2, named(3000, GIB), Some(2 * HOUR), Wait::No);
+    let Err(Refusal::NoCapacity(why)) = say(&mut ledger, 30, asked) else {
+        panic!("it would delay the first")
+    };
+    assert_eq!((why.free, why.largest, why.waiting), (room(3, 3), room(2, 2), 1));
+    say(&mut ledger, 30, request(&policy(), 4, named(2000, GIB), Some(2 * HOUR), Wait::No)).unwrap();
+    say(&mut ledger, 30, request(&policy(), 5, named(1000, GIB), Some(HOUR - 30), Wait::No)).unwrap();
+}
+
+#[test]
+fn growing_needs_room_and_shrinking_gives_it() {
+    let mut ledger = ledger();
+    holds(&mut ledger, 0, 1, 5, 5, None);
+    holds(&mut ledger, 0, 2, 3, 3, None);
+    let resize = |who, cpu: u64| Command::Resize {
+        member: member(&policy(), who),
+        amount: named(cpu * 1000, 3 * GIB),
+        in_use: Bytes(0),
+    };
+    assert!(matches!(say(&mut ledger, 1, resize(2, 4)), Err(Refusal::NoCapacity(_))));
+    say(&mut ledger, 2, resize(1, 2)).unwrap();
+    say(&mut ledger, 3, resize(2, 6)).unwrap();
+    assert_eq!(ledger.capacity().free(), Room { cpu: 0, mem: (2 * GIB).into() });
+}
+
+#[test]
+fn a_machine_that_shrinks_takes_nothing_and_grants_nothing_until_it_fits() {
+    let mut ledger = ledger();
+    holds(&mut ledger, 0, 1, 6, 4, None);
+    say(&mut ledger, 1, Command::SetCapacity { cpu: MilliCpu(4000), mem: Bytes(8 * GIB) }).unwrap();
+    assert_eq!(ledger.share(uid(1)).unwrap().amount, amount(6000, 4 * GIB));
+    assert_eq!(ledger.capacity().over(), Room { cpu: 2000, mem: 0 });
+    let asked = request(&policy(), 2, named(10, GIB), None, Wait::No);
+    assert!(matches!(say(&mut ledger, 2, asked.clone()), Err(Refusal::NoCapacity(_))));
+    let release = Command::Release { uid: uid(1), pids: Vec::new(), count: 0, stop: false };
+    say(&mut ledger, 3, release).unwrap();
+    say(&mut ledger, 4, asked).unwrap();
+}
+
+#[test]
+fn leases_have_bounds() {
+    let policy = Policy { lease_max: Some(Duration::from_secs(60)), ..policy() };
+    let mut ledger = ledger();
+    let ask = |lease| request(&policy, 1, named(1000, GIB), Some(lease), Wait::No);
+    assert_eq!(say(&mut ledger, 0, ask(0)), Err(Refusal::NoTime(Timed::Lease)));
+    assert!(matches!(say(&mut ledger, 0, ask(60_001)), Err(Refusal::LeaseTooLong { .. })));
+    say(&mut ledger, 0, ask(60_000)).unwrap();
+    let renew = |ms| Command::Renew { member: member(&policy, 1), lease: Duration::from_millis(ms) };
+    assert!(matches!(say(&mut ledger, 10, renew(60_001)), Err(Refusal::LeaseTooLong { .. })));
+    assert_eq!(say(&mut ledger, 10, renew(0)), Err(Refusal::NoTime(Timed::Lease)));
+    say(&mut ledger, 50_000, renew(60_000)).unwrap();
+    assert_eq!(ledger.share(uid(1)).unwrap().lease.unwrap().ends.0, 110_000);
+    let wait = request(&policy, 2, named(8000, GIB), None, Wait::AtMost(Duration::ZERO));
+    assert_eq!(say(&mut ledger, 60_000, wait), Err(Refusal::NoTime(Timed::Wait)));
+}
+
+#[test]
+fn a_lease_warns_twice_and_its_end_lowers_a_busy_share_and_removes_an_empty_one() {
+    let mut ledger = ledger();
+    holds(&mut ledger, 0, 1, 6, 6, Some(2 * HOUR));
+    say(&mut ledger, 0, request(&policy(), 2, named(1000, GIB), Some(2 * HOUR), Wait::No)).unwrap();
+    let mut told = Vec::new();
+    while let Some(ms) = ledger.next_wakeup().filter(|ms| *ms <= 2 * HOUR) {
+        let effects = say(&mut ledger, ms, Command::Tick).unwrap();
+        told.extend(effects.iter().filter_map(Effect::event).filter_map(|event| match event {
+            Event::Expiring { uid, left_ms } => Some((*uid, *left_ms)),
+            Event::Expired { uid, .. } => Some((*uid, 0)),
+            _ => None,
+        }));
+    }
+    told.sort_unstable();
+    let minutes = |minutes: u64| minutes * 60_000;
+    let warned = |who| [(uid(who), 0), (uid(who), minutes(5)), (uid(who), minutes(12))];
+    assert_eq!(told, [warned(1), warned(2)].concat());
+    assert!(ledger.share(uid(2)).is_none(), "empty, and gone");
+    let share = ledger.share(uid(1)).unwrap();
+    assert_eq!((share.amount, share.expired()), (amount(2000, 6 * GIB), true));
+    assert_eq!(ledger.capacity().free(), ledger.capacity().whole(), "its room is free for others");
+    // It cannot grow; it can be renewed while there is room, and goes when it is empty.
+    let grow =
+        Command::Resize { member: member(&policy(), 1), amount: named(3000, 6 * GIB), in_use: Bytes(0) };
+    assert_eq!(say(&mut ledger, 2 * HOUR, grow), Err(Refusal::Expired));
+    let renew = Command::Renew { member: member(&policy(), 1), lease: Duration::from_secs(60) };
+    let mut renewed = ledger.clone();
+    say(&mut renewed, 2 * HOUR, renew.clone()).unwrap();
+    assert_eq!(renewed.capacity().held(), Room::of(amount(2000, 6 * GIB)));
+    let mut full = ledger.clone();
+    holds(&mut full, 2 * HOUR, 3, 1, 8, None);
+    assert!(matches!(say(&mut full, 2 * HOUR, renew), Err(Refusal::NoCapacity(_))));
+    say(&mut ledger, 2 * HOUR + 1, Command::Occupancy { uid: uid(1), populated: false }).unwrap();
+    assert!(ledger.shares().is_empty());
+}
+
+#[test]
+fn an_empty_share_is_released_after_the_policys_time_unless_someone_comes_in() {
+    let policy = Policy { idle: Some(Duration::from_secs(60)), ..policy() };
+    let mut ledger = ledger();
+    say(&mut ledger, 0, request(&policy, 1, named(1000, GIB), None, Wait::No)).unwrap();
+    say(&mut ledger, 59_000, Command::Enter { uid: uid(1) }).unwrap();
+    assert_eq!(ledger.next_wakeup(), None);
+    say(&mut ledger, 70_000, Command::Occupancy { uid: uid(1), populated: false }).unwrap();
+    say(&mut ledger, 80_000, Command::Occupancy { uid: uid(1), populated: false }).unwrap();
+    assert_eq!(ledger.next_wakeup(), Some(130_000));
+    say(&mut ledger, 130_000, Command::Tick).unwrap();
+    assert!(ledger.shares().is_empty());
+}
+
+#[test]
+fn a_later_request_passes_only_what_it_cannot_delay() {
+    let mut ledger = ledger();
+    holds(&mut ledger, 0, 1, 5, 5, Some(1000));
+    let first = waits(&mut ledger, 1, 2, 8, 8, Some(1000));
+    let long = waits(&mut ledger, 2, 3, 3, 3, Some(1000));
+    // This one is over before the first can start.
+    say(&mut ledger, 3, request(&policy(), 4, named(2000, 2 * GIB), Some(900), Wait::Granted)).unwrap();
+    assert!(ledger.share(uid(4)).is_some());
+    let places: Vec<_> = ledger
+        .places()
+        .iter()
+        .map(|place| (place.waiting.job, place.place, place.starts.unwrap().0))
+        .collect();
+    assert_eq!(places, [(first, 1, 1000), (long, 2, 2000)]);
+    // A holder cannot hold on past the start of the first either.
+    let renew = Command::Renew { member: member(&policy(), 1), lease: Duration::from_secs(60) };
+    assert!(matches!(say(&mut ledger, 4, renew), Err(Refusal::NoCapacity(_))));
+    say(&mut ledger, 903, Command::Tick).unwrap();
+    say(&mut ledger, 1000, Command::Tick).unwrap();
+    assert!(ledger.share(uid(2)).is_some_and(|share| !share.expired()));
+}
+
+#[test]
+fn without_leases_the_first_is_passed_only_by_what_has_one() {
+    let mut ledger = ledger();
+    holds(&mut ledger, 0, 1, 5, 5, None);
+    waits(&mut ledger, 1, 2, 8, 8, None);
+    assert_eq!(ledger.places()[0].starts, None);
+    let ask = |lease| request(&policy(), 3, named(1000, GIB), lease, Wait::No);
+    let Err(Refusal::NoCapacity(why)) = say(&mut ledger, 2, ask(None)) else {
+        panic!("it might delay for ever")
+    };
+    assert_eq!((why.largest, why.by_wall_ms), (Room::NONE, None));
+    say(&mut ledger, 2, ask(Some(HOUR))).unwrap();
+}
+
+#[test]
+fn waiting_ends_by_cancel_by_time_and_by_nothing_else() {
+    let mut ledger = ledger();
+    holds(&mut ledger, 0, 1, 8, 8, None);
+    let job = waits(&mut ledger, 1, 2, 1, 1, None);
+    let again = request(&policy(), 2, named(1000, GIB), None, Wait::Granted);
+    assert_eq!(say(&mut ledger, 2, again), Err(Refusal::AlreadyWaiting { job }));
+    let cancel = |job, by| Command::Cancel { job, by };
+    assert_eq!(say(&mut ledger, 3, cancel(JobId(99), Canceller::Admin)), Err(Refusal::NoJob));
+    assert_eq!(say(&mut ledger, 3, cancel(job, Canceller::Member(uid(3)))), Err(Refusal::NotYours { job }));
+    say(&mut ledger, 4, cancel(job, Canceller::Member(uid(2)))).unwrap();
+    assert_eq!(say(&mut ledger, 5, cancel(job, Canceller::Admin)), Err(Refusal::JobOver { job }));
+    let ended = |ledger: &Ledger, job| match &ledger.jobs()[&job].state {
+        JobState::Ended { end, .. } => Some(end.clone()),
+        _ => None,
+    };
+    assert_eq!(ended(&ledger, job), Some(JobEnd::Cancelled));
+    let limited = request(&policy(), 3, named(1000, GIB), None, Wait::AtMost(Duration::from_secs(5)));
+    say(&mut ledger, 1000, limited).unwrap();
+    assert_eq!(ledger.next_wakeup(), Some(6000));
+    say(&mut ledger, 6000, Command::Tick).unwrap();
+    assert_eq!(ended(&ledger, JobId(job.0 + 1)), Some(JobEnd::TimedOut));
+}
+
+#[test]
+fn a_drained_ledger_refuses_and_holds_its_queue() {
+    let mut ledger = ledger();
+    holds(&mut ledger, 0, 1, 8, 8, Some(1000));
+    waits(&mut ledger, 1, 2, 1, 1, None);
+    assert!(say(&mut ledger, 2, Command::Drain).unwrap().contains(&Effect::Notify(Event::Drained)));
+    assert_eq!(say(&mut ledger, 2, Command::Drain), Ok(Vec::new()));
+    let asked = request(&policy(), 3, named(1000, GIB), None, Wait::Granted);
+    assert_eq!(say(&mut ledger, 3, asked), Err(Refusal::Draining));
+    say(&mut ledger, 2000, Command::Tick).unwrap();
+    assert_eq!(ledger.waiting(), 1);
+    say(&mut ledger, 2001, Command::Undrain).unwrap();
+    assert!(ledger.share(uid(2)).is_some());
+}
+
+/// One whose lease is over at 1000 with work inside, one who holds everything, and perhaps one who waits.
+fn crowded(evict: bool, waiting: bool) -> Ledger {
+    let mut ledger = ledger();
+    say(&mut ledger, 0, Command::SetRules { half_life: Duration::from_secs(7 * 86_400), evict }).unwrap();
+    holds(&mut ledger, 0, 1, 4, 4, Some(1000));
+    say(&mut ledger, 1000, Command::Tick).unwrap();
+    holds(&mut ledger, 1001, 2, 8, 8, None);
+    if waiting {
+        waits(&mut ledger, 1002, 3, 1, 1, None);
+    }
+    ledger
+}
+
+#[test]
+fn nobody_is_evicted_unless_the_policy_says_so_and_someone_waits() {
+    for (evict, waiting) in [(false, true), (true, false), (false, false)] {
+        let mut ledger = crowded(evict, waiting);
+        for ms in [1003, 1002 + EVICTION_GRACE_MS, 10 * HOUR] {
+            let effects = say(&mut ledger, ms, Command::Tick).unwrap();
+            let harm = |effect: &Effect| {
+                matches!(effect, Effect::Evict { .. } | Effect::Notify(Event::Evicting { .. }))
+            };
+            assert!(!effects.iter().any(harm), "{evict} {waiting}: {effects:?}");
+        }
+        assert!(ledger.share(uid(1)).is_some());
+    }
+}
+
+#[test]
+fn an_eviction_is_announced_five_minutes_before_and_only_of_the_expired() {
+    let mut ledger = crowded(true, true);
+    assert_eq!(ledger.share(uid(1)).unwrap().eviction().unwrap().0, 1002 + EVICTION_GRACE_MS);
+    assert_eq!(say(&mut ledger, 1001 + EVICTION_GRACE_MS, Command::Tick), Ok(Vec::new()));
+    let effects = ledger.apply(at(1002 + EVICTION_GRACE_MS), Command::Tick).unwrap();
+    let evicted = |effect: &&Effect| matches!(effect, Effect::Evict { .. });
+    assert_eq!(effects.iter().filter(evicted).map(Effect::uid).collect::<Vec<_>>(), [Some(uid(1))]);
+    // Who waited gave up in time: the announcement is taken back.
+    let mut ledger = crowded(true, true);
+    say(&mut ledger, 5000, Command::Cancel { job: JobId(1), by: Canceller::Admin }).unwrap();
+    assert_eq!(ledger.share(uid(1)).unwrap().eviction(), None);
+}
+
+#[test]
+fn jobs_that_are_over_are_forgotten_and_those_that_wait_never() {
+    let mut ledger = ledger();
+    holds(&mut ledger, 0, 1, 8, 8, None);
+    let waiting = waits(&mut ledger, 1, 2, 1, 1, None);
+    let mut last = waiting;
+    for ms in 2..300 {
+        let job = waits(&mut ledger, ms, 3, 1, 1, None);
+        assert_eq!(job.0, last.0 + 1, "ids never repeat");
+        last = job;
+        say(&mut ledger, ms, Command::Cancel { job, by: Canceller::Admin }).unwrap();
+    }
+    assert_eq!(ledger.jobs().len(), JOBS_KEPT_MAX + 1);
+    assert!(ledger.jobs()[&waiting].queued());
+    assert!(ledger.jobs().contains_key(&last));
+}

@@ -1,1 +1,99 @@
-//! To come.
+//! What a crash and a reboot leave: leases, the queue, use, jobs; through the bytes of the state file.
+
+use std::collections::BTreeMap;
+
+use fairshare::ledger::reconcile::{Verdict, verdicts};
+use fairshare::ledger::{BootId, Command, Ledger, Now, Wait};
+use fairshare::quantity::Bytes;
+use fairshare::store;
+
+use super::village::{GIB, at, ledger, named, policy, request, settle_all, uid};
+
+fn stored(ledger: &Ledger, boot: &str, now: Now) -> Ledger {
+    let image = ledger.image();
+    let bytes = store::encode(&image).unwrap();
+    let read = store::parse(&bytes).unwrap();
+    // Who is inside is not remembered; everything else is.
+    let mut expected = image;
+    expected.shares.iter_mut().for_each(|share| share.empty_since = None);
+    assert_eq!(read, expected);
+    Ledger::restore(BootId(boot.into()), now, read)
+}
+
+fn say(ledger: &mut Ledger, now: Now, command: Command) {
+    let effects = ledger.apply(now, command).unwrap();
+    settle_all(ledger, now, effects);
+}
+
+/// 1 holds all for an hour; 2 and 3 wait, 3 in front for 2 has used more.
+fn busy() -> Ledger {
+    let mut ledger = ledger();
+    let policy = policy();
+    say(&mut ledger, at(0), request(&policy, 2, named(8000, 8 * GIB), Some(5000), Wait::No));
+    say(&mut ledger, at(5000), Command::Tick);
+    say(&mut ledger, at(5000), request(&policy, 1, named(8000, 8 * GIB), Some(3_600_000), Wait::No));
+    say(&mut ledger, at(5000), Command::Enter { uid: uid(1) });
+    say(&mut ledger, at(6000), request(&policy, 2, named(1000, GIB), Some(1000), Wait::Granted));
+    say(&mut ledger, at(7000), request(&policy, 3, named(8000, GIB), None, Wait::Granted));
+    ledger
+}
+
+#[test]
+fn a_crash_keeps_places_and_ends() {
+    let before = busy();
+    let mut after = stored(&before, "first", at(8000));
+    assert_eq!(before.next_wakeup(), after.next_wakeup());
+    assert_eq!(after.capacity().whole().cpu, 0, "what there is must be said anew");
+    let whole = before.capacity().whole();
+    say(&mut after, at(8000), Command::SetCapacity { cpu: whole.cpu(), mem: whole.mem() });
+    let places = |ledger: &Ledger| -> Vec<_> {
+        ledger.places().iter().map(|place| (place.waiting.uid, place.place, place.starts)).collect()
+    };
+    assert_eq!(places(&before), places(&after));
+    assert_eq!(after.places()[0].waiting.uid, uid(3));
+    say(&mut after, at(3_605_000), Command::Tick);
+    assert!(after.share(uid(3)).is_some(), "granted when the other's lease ends");
+}
+
+#[test]
+fn a_reboot_takes_from_a_lease_what_the_wall_clock_says() {
+    let before = busy();
+    // Last seen at 7000 of boot time; the machine is back ten minutes later.
+    let now = Now { boot_ms: 30_000, wall_ms: at(7000).wall_ms + 600_000 };
+    let after = stored(&before, "second", now);
+    let ends = after.share(uid(1)).unwrap().lease.unwrap().ends;
+    assert_eq!(after.wall_ms(now, ends), at(5000).wall_ms + 3_600_000);
+    assert_eq!(ends.since(after.time(now)), 3_600_000 - 2000 - 600_000);
+    assert_eq!(verdicts(&after, &BTreeMap::new(), &BTreeMap::new())[&uid(1)], Verdict::MakeAgain);
+    // Where the wall clock went back nothing has passed.
+    let early = Now { boot_ms: 30_000, wall_ms: 5 };
+    let after = stored(&before, "second", early);
+    let ends = after.share(uid(1)).unwrap().lease.unwrap().ends;
+    assert_eq!(ends.since(after.time(early)), 3_600_000 - 2000);
+}
+
+#[test]
+fn a_lease_that_ended_while_the_machine_was_off_is_not_made_again() {
+    let now = Now { boot_ms: 30_000, wall_ms: at(7000).wall_ms + 86_400_000 };
+    let mut after = stored(&busy(), "second", now);
+    let verdict = verdicts(&after, &BTreeMap::new(), &BTreeMap::new())[&uid(1)].clone();
+    assert_eq!(verdict, Verdict::Lapse);
+    after.reconciled(now, uid(1), &verdict, Bytes(0), None);
+    assert!(after.shares().is_empty());
+    assert_eq!(after.waiting(), 2);
+}
+
+#[test]
+fn a_grant_that_a_crash_cut_off_waits_again_in_its_place() {
+    let mut before = busy();
+    before.apply(at(9000), Command::SliceGone { uid: uid(1) }).unwrap();
+    assert!(before.share(uid(3)).is_some(), "on its way");
+    let mut after = stored(&before, "first", at(9001));
+    let verdict = verdicts(&after, &BTreeMap::new(), &BTreeMap::new())[&uid(3)].clone();
+    assert_eq!(verdict, Verdict::Forget);
+    after.reconciled(at(9001), uid(3), &verdict, Bytes(0), None);
+    after.interrupt_jobs(at(9001));
+    let order: Vec<_> = after.places().iter().map(|place| place.waiting.uid).collect();
+    assert_eq!(order, [uid(3), uid(2)]);
+    after.audit();
+}
