@@ -111,13 +111,14 @@ impl Ledger {
         let active = |ledger: &Self, uid: Uid| {
             ledger.shares.get(&uid).is_some_and(|share| share.phase == Phase::Active)
         };
+        let due = |ledger: &Self, uid: Uid| {
+            ledger.shares.get(&uid).and_then(Share::eviction).is_some_and(|at| at <= time)
+        };
         match self.books.evicting {
             Some(uid) if !wanted && active(self, uid) => set(self, uid, None),
-            Some(uid) if wanted && active(self, uid) => {
-                if self.shares.get(&uid).and_then(Share::eviction).is_some_and(|at| at <= time) {
-                    let job = self.stopping(now, uid);
-                    effects.push(Effect::Evict { uid, job });
-                }
+            Some(uid) if wanted && active(self, uid) && due(self, uid) => {
+                let job = self.stopping(now, uid);
+                effects.push(Effect::Evict { uid, job });
             }
             None if wanted => {
                 let mut longest = self.books.expired.iter().map(|(_, uid)| *uid);
