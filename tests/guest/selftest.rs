@@ -39,7 +39,7 @@ guest_test!(users_act_as_themselves, Guest::restored, |guest: Guest| {
     guest.as_user("alice", "cat /etc/motd").expect_code(1);
 
     let sleeper = guest.spawn_as("alice", "sleep 1000");
-    guest.root(&format!("ps -o user=,comm= {}", sleeper.pid)).expect_ok().stdout_has("alice    sleep");
+    guest.await_cmd(&format!("ps -o user=,comm= {} | grep 'alice *sleep'", sleeper.pid), 10);
     assert!(sleeper.is_running());
     sleeper.kill("TERM");
     sleeper.wait().expect_code(128 + 15);
