@@ -1,5 +1,7 @@
 //! fairshare: a fair, kernel-enforced share of one Linux machine for every member.
 pub mod cgroup;
+pub mod cli;
+pub mod client;
 pub mod daemon;
 pub mod identity;
 pub mod ledger;

@@ -58,8 +58,7 @@ mod tests {
         let (one, _other) = std::os::unix::net::UnixStream::pair().unwrap();
         let ours: Vec<u64> =
             nix::unistd::getgroups().unwrap().into_iter().map(|gid| gid.as_raw().into()).collect();
-        let theirs: Vec<u64> =
-            peer_groups(&one).unwrap().into_iter().map(|gid| gid.get().into()).collect();
+        let theirs: Vec<u64> = peer_groups(&one).unwrap().into_iter().map(|gid| gid.get().into()).collect();
         assert_eq!(theirs, ours);
     }
 }

@@ -17,16 +17,6 @@ pub struct Account {
     pub groups: Vec<Gid>,
 }
 
-/// The name of a user; `None` where there is no such user.
-///
-/// # Errors
-/// The user database could not be asked: what it said.
-pub fn name(uid: Uid) -> Result<Option<String>, String> {
-    let user = User::from_uid(SystemUid::from_raw(uid.get()))
-        .map_err(|errno| format!("the user database does not answer for uid {uid}: {errno}"))?;
-    Ok(user.map(|user| user.name))
-}
-
 /// A user with all their groups; `None` where there is no such user.
 ///
 /// # Errors

@@ -1,6 +1,6 @@
 //! The ledger's values and refusals, and the world's faults, as the wire has them.
 
-use crate::cgroup::{CgroupFault, Usage as KernelUsage};
+use crate::cgroup::{CgroupFault, Pressure, Usage};
 use crate::identity::UnitName;
 use crate::ledger::job::{Job, JobEnd, JobKind, JobState};
 use crate::ledger::refusal::Refusal;
@@ -35,14 +35,14 @@ pub fn share(share: &Share, usage: Option<wire::Usage>) -> wire::ShareInfo {
 }
 
 /// What a share uses, as it is shown.
-pub fn usage(usage: KernelUsage) -> wire::Usage {
+pub fn usage(usage: Usage, pressure: Option<Pressure>) -> wire::Usage {
     wire::Usage {
         cpu_usec: usage.cpu_usec,
-        mem_bytes: usage.mem_bytes.0,
+        mem_bytes: usage.mem.0,
         tasks: usage.tasks.0,
         oom_kills: usage.oom_kills,
-        cpu_pressure_centi: usage.cpu_pressure_centi,
-        mem_pressure_centi: usage.mem_pressure_centi,
+        cpu_pressure_centi: pressure.and_then(|pressure| pressure.cpu_centipercent).map(u64::from),
+        mem_pressure_centi: pressure.and_then(|pressure| pressure.mem_centipercent).map(u64::from),
     }
 }
 
@@ -53,8 +53,9 @@ pub fn policy(policy: &MemberPolicy) -> wire::PolicyInfo {
         mem_bytes: amount.mem.0,
         tasks_max: amount.tasks.0,
     };
-    let milliseconds =
-        |time: Option<std::time::Duration>| time.map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
+    let milliseconds = |time: Option<std::time::Duration>| {
+        time.map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
+    };
     wire::PolicyInfo {
         defaults: amount(policy.defaults),
         max: amount(policy.max),
@@ -112,7 +113,7 @@ pub fn job(job: &Job) -> wire::JobInfo {
         oom: None,
         peak_mem_bytes: None,
         cpu_usec: None,
-        error,
+        error: error.map(Box::new),
     }
 }
 
@@ -133,13 +134,14 @@ pub fn refusal(refusal: &Refusal) -> WireError {
             WireError::new(Code::Busy, format!("{processes} inside the share"))
                 .detail(format!("pid {}{more}", named.join(" ")))
         }
-        Refusal::MemoryInUse { in_use, asked } => WireError::new(
-            Code::Busy,
-            format!("Memory in use ({in_use}) exceeds the new limit ({asked})"),
-        ),
+        Refusal::MemoryInUse { in_use, asked } => {
+            WireError::new(Code::Busy, format!("Memory in use ({in_use}) exceeds the new limit ({asked})"))
+        }
         Refusal::Stopping => WireError::new(Code::Busy, "The share is being released"),
-        Refusal::Unsettled => WireError::new(Code::Busy, "The last change of the share is still being settled")
-            .retry_after_ms(UNSETTLED_RETRY_AFTER_MS),
+        Refusal::Unsettled => {
+            WireError::new(Code::Busy, "The last change of the share is still being settled")
+                .retry_after_ms(UNSETTLED_RETRY_AFTER_MS)
+        }
         Refusal::NoJob => WireError::new(Code::NotFound, "No such job"),
     }
 }

@@ -8,7 +8,7 @@ use super::account::Account;
 use super::peer::Peer;
 use crate::identity::{JobId, Uid};
 use crate::policy::Role;
-use crate::quantity::{Bytes, MilliCpu, PartialAmount, QuantityError, Tasks};
+use crate::quantity::{Bytes, MilliCpu, PartialAmount, QuantityError, TASKS_MAX, Tasks};
 use crate::wire::call::{Amounts, Call, Endpoint};
 use crate::wire::error::{Code, WireError};
 
@@ -48,7 +48,7 @@ pub enum Act {
     Resize { account: Account, amount: PartialAmount },
     Release { uid: Uid, stop: bool },
     Run,
-    Attach { pids: Vec<i32> },
+    Attach { pids: Vec<u32> },
     JobStatus { job: JobId },
     JobList { all: bool },
     Reload,
@@ -81,7 +81,9 @@ impl Authorised {
 
     /// The act with the account that it needs.
     pub fn complete(&mut self, found: Account) {
-        if let Act::Policy { account } | Act::Request { account, .. } | Act::Resize { account, .. } = &mut self.act {
+        if let Act::Policy { account } | Act::Request { account, .. } | Act::Resize { account, .. } =
+            &mut self.act
+        {
             // One's own groups are the kernel's word, not the database's.
             let groups = std::mem::take(&mut account.groups);
             *account = found;
@@ -146,8 +148,12 @@ fn whole(peer: &Peer, all: Option<bool>) -> Result<bool, WireError> {
     }
 }
 
-fn pid(raw: u64) -> Result<i32, WireError> {
-    i32::try_from(raw).ok().filter(|pid| *pid > 0).ok_or_else(|| bad(format!("pids: {raw} is not a process id")))
+/// A process id. Process 1 is everybody's, and nobody's to move.
+fn pid(raw: u64) -> Result<u32, WireError> {
+    u32::try_from(raw)
+        .ok()
+        .filter(|pid| *pid > 1 && u64::from(*pid) <= TASKS_MAX)
+        .ok_or_else(|| bad(format!("pids: {raw} is not a process id")))
 }
 
 fn figures(amounts: Amounts) -> Result<PartialAmount, WireError> {
@@ -158,7 +164,6 @@ fn figures(amounts: Amounts) -> Result<PartialAmount, WireError> {
         tasks: amounts.tasks_max.map(Tasks::checked).transpose().map_err(wrong)?,
     })
 }
-
 
 fn bad(message: String) -> WireError {
     WireError::new(Code::BadRequest, message)

@@ -13,12 +13,11 @@ use super::answer;
 use super::event_loop::{Event, Reply};
 use super::logging::chain;
 use super::persist::Persist;
-use super::world;
 use crate::cgroup::Cgroups;
 use crate::identity::{JobId, Uid, UnitName};
 use crate::ledger::share::Share;
 use crate::ledger::{Image, Outcome};
-use crate::procfs::{ProcessError, ProcessId};
+use crate::procfs::{self, ProcessError, ProcessId};
 use crate::quantity::Amount;
 use crate::systemd::{Fault, Process, Systemd, property};
 use crate::wire::answer::Answer;
@@ -75,7 +74,7 @@ impl Context {
         image.await.ok()
     }
 
-    /// Stores an outcome. Where that fails the intent is still in the file, and a start settles it.
+    /// Stores an outcome. Where that fails the intent is still in the file, and a start settles it. Logged here.
     async fn store_outcome(&self, image: Option<Image>) -> Result<(), WireError> {
         let Some(image) = image else { return Err(stopped()) };
         self.persist.save(image).await.map_err(|fault| {
@@ -198,7 +197,8 @@ async fn resized(cx: &Context, share: &Share, to: Amount, intent: Image) -> Resu
         let _ = cx.store_outcome(image).await;
         return Err(error);
     }
-    cx.store_outcome(cx.settle(uid, Outcome::Done).await).await?;
+    // The intent is stored, and a start would finish it: where the outcome is not, nothing is lost.
+    let _ = cx.store_outcome(cx.settle(uid, Outcome::Done).await).await;
     Ok(new)
 }
 
@@ -242,55 +242,60 @@ async fn released(cx: &Context, uid: Uid, intent: Image, within: Duration) -> Re
         let _ = cx.store_outcome(image).await;
         return Err(error);
     }
-    cx.store_outcome(cx.settle(uid, Outcome::Done).await).await
+    // The intent is stored, and a start would finish it: where the outcome is not, nothing is lost.
+    let _ = cx.store_outcome(cx.settle(uid, Outcome::Done).await).await;
+    Ok(())
 }
 
 /// Puts processes of a member in a scope of their share.
-pub async fn enter(cx: Context, uid: Uid, run: u64, pids: Vec<i32>, reply: Reply) {
+pub async fn enter(cx: Context, uid: Uid, run: u64, pids: Vec<u32>, reply: Reply) {
     let turn = cx.turn(uid);
     let result = entered(&cx, uid, run, &pids).await;
     drop(turn);
     reply.send(result.map(|unit| Answer::Unit { unit: unit.to_string() }));
 }
 
-async fn entered(cx: &Context, uid: Uid, run: u64, pids: &[i32]) -> Result<UnitName, WireError> {
+async fn entered(cx: &Context, uid: Uid, run: u64, pids: &[u32]) -> Result<UnitName, WireError> {
     let unit = UnitName::Run(uid, run);
-    let open = |pid: &i32| ProcessId::open(*pid, uid).map_err(|error| process(&error));
-    let processes: Vec<ProcessId> = pids.iter().map(open).collect::<Result<_, _>>()?;
-    let named: Vec<Process<'_>> = processes.iter().map(ProcessId::as_process).collect();
-    let what = world::describe(pids);
-    cx.systemd
-        .start_scope(unit, &property::scope(unit, &what), &named)
-        .await
-        .map_err(|fault| match processes.iter().find(|process| !process.still_same()) {
-            Some(gone) => ended(gone.pid()),
-            None => logged(&fault),
-        })?;
-    let inside = format!("/{}", unit.cgroup_path());
-    for process in &processes {
-        let cgroup = process.cgroup();
-        if !process.still_same() {
-            return Err(ended(process.pid()));
+    let open = |pid: &u32| ProcessId::open(*pid, uid).map_err(|error| not_movable(&error));
+    let checked: Vec<ProcessId> = pids.iter().map(open).collect::<Result<_, _>>()?;
+    let processes: Vec<Process<'_>> =
+        checked.iter().map(|process| Process { pid: process.pid(), pidfd: process.pidfd() }).collect();
+    let what = format!("work of uid {uid}");
+    if let Err(fault) = cx.systemd.start_scope(unit, &property::scope(unit, &what), &processes).await {
+        // A process that ended meanwhile explains the failure better than systemd does.
+        for process in &checked {
+            process.recheck().map_err(|error| not_movable(&error))?;
         }
-        if cgroup.as_deref().ok() != Some(inside.as_str()) {
-            let detail = format!("process {} is in {cgroup:?}, not in {inside}", process.pid());
+        return Err(logged(&fault));
+    }
+    let inside = format!("/{}", unit.cgroup_path());
+    for process in &checked {
+        let cgroup = procfs::cgroup_of(process.pid());
+        // In this order: as long as the process was there, what was read is its own.
+        process.recheck().map_err(|error| not_movable(&error))?;
+        let cgroup = cgroup.map_err(|error| not_movable(&error))?;
+        if cgroup != inside {
+            let detail = format!("process {} is in {cgroup}, not in {inside}", process.pid());
             return Err(WireError::new(Code::Systemd, "A process could not be moved").detail(detail));
         }
     }
     Ok(unit)
 }
 
-fn ended(pid: i32) -> WireError {
-    WireError::new(Code::NotFound, format!("Process {pid} ended while it was being moved"))
-}
-
-fn process(error: &ProcessError) -> WireError {
-    let code = match error {
-        ProcessError::Gone { .. } => Code::NotFound,
-        ProcessError::NotYours { .. } => Code::Forbidden,
-        _ => Code::Internal,
-    };
-    WireError::new(code, error.to_string())
+/// Why a process is not moved, as it is answered.
+fn not_movable(error: &ProcessError) -> WireError {
+    match error {
+        ProcessError::Gone { pid } => WireError::new(Code::NotFound, format!("There is no process {pid}")),
+        ProcessError::NotYours { pid, .. } => {
+            WireError::new(Code::Forbidden, format!("Process {pid} is not your own"))
+        }
+        ProcessError::Unreadable { .. } => {
+            error!("{}", chain(error));
+            WireError::new(Code::Internal, "The kernel does not say whose the process is")
+                .detail(chain(error))
+        }
+    }
 }
 
 /// A fault on its way into an answer: this is where it is logged.

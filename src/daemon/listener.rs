@@ -8,7 +8,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::event_loop::Event;
 use super::peer::{self, Peer};
@@ -61,7 +61,9 @@ impl Account {
         let left = self.shut_out_until.map_or(Duration::ZERO, |until| until.saturating_duration_since(now));
         if !left.is_zero() {
             let retry = u64::try_from(left.as_millis()).unwrap_or(u64::MAX).max(1);
-            return Err(WireError::new(Code::RateLimited, "Too many broken connections").retry_after_ms(retry));
+            return Err(
+                WireError::new(Code::RateLimited, "Too many broken connections").retry_after_ms(retry)
+            );
         }
         if self.open >= CONNECTIONS_PER_UID_MAX {
             let retry = u64::try_from(BUSY_RETRY_AFTER.as_millis()).unwrap_or(u64::MAX);
@@ -125,7 +127,8 @@ impl Listener {
         loop {
             tokio::select! {
                 biased;
-                _ = stopping.wait_for(|stopping| *stopping) => break,
+                // Changed at most once, and an error means that the loop is gone.
+                _ = stopping.changed() => break,
                 Some(ended) = self.sessions.join_next() => self.ended(ended),
                 accepted = self.socket.accept(), if self.sessions.len() < CONNECTIONS_MAX => match accepted {
                     Ok((stream, _)) => self.accepted(stream),
@@ -156,7 +159,12 @@ impl Listener {
         if let Err(error) = account.admit(now) {
             if account.may_complain(now) {
                 let peer_uid = peer.uid.get();
-                info!(peer_uid, peer_pid = peer.pid, result_code = error.code, "refused uid {peer_uid}: {error}");
+                info!(
+                    peer_uid,
+                    peer_pid = peer.pid,
+                    result_code = error.code,
+                    "refused uid {peer_uid}: {error}"
+                );
             }
             return refuse(&stream, error);
         }
@@ -180,7 +188,11 @@ impl Listener {
         let account = self.accounts.entry(uid).or_default();
         account.open = account.open.saturating_sub(1);
         let complaint = match end {
-            End::Closed | End::Io(_) => None,
+            End::Closed => None,
+            End::Io(error) => {
+                debug!(peer_uid = uid.get(), peer_pid = pid, "a connection failed: {error}");
+                None
+            }
             End::TimedOut(what) => Some(what.to_owned()),
             End::Frame(error) => Some(format!("protocol_violation: {error}")),
             End::NoHello => Some("protocol_violation: no hello that can be answered".to_owned()),

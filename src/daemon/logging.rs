@@ -14,11 +14,12 @@ pub fn start() {
     if std::env::var_os("JOURNAL_STREAM").is_some() {
         match tracing_journald::layer() {
             Ok(layer) => {
-                let layer =
-                    layer.with_field_prefix(None).with_syslog_identifier("fairshared".to_owned());
+                let layer = layer.with_field_prefix(None).with_syslog_identifier("fairshared".to_owned());
                 return registry.with(layer).init();
             }
-            Err(error) => eprintln!("fairshared: journald cannot be reached, logging to standard error: {error}"),
+            Err(error) => {
+                eprintln!("fairshared: journald cannot be reached, logging to standard error: {error}")
+            }
         }
     }
     registry.with(tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false)).init();

@@ -14,7 +14,8 @@ const ONLINE: &str = "/sys/devices/system/cpu/online";
 /// The kernel's files cannot be read, or say something else than documented.
 pub fn read() -> io::Result<Machine> {
     let text = fs::read_to_string(ONLINE)?;
-    let cpus = count(&text).ok_or_else(|| io::Error::other(format!("{ONLINE}: {text:?} is no list of CPUs")))?;
+    let cpus =
+        count(&text).ok_or_else(|| io::Error::other(format!("{ONLINE}: {text:?} is no list of CPUs")))?;
     let memory = rustix::system::sysinfo();
     let mem = u64::from(memory.mem_unit).saturating_mul(memory.totalram);
     Ok(Machine { cpu: MilliCpu(cpus.saturating_mul(1000)), mem: Bytes(mem) })

@@ -30,11 +30,10 @@ pub struct Peer {
 /// # Errors
 /// Unauthorized, where the kernel does not say.
 pub fn identify(socket: impl AsFd, policy: Option<&Policy>) -> Result<Peer, WireError> {
-    let unknown = |why: String| {
-        WireError::new(Code::Unauthorized, "The kernel does not say who you are").detail(why)
-    };
-    let credentials =
-        getsockopt(&socket, sockopt::PeerCredentials).map_err(|errno| unknown(format!("SO_PEERCRED: {errno}")))?;
+    let unknown =
+        |why: String| WireError::new(Code::Unauthorized, "The kernel does not say who you are").detail(why);
+    let credentials = getsockopt(&socket, sockopt::PeerCredentials)
+        .map_err(|errno| unknown(format!("SO_PEERCRED: {errno}")))?;
     let uid = Uid::new(credentials.uid().into()).ok_or_else(|| unknown("no user id".to_owned()))?;
     let gid = Gid::new(credentials.gid().into()).ok_or_else(|| unknown("no group id".to_owned()))?;
     let mut groups =

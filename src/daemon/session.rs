@@ -204,14 +204,18 @@ impl Session {
     /// Waits for bytes; `false` when the daemon stops before a frame began.
     async fn wait_readable(&mut self, deadline: Instant) -> Result<bool, End> {
         let partial = self.input.partial();
-        let what = if partial { "The rest of a frame did not come in time" } else { "Nothing was asked for too long" };
+        let what = if partial {
+            "The rest of a frame did not come in time"
+        } else {
+            "Nothing was asked for too long"
+        };
         tokio::select! {
             biased;
             ready = timeout_at(deadline, self.stream.readable()) => match ready {
                 Ok(ready) => { ready?; Ok(true) }
                 Err(_) => Err(End::TimedOut(what)),
             },
-            _ = self.stopping.wait_for(|stopping| *stopping), if !partial => Ok(false),
+            _ = self.stopping.changed(), if !partial => Ok(false),
         }
     }
 
@@ -223,9 +227,7 @@ impl Session {
                 return self.violation(request_id, WireError::new(Code::BadRequest, message)).await;
             }
             Err(bad) => {
-                let error =
-                    WireError::new(Code::BadRequest, "The request does not parse").detail(bad.reason.to_string());
-                return self.violation(bad.request_id, error).await;
+                return self.violation(bad.request_id, bad.answer()).await;
             }
         };
         drop(frame);
@@ -245,7 +247,7 @@ impl Session {
         let started = Instant::now();
         let endpoint = call.endpoint();
         let result = match authorize(&self.peer, call) {
-            Ok(authorised) => self.submit(request_id, authorised).await,
+            Ok(authorised) => self.submit(authorised).await,
             Err(error) => Err(error),
         };
         let duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -261,8 +263,15 @@ impl Session {
         macro_rules! log {
             ($level:ident) => {
                 $level!(
-                    request_id, job_id, endpoint = endpoint_name, peer_uid, peer_pid, duration_ms,
-                    result_code = code, unit, "{endpoint_name} of uid {peer_uid}: {said}"
+                    request_id,
+                    job_id,
+                    endpoint = endpoint_name,
+                    peer_uid,
+                    peer_pid,
+                    duration_ms,
+                    result_code = code,
+                    unit,
+                    "{endpoint_name} of uid {peer_uid}: {said}"
                 )
             };
         }
@@ -275,7 +284,7 @@ impl Session {
         result
     }
 
-    async fn submit(&mut self, request_id: u64, mut authorised: Authorised) -> Result<Answer, WireError> {
+    async fn submit(&mut self, mut authorised: Authorised) -> Result<Answer, WireError> {
         if let Some(uid) = authorised.lookup() {
             let found = tokio::task::spawn_blocking(move || account::lookup(uid))
                 .await
@@ -292,7 +301,7 @@ impl Session {
             return Err(internal("the client does not read"));
         }
         let (reply, answer) = oneshot::channel();
-        let submission = Submission { authorised, request_id, reply };
+        let submission = Submission { authorised, reply };
         let stopped = || WireError::new(Code::Draining, "The daemon is stopping").retry_after_ms(1000);
         self.events.send(Event::Call(submission)).await.map_err(|_| stopped())?;
         answer.await.map_err(|_| stopped())?
@@ -307,7 +316,8 @@ impl Session {
             return Ok(());
         }
         let retry = u64::try_from(VIOLATIONS_RETRY_AFTER.as_millis()).unwrap_or(u64::MAX);
-        let error = WireError::new(Code::RateLimited, "Too many requests that do not parse").retry_after_ms(retry);
+        let error =
+            WireError::new(Code::RateLimited, "Too many requests that do not parse").retry_after_ms(retry);
         self.push(0, Body::Err(error));
         Err(End::RateLimited)
     }

@@ -100,6 +100,8 @@ pub enum Outcome {
     Done,
     /// It was undone: all is as before the command. Why, for a person.
     Undone(String),
+    /// There is no slice, and so no share.
+    Withdrawn,
     /// Neither is known to hold: the intent stands until the world has been looked at.
     Unknown,
 }
@@ -321,8 +323,10 @@ impl Ledger {
         let Some(share) = self.shares.get_mut(&uid) else {
             return Vec::new();
         };
-        if outcome == Outcome::Unknown {
-            return Vec::new();
+        match outcome {
+            Outcome::Unknown => return Vec::new(),
+            Outcome::Withdrawn => return self.slice_gone(now, uid),
+            Outcome::Done | Outcome::Undone(_) => {}
         }
         let done = outcome == Outcome::Done;
         let (phase, stays) = (share.phase, !matches!((share.phase, done), (Phase::Granting, false)));
@@ -350,7 +354,7 @@ impl Ledger {
             job.end(
                 now,
                 match outcome {
-                    Outcome::Done => JobEnd::Done,
+                    Outcome::Done | Outcome::Withdrawn => JobEnd::Done,
                     Outcome::Undone(why) => JobEnd::Failed(why),
                     Outcome::Unknown => return,
                 },

@@ -1,0 +1,482 @@
+//! The client against a daemon of a few lines, made of the wire's own types.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking, its helpers too"
+)]
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{IoSliceMut, Read, Seek, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::PathBuf;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use fairshare::client::{Client, ClientError, Deadlines, Granted, Released, Violation};
+use fairshare::wire::answer::{Answer, CapacityInfo, EventInfo, Role, ShareInfo, ShareState};
+use fairshare::wire::call::{Amounts, Call, Submission};
+use fairshare::wire::decode::{decode_hello, decode_request};
+use fairshare::wire::error::{Code, WireError};
+use fairshare::wire::frame::{FRAME_BYTES_MAX, FrameBuffer, encode_frame};
+use fairshare::wire::message::{Authz, Body, HelloAck, Request, Response};
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
+
+/// The daemon's end of a connection.
+struct Peer {
+    stream: UnixStream,
+    incoming: FrameBuffer,
+    descriptors: Vec<OwnedFd>,
+}
+
+impl Peer {
+    fn payload(&mut self) -> Option<Vec<u8>> {
+        loop {
+            let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(3))];
+            let mut control = RecvAncillaryBuffer::new(&mut space);
+            let mut slices = [IoSliceMut::new(self.incoming.space())];
+            let flags = RecvFlags::CMSG_CLOEXEC;
+            let count = recvmsg(&self.stream, &mut slices, &mut control, flags).unwrap().bytes;
+            if count == 0 {
+                return None;
+            }
+            for message in control.drain() {
+                if let RecvAncillaryMessage::ScmRights(descriptors) = message {
+                    self.descriptors.extend(descriptors);
+                }
+            }
+            if let Some(payload) = self.incoming.filled(count).unwrap() {
+                return Some(payload);
+            }
+        }
+    }
+
+    fn greet(&mut self) {
+        let hello = decode_hello(&self.payload().unwrap()).unwrap();
+        assert_eq!((hello.client_name.as_str(), hello.client_version.as_str()), ("test", "0"));
+        let authz = Authz { uid: 1000, gid: 100, role: Role::Operator };
+        let daemon_version = "9.9".to_owned();
+        let max_frame = FRAME_BYTES_MAX as u64;
+        self.send(&HelloAck { protocol_version: 1, daemon_version, features: vec![], max_frame, authz });
+    }
+
+    fn request(&mut self) -> Request {
+        decode_request(&self.payload().unwrap()).unwrap()
+    }
+
+    fn send(&mut self, value: &impl serde::Serialize) {
+        let mut frame = Vec::new();
+        encode_frame(value, &mut frame).unwrap();
+        self.stream.write_all(&frame).unwrap();
+    }
+
+    fn say(&mut self, request_id: u64, body: Body) {
+        self.send(&Response { v: 1, request_id, body });
+    }
+
+    /// Answers the next request, and gives what was asked.
+    fn answer(&mut self, answer: Answer) -> Call {
+        let request = self.request();
+        self.say(request.request_id, Body::Ok(answer));
+        request.call
+    }
+
+    /// Waits until the client is gone.
+    fn end(&mut self) {
+        assert_eq!(self.payload(), None);
+    }
+}
+
+type Scene = Box<dyn FnOnce(&mut Peer) + Send>;
+
+/// A daemon that plays one scene a connection, and then is gone.
+struct Daemon {
+    directory: tempfile::TempDir,
+    thread: JoinHandle<()>,
+}
+
+impl Daemon {
+    fn play(scenes: Vec<Scene>) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let listener = UnixListener::bind(directory.path().join("socket")).unwrap();
+        let thread = std::thread::spawn(move || {
+            for scene in scenes {
+                let stream = listener.accept().unwrap().0;
+                stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+                scene(&mut Peer { stream, incoming: FrameBuffer::new(), descriptors: Vec::new() });
+            }
+        });
+        Self { directory, thread }
+    }
+
+    fn path(&self) -> PathBuf {
+        self.directory.path().join("socket")
+    }
+
+    fn connect(&self) -> Result<Client, ClientError> {
+        Client::connect(&self.path(), "test", "0", Deadlines::default())
+    }
+
+    /// What the scenes asserted.
+    fn end(self) {
+        self.thread.join().unwrap();
+    }
+}
+
+fn scene(play: impl FnOnce(&mut Peer) + Send + 'static) -> Scene {
+    Box::new(play)
+}
+
+fn share() -> ShareInfo {
+    ShareInfo {
+        uid: 1000,
+        user: None,
+        cpu_milli: 2000,
+        mem_bytes: 1 << 30,
+        tasks_max: 4096,
+        slice: "fairshare-1000.slice".to_owned(),
+        state: ShareState::Active,
+        granted_ms: 1,
+        lease_ends_ms: None,
+        usage: None,
+    }
+}
+
+fn pong(at_ms: u64) -> Answer {
+    Answer::Pong { at_ms }
+}
+
+#[test]
+fn calls_follow_each_other_on_one_connection() {
+    let daemon = Daemon::play(vec![scene(|peer| {
+        peer.greet();
+        assert_eq!(peer.answer(pong(5)), Call::Ping);
+        let amounts = Amounts { cpu_milli: Some(2000), ..Amounts::default() };
+        let asked = Call::RequestResources { amounts, lease_ms: Some(7), wait: None, for_uid: None };
+        assert_eq!(peer.answer(Answer::Share { share: share() }), asked);
+        let asked = Call::RequestResources { amounts, lease_ms: None, wait: Some(true), for_uid: Some(2) };
+        assert_eq!(peer.answer(Answer::JobStarted { job_started: 3 }), asked);
+        let asked = Call::Release { stop: None, for_uid: None };
+        assert_eq!(peer.answer(Answer::Released { released: false }), asked);
+        let asked = Call::Release { stop: Some(true), for_uid: None };
+        assert_eq!(peer.answer(Answer::JobStarted { job_started: 4 }), asked);
+        let capacity = CapacityInfo {
+            cpu_milli: 1,
+            mem_bytes: 2,
+            free_cpu_milli: 3,
+            free_mem_bytes: 4,
+            shares: 5,
+            waiting: 6,
+        };
+        peer.answer(Answer::Status { share: None, capacity });
+        peer.end();
+    })]);
+    let mut client = daemon.connect().unwrap();
+    assert_eq!((client.authz().uid, client.authz().role), (1000, Role::Operator));
+    assert_eq!(client.daemon_version(), "9.9");
+    assert_eq!(client.ping().unwrap(), 5);
+    let amounts = Amounts { cpu_milli: Some(2000), ..Amounts::default() };
+    assert_eq!(client.request(amounts, Some(7), false, None).unwrap(), Granted::Share(Box::new(share())));
+    assert_eq!(client.request(amounts, None, true, Some(2)).unwrap(), Granted::Queued(3));
+    assert_eq!(client.release(false, None).unwrap(), Released::Done(false));
+    assert_eq!(client.release(true, None).unwrap(), Released::Stopping(4));
+    assert_eq!(client.status(None).unwrap().0, None);
+    drop(client);
+    daemon.end();
+}
+
+#[test]
+fn a_refusal_is_told_and_the_connection_goes_on() {
+    let daemon = Daemon::play(vec![scene(|peer| {
+        peer.greet();
+        let refusal = WireError::new(Code::OverLimit, "Requested CPU (16) exceeds maximum allowed (8)");
+        let request = peer.request();
+        peer.say(request.request_id, Body::Err(refusal));
+        peer.answer(pong(1));
+    })]);
+    let mut client = daemon.connect().unwrap();
+    match client.request(Amounts::default(), None, false, None) {
+        Err(ClientError::Refused(error)) => assert!(error.is(Code::OverLimit)),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(client.ping().unwrap(), 1);
+    daemon.end();
+}
+
+#[test]
+fn a_hello_can_be_refused_even_before_it_is_read() {
+    for read in [true, false] {
+        let daemon = Daemon::play(vec![scene(move |peer| {
+            if read {
+                peer.payload();
+            }
+            let refusal = WireError::new(Code::Busy, "too many connections").retry_after_ms(9);
+            peer.say(0, Body::Err(refusal));
+        })]);
+        match daemon.connect() {
+            Err(ClientError::Refused(error)) => assert_eq!(error.retry_after_ms, Some(9)),
+            other => panic!("{other:?}"),
+        }
+        daemon.end();
+    }
+}
+
+/// Reads a request, and closes before the answer or in the middle of it.
+fn closing(bytes: usize) -> Scene {
+    scene(move |peer| {
+        peer.greet();
+        let request_id = peer.request().request_id;
+        let mut frame = Vec::new();
+        encode_frame(&Response { v: 1, request_id, body: Body::Ok(pong(1)) }, &mut frame).unwrap();
+        peer.stream.write_all(&frame[..bytes]).unwrap();
+    })
+}
+
+#[test]
+fn a_restart_is_survived_by_calls_that_may_be_repeated() {
+    for bytes in [0, 3, 10] {
+        let daemon = Daemon::play(vec![
+            closing(bytes),
+            scene(|peer| {
+                peer.greet();
+                assert_eq!(peer.answer(pong(2)), Call::Ping);
+            }),
+        ]);
+        assert_eq!(daemon.connect().unwrap().ping().unwrap(), 2);
+        daemon.end();
+    }
+}
+
+#[test]
+fn a_restart_is_told_to_the_others_and_the_next_call_finds_the_new_daemon() {
+    let daemon = Daemon::play(vec![
+        closing(0),
+        scene(|peer| {
+            peer.greet();
+            assert_eq!(peer.answer(Answer::Unit { unit: "u".to_owned() }), Call::Run);
+        }),
+    ]);
+    let mut client = daemon.connect().unwrap();
+    assert!(matches!(client.run(), Err(ClientError::Closed)));
+    assert_eq!(client.run().unwrap(), "u");
+    daemon.end();
+}
+
+#[test]
+fn it_tries_again_only_once() {
+    let daemon = Daemon::play(vec![closing(0), closing(0)]);
+    assert!(matches!(daemon.connect().unwrap().ping(), Err(ClientError::Closed)));
+    daemon.end();
+}
+
+#[test]
+fn a_connection_that_was_closed_for_idleness_is_opened_again_for_any_call() {
+    let daemon = Daemon::play(vec![
+        scene(|peer| {
+            peer.greet();
+            peer.say(0, Body::Err(WireError::new(Code::Timeout, "idle for 300 s")));
+        }),
+        scene(|peer| {
+            peer.greet();
+            assert_eq!(peer.answer(Answer::Unit { unit: "u".to_owned() }), Call::Run);
+        }),
+    ]);
+    let mut client = daemon.connect().unwrap();
+    assert_eq!(client.run().unwrap(), "u");
+    daemon.end();
+}
+
+#[test]
+fn a_daemon_that_drips_meets_the_deadline_and_its_late_answer_is_not_taken_for_another() {
+    let deadline = Duration::from_millis(500);
+    let daemon = Daemon::play(vec![
+        scene(|peer| {
+            peer.greet();
+            let request_id = peer.request().request_id;
+            let mut frame = Vec::new();
+            encode_frame(&Response { v: 1, request_id, body: Body::Ok(pong(1)) }, &mut frame).unwrap();
+            // A byte each time that the client was waited for and did not go: 1.8 s in all.
+            peer.stream.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+            for byte in frame {
+                if peer.stream.read(&mut [0]).is_ok_and(|count| count == 0) {
+                    return;
+                }
+                peer.stream.write_all(&[byte]).unwrap();
+            }
+            panic!("the client waited for all of it");
+        }),
+        scene(|peer| {
+            peer.greet();
+            peer.answer(pong(2));
+        }),
+    ]);
+    let deadlines = Deadlines { hello: deadline, call: deadline };
+    let mut client = Client::connect(&daemon.path(), "test", "0", deadlines).unwrap();
+    match client.ping() {
+        Err(ClientError::Timeout { after }) => assert_eq!(after, deadline),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(client.ping().unwrap(), 2);
+    daemon.end();
+}
+
+#[test]
+fn a_daemon_that_does_not_greet_meets_the_deadline() {
+    let daemon = Daemon::play(vec![scene(|peer| {
+        peer.payload();
+        peer.end();
+    })]);
+    let deadlines = Deadlines { hello: Duration::from_millis(100), ..Deadlines::default() };
+    match Client::connect(&daemon.path(), "test", "0", deadlines) {
+        Err(ClientError::Timeout { .. }) => {}
+        other => panic!("{other:?}"),
+    }
+    daemon.end();
+}
+
+#[test]
+fn what_is_no_answer_is_a_violation() {
+    let say = |play: fn(&mut Peer, u64)| {
+        scene(move |peer| {
+            peer.greet();
+            let request_id = peer.request().request_id;
+            play(peer, request_id);
+            peer.end();
+        })
+    };
+    type Expected = fn(&Violation) -> bool;
+    let violations: Vec<(Scene, Expected)> = vec![
+        (say(|peer, _| peer.stream.write_all(&[0; 4]).unwrap()), |v| matches!(v, Violation::Frame(_))),
+        (say(|peer, _| peer.stream.write_all(&[0, 0, 0, 1, 0xff]).unwrap()), |v| {
+            matches!(v, Violation::Decode(_))
+        }),
+        (say(|peer, id| peer.say(id + 1, Body::Ok(pong(1)))), |v| matches!(v, Violation::RequestId { .. })),
+        (say(|peer, id| peer.say(id, Body::Event(Box::new(event("granted"))))), |v| {
+            matches!(v, Violation::Unasked)
+        }),
+        (say(|peer, id| peer.say(id, Body::Ok(Answer::Changed { changed: true }))), |v| {
+            matches!(v, Violation::Answer(_))
+        }),
+    ];
+    for (scene, is_it) in violations {
+        let daemon = Daemon::play(vec![scene]);
+        match daemon.connect().unwrap().ping() {
+            Err(ClientError::Protocol(violation)) => assert!(is_it(&violation), "{violation:?}"),
+            other => panic!("{other:?}"),
+        }
+        daemon.end();
+    }
+}
+
+fn event(kind: &str) -> EventInfo {
+    EventInfo {
+        at_ms: 1,
+        kind: kind.to_owned(),
+        uid: None,
+        job_id: None,
+        job: None,
+        share: None,
+        message: None,
+        lagged: None,
+    }
+}
+
+#[test]
+fn events_come_one_after_another_until_the_daemon_goes() {
+    let (go, may_go) = std::sync::mpsc::channel::<()>();
+    let daemon = Daemon::play(vec![scene(move |peer| {
+        peer.greet();
+        let asked = Call::Subscribe { all: Some(true), job_id: None };
+        assert_eq!(peer.answer(Answer::Subscribed { subscribed: true }), asked);
+        may_go.recv().unwrap();
+        peer.say(1, Body::Event(Box::new(event("granted"))));
+        peer.say(1, Body::Event(Box::new(event("released"))));
+    })]);
+    let mut events = daemon.connect().unwrap().subscribe(true, None).unwrap();
+    assert!(events.next_within(Duration::from_millis(20)).unwrap().is_none());
+    go.send(()).unwrap();
+    let kinds: Vec<_> = events.map(|event| event.map(|event| event.kind)).collect();
+    assert!(
+        matches!(&kinds[..], [Ok(first), Ok(second), Err(ClientError::Closed)]
+            if first == "granted" && second == "released"),
+        "{kinds:?}"
+    );
+    daemon.end();
+}
+
+#[test]
+fn descriptors_go_along_with_a_submission() {
+    let submission = Submission {
+        argv: vec!["true".to_owned()],
+        cwd: "/".to_owned(),
+        env: BTreeMap::new(),
+        amounts: Amounts::default(),
+        name: None,
+        lease_ms: None,
+        wait: None,
+    };
+    let asked = Call::Submit(submission.clone());
+    let daemon = Daemon::play(vec![scene(move |peer| {
+        peer.greet();
+        assert_eq!(peer.answer(Answer::JobStarted { job_started: 8 }), asked);
+        assert_eq!(peer.descriptors.len(), 2);
+        let mut second = File::from(peer.descriptors.pop().unwrap());
+        second.write_all(b"heard").unwrap();
+    })]);
+    let mut output = tempfile::tempfile().unwrap();
+    let input = File::open("/dev/null").unwrap();
+    let mut client = daemon.connect().unwrap();
+    assert_eq!(client.submit(submission.clone(), &[input.as_fd(), output.as_fd()]).unwrap(), 8);
+    daemon.end();
+    output.rewind().unwrap();
+    let mut heard = String::new();
+    output.read_to_string(&mut heard).unwrap();
+    assert_eq!(heard, "heard");
+    assert!(matches!(
+        client.submit(submission, &[input.as_fd(); 4]),
+        Err(ClientError::TooManyDescriptors(4))
+    ));
+}
+
+#[test]
+fn a_call_over_the_frame_is_not_sent_and_harms_nothing() {
+    let daemon = Daemon::play(vec![scene(|peer| {
+        peer.greet();
+        peer.answer(pong(1));
+    })]);
+    let mut client = daemon.connect().unwrap();
+    let pids = vec![u64::MAX; 200_000];
+    assert!(matches!(client.attach(&pids), Err(ClientError::Unsendable(_))));
+    assert_eq!(client.ping().unwrap(), 1);
+    daemon.end();
+}
+
+#[test]
+fn where_nobody_answers_it_says_why() {
+    let directory = tempfile::tempdir().unwrap();
+    let connect = |name: &str| {
+        Client::connect(&directory.path().join(name), "test", "0", Deadlines::default()).unwrap_err()
+    };
+    assert!(matches!(connect("none"), ClientError::NoSocket { .. }));
+    drop(UnixListener::bind(directory.path().join("left")).unwrap());
+    assert!(matches!(connect("left"), ClientError::NobodyListens { .. }));
+    assert!(matches!(connect(&"x".repeat(200)), ClientError::Connect { .. }));
+}
+
+#[test]
+fn connecting_has_a_deadline_where_nobody_accepts() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("full");
+    let address = rustix::net::SocketAddrUnix::new(&path).unwrap();
+    let (family, kind) = (rustix::net::AddressFamily::UNIX, rustix::net::SocketType::STREAM);
+    let listener = rustix::net::socket(family, kind, None).unwrap();
+    rustix::net::bind(&listener, &address).unwrap();
+    rustix::net::listen(&listener, 0).unwrap();
+    let _first = UnixStream::connect(&path).unwrap();
+    let wait = Duration::from_millis(100);
+    let deadlines = Deadlines { hello: wait, call: wait };
+    let error = Client::connect(&path, "test", "0", deadlines).unwrap_err();
+    assert!(matches!(error, ClientError::Timeout { .. }), "{error:?}");
+}
