@@ -1,4 +1,5 @@
 //! Commands in a guest, and what came of them.
+#![allow(dead_code, reason = "the tests' vocabulary: not every word of it is in use at any time")]
 
 use std::time::{Duration, Instant};
 
