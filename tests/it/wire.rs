@@ -8,5 +8,9 @@
 
 mod codes;
 mod goldens;
+mod hostile;
+mod memory;
 mod messages;
+mod mutations;
+mod random;
 mod schema;

@@ -10,7 +10,7 @@ use ciborium::{Value, cbor};
 
 use super::messages;
 
-const SCHEMA: &str = include_str!("../../../src/wire/protocol.cddl");
+pub const SCHEMA: &str = include_str!("../../../src/wire/protocol.cddl");
 
 /// What can be seen at one path: `body.wait: bool`, `body.wait: absent`, `share.state: "active"`, `body.argv: empty`.
 type Points = BTreeSet<String>;
