@@ -81,7 +81,7 @@ pub enum QuantityError {
     Tasks(String),
     /// CPU is handed out in hundredths.
     #[error("CPU comes in steps of 0.01, and {0} is between two")]
-    CpuStep(MilliCpu),
+    CpuStep(String),
     /// CPU under the smallest or over the largest figure.
     #[error("CPU must be from 0.01 to 1000000, and {0} is not")]
     CpuRange(String),
@@ -104,7 +104,7 @@ impl MilliCpu {
             return Err(QuantityError::CpuRange(cpu.to_string()));
         }
         if !milli.is_multiple_of(CPU_STEP_MILLI) {
-            return Err(QuantityError::CpuStep(cpu));
+            return Err(QuantityError::CpuStep(cpu.to_string()));
         }
         Ok(cpu)
     }
@@ -181,7 +181,11 @@ impl FromStr for MilliCpu {
             QuantityError::CpuRange(_) => QuantityError::CpuRange(trimmed.to_owned()),
             other => other,
         })?;
-        if fine.is_multiple_of(u128::from(FINE)) { Ok(cpu) } else { Err(QuantityError::CpuStep(cpu)) }
+        if fine.is_multiple_of(u128::from(FINE)) {
+            Ok(cpu)
+        } else {
+            Err(QuantityError::CpuStep(trimmed.to_owned()))
+        }
     }
 }
 
@@ -193,7 +197,8 @@ impl FromStr for Bytes {
         let trimmed = text.trim();
         let unit_at = trimmed.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(trimmed.len());
         let (figure, unit) = trimmed.split_at(unit_at);
-        let scale = match unit.trim_start() {
+        let unit = unit.trim_start();
+        let scale = match unit {
             "" | "B" => 1,
             "K" | "KB" | "KiB" => 1 << 10,
             "M" | "MB" | "MiB" => 1 << 20,
@@ -202,7 +207,9 @@ impl FromStr for Bytes {
             _ => return Err(wrong()),
         };
         let bytes = scaled(figure, scale).ok_or_else(wrong)?;
-        let out_of_range = || QuantityError::MemRange(trimmed.to_owned());
+        // `8` is most often meant to be 8G: say what it is.
+        let shown = || if unit.is_empty() { format!("{trimmed} bytes") } else { trimmed.to_owned() };
+        let out_of_range = || QuantityError::MemRange(shown());
         let bytes = u64::try_from(bytes).map_err(|_| out_of_range())?;
         Self::checked(bytes).map_err(|_| out_of_range())
     }
@@ -239,7 +246,7 @@ impl fmt::Display for Bytes {
         const UNITS: [(&str, u32); 4] = [("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10)];
         for (unit, shift) in UNITS {
             if self.0 >> shift > 0 {
-                let tenths = u128::from(self.0) * 10 >> shift;
+                let tenths = (u128::from(self.0) * 10) >> shift;
                 return write!(f, "{}.{} {unit}", tenths / 10, tenths % 10);
             }
         }
@@ -299,7 +306,7 @@ mod tests {
             assert_eq!(range.parse::<MilliCpu>(), Err(QuantityError::CpuRange(range.into())), "{range}");
         }
         assert!(matches!("0.015".parse::<MilliCpu>(), Err(QuantityError::CpuStep(_))));
-        assert_eq!("1.0100000001".parse::<MilliCpu>(), Err(QuantityError::CpuStep(MilliCpu(1010))));
+        assert_eq!("1.0100000001".parse::<MilliCpu>(), Err(QuantityError::CpuStep("1.0100000001".into())));
     }
 
     #[test]

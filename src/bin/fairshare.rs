@@ -1,2 +1,7 @@
 //! The members' command.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    fairshare::cli::main()
+}

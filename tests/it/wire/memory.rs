@@ -1,8 +1,6 @@
 //! What decoding costs at most, counted by the allocator.
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
-
+use allocation_counter::measure;
 use fairshare::wire::decode::{decode_hello, decode_request, decode_response};
 use fairshare::wire::frame::{FRAME_BYTES_MAX, FrameBuffer, READ_CHUNK_BYTES};
 
@@ -12,41 +10,9 @@ const DECODE_BYTES_MAX: usize = 4 << 20;
 /// What a response may: the daemon is believed more than a member, and answers with larger things.
 const RESPONSE_BYTES_MAX: usize = 8 << 20;
 
-thread_local! {
-    static HELD: Cell<usize> = const { Cell::new(0) };
-    static PEAK: Cell<usize> = const { Cell::new(0) };
-}
-
-/// The system's allocator, counting for each thread by itself.
-struct Counting;
-
-#[global_allocator]
-static COUNTING: Counting = Counting;
-
-#[expect(unsafe_code, reason = "an allocator cannot be written without; each call is handed on as it came")]
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let held = HELD.get().wrapping_add(layout.size());
-        HELD.set(held);
-        PEAK.set(PEAK.get().max(held));
-        // SAFETY: the caller's promises are those that the system's allocator asks for.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // What another thread had taken is not taken off below nothing.
-        HELD.set(HELD.get().saturating_sub(layout.size()));
-        // SAFETY: as above.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-/// What `act` held at most, beyond what was held before.
-fn peak<T>(act: impl FnOnce() -> T) -> (usize, T) {
-    let before = HELD.get();
-    PEAK.set(before);
-    let result = act();
-    (PEAK.get() - before, result)
+/// What `act` held at most, in bytes, beyond what was held before.
+fn peak(act: impl FnOnce()) -> usize {
+    usize::try_from(measure(act).bytes_max).unwrap()
 }
 
 /// `head`, then `unit` as often as it fits a frame, then `tail`.
@@ -113,13 +79,16 @@ fn a_hostile_request_costs_no_more_than_4_mib() {
         ("a long endpoint", full(b"\xa1\x68endpoint\x7f", b"\x61\x1b", b"\xff")),
         ("a long key", full(b"\xa1\x7f", b"\x61x", b"\xff\x01")),
     ];
+    let mut largest = 0;
     for (name, payload) in requests {
         assert!(payload.len() <= FRAME_BYTES_MAX);
-        let (bytes, _) = peak(|| drop(std::hint::black_box(decode_request(&payload))));
+        let bytes = peak(|| drop(std::hint::black_box(decode_request(&payload))));
         assert!(bytes <= DECODE_BYTES_MAX, "{name}: {bytes} bytes");
-        let (bytes, _) = peak(|| drop(std::hint::black_box(decode_hello(&payload))));
+        largest = largest.max(bytes);
+        let bytes = peak(|| drop(std::hint::black_box(decode_hello(&payload))));
         assert!(bytes <= DECODE_BYTES_MAX, "{name} as a hello: {bytes} bytes");
     }
+    assert!(largest > FRAME_BYTES_MAX, "nothing was counted");
 }
 
 #[test]
@@ -132,29 +101,28 @@ fn a_large_answer_costs_no_more_than_8_mib() {
         full(&ok(b"\x66checks\x9f"), check, b"\xff\x67healthy\xf5\xff"),
         [&ok(b"\x64jobs\x9f")[..], &job.repeat(15_000), b"\xff\xff"].concat(),
     ] {
-        let (bytes, _) = peak(|| drop(std::hint::black_box(decode_response(&payload))));
+        let bytes = peak(|| drop(std::hint::black_box(decode_response(&payload))));
         assert!(bytes <= RESPONSE_BYTES_MAX, "{bytes} bytes");
     }
 }
 
 #[test]
 fn a_buffer_holds_what_came_and_one_chunk() {
-    let (bytes, mut buffer) = peak(|| {
-        let mut buffer = FrameBuffer::new();
+    let mut buffer = FrameBuffer::new();
+    let bytes = peak(|| {
         buffer.space().copy_from_slice(&[0, 0x10, 0, 0]);
         assert_eq!(buffer.filled(4), Ok(None));
-        buffer
     });
     assert_eq!(bytes, 0);
-    let (bytes, frame) = peak(|| {
-        loop {
+    let bytes = peak(|| {
+        let frame = loop {
             let count = buffer.space().len();
             if let Some(frame) = buffer.filled(count).unwrap() {
-                return frame;
+                break frame;
             }
-        }
+        };
+        assert_eq!(frame.len(), FRAME_BYTES_MAX);
     });
-    assert_eq!(frame.len(), FRAME_BYTES_MAX);
     // While it grows, the old half is still there.
     assert!(bytes <= FRAME_BYTES_MAX + FRAME_BYTES_MAX / 2 + READ_CHUNK_BYTES, "{bytes} bytes");
 }

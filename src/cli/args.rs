@@ -1,0 +1,335 @@
+//! The command line, as clap reads it. The doc comments are what `--help` and fairshare(1) say.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{ArgGroup, Parser, Subcommand, ValueEnum};
+
+use crate::policy::file::POLICY_DIR;
+use crate::quantity::{Bytes, MilliCpu, Tasks};
+use crate::wire::call::Amounts;
+
+const EXAMPLES: &str = "\
+Examples:
+  fairshare run --cpu 2 --mem 8G -- make -j4   work, in a share of its own
+  fairshare status                             what is mine, and what is free
+  fairshare request --cpu 4 --mem 16G          take a share now
+  fairshare shell                              a shell inside it
+  fairshare release                            give it back";
+
+const REQUEST_EXAMPLES: &str = "\
+Examples:
+  fairshare request                     as much as the policy gives by default
+  fairshare request --cpu 0.5 --mem 2G  half a CPU and 2 GiB
+
+`fairshare policy show` says what the defaults are and what you may have at most.";
+
+const RESIZE_EXAMPLES: &str = "\
+Examples:
+  fairshare resize --mem 12G            CPU and tasks stay as they are
+
+Memory never goes under what is in use: no program dies of this.";
+
+const RELEASE_EXAMPLES: &str = "\
+Examples:
+  fairshare release                     refused while processes are inside
+  fairshare release --stop              ends them: SIGTERM, ten seconds, SIGKILL";
+
+const RUN_EXAMPLES: &str = "\
+Examples:
+  fairshare run -- make -j4
+  fairshare run --cpu 2 --mem 8G -- ./simulate --steps 1000
+
+Terminal, signals, environment and exit status are those of CMD, as if it had been started directly;
+126 where it cannot be executed and 127 where it is not found, as a shell has it.
+The share stays when CMD ends: `fairshare release` gives it back.";
+
+const SHELL_EXAMPLES: &str = "\
+Examples:
+  fairshare shell                       everything started in it counts in the share
+  echo make | fairshare shell           a script from standard input";
+
+const ATTACH_EXAMPLES: &str = "\
+Examples:
+  fairshare attach 4711
+  fairshare attach $(pgrep -u $USER python3)";
+
+const POLICY_CHECK_EXAMPLES: &str = "\
+Examples:
+  fairshare policy check                the policy that is in force after the next reload
+  fairshare policy check ./policy.d     one that is being written";
+
+const ADMIN_EXAMPLES: &str = "\
+Examples:
+  fairshare admin resize --user alice --cpu 8
+  fairshare admin release --user 1003 --stop
+  fairshare admin reload";
+
+const COMPLETIONS_EXAMPLES: &str = "\
+Examples:
+  fairshare completions bash > ~/.local/share/bash-completion/completions/fairshare
+  fairshare completions fish > ~/.config/fish/completions/fairshare.fish";
+
+/// Your share of this machine: take it, work in it, give it back.
+///
+/// A share is so much CPU, memory and tasks, which the kernel holds you to and keeps for you. You have
+/// one at most; everything that you start in it counts together.
+#[derive(Debug, Parser)]
+#[command(name = "fairshare", version, after_help = EXAMPLES, max_term_width = 100)]
+pub struct Args {
+    /// The daemon's socket [default: $FAIRSHARE_SOCKET, or /run/fairshare.sock]
+    #[arg(long, global = true, value_name = "PATH", display_order = 900)]
+    pub socket: Option<PathBuf>,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What the command can do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Show your share, what it uses, and the machine
+    Status(Status),
+    /// Take a share
+    #[command(after_help = REQUEST_EXAMPLES)]
+    Request(Request),
+    /// Change your share in place
+    #[command(after_help = RESIZE_EXAMPLES)]
+    Resize(Resize),
+    /// Give your share back
+    #[command(after_help = RELEASE_EXAMPLES)]
+    Release(Release),
+    /// Run a command in your share, taking a share first where you hold none
+    #[command(after_help = RUN_EXAMPLES)]
+    Run(Run),
+    /// Start your shell ($SHELL) in your share, taking a share first where you hold none
+    #[command(after_help = SHELL_EXAMPLES)]
+    Shell(Shell),
+    /// Move running processes of yours into your share
+    #[command(after_help = ATTACH_EXAMPLES)]
+    Attach(Attach),
+    /// Say whether the daemon is well, check by check; exit 1 when it is not
+    Health(Health),
+    /// Show what the policy gives you, or check one
+    #[command(subcommand)]
+    Policy(Policy),
+    /// Act for other members, and on the daemon
+    #[command(subcommand, after_help = ADMIN_EXAMPLES)]
+    Admin(Admin),
+    /// Print completions for a shell
+    #[command(after_help = COMPLETIONS_EXAMPLES)]
+    Completions(Completions),
+}
+
+/// How much of each resource.
+#[derive(Debug, Clone, Copy, Default, clap::Args)]
+pub struct Figures {
+    /// CPUs: 2, or 0.5
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub cpu: Option<MilliCpu>,
+    /// Memory: bytes, or with K, M, G, T (powers of 1024), like 8G or 1.5G
+    #[arg(long, value_name = "SIZE", allow_negative_numbers = true)]
+    pub mem: Option<Bytes>,
+    /// Processes and threads, together
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub tasks: Option<Tasks>,
+}
+
+impl Figures {
+    /// The same as a call carries them.
+    pub fn amounts(self) -> Amounts {
+        Amounts {
+            cpu_milli: self.cpu.map(|cpu| cpu.0),
+            mem_bytes: self.mem.map(|mem| mem.0),
+            tasks_max: self.tasks.map(|tasks| tasks.0),
+        }
+    }
+}
+
+/// `fairshare status`.
+#[derive(Debug, clap::Args)]
+pub struct Status {
+    /// Everyone's shares, as far as the policy shows them
+    #[arg(long)]
+    pub all: bool,
+    /// One JSON object instead of text
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `fairshare request`.
+#[derive(Debug, clap::Args)]
+pub struct Request {
+    /// What to take; the policy's default for each that is not named.
+    #[command(flatten)]
+    pub figures: Figures,
+    /// One JSON object instead of text
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `fairshare resize`.
+#[derive(Debug, clap::Args)]
+#[command(group = ArgGroup::new("figure").args(["cpu", "mem", "tasks"]).required(true).multiple(true))]
+pub struct Resize {
+    /// What to change; the others stay.
+    #[command(flatten)]
+    pub figures: Figures,
+    /// One JSON object instead of text
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `fairshare release`.
+#[derive(Debug, clap::Args)]
+pub struct Release {
+    /// End the processes inside: SIGTERM, ten seconds, SIGKILL
+    #[arg(long)]
+    pub stop: bool,
+}
+
+/// `fairshare run`.
+#[derive(Debug, clap::Args)]
+pub struct Run {
+    /// What to take where no share is held.
+    #[command(flatten)]
+    pub figures: Figures,
+    /// The command and its arguments
+    #[arg(value_name = "CMD", required = true, trailing_var_arg = true)]
+    pub command: Vec<OsString>,
+}
+
+/// `fairshare shell`.
+#[derive(Debug, clap::Args)]
+pub struct Shell {
+    /// What to take where no share is held.
+    #[command(flatten)]
+    pub figures: Figures,
+}
+
+/// `fairshare attach`.
+#[derive(Debug, clap::Args)]
+pub struct Attach {
+    /// Processes of yours, up to 64
+    #[arg(value_name = "PID", required = true, num_args = 1..=64, value_parser = clap::value_parser!(u32).range(1..))]
+    pub pids: Vec<u32>,
+}
+
+/// `fairshare health`.
+#[derive(Debug, clap::Args)]
+pub struct Health {
+    /// One JSON object instead of text
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `fairshare policy`.
+#[derive(Debug, Subcommand)]
+pub enum Policy {
+    /// What holds for you: defaults, the most you may have, leases, your role
+    Show(PolicyShow),
+    /// Say whether a policy is right, by the daemon's own code and without a daemon
+    #[command(after_help = POLICY_CHECK_EXAMPLES)]
+    Check(PolicyCheck),
+}
+
+/// `fairshare policy show`.
+#[derive(Debug, clap::Args)]
+pub struct PolicyShow {
+    /// One JSON object instead of text
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `fairshare policy check`.
+#[derive(Debug, clap::Args)]
+pub struct PolicyCheck {
+    /// The folder with the policy's *.yaml
+    #[arg(value_name = "DIR", default_value = POLICY_DIR)]
+    pub dir: PathBuf,
+}
+
+/// `fairshare admin`.
+#[derive(Debug, Subcommand)]
+pub enum Admin {
+    /// Take a share for a member
+    Request(For<Request>),
+    /// Change a member's share in place
+    Resize(For<Resize>),
+    /// Give a member's share back
+    Release(For<Release>),
+    /// Have the daemon read its policy again
+    Reload,
+}
+
+/// A member, and what to do for it.
+#[derive(Debug, clap::Args)]
+pub struct For<A: clap::Args> {
+    /// The member, by name or uid
+    #[arg(long, value_name = "NAME")]
+    pub user: String,
+    /// What to do.
+    #[command(flatten)]
+    pub act: A,
+}
+
+/// `fairshare completions`.
+#[derive(Debug, clap::Args)]
+pub struct Completions {
+    /// The shell
+    #[arg(value_name = "SHELL")]
+    pub shell: Generated,
+}
+
+/// What can be generated from the command line's own description.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Generated {
+    /// Completions for bash.
+    Bash,
+    /// Completions for zsh.
+    Zsh,
+    /// Completions for fish.
+    Fish,
+    /// The man page, for the package.
+    #[value(hide = true)]
+    Man,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_description_is_sound_and_every_command_says_what_it_does() {
+        fn said(command: &clap::Command) {
+            assert!(command.get_about().is_some(), "{} has no description", command.get_name());
+            for argument in command.get_arguments() {
+                assert!(argument.get_help().is_some(), "{} {}", command.get_name(), argument.get_id());
+            }
+            command.get_subcommands().for_each(said);
+        }
+        let mut command = Args::command();
+        command.build();
+        command.debug_assert();
+        said(&Args::command());
+    }
+
+    #[test]
+    fn the_socket_is_named_before_or_after_the_subcommand() {
+        for line in [["fairshare", "--socket", "/s", "status"], ["fairshare", "status", "--socket", "/s"]] {
+            assert_eq!(Args::try_parse_from(line).unwrap().socket, Some("/s".into()));
+        }
+    }
+
+    #[test]
+    fn what_follows_the_command_belongs_to_it() {
+        for line in ["run make -j4 --cpu 2 --help", "run -- make -j4 --cpu 2 --help"] {
+            let args = Args::try_parse_from(["fairshare"].into_iter().chain(line.split(' '))).unwrap();
+            let Command::Run(run) = args.command else { panic!("{line}") };
+            assert_eq!(run.command, ["make", "-j4", "--cpu", "2", "--help"]);
+            assert_eq!(run.figures.cpu, None);
+        }
+    }
+}

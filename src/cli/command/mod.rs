@@ -1,0 +1,39 @@
+//! What each subcommand does, one a file.
+
+mod admin;
+mod attach;
+mod completions;
+mod health;
+mod policy;
+mod release;
+mod request;
+mod resize;
+mod run;
+mod shell;
+mod status;
+
+use std::path::Path;
+
+use super::args::Command;
+use super::exit::{Exit, Failure};
+use super::whom::Whom;
+
+/// Runs one subcommand.
+///
+/// # Errors
+/// It did not do what it was asked, and why.
+pub fn run(command: Command, socket: &Path) -> Result<Exit, Failure> {
+    match command {
+        Command::Status(args) => status::run(&args, socket),
+        Command::Request(args) => request::run(&args, &Whom::Me, socket),
+        Command::Resize(args) => resize::run(&args, &Whom::Me, socket),
+        Command::Release(args) => release::run(&args, &Whom::Me, socket),
+        Command::Run(args) => run::run(&args, socket),
+        Command::Shell(args) => shell::run(&args, socket),
+        Command::Attach(args) => attach::run(&args, socket),
+        Command::Health(args) => health::run(&args, socket),
+        Command::Policy(args) => policy::run(&args, socket),
+        Command::Admin(args) => admin::run(&args, socket),
+        Command::Completions(args) => completions::run(&args),
+    }
+}

@@ -1,0 +1,88 @@
+//! `fairshare policy`: what holds for me, and whether a policy is right.
+
+use std::path::Path;
+use std::time::Duration;
+
+use crate::cli::args::{Policy, PolicyCheck, PolicyShow};
+use crate::cli::exit::{Exit, Failure};
+use crate::cli::link::{Link, unexpected};
+use crate::cli::render;
+use crate::cli::whom::Whom;
+use crate::policy::file::{self, SystemNames};
+use crate::quantity::{Amount, Bytes, MilliCpu, Tasks};
+use crate::wire::answer::{AmountInfo, Answer, PolicyInfo, Role};
+use crate::wire::call::{Call, Endpoint};
+
+/// Shows or checks a policy.
+///
+/// # Errors
+/// Refused, no daemon answers, or the policy that was checked is wrong.
+pub fn run(args: &Policy, socket: &Path) -> Result<Exit, Failure> {
+    match args {
+        Policy::Show(args) => show(args, socket),
+        Policy::Check(args) => check(args),
+    }
+}
+
+fn show(args: &PolicyShow, socket: &Path) -> Result<Exit, Failure> {
+    let answer = Link::open(socket)?.ask(&Call::Policy { for_uid: None }, &Whom::Me)?;
+    let Answer::Policy { policy } = &answer else { return Err(unexpected(Endpoint::Policy)) };
+    if args.json {
+        render::print(&render::json(&answer)?)?;
+    } else {
+        render::print(&text(policy))?;
+    }
+    Ok(Exit::DONE)
+}
+
+fn text(policy: &PolicyInfo) -> String {
+    let role = match policy.role {
+        Role::ReadOnly => "read_only (you may look)",
+        Role::Operator => "operator (you may have a share)",
+        Role::Admin => "admin (you may act for others)",
+    };
+    let idle = policy.idle_ms.map(|ms| format!("an empty share is released after {}", span(ms)));
+    let row = |name: &str, value: String| vec![name.to_owned(), value];
+    render::table(&[
+        row("Your role", role.to_owned()),
+        row("Default", amount(&policy.defaults)),
+        row("At most", amount(&policy.max)),
+        row("Lease", lease(policy)),
+        row("Idle", idle.unwrap_or_else(|| "an empty share stays".to_owned())),
+    ])
+}
+
+fn amount(amount: &AmountInfo) -> String {
+    let (cpu, mem) = (MilliCpu(amount.cpu_milli), Bytes(amount.mem_bytes));
+    format!("{cpu} CPU   {mem}   {} tasks", Tasks(amount.tasks_max))
+}
+
+fn lease(policy: &PolicyInfo) -> String {
+    let default = match policy.lease_default_ms {
+        Some(ms) => format!("ends after {} unless asked otherwise", span(ms)),
+        None => "held until released".to_owned(),
+    };
+    match policy.lease_max_ms {
+        Some(ms) => format!("{default}, after {} at the latest", span(ms)),
+        None => default,
+    }
+}
+
+fn span(ms: u64) -> String {
+    render::span(Duration::from_millis(ms))
+}
+
+fn check(args: &PolicyCheck) -> Result<Exit, Failure> {
+    let dir = args.dir.display();
+    match file::load(&args.dir, &SystemNames) {
+        Ok(policy) => {
+            let held = |amount: Amount| render::figures(amount.cpu.0, amount.mem.0, amount.tasks.0);
+            let (defaults, max) = (held(policy.defaults), held(policy.max));
+            render::print(&render::safe(&format!("{dir}: right; {defaults} by default, at most {max}")))?;
+            Ok(Exit::DONE)
+        }
+        Err(error) => Err(Failure::new(Exit::REFUSED, error.to_string()).hint(format!(
+            "mend it and try again: `fairshare policy check {dir}`; `man 5 fairshare-policy` has every key"
+        ))),
+    }
+}

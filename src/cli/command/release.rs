@@ -1,0 +1,73 @@
+//! `fairshare release`: give a share back.
+
+use std::path::Path;
+use std::thread;
+use std::time::Duration;
+
+use crate::cli::args::Release;
+use crate::cli::exit::{Exit, Failure};
+use crate::cli::link::{self, Link, unexpected};
+use crate::cli::whom::Whom;
+use crate::cli::{note, render, signals};
+use crate::wire::answer::{Answer, JobInfo, JobState};
+use crate::wire::call::{Call, Endpoint};
+
+/// How often a job is looked at: soon enough for a person, and at most fifty calls for the ten seconds
+/// between SIGTERM and SIGKILL.
+const JOB_LOOK_EVERY: Duration = Duration::from_millis(200);
+
+/// Gives the share of `whom` back, ending what is inside where that was asked for.
+///
+/// # Errors
+/// Refused, as with processes inside, or no daemon answers.
+pub fn run(args: &Release, whom: &Whom, socket: &Path) -> Result<Exit, Failure> {
+    let mut link = Link::open(socket)?;
+    let call = Call::Release { stop: args.stop.then_some(true), for_uid: whom.for_uid() };
+    match link.ask(&call, whom)? {
+        Answer::Released { released } => render::print(&text(released, whom))?,
+        Answer::JobStarted { job_started } => {
+            watch(&mut link, job_started, whom)?;
+            render::print(&text(true, whom))?;
+        }
+        _ => return Err(unexpected(Endpoint::Release)),
+    }
+    Ok(Exit::DONE)
+}
+
+fn text(released: bool, whom: &Whom) -> String {
+    let suffix = render::safe(&whom.suffix());
+    if released { format!("Released{suffix}") } else { format!("No share was held{suffix}") }
+}
+
+/// Waits until the job has ended. Interrupting ends the waiting and not the job.
+fn watch(link: &mut Link, job_id: u64, whom: &Whom) -> Result<(), Failure> {
+    signals::on_interrupt_say(format!(
+        "\nfairshare: no longer waiting; job {job_id} goes on ending the processes\n  hint: `{}` shows whether the share is gone\n",
+        whom.status()
+    ));
+    note(&format!("ending the processes inside (job {job_id}): SIGTERM, then SIGKILL after ten seconds"));
+    loop {
+        let Answer::Job { job } = link.ask(&Call::JobStatus { job_id }, whom)? else {
+            return Err(unexpected(Endpoint::JobStatus));
+        };
+        match job.state {
+            JobState::Queued | JobState::Running => thread::sleep(JOB_LOOK_EVERY),
+            JobState::Done => return Ok(()),
+            JobState::Failed | JobState::Cancelled | JobState::Interrupted => return Err(ended(&job, whom)),
+        }
+    }
+}
+
+/// Why a job did not come to its end.
+fn ended(job: &JobInfo, whom: &Whom) -> Failure {
+    if let Some(error) = &job.error {
+        return link::refused(error, Endpoint::JobStatus, whom);
+    }
+    let (exit, how) = match job.state {
+        JobState::Cancelled => (Exit::REFUSED, "was cancelled"),
+        JobState::Interrupted => (Exit::TRY_AGAIN, "was interrupted: the daemon was restarted meanwhile"),
+        _ => (Exit::REFUSED, "failed"),
+    };
+    Failure::new(exit, format!("job {} {how}", job.job_id))
+        .hint(format!("`{}` shows what is held now", whom.status()))
+}

@@ -1,0 +1,115 @@
+//! `fairshare run`: become a command inside the share.
+
+use std::ffi::{CString, OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::Path;
+
+use nix::errno::Errno;
+use nix::unistd::execvp;
+
+use crate::cli::args::{Figures, Run};
+use crate::cli::exit::{Exit, Failure};
+use crate::cli::link::{self, Link, unexpected};
+use crate::cli::whom::Whom;
+use crate::cli::{note, render, signals};
+use crate::wire::answer::{Answer, ShareInfo};
+use crate::wire::call::{Call, Endpoint};
+use crate::wire::error::Code;
+
+/// Moves this process into the share and executes the command, so that it returns only where it failed.
+///
+/// # Errors
+/// Refused, no daemon answers, or the command cannot be executed.
+pub fn run(args: &Run, socket: &Path) -> Result<Exit, Failure> {
+    enter(args.figures, socket)?;
+    Err(execute(&args.command))
+}
+
+/// Has this process moved into the caller's share, after taking one where none is held.
+///
+/// # Errors
+/// Refused, or no daemon answers.
+pub fn enter(wanted: Figures, socket: &Path) -> Result<(), Failure> {
+    let mut link = Link::open(socket)?;
+    match link.try_ask(&Call::Run)? {
+        Ok(Answer::Unit { .. }) => return compare(&mut link, wanted),
+        Ok(_) => return Err(unexpected(Endpoint::Run)),
+        Err(error) if error.is(Code::NotFound) => {}
+        Err(error) => return Err(link::refused(&error, Endpoint::Run, &Whom::Me)),
+    }
+    let request =
+        Call::RequestResources { amounts: wanted.amounts(), lease_ms: None, wait: None, for_uid: None };
+    let raced = match link.try_ask(&request)? {
+        Ok(Answer::Share { .. }) => false,
+        Ok(_) => return Err(unexpected(Endpoint::RequestResources)),
+        // Another command of the same member was faster: its share serves as well.
+        Err(error) if error.is(Code::AlreadyAllocated) => true,
+        Err(error) => return Err(link::refused(&error, Endpoint::RequestResources, &Whom::Me)),
+    };
+    match link.ask(&Call::Run, &Whom::Me)? {
+        Answer::Unit { .. } if raced => compare(&mut link, wanted),
+        Answer::Unit { .. } => Ok(()),
+        _ => Err(unexpected(Endpoint::Run)),
+    }
+}
+
+/// Says so where figures were named and the share that is held has others: the command runs in what is held.
+fn compare(link: &mut Link, wanted: Figures) -> Result<(), Failure> {
+    let amounts = wanted.amounts();
+    if amounts == crate::wire::call::Amounts::default() {
+        return Ok(());
+    }
+    let Answer::Status { share: Some(held), .. } = link.ask(&Call::Status { for_uid: None }, &Whom::Me)?
+    else {
+        return Ok(());
+    };
+    if differs(wanted, &held) {
+        note(&format!(
+            "using the share that you hold, {}; `fairshare resize` changes it",
+            render::figures(held.cpu_milli, held.mem_bytes, held.tasks_max)
+        ));
+    }
+    Ok(())
+}
+
+fn differs(wanted: Figures, held: &ShareInfo) -> bool {
+    wanted.cpu.is_some_and(|cpu| cpu.0 != held.cpu_milli)
+        || wanted.tasks.is_some_and(|tasks| tasks.0 != held.tasks_max)
+        || wanted.mem.is_some_and(|mem| mem.whole_pages().0 != held.mem_bytes)
+}
+
+/// Becomes the command, which is looked for as a shell does. Not by `std`'s `CommandExt::exec`: that sets
+/// SIGPIPE and the signal mask to their defaults, where a command started directly has what it inherits.
+pub fn execute(command: &[OsString]) -> Failure {
+    let words: Result<Vec<CString>, _> =
+        command.iter().map(|word| CString::new(word.clone().into_vec())).collect();
+    let (Ok(words), Some(name)) = (words, command.first()) else {
+        return Failure::new(Exit::USAGE, "there is no command to run");
+    };
+    let Some(program) = words.first() else {
+        return Failure::new(Exit::USAGE, "there is no command to run");
+    };
+    signals::restore_sigpipe();
+    let Err(errno) = execvp(program, &words);
+    not_executed(name, errno)
+}
+
+/// Why the command was not executed, with the status that a shell gives (POSIX, Shell Command Language, 2.8.2).
+fn not_executed(name: &OsStr, errno: Errno) -> Failure {
+    let name = name.display();
+    match errno {
+        Errno::ENOENT if name_is_path(name.to_string().as_ref()) => {
+            Failure::new(Exit::NOT_FOUND, format!("{name}: no such file, or its interpreter is missing"))
+                .hint(format!("`ls -l {name}` says whether it is there"))
+        }
+        Errno::ENOENT => Failure::new(Exit::NOT_FOUND, format!("{name}: command not found")).hint(format!(
+            "`command -v {name}` says where the shell finds it; aliases and functions are the shell's own"
+        )),
+        _ => Failure::new(Exit::NOT_EXECUTABLE, format!("{name} cannot be executed: {}", errno.desc()))
+            .hint(format!("`ls -l {name}` says who may execute it")),
+    }
+}
+
+fn name_is_path(name: &OsStr) -> bool {
+    name.as_bytes().contains(&b'/')
+}

@@ -1,0 +1,109 @@
+//! `fairshare status`: what is mine, and the machine.
+
+use std::io::{self, IsTerminal};
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::cli::args::Status;
+use crate::cli::exit::{Exit, Failure};
+use crate::cli::link::{Link, unexpected};
+use crate::cli::render::{self, CpuUse};
+use crate::cli::whom::Whom;
+use crate::quantity::MilliCpu;
+use crate::wire::answer::{Answer, CapacityInfo, ShareInfo};
+use crate::wire::call::{Call, Endpoint};
+
+/// How long the use of CPU is watched where a person looks on: too short to be noticed, and a hundred
+/// times what the kernel's clock ticks at.
+const CPU_WATCHED_FOR: Duration = Duration::from_millis(100);
+
+/// Shows the caller's share and the machine, or everyone's shares.
+///
+/// # Errors
+/// Refused, or no daemon answers.
+pub fn run(args: &Status, socket: &Path) -> Result<Exit, Failure> {
+    let mut link = Link::open(socket)?;
+    if args.all {
+        return all(args, &mut link);
+    }
+    let asked = Instant::now();
+    let (answer, share, capacity) = ask(&mut link)?;
+    if args.json {
+        render::print(&render::json(&answer)?)?;
+        return Ok(Exit::DONE);
+    }
+    let cpu_use = match &share {
+        Some(share) if share.usage.is_some() && io::stdout().is_terminal() => {
+            watch_cpu(&mut link, share, asked)?
+        }
+        share => total(share.as_ref()),
+    };
+    let now_ms = render::now_ms();
+    let (mine, machine) =
+        (render::share_line(share.as_ref(), cpu_use, now_ms), render::machine_line(&capacity));
+    render::print(&format!("{mine}\n{machine}"))?;
+    Ok(Exit::DONE)
+}
+
+fn ask(link: &mut Link) -> Result<(Answer, Option<ShareInfo>, CapacityInfo), Failure> {
+    let answer = link.ask(&Call::Status { for_uid: None }, &Whom::Me)?;
+    match &answer {
+        Answer::Status { share, capacity } => {
+            let (share, capacity) = (share.clone(), *capacity);
+            Ok((answer, share, capacity))
+        }
+        _ => Err(unexpected(Endpoint::Status)),
+    }
+}
+
+fn all(args: &Status, link: &mut Link) -> Result<Exit, Failure> {
+    let answer = link.ask(&Call::List, &Whom::Me)?;
+    let Answer::List { shares, capacity } = &answer else { return Err(unexpected(Endpoint::List)) };
+    let text = if args.json {
+        render::json(&answer)?
+    } else {
+        let table = render::share_table(shares, render::now_ms());
+        format!("{table}\n{}", render::machine_line(capacity))
+    };
+    render::print(&text)?;
+    Ok(Exit::DONE)
+}
+
+/// The answer has only how much CPU time was used in all, so that use at this moment takes two looks.
+fn watch_cpu(link: &mut Link, before: &ShareInfo, asked: Instant) -> Result<CpuUse, Failure> {
+    thread::sleep(CPU_WATCHED_FOR);
+    let span = asked.elapsed();
+    let (_, after, _) = ask(link)?;
+    // Another share meanwhile: its time starts from nothing.
+    let after = after.filter(|after| after.granted_ms == before.granted_ms);
+    Ok(rate(usec(Some(before)), usec(after.as_ref()), span).map_or_else(|| total(Some(before)), CpuUse::Now))
+}
+
+fn rate(before: Option<u64>, after: Option<u64>, span: Duration) -> Option<MilliCpu> {
+    let used_usec = after?.checked_sub(before?)?;
+    let span_usec = u64::try_from(span.as_micros()).ok()?;
+    used_usec.checked_mul(1000)?.checked_div(span_usec).map(MilliCpu)
+}
+
+fn total(share: Option<&ShareInfo>) -> CpuUse {
+    usec(share).map_or(CpuUse::Unknown, |usec| CpuUse::Total(Duration::from_micros(usec)))
+}
+
+fn usec(share: Option<&ShareInfo>) -> Option<u64> {
+    share?.usage.as_ref().map(|usage| usage.cpu_usec)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rate_is_time_used_by_time_gone() {
+        let tenth = Duration::from_millis(100);
+        assert_eq!(rate(Some(1_000_000), Some(1_140_000), tenth), Some(MilliCpu(1400)));
+        assert_eq!(rate(Some(2), Some(1), tenth), None, "a counter that went back is another share's");
+        assert_eq!(rate(None, Some(1), tenth), None);
+        assert_eq!(rate(Some(1), Some(2), Duration::ZERO), None);
+    }
+}

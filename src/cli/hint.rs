@@ -1,0 +1,154 @@
+//! What to type next, for every refusal.
+
+use super::whom::Whom;
+use crate::wire::call::Endpoint;
+use crate::wire::error::{Code, WireError};
+
+/// What to do about a refusal of `call`, which was made for `whom`.
+///
+/// Every code has its hint; a code that this version does not know has none.
+pub fn refusal(error: &WireError, call: Endpoint, whom: &Whom) -> Option<String> {
+    let code = Code::from_number(error.code)?;
+    let hint = match code {
+        Code::BadRequest => {
+            "`fairshare --help` says what is taken; if that was right, the daemon may be of another version: \
+             `fairshare --version`, `sudo systemctl restart fairshared.service`"
+                .to_owned()
+        }
+        Code::IncompatibleProtocol => "after an upgrade the daemon may be older than this command: \
+             `sudo systemctl restart fairshared.service`; no share is lost"
+            .to_owned(),
+        Code::Unauthorized => "the kernel could not say who you are: try outside of the container or user \
+             namespace, or log in again"
+            .to_owned(),
+        Code::Forbidden => {
+            "`fairshare policy show` says what your role is; an administrator can do this for \
+             you, or give you the role in /etc/fairshare/policy.d"
+                .to_owned()
+        }
+        Code::NotFound => not_found(call, whom),
+        Code::Busy => busy(call, whom),
+        Code::Timeout => "try again; `fairshare health` says whether the daemon is well".to_owned(),
+        Code::Cancelled => format!("`{}` shows what is held now", whom.status()),
+        Code::Io => "nothing was granted; an administrator should see whether the disk with \
+             /var/lib/fairshare is full: `fairshare health`, `df /var/lib/fairshare`"
+            .to_owned(),
+        Code::Systemd => "try again; an administrator finds more with \
+             `journalctl -u fairshared.service` and `systemctl --failed`"
+            .to_owned(),
+        Code::OverLimit => over_limit(error),
+        Code::NoCapacity => {
+            "ask for less, or try again later; `fairshare status` says what is free".to_owned()
+        }
+        Code::AlreadyAllocated => format!(
+            "`{}` changes it in place, `{}` gives it back",
+            whom.command("resize --cpu N --mem SIZE"),
+            whom.command("release")
+        ),
+        Code::RateLimited => match error.retry_after_ms {
+            Some(ms) => format!("try again in {}s", ms.div_ceil(1000)),
+            None => "try again in a minute".to_owned(),
+        },
+        Code::Interrupted => format!("`{}` shows what is held now; then try again", whom.status()),
+        Code::CleanupFailed => format!(
+            "`{}` shows what is held now; an administrator finds more with `journalctl -u fairshared.service`",
+            whom.status()
+        ),
+        Code::Draining => "what is held stays; try again when the administrator is done".to_owned(),
+        Code::Degraded => degraded(call),
+        Code::Internal => "this is a bug in fairshare; an administrator finds more with \
+             `journalctl -u fairshared.service`, please report it"
+            .to_owned(),
+    };
+    Some(hint)
+}
+
+fn not_found(call: Endpoint, whom: &Whom) -> String {
+    match call {
+        Endpoint::Attach => {
+            "`fairshare status` says whether you hold a share (`fairshare request` takes one), \
+             `ps -u $USER` which processes are yours"
+                .to_owned()
+        }
+        Endpoint::JobStatus | Endpoint::JobCancel => format!("`{}` shows what is held now", whom.status()),
+        _ => format!("`{}` takes a share", whom.command("request")),
+    }
+}
+
+fn busy(call: Endpoint, whom: &Whom) -> String {
+    match call {
+        Endpoint::Release => format!(
+            "end them and try again, or `{}` does it: SIGTERM, ten seconds, SIGKILL",
+            whom.command("release --stop")
+        ),
+        Endpoint::Resize => "ask for more than is in use, or end something in the share first".to_owned(),
+        _ => {
+            "end another fairshare command of yours (`pgrep -u $USER -a fairshare`), or try again".to_owned()
+        }
+    }
+}
+
+fn over_limit(error: &WireError) -> String {
+    match most_allowed(&error.message) {
+        Some(most) => format!("ask for {most} or less, or see `fairshare policy show`"),
+        None => "ask for less, or see `fairshare policy show`".to_owned(),
+    }
+}
+
+/// The figure in `Requested CPU (16) exceeds maximum allowed (8)`.
+fn most_allowed(message: &str) -> Option<&str> {
+    let (_, rest) = message.split_once("maximum allowed (")?;
+    rest.split_once(')').map(|(most, _)| most)
+}
+
+fn degraded(call: Endpoint) -> String {
+    match call {
+        Endpoint::Reload => {
+            "`fairshare policy check` says what is wrong, by the daemon's own code; the old policy stays in force"
+                .to_owned()
+        }
+        _ => "what is held stays; an administrator mends it: `fairshare health` says what, \
+             `fairshare policy check` tries the policy, `fairshare admin reload` reads it again"
+            .to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_says_what_to_type_next() {
+        for code in Code::ALL {
+            for endpoint in Endpoint::ALL {
+                let hint = refusal(&WireError::new(*code, "no"), *endpoint, &Whom::Me).unwrap();
+                assert!(!hint.is_empty() && !hint.contains('\n') && !hint.contains("  "), "{code}: {hint:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_most_that_is_allowed_is_taken_from_the_message() {
+        let error = WireError::new(Code::OverLimit, "Requested CPU (16) exceeds maximum allowed (8)");
+        assert_eq!(
+            refusal(&error, Endpoint::RequestResources, &Whom::Me).unwrap(),
+            "ask for 8 or less, or see `fairshare policy show`"
+        );
+        let other = WireError::new(Code::OverLimit, "too much");
+        assert_eq!(
+            refusal(&other, Endpoint::Resize, &Whom::Me).unwrap(),
+            "ask for less, or see `fairshare policy show`"
+        );
+    }
+
+    #[test]
+    fn hints_for_others_name_them() {
+        let alice = Whom::Other { name: "alice".into(), uid: crate::identity::Uid::new(1000).unwrap() };
+        let busy = WireError::new(Code::Busy, "2 processes are inside");
+        assert_eq!(
+            refusal(&busy, Endpoint::Release, &alice).unwrap(),
+            "end them and try again, or `fairshare admin release --user alice --stop` does it: \
+             SIGTERM, ten seconds, SIGKILL"
+        );
+    }
+}

@@ -1,0 +1,97 @@
+//! The connection to the daemon, with every way it can fail told as a person needs it.
+
+use std::error::Error;
+use std::path::Path;
+
+use super::exit::{Exit, Failure};
+use super::whom::Whom;
+use super::{hint, unreachable};
+use crate::client::{Client, ClientError, Deadlines, Violation};
+use crate::wire::answer::Answer;
+use crate::wire::call::{Call, Endpoint};
+use crate::wire::error::WireError;
+
+/// A connection, said hello on.
+pub struct Link {
+    client: Client,
+}
+
+impl Link {
+    /// Connects. The daemon moves the process that connects (`run`), so that this must be the one to become
+    /// the member's command: no thread and no child may do it.
+    ///
+    /// # Errors
+    /// Whatever keeps the daemon from answering.
+    pub fn open(socket: &Path) -> Result<Self, Failure> {
+        let client = Client::connect(socket, "fairshare", env!("CARGO_PKG_VERSION"), Deadlines::default());
+        Ok(Self { client: client.map_err(fault)? })
+    }
+
+    /// The answer to `call`, where a refusal is an answer too.
+    ///
+    /// # Errors
+    /// There was no answer.
+    pub fn try_ask(&mut self, call: &Call) -> Result<Result<Answer, WireError>, Failure> {
+        match self.client.call(call) {
+            Ok(answer) => Ok(Ok(answer)),
+            Err(ClientError::Refused(error)) => Ok(Err(error)),
+            Err(error) => Err(fault(error)),
+        }
+    }
+
+    /// The answer to `call`, which is made for `whom`.
+    ///
+    /// # Errors
+    /// It was refused, or there was no answer.
+    pub fn ask(&mut self, call: &Call, whom: &Whom) -> Result<Answer, Failure> {
+        self.try_ask(call)?.map_err(|error| refused(&error, call.endpoint(), whom))
+    }
+}
+
+/// A refusal, as it is told.
+pub fn refused(error: &WireError, call: Endpoint, whom: &Whom) -> Failure {
+    Failure {
+        message: error.message.clone(),
+        detail: error.detail.clone(),
+        hint: hint::refusal(error, call, whom),
+        exit: Exit::of_refusal(error),
+    }
+}
+
+/// The daemon answered `call` with something that answers another one.
+pub fn unexpected(call: Endpoint) -> Failure {
+    fault(Violation::Answer(call).into())
+}
+
+/// Why there is no answer, as it is told.
+fn fault(error: ClientError) -> Failure {
+    let hint = match &error {
+        ClientError::NoSocket { path, .. } => return unreachable::no_daemon(path, false),
+        ClientError::NobodyListens { path, .. } => return unreachable::no_daemon(path, true),
+        ClientError::PermissionDenied { path, .. } => return unreachable::permission_denied(path),
+        ClientError::Refused(error) => return refused(error, Endpoint::Ping, &Whom::Me),
+        ClientError::Protocol(_) => RESTART,
+        ClientError::Timeout { .. } => LOOK,
+        ClientError::Closed | ClientError::Io(_) | ClientError::Connect { .. } => AGAIN,
+        ClientError::Unsendable(_) | ClientError::TooManyDescriptors(_) => {
+            return Failure { detail: cause(&error), ..Failure::new(Exit::REFUSED, error.to_string()) }
+                .hint("the command line or the environment is too large: make it smaller");
+        }
+    };
+    let message = match &error {
+        ClientError::Closed => "the daemon closed the connection before it answered".to_owned(),
+        _ => error.to_string(),
+    };
+    Failure { detail: cause(&error), ..Failure::new(Exit::UNAVAILABLE, message) }.hint(hint)
+}
+
+/// What is behind an error.
+fn cause(error: &ClientError) -> Option<String> {
+    error.source().map(ToString::to_string)
+}
+
+const AGAIN: &str = "try again; an administrator finds more with `journalctl -u fairshared.service`";
+const LOOK: &str = "an administrator finds more with `systemctl status fairshared.service`; \
+    `sudo systemctl restart fairshared.service` loses no share";
+const RESTART: &str = "after an upgrade the daemon may be of another version than this command: \
+    `sudo systemctl restart fairshared.service`; no share is lost";

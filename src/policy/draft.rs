@@ -1,0 +1,334 @@
+//! What the files say so far: figures with their places, read file after file, each over the ones before it.
+
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::io;
+use std::str::FromStr;
+
+use super::figure::{Ratio, Swap, Time, Weight};
+use super::yaml::{Content, Fault, KeyPath, Node, Place};
+use super::{Role, Visibility};
+use crate::identity::{Gid, Uid};
+use crate::quantity::{Bytes, MilliCpu, Tasks};
+
+/// Users and groups by name.
+pub trait Names {
+    /// The user of this name; `None` where there is none.
+    ///
+    /// # Errors
+    /// The users cannot be looked up now, so that nobody knows.
+    fn user(&self, name: &str) -> io::Result<Option<Uid>>;
+
+    /// The group of this name; `None` where there is none.
+    ///
+    /// # Errors
+    /// The groups cannot be looked up now, so that nobody knows.
+    fn group(&self, name: &str) -> io::Result<Option<Gid>>;
+}
+
+/// What is wrong, and in which of the files.
+#[derive(Debug)]
+pub(super) struct Wrong {
+    /// Index of the file in the order of reading.
+    pub file: usize,
+    pub fault: Fault,
+}
+
+/// A figure, and where it was written.
+#[derive(Debug, Clone)]
+pub(super) struct At<T> {
+    pub value: T,
+    pub file: usize,
+    pub place: Place,
+    pub key: KeyPath,
+}
+
+/// All that files may say; `None` for what none has said.
+#[derive(Debug, Default)]
+pub(super) struct Draft {
+    pub defaults: AmountDraft,
+    pub max: AmountDraft,
+    pub reserve_cpu: Option<At<MilliCpu>>,
+    pub reserve_mem: Option<At<Bytes>>,
+    pub overcommit_cpu: Option<At<Ratio>>,
+    pub overcommit_mem: Option<At<Ratio>>,
+    pub swap: Option<At<Swap>>,
+    pub lease_default: Option<At<Time>>,
+    pub lease_max: Option<At<Time>>,
+    pub idle: Option<At<Time>>,
+    pub half_life: Option<At<Time>>,
+    pub users: BTreeMap<Uid, RulesDraft>,
+    pub groups: BTreeMap<Gid, RulesDraft>,
+    pub visibility: Option<At<Visibility>>,
+    pub evict: Option<At<bool>>,
+}
+
+/// `defaults` or `max`, of everyone or of one user or group.
+#[derive(Debug, Default)]
+pub(super) struct AmountDraft {
+    /// The key itself.
+    pub at: Option<At<()>>,
+    pub cpu: Option<At<MilliCpu>>,
+    pub mem: Option<At<Bytes>>,
+    pub tasks: Option<At<Tasks>>,
+}
+
+/// What is said of one user or group.
+#[derive(Debug, Default)]
+pub(super) struct RulesDraft {
+    /// The name by which the files call it.
+    pub name: String,
+    pub defaults: AmountDraft,
+    pub max: AmountDraft,
+    pub weight: Option<At<Weight>>,
+    pub role: Option<At<Role>>,
+}
+
+impl Draft {
+    /// Lays what a file says over what was said before.
+    ///
+    /// # Errors
+    /// A key that is none, a value that is none for its key, a name that nobody has.
+    pub fn read(&mut self, file: usize, top: &Node, names: &dyn Names) -> Result<(), Wrong> {
+        let top = Cursor { file, key: KeyPath::default(), key_place: top.place, node: top };
+        for (name, at) in top.entries("defaults: {cpu: 2, mem: 8G}")? {
+            match name {
+                "defaults" => self.defaults.read(&at, "{cpu: 2, mem: 8G}")?,
+                "max" => self.max.read(&at, "{cpu: 8, mem: 32G}")?,
+                "reserve" => self.read_reserve(&at)?,
+                "overcommit" => self.read_overcommit(&at)?,
+                "swap" => self.swap = Some(at.figure()?),
+                "lease" => self.read_lease(&at)?,
+                "idle" => self.idle = Some(at.figure()?),
+                "fairness" => self.read_fairness(&at)?,
+                "users" => {
+                    read_rules(&mut self.users, &at, "user", &|name| names.user(name))?;
+                }
+                "groups" => {
+                    read_rules(&mut self.groups, &at, "group", &|name| names.group(name))?;
+                }
+                "visibility" => {
+                    let words = [("names", Visibility::Names), ("totals", Visibility::Totals)];
+                    self.visibility = Some(at.word("must be names or totals", &words)?);
+                }
+                "dangerous" => self.read_dangerous(&at)?,
+                _ => {
+                    return Err(at.unknown(
+                        "defaults, max, reserve, overcommit, swap, lease, idle, fairness, users, groups, \
+                         visibility, dangerous",
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn read_reserve(&mut self, at: &Cursor<'_>) -> Result<(), Wrong> {
+        for (name, at) in at.entries("{cpu: 1, mem: 2G}")? {
+            match name {
+                "cpu" => self.reserve_cpu = Some(at.figure()?),
+                "mem" => self.reserve_mem = Some(at.figure()?),
+                _ => return Err(at.unknown("cpu, mem")),
+            }
+        }
+        Ok(())
+    }
+
+    fn read_overcommit(&mut self, at: &Cursor<'_>) -> Result<(), Wrong> {
+        for (name, at) in at.entries("{cpu: 1.5, mem: 1.0}")? {
+            match name {
+                "cpu" => self.overcommit_cpu = Some(at.figure()?),
+                "mem" => self.overcommit_mem = Some(at.figure()?),
+                _ => return Err(at.unknown("cpu, mem")),
+            }
+        }
+        Ok(())
+    }
+
+    fn read_lease(&mut self, at: &Cursor<'_>) -> Result<(), Wrong> {
+        for (name, at) in at.entries("{default: 8h, max: 7d}")? {
+            match name {
+                "default" => self.lease_default = Some(at.figure()?),
+                "max" => self.lease_max = Some(at.figure()?),
+                _ => return Err(at.unknown("default, max")),
+            }
+        }
+        Ok(())
+    }
+
+    fn read_fairness(&mut self, at: &Cursor<'_>) -> Result<(), Wrong> {
+        for (name, at) in at.entries("{half_life: 7d}")? {
+            match name {
+                "half_life" => self.half_life = Some(at.figure()?),
+                _ => return Err(at.unknown("half_life")),
+            }
+        }
+        Ok(())
+    }
+
+    fn read_dangerous(&mut self, at: &Cursor<'_>) -> Result<(), Wrong> {
+        for (name, at) in at.entries("{evict: false}")? {
+            match name {
+                "evict" => {
+                    let words = [("false", false), ("true", true)];
+                    self.evict = Some(at.plain_word("must be true or false, without quotes", &words)?);
+                }
+                _ => return Err(at.unknown("evict")),
+            }
+        }
+        Ok(())
+    }
+}
+
+impl AmountDraft {
+    fn read(&mut self, at: &Cursor<'_>, example: &str) -> Result<(), Wrong> {
+        self.at = Some(at.key_at());
+        for (name, at) in at.entries(example)? {
+            match name {
+                "cpu" => self.cpu = Some(at.figure()?),
+                "mem" => self.mem = Some(at.figure()?),
+                "tasks" => self.tasks = Some(at.figure()?),
+                _ => return Err(at.unknown("cpu, mem, tasks")),
+            }
+        }
+        Ok(())
+    }
+}
+
+impl RulesDraft {
+    fn read(&mut self, at: &Cursor<'_>) -> Result<(), Wrong> {
+        for (name, at) in at.entries("{max: {cpu: 16, mem: 64G}, weight: 2, role: operator}")? {
+            match name {
+                "defaults" => self.defaults.read(&at, "{cpu: 2, mem: 8G}")?,
+                "max" => self.max.read(&at, "{cpu: 8, mem: 32G}")?,
+                "weight" => self.weight = Some(at.figure()?),
+                "role" => {
+                    let words =
+                        [("read_only", Role::ReadOnly), ("operator", Role::Operator), ("admin", Role::Admin)];
+                    self.role = Some(at.word("must be read_only, operator or admin", &words)?);
+                }
+                _ => return Err(at.unknown("defaults, max, weight, role")),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Reads `users` or `groups`; `kind` is the word for one of them in messages.
+fn read_rules<Id: Ord>(
+    rules: &mut BTreeMap<Id, RulesDraft>,
+    at: &Cursor<'_>,
+    kind: &str,
+    find: &dyn Fn(&str) -> io::Result<Option<Id>>,
+) -> Result<(), Wrong> {
+    for (name, at) in at.entries("{NAME: {max: {cpu: 16, mem: 64G}}}")? {
+        let id = match find(name) {
+            Ok(Some(id)) => id,
+            Ok(None) if name.bytes().all(|byte| byte.is_ascii_digit()) => {
+                return Err(at.key_fault(format!("no {kind} has this name: write the name, not the number")));
+            }
+            Ok(None) => {
+                return Err(at.key_fault(format!("no {kind} has this name: correct it or remove the entry")));
+            }
+            Err(error) => return Err(at.key_fault(format!("the {kind} cannot be looked up: {error}"))),
+        };
+        let draft =
+            rules.entry(id).or_insert_with(|| RulesDraft { name: name.to_owned(), ..Default::default() });
+        if draft.name != name {
+            let problem = format!("the same {kind} as {:?}: keep one of the two names", draft.name);
+            return Err(at.key_fault(problem));
+        }
+        draft.read(&at)?;
+    }
+    Ok(())
+}
+
+/// A value on the way down from the top of a file.
+struct Cursor<'a> {
+    file: usize,
+    key: KeyPath,
+    key_place: Place,
+    node: &'a Node,
+}
+
+impl<'a> Cursor<'a> {
+    /// The keys of a map with their values. A value that is left out is a map without keys, so that all
+    /// below a key can be commented out; `~` and `null` were written and are not.
+    fn entries(&self, example: &str) -> Result<Vec<(&'a str, Cursor<'a>)>, Wrong> {
+        let entries = match &self.node.content {
+            Content::Map(entries) => entries.as_slice(),
+            Content::Text { text, plain: true } if text.is_empty() => &[],
+            Content::Text { .. } | Content::List => {
+                return Err(self.fault(format!("must be a map: write it like {example}")));
+            }
+        };
+        let below = |entry: &'a super::yaml::Entry| {
+            let key = self.key.below(&entry.key);
+            (entry.key.as_str(), Cursor { file: self.file, key, key_place: entry.place, node: &entry.value })
+        };
+        Ok(entries.iter().map(below).collect())
+    }
+
+    fn text(&self) -> Result<(&'a str, bool), Wrong> {
+        match &self.node.content {
+            Content::Text { text, plain: true } if text.is_empty() => {
+                Err(self.key_fault("has no value: write one or remove the key".to_owned()))
+            }
+            Content::Text { text, plain } => Ok((text, *plain)),
+            Content::Map(_) => Err(self.fault("must be a single value, and a map is not".to_owned())),
+            Content::List => Err(self.fault("must be a single value, and a list is not".to_owned())),
+        }
+    }
+
+    fn figure<T>(&self) -> Result<At<T>, Wrong>
+    where
+        T: FromStr<Err: Display>,
+    {
+        let (text, _) = self.text()?;
+        let value = text.parse().map_err(|error: T::Err| self.fault(error.to_string()))?;
+        Ok(self.at(value))
+    }
+
+    fn word<T: Copy>(&self, problem: &str, words: &[(&str, T)]) -> Result<At<T>, Wrong> {
+        let (text, _) = self.text()?;
+        let found = words.iter().find(|(word, _)| *word == text);
+        found
+            .map(|(_, value)| self.at(*value))
+            .ok_or_else(|| self.fault(format!("{problem}, and {text:?} is not")))
+    }
+
+    fn plain_word<T: Copy>(&self, problem: &str, words: &[(&str, T)]) -> Result<At<T>, Wrong> {
+        let (text, plain) = self.text()?;
+        if !plain {
+            return Err(self.fault(format!("{problem}, and {text:?} in quotes is not")));
+        }
+        self.word(problem, words)
+    }
+
+    fn at<T>(&self, value: T) -> At<T> {
+        At { value, file: self.file, place: self.node.place, key: self.key.clone() }
+    }
+
+    fn key_at(&self) -> At<()> {
+        At { value: (), file: self.file, place: self.key_place, key: self.key.clone() }
+    }
+
+    fn unknown(&self, keys: &str) -> Wrong {
+        self.key_fault(format!("unknown key: the keys here are {keys}"))
+    }
+
+    fn key_fault(&self, problem: String) -> Wrong {
+        self.key_at().wrong(problem)
+    }
+
+    fn fault(&self, problem: String) -> Wrong {
+        self.at(()).wrong(problem)
+    }
+}
+
+impl<T> At<T> {
+    /// What is wrong with this figure.
+    pub fn wrong(&self, problem: String) -> Wrong {
+        Wrong { file: self.file, fault: Fault { place: self.place, key: self.key.clone(), problem } }
+    }
+}

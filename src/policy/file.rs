@@ -1,0 +1,178 @@
+//! Reads the policy: `policy.d/*.yaml` in name order, or one file. The same code for the daemon and for
+//! `fairshare policy check`.
+
+use std::fmt;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+
+use super::Policy;
+pub use super::draft::Names;
+use super::draft::{Draft, Wrong};
+use super::yaml::{self, KeyPath};
+use crate::identity::{Gid, Uid};
+
+pub use super::yaml::Place;
+
+/// Where the policy is, unless the daemon or the command was told otherwise.
+pub const POLICY_DIR: &str = "/etc/fairshare/policy.d";
+
+/// The largest policy file, in bytes: some ten thousand users.
+pub const FILE_BYTES_MAX: u64 = 1 << 20;
+
+/// The most policy files in a directory.
+pub const FILES_MAX: usize = 64;
+
+/// What a directory without a policy needs first.
+const EXAMPLE: &str = "\"defaults: {cpu: 2, mem: 8G}\" and \"max: {cpu: 8, mem: 32G}\"";
+
+/// What is wrong with a policy, where, and what would be right.
+///
+/// Displayed as `FILE:LINE:COLUMN: KEY: PROBLEM`, less what does not apply.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PolicyError {
+    /// The file; the directory, where no file is to blame.
+    pub file: PathBuf,
+    /// Where in the file; `None` where the file or directory as a whole is to blame.
+    pub place: Option<Place>,
+    /// The key from the top, like `users.alice.max.cpu`; empty where it is about no key.
+    pub key: String,
+    /// What is wrong and what would be right, one short sentence.
+    pub problem: String,
+}
+
+/// The users and groups of this machine, as `getpwnam(3)` and `getgrnam(3)` know them.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SystemNames;
+
+/// Reads the policy at `path`: a directory's `*.yaml` in byte order of their names, hidden ones left out, later
+/// ones over earlier ones key by key; or one file, whatever its name. Symbolic links are followed: who can write
+/// the directory can write the policy.
+///
+/// # Errors
+/// The first thing that is wrong: nothing can be read there, or what is read is no policy (1-product.md "Policy").
+pub fn load(path: &Path, names: &dyn Names) -> Result<Policy, PolicyError> {
+    let files = files(path)?;
+    let mut draft = Draft::default();
+    for (index, file) in files.iter().enumerate() {
+        let text = read(file)?;
+        let place = |fault| Wrong { file: index, fault };
+        yaml::parse(&text)
+            .map_err(place)
+            .and_then(|top| top.map_or(Ok(()), |top| draft.read(index, &top, names)))
+            .map_err(|wrong| in_file(wrong, &files, path))?;
+    }
+    draft.finish().map_err(|wrong| in_file(wrong, &files, path))
+}
+
+fn in_file(wrong: Wrong, files: &[PathBuf], path: &Path) -> PolicyError {
+    let file = files.get(wrong.file).map_or(path, PathBuf::as_path).to_owned();
+    let key = wrong.fault.key.to_string();
+    PolicyError { file, place: Some(wrong.fault.place), key, problem: wrong.fault.problem }
+}
+
+/// The files at `path` in the order in which they are read; at least one.
+fn files(path: &Path) -> Result<Vec<PathBuf>, PolicyError> {
+    let wrong = |problem: String| whole(path, problem);
+    let metadata = std::fs::metadata(path).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => wrong(format!(
+            "does not exist: create the directory, with a file default.yaml in it that holds {EXAMPLE}"
+        )),
+        _ => wrong(format!("cannot be read: {error}")),
+    })?;
+    if !metadata.is_dir() {
+        return Ok(vec![path.to_owned()]);
+    }
+    let mut files = Vec::new();
+    let unreadable = |error: io::Error| wrong(format!("cannot be read: {error}"));
+    for entry in std::fs::read_dir(path).map_err(unreadable)? {
+        let name = entry.map_err(unreadable)?.file_name();
+        if name.as_bytes().starts_with(b".") || !name.as_bytes().ends_with(b".yaml") {
+            continue;
+        }
+        if files.len() == FILES_MAX {
+            return Err(wrong(format!("has more than {FILES_MAX} files: join some of them")));
+        }
+        files.push(path.join(name));
+    }
+    if files.is_empty() {
+        return Err(wrong(format!("has no *.yaml file: create one, default.yaml, that holds {EXAMPLE}")));
+    }
+    // `Path` compares component by component, so that a whole path is ordered by the bytes of its last.
+    files.sort();
+    Ok(files)
+}
+
+fn read(path: &Path) -> Result<String, PolicyError> {
+    let unreadable = |error: io::Error| whole(path, format!("cannot be read: {error}"));
+    let mut file = open(path).map_err(unreadable)?;
+    if !file.metadata().map_err(unreadable)?.is_file() {
+        return Err(whole(path, "is not a regular file: move it away".to_owned()));
+    }
+    let mut bytes = Vec::new();
+    // One byte more than allowed, so that what is too large is seen to be.
+    file.by_ref().take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    if bytes.len() as u64 > FILE_BYTES_MAX {
+        return Err(whole(path, format!("is larger than {FILE_BYTES_MAX} bytes: split it")));
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let valid = error.as_bytes().get(..error.utf8_error().valid_up_to()).unwrap_or_default();
+        let place = Some(end_of(&String::from_utf8_lossy(valid)));
+        let problem = "not UTF-8: save the file as UTF-8".to_owned();
+        PolicyError { file: path.to_owned(), place, key: String::new(), problem }
+    })
+}
+
+/// Opens without waiting: a named pipe would be waited for until somebody writes to it.
+fn open(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).custom_flags(nix::libc::O_NONBLOCK).open(path)
+}
+
+/// The place just after `text`.
+fn end_of(text: &str) -> Place {
+    let last = text.rsplit('\n').next().unwrap_or_default();
+    Place { line: text.matches('\n').count() + 1, column: last.chars().count() + 1 }
+}
+
+fn whole(path: &Path, problem: String) -> PolicyError {
+    PolicyError { file: path.to_owned(), place: None, key: KeyPath::default().to_string(), problem }
+}
+
+impl fmt::Display for PolicyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.file.display())?;
+        if let Some(Place { line, column }) = self.place {
+            write!(f, ":{line}:{column}")?;
+        }
+        if !self.key.is_empty() {
+            write!(f, ": {}", self.key)?;
+        }
+        write!(f, ": {}", self.problem)
+    }
+}
+
+impl std::error::Error for PolicyError {}
+
+impl Names for SystemNames {
+    fn user(&self, name: &str) -> io::Result<Option<Uid>> {
+        let user = known(nix::unistd::User::from_name(name))?;
+        Ok(user.and_then(|user| Uid::new(user.uid.as_raw().into())))
+    }
+
+    fn group(&self, name: &str) -> io::Result<Option<Gid>> {
+        let group = known(nix::unistd::Group::from_name(name))?;
+        Ok(group.and_then(|group| Gid::new(group.gid.as_raw().into())))
+    }
+}
+
+/// Some C libraries have an errno for a name that nobody has (`getpwnam(3)`, "Return value").
+fn known<T>(found: nix::Result<Option<T>>) -> io::Result<Option<T>> {
+    match found {
+        Err(Errno::ENOENT | Errno::ESRCH) => Ok(None),
+        found => found.map_err(io::Error::from),
+    }
+}

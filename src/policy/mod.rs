@@ -1,0 +1,277 @@
+//! What may be held, by whom: the policy as a checked value. No I/O here; [`file::load`] reads it.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::identity::{Gid, Uid};
+use crate::quantity::{Amount, Bytes, CPU_STEP_MILLI, MEM_MAX_BYTES, MilliCpu, PartialAmount, Tasks};
+
+pub use figure::{RATIO_MAX_MILLI, RATIO_MIN_MILLI, Ratio, WEIGHT_MAX_MILLI, WEIGHT_MIN_MILLI, Weight};
+
+mod draft;
+mod figure;
+pub mod file;
+mod rules;
+mod yaml;
+
+/// The tasks of a share whose policy names no `defaults.tasks` (1-product.md "Policy").
+pub const TASKS_DEFAULT: Tasks = Tasks(4096);
+
+/// The most tasks of one member where the policy names no `max.tasks` (1-product.md "Policy").
+pub const TASKS_MAX_DEFAULT: Tasks = Tasks(32768);
+
+/// The CPU kept for the system where the policy names no `reserve.cpu` (1-product.md "Policy").
+pub const RESERVE_CPU_DEFAULT: MilliCpu = MilliCpu(500);
+
+/// The most memory kept for the system where the policy names no `reserve.mem` (1-product.md "Policy").
+pub const RESERVE_MEM_DEFAULT_MAX: Bytes = Bytes(2 << 30);
+
+/// How fast past use is forgotten where the policy names no `fairness.half_life`: 7 days (1-product.md "Policy").
+pub const HALF_LIFE_DEFAULT: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// The shortest time that a policy may name: the unit of every time on the wire (2-protocol.md).
+pub const DURATION_MIN: Duration = Duration::from_millis(1);
+
+/// The longest time that a policy may name, 100 years: added to any wall clock in milliseconds it is far from the end of an `i64`.
+pub const DURATION_MAX: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+
+/// What the policy files say, checked.
+///
+/// Holds: `max >= defaults` in each resource; `lease_default <= lease_max` where both are;
+/// figures that [`MilliCpu::checked`], [`Bytes::checked`] and [`Tasks::checked`] accept.
+/// The source of every rule and default is 1-product.md "Policy".
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Policy {
+    /// What a request gets for each figure that it does not name.
+    pub defaults: Amount,
+    /// The most one member may hold.
+    pub max: Amount,
+    /// What is kept for the system.
+    pub reserve: Reserve,
+    /// How many times the machine is handed out.
+    pub overcommit: Overcommit,
+    /// `MemorySwapMax` of a share, in bytes; 0 is no swap.
+    pub swap: Bytes,
+    /// The lease of a request that names none; `None`: held until released.
+    pub lease_default: Option<Duration>,
+    /// The longest lease; `None`: no bound.
+    pub lease_max: Option<Duration>,
+    /// After how long an empty share is released; `None`: never.
+    pub idle: Option<Duration>,
+    /// After how long past use counts half.
+    pub half_life: Duration,
+    /// What is said of single users.
+    pub users: BTreeMap<Uid, Rules>,
+    /// What is said of groups.
+    pub groups: BTreeMap<Gid, Rules>,
+    /// Whether members see who holds what.
+    pub visibility: Visibility,
+    /// Whether a busy share whose lease ended may be stopped for someone who waits.
+    pub evict: bool,
+}
+
+/// What is said of one user or one group; what is not said is taken from elsewhere, figure by figure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Rules {
+    /// In place of the general defaults.
+    pub defaults: PartialAmount,
+    /// In place of the general max.
+    pub max: PartialAmount,
+    /// How much of what is scarce, relative to others.
+    pub weight: Option<Weight>,
+    /// What its members may do.
+    pub role: Option<Role>,
+}
+
+/// What the policy says for one member.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MemberPolicy {
+    /// What a request gets for each figure that it does not name; never above `max`.
+    pub defaults: Amount,
+    /// The most that the member may hold.
+    pub max: Amount,
+    /// How much of what is scarce, relative to others.
+    pub weight: Weight,
+    /// What the member may do.
+    pub role: Role,
+    /// The lease of a request that names none; `None`: held until released.
+    pub lease_default: Option<Duration>,
+    /// The longest lease; `None`: no bound.
+    pub lease_max: Option<Duration>,
+    /// After how long an empty share is released; `None`: never.
+    pub idle: Option<Duration>,
+}
+
+/// What a member may do; each role may do what the ones before it may (1-product.md "Who may do what").
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Role {
+    /// Look.
+    ReadOnly,
+    /// Hold a share, and work in it.
+    Operator,
+    /// The same for anyone, and reload, drain.
+    Admin,
+}
+
+/// Whether members see who holds what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Visibility {
+    /// Each share with its member.
+    #[default]
+    Names,
+    /// Sums only.
+    Totals,
+}
+
+/// What is kept for the system.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reserve {
+    /// CPU, in thousandths.
+    pub cpu: MilliCpu,
+    /// Memory; where the policy names none it depends on the machine.
+    pub mem: ReserveMem,
+}
+
+/// The memory that is kept for the system.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ReserveMem {
+    /// A tenth of the machine's, at most [`RESERVE_MEM_DEFAULT_MAX`].
+    #[default]
+    Default,
+    /// As the policy names it, in bytes.
+    Named(Bytes),
+}
+
+/// How many times the machine is handed out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Overcommit {
+    /// CPU.
+    pub cpu: Ratio,
+    /// Memory.
+    pub mem: Ratio,
+}
+
+/// CPU and memory of a machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Machine {
+    /// CPUs that are online, in thousandths of one.
+    pub cpu: MilliCpu,
+    /// Memory that the kernel manages (`MemTotal` of `proc_meminfo(5)`), in bytes.
+    pub mem: Bytes,
+}
+
+impl Default for Reserve {
+    fn default() -> Self {
+        Self { cpu: RESERVE_CPU_DEFAULT, mem: ReserveMem::Default }
+    }
+}
+
+impl Reserve {
+    /// The memory kept for the system on a machine with `machine` bytes of it.
+    pub fn mem(self, machine: Bytes) -> Bytes {
+        match self.mem {
+            ReserveMem::Default => Bytes(machine.0 / 10).min(RESERVE_MEM_DEFAULT_MAX),
+            ReserveMem::Named(mem) => mem,
+        }
+    }
+}
+
+impl Policy {
+    /// A policy that names `defaults` and `max` only.
+    pub fn simple(defaults: Amount, max: Amount) -> Self {
+        Self {
+            defaults: least(defaults, max),
+            max,
+            reserve: Reserve::default(),
+            overcommit: Overcommit::default(),
+            swap: Bytes(0),
+            lease_default: None,
+            lease_max: None,
+            idle: None,
+            half_life: HALF_LIFE_DEFAULT,
+            users: BTreeMap::new(),
+            groups: BTreeMap::new(),
+            visibility: Visibility::default(),
+            evict: false,
+        }
+    }
+
+    /// What can be handed out of `machine`: times overcommit, less the reserve, rounded down to what a share
+    /// can be given (hundredths of a CPU, whole pages). `None` where the reserve leaves nothing of one of them.
+    pub fn capacity(&self, machine: Machine) -> Option<(MilliCpu, Bytes)> {
+        let cpu = MilliCpu(self.overcommit.cpu.of(machine.cpu.0)).minus(self.reserve.cpu)?;
+        let mem = Bytes(self.overcommit.mem.of(machine.mem.0)).minus(self.reserve.mem(machine.mem))?;
+        let cpu = MilliCpu(cpu.0 - cpu.0 % CPU_STEP_MILLI);
+        let mem = mem.min(Bytes(MEM_MAX_BYTES)).whole_pages();
+        (cpu.0 > 0 && mem.0 > 0).then_some((cpu, mem))
+    }
+
+    /// What holds for the user `uid` who is in `groups`.
+    ///
+    /// Figure by figure: what the policy names for the user; else the most generous of what it names for the
+    /// groups; else the general figure. Defaults that would be above the member's max are the max.
+    pub fn member(&self, uid: Uid, groups: &[Gid]) -> MemberPolicy {
+        let mut rules = self.groups_rules(groups);
+        if let Some(own) = self.users.get(&uid) {
+            rules = own.over(rules);
+        }
+        let max = rules.max.or(self.max);
+        MemberPolicy {
+            defaults: least(rules.defaults.or(self.defaults), max),
+            max,
+            weight: rules.weight.unwrap_or_default(),
+            role: if uid == Uid::ROOT { Role::Admin } else { rules.role.unwrap_or(Role::Operator) },
+            lease_default: self.lease_default,
+            lease_max: self.lease_max,
+            idle: self.idle,
+        }
+    }
+
+    /// What the user `uid` who is in `groups` may do (1-product.md "Who may do what").
+    pub fn role(&self, uid: Uid, groups: &[Gid]) -> Role {
+        self.member(uid, groups).role
+    }
+
+    fn groups_rules(&self, groups: &[Gid]) -> Rules {
+        let named = groups.iter().filter_map(|gid| self.groups.get(gid));
+        named.fold(Rules::default(), |most, rules| most.generous(*rules))
+    }
+}
+
+impl Rules {
+    /// Of each figure that either names the larger.
+    fn generous(self, other: Self) -> Self {
+        // `None` is less than any figure, so that one that is named wins.
+        let amount = |a: PartialAmount, b: PartialAmount| PartialAmount {
+            cpu: a.cpu.max(b.cpu),
+            mem: a.mem.max(b.mem),
+            tasks: a.tasks.max(b.tasks),
+        };
+        Self {
+            defaults: amount(self.defaults, other.defaults),
+            max: amount(self.max, other.max),
+            weight: self.weight.max(other.weight),
+            role: self.role.max(other.role),
+        }
+    }
+
+    /// Each figure that `self` names, and those of `rest` for the others.
+    fn over(self, rest: Self) -> Self {
+        let amount = |a: PartialAmount, b: PartialAmount| PartialAmount {
+            cpu: a.cpu.or(b.cpu),
+            mem: a.mem.or(b.mem),
+            tasks: a.tasks.or(b.tasks),
+        };
+        Self {
+            defaults: amount(self.defaults, rest.defaults),
+            max: amount(self.max, rest.max),
+            weight: self.weight.or(rest.weight),
+            role: self.role.or(rest.role),
+        }
+    }
+}
+
+/// The smaller in each resource.
+fn least(a: Amount, b: Amount) -> Amount {
+    Amount { cpu: a.cpu.min(b.cpu), mem: a.mem.min(b.mem), tasks: a.tasks.min(b.tasks) }
+}

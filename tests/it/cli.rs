@@ -1,0 +1,281 @@
+//! The command, run as a member runs it, against a daemon that says what the test has it say.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, its helpers too")]
+
+mod ask;
+mod line;
+mod refuse;
+mod run;
+mod show;
+
+use std::io::{ErrorKind, Read, Write};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use fairshare::wire::answer::{
+    AmountInfo, Answer, CapacityInfo, PolicyInfo, Role, ShareInfo, ShareState, Usage,
+};
+use fairshare::wire::call::Call;
+use fairshare::wire::decode::{decode_hello, decode_request};
+use fairshare::wire::error::{Code, WireError};
+use fairshare::wire::frame::{FrameBuffer, encode_frame};
+use fairshare::wire::message::{Authz, Body, HelloAck, Response};
+
+const GIB: u64 = 1 << 30;
+
+/// What the daemon does with the next frame.
+enum Next {
+    /// Answers, whatever was asked; to a hello only a refusal.
+    Says(Box<Result<Answer, WireError>>),
+    /// Sends these bytes.
+    Sends(&'static [u8]),
+    /// Closes.
+    Closes,
+}
+
+impl From<Answer> for Next {
+    fn from(answer: Answer) -> Self {
+        Self::Says(Box::new(Ok(answer)))
+    }
+}
+
+impl From<WireError> for Next {
+    fn from(error: WireError) -> Self {
+        Self::Says(Box::new(Err(error)))
+    }
+}
+
+impl From<Code> for Next {
+    fn from(code: Code) -> Self {
+        WireError::new(code, "no").into()
+    }
+}
+
+/// A daemon on a socket of its own. It serves one connection after the other, and answers their calls with what
+/// stands next in its script.
+struct Daemon {
+    dir: tempfile::TempDir,
+    heard: Arc<Mutex<Vec<Heard>>>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Heard {
+    Connected,
+    Asked(Call),
+}
+
+impl Daemon {
+    /// Welcomes everyone, then follows the script.
+    fn saying(script: impl IntoIterator<Item = Next>) -> Self {
+        Self::start(None, script.into_iter().collect())
+    }
+
+    /// Does this in place of the answer to every hello.
+    fn refusing(refusal: Next) -> Self {
+        Self::start(Some(refusal), Vec::new())
+    }
+
+    fn start(hello: Option<Next>, script: Vec<Next>) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let listener = UnixListener::bind(dir.path().join("socket")).unwrap();
+        let heard = Arc::new(Mutex::new(Vec::new()));
+        let log = Arc::clone(&heard);
+        // Ends with the test process: it waits for connections until then.
+        thread::spawn(move || {
+            let mut script = script.into_iter();
+            for stream in listener.incoming() {
+                log.lock().unwrap().push(Heard::Connected);
+                serve(stream.unwrap(), hello.as_ref(), &mut script, &log);
+            }
+        });
+        Self { dir, heard }
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.dir.path().join("socket")
+    }
+
+    /// The command with this command line, told of this daemon.
+    fn command(&self, line: &str) -> Command {
+        let mut command = fairshare(line);
+        command.env("FAIRSHARE_SOCKET", self.socket());
+        command
+    }
+
+    fn run(&self, line: &str) -> Output {
+        self.command(line).output().unwrap()
+    }
+
+    fn heard(&self) -> Vec<Heard> {
+        self.heard.lock().unwrap().clone()
+    }
+
+    fn calls(&self) -> Vec<Call> {
+        let asked = |heard| match heard {
+            Heard::Asked(call) => Some(call),
+            Heard::Connected => None,
+        };
+        self.heard().into_iter().filter_map(asked).collect()
+    }
+}
+
+/// The command with these words, in an environment that changes nothing of what it says.
+fn fairshare(line: &str) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_fairshare"));
+    command.args(line.split_whitespace()).stdin(Stdio::null());
+    command.env_remove("FAIRSHARE_SOCKET").env_remove("NO_COLOR").env("LC_ALL", "C.UTF-8");
+    command
+}
+
+fn serve(
+    mut stream: UnixStream,
+    hello: Option<&Next>,
+    script: &mut impl Iterator<Item = Next>,
+    log: &Mutex<Vec<Heard>>,
+) {
+    let Some(first) = frame(&mut stream) else { return };
+    decode_hello(&first).unwrap();
+    match hello {
+        None => {
+            let authz = Authz { uid: 1000, gid: 1000, role: Role::Operator };
+            let (version, features) = ("0.1.0".to_owned(), Vec::new());
+            send(
+                &mut stream,
+                &HelloAck {
+                    protocol_version: 1,
+                    daemon_version: version,
+                    features,
+                    max_frame: 1 << 20,
+                    authz,
+                },
+            );
+        }
+        Some(next) => return follow(&mut stream, next, 0),
+    }
+    while let Some(payload) = frame(&mut stream) {
+        let request = decode_request(&payload).unwrap();
+        log.lock().unwrap().push(Heard::Asked(request.call));
+        match script.next() {
+            Some(Next::Closes) | None => return,
+            Some(next) => follow(&mut stream, &next, request.request_id),
+        }
+    }
+}
+
+fn follow(stream: &mut UnixStream, next: &Next, request_id: u64) {
+    match next {
+        Next::Says(said) => {
+            let body = match said.as_ref().clone() {
+                Ok(answer) => Body::Ok(answer),
+                Err(error) => Body::Err(error),
+            };
+            send(stream, &Response { v: 1, request_id, body });
+        }
+        Next::Sends(bytes) => stream.write_all(bytes).unwrap(),
+        Next::Closes => {}
+    }
+}
+
+fn send(stream: &mut UnixStream, message: &impl serde::Serialize) {
+    let mut frame = Vec::new();
+    encode_frame(message, &mut frame).unwrap();
+    stream.write_all(&frame).unwrap();
+}
+
+/// The next payload; `None` where the other side has closed.
+fn frame(stream: &mut UnixStream) -> Option<Vec<u8>> {
+    let mut buffer = FrameBuffer::new();
+    loop {
+        match stream.read(buffer.space()) {
+            Ok(0) => return None,
+            Ok(count) => {
+                if let Some(payload) = buffer.filled(count).unwrap() {
+                    return Some(payload);
+                }
+            }
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => return None,
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+fn share() -> ShareInfo {
+    ShareInfo {
+        uid: 1000,
+        user: Some("alice".into()),
+        cpu_milli: 2000,
+        mem_bytes: 8 * GIB,
+        tasks_max: 4096,
+        slice: "fairshare-1000.slice".into(),
+        state: ShareState::Active,
+        granted_ms: 1,
+        lease_ends_ms: None,
+        usage: Some(Usage { cpu_usec: 37 * 60_000_000, mem_bytes: 3 * GIB, tasks: 37, ..Usage::default() }),
+    }
+}
+
+fn capacity() -> CapacityInfo {
+    CapacityInfo {
+        cpu_milli: 15_000,
+        mem_bytes: 62 * GIB,
+        free_cpu_milli: 9000,
+        free_mem_bytes: 42 * GIB,
+        shares: 3,
+        waiting: 0,
+    }
+}
+
+fn status() -> Next {
+    Answer::Status { share: Some(share()), capacity: capacity() }.into()
+}
+
+fn unit() -> Next {
+    Answer::Unit { unit: "fairshare-1000-run1.scope".into() }.into()
+}
+
+fn granted() -> Next {
+    Answer::Share { share: share() }.into()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+/// Standard output of a command that succeeds and says nothing else.
+#[track_caller]
+fn shown(output: &Output) -> String {
+    assert_eq!((output.status.code(), text(&output.stderr).as_str()), (Some(0), ""));
+    text(&output.stdout)
+}
+
+/// Standard error of a command that fails with this status and shows nothing.
+#[track_caller]
+fn complaint(output: &Output, exit: i32) -> String {
+    let stderr = text(&output.stderr);
+    assert_eq!((output.status.code(), text(&output.stdout).as_str()), (Some(exit), ""), "{stderr}");
+    assert!(stderr.starts_with("fairshare: "), "{stderr}");
+    stderr
+}
+
+/// What a terminal is sent. A terminal has one stream, and lines end in CR LF there.
+fn on_terminal(daemon: &Daemon, line: &str, environment: &[(&str, &str)]) -> String {
+    let mut script = Command::new("script");
+    script.args(["-qec", &format!("{} {line}", env!("CARGO_BIN_EXE_fairshare")), "/dev/null"]);
+    script.env("FAIRSHARE_SOCKET", daemon.socket()).env("TERM", "xterm").env_remove("NO_COLOR");
+    script.envs(environment.iter().copied()).stdin(Stdio::null());
+    text(&script.output().unwrap().stdout)
+}
+
+fn policy() -> PolicyInfo {
+    PolicyInfo {
+        defaults: AmountInfo { cpu_milli: 2000, mem_bytes: 8 * GIB, tasks_max: 4096 },
+        max: AmountInfo { cpu_milli: 8000, mem_bytes: 32 * GIB, tasks_max: 32_768 },
+        lease_default_ms: Some(8 * 3_600_000),
+        lease_max_ms: Some(7 * 86_400_000),
+        idle_ms: Some(30 * 60_000),
+        role: Role::Operator,
+    }
+}

@@ -1,0 +1,146 @@
+//! What goes out for what was typed, and what is said when it is done.
+
+use std::os::unix::process::ExitStatusExt;
+use std::process::Stdio;
+use std::thread;
+
+use fairshare::wire::answer::{Answer, JobInfo, JobKind, JobState};
+use fairshare::wire::call::{Amounts, Call};
+use fairshare::wire::error::{Code, WireError};
+
+use super::*;
+
+#[test]
+fn figures_go_out_as_they_were_typed() {
+    let amounts = Amounts { cpu_milli: Some(500), mem_bytes: Some(3 << 29), tasks_max: Some(9) };
+    let nothing = Amounts::default();
+    for (line, call) in [
+        (
+            "request --cpu 0.5 --mem 1.5G --tasks 9",
+            Call::RequestResources { amounts, lease_ms: None, wait: None, for_uid: None },
+        ),
+        ("request", Call::RequestResources { amounts: nothing, lease_ms: None, wait: None, for_uid: None }),
+        ("resize --cpu 0.5 --mem 1.5G --tasks 9", Call::Resize { amounts, for_uid: None }),
+        (
+            "admin request --user root --cpu 0.5 --mem 1.5G --tasks 9",
+            Call::RequestResources { amounts, lease_ms: None, wait: None, for_uid: Some(0) },
+        ),
+        (
+            "admin resize --user 4000000000 --cpu 0.5 --mem 1.5G --tasks 9",
+            Call::Resize { amounts, for_uid: Some(4_000_000_000) },
+        ),
+    ] {
+        let daemon = Daemon::saying([granted()]);
+        let said = shown(&daemon.run(line));
+        assert!(said.contains("2 CPU, 8.0 GiB and 4096 tasks; held until released"), "{said}");
+        assert_eq!(daemon.calls(), [call], "{line}");
+    }
+}
+
+#[test]
+fn release_says_whether_anything_was_held() {
+    for (line, released, says, call) in [
+        ("release", true, "Released\n", Call::Release { stop: None, for_uid: None }),
+        ("release", false, "No share was held\n", Call::Release { stop: None, for_uid: None }),
+        ("release --stop", true, "Released\n", Call::Release { stop: Some(true), for_uid: None }),
+        (
+            "admin release --user root",
+            true,
+            "Released for root\n",
+            Call::Release { stop: None, for_uid: Some(0) },
+        ),
+    ] {
+        let daemon = Daemon::saying([Answer::Released { released }.into()]);
+        assert_eq!(shown(&daemon.run(line)), says);
+        assert_eq!(daemon.calls(), [call]);
+    }
+}
+
+fn job(state: JobState) -> JobInfo {
+    JobInfo {
+        job_id: 7,
+        uid: 1000,
+        kind: JobKind::Release,
+        state,
+        created_ms: 1,
+        started_ms: None,
+        ended_ms: None,
+        name: None,
+        unit: None,
+        place: None,
+        starts_ms: None,
+        exit_code: None,
+        signal: None,
+        oom: None,
+        peak_mem_bytes: None,
+        cpu_usec: None,
+        error: None,
+    }
+}
+
+#[test]
+fn release_with_stop_waits_until_the_job_has_ended() {
+    let started = || Answer::JobStarted { job_started: 7 }.into();
+    let daemon = Daemon::saying([
+        started(),
+        Answer::Job { job: job(JobState::Running) }.into(),
+        Answer::Job { job: job(JobState::Done) }.into(),
+    ]);
+    let output = daemon.run("release --stop");
+    assert_eq!((output.status.code(), text(&output.stdout)), (Some(0), "Released\n".to_owned()));
+    assert!(text(&output.stderr).contains("job 7"));
+    assert_eq!(daemon.calls()[1..], [Call::JobStatus { job_id: 7 }, Call::JobStatus { job_id: 7 }]);
+
+    let error =
+        Some(Box::new(WireError::new(Code::CleanupFailed, "1 process is still there").detail("4711")));
+    for (state, error, exit, says) in [
+        (JobState::Failed, error, 1, "1 process is still there\n  4711\n"),
+        (JobState::Failed, None, 1, "job 7 failed\n"),
+        (JobState::Cancelled, None, 1, "job 7 was cancelled\n"),
+        (JobState::Interrupted, None, 75, "job 7 was interrupted"),
+    ] {
+        let job = JobInfo { error, ..job(state) };
+        let daemon = Daemon::saying([started(), Answer::Job { job }.into()]);
+        let complaint = complaint(&daemon.run("release --stop"), exit);
+        assert!(complaint.contains(&format!("\nfairshare: {says}")), "{complaint}");
+        assert!(complaint.contains("\n  hint: `fairshare status`"), "{complaint}");
+    }
+}
+
+#[test]
+fn interrupting_a_release_leaves_it_running_and_says_so() {
+    let daemon = Daemon::saying([
+        Answer::JobStarted { job_started: 7 }.into(),
+        // As an interrupt while the answer is awaited, so that nothing depends on when it comes.
+        Next::Sends(b""),
+    ]);
+    let mut child =
+        daemon.command("release --stop").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    while daemon.calls().len() < 2 {
+        assert_eq!(child.try_wait().unwrap(), None);
+        thread::yield_now();
+    }
+    interrupt(child.id());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.signal(), Some(2), "a script must see that it was interrupted");
+    let stderr = text(&output.stderr);
+    assert!(stderr.contains("job 7 goes on") && stderr.contains("hint: `fairshare status`"), "{stderr}");
+}
+
+fn interrupt(pid: u32) {
+    let pid = nix::unistd::Pid::from_raw(pid.try_into().unwrap());
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT).unwrap();
+}
+
+#[test]
+fn attach_and_reload_say_what_was_done() {
+    let daemon = Daemon::saying([unit()]);
+    assert_eq!(shown(&daemon.run("attach 4 5")), "Moved 2 processes into fairshare-1000-run1.scope\n");
+    assert_eq!(daemon.calls(), [Call::Attach { pids: vec![4, 5] }]);
+    for (changed, says) in [(true, "was read again"), (false, "has not changed")] {
+        let daemon = Daemon::saying([Answer::Changed { changed }.into()]);
+        let shown = shown(&daemon.run("admin reload"));
+        assert!(shown.contains(says), "{shown}");
+        assert_eq!(daemon.calls(), [Call::Reload]);
+    }
+}

@@ -1,0 +1,132 @@
+//! `run` and `shell`: becoming another command.
+
+use std::ffi::OsString;
+use std::fs;
+use std::io::Write;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Command, Stdio};
+
+use fairshare::wire::call::{Amounts, Call};
+use fairshare::wire::error::Code;
+
+use super::*;
+
+#[test]
+fn run_with_a_share_costs_one_connection_and_one_call() {
+    let daemon = Daemon::saying([unit()]);
+    assert_eq!(shown(&daemon.run("run -- true")), "");
+    assert_eq!(daemon.heard(), [Heard::Connected, Heard::Asked(Call::Run)]);
+}
+
+#[test]
+fn run_takes_a_share_where_none_is_held() {
+    let amounts = Amounts { cpu_milli: Some(1000), mem_bytes: Some(GIB), tasks_max: None };
+    let request = Call::RequestResources { amounts, lease_ms: None, wait: None, for_uid: None };
+    let daemon = Daemon::saying([Code::NotFound.into(), granted(), unit()]);
+    assert_eq!(shown(&daemon.run("run --cpu 1 --mem 1G echo in")), "in\n");
+    assert_eq!(
+        daemon.heard(),
+        [Heard::Connected, Heard::Asked(Call::Run), Heard::Asked(request.clone()), Heard::Asked(Call::Run)]
+    );
+    let raced = Daemon::saying([Code::NotFound.into(), Code::AlreadyAllocated.into(), unit()]);
+    assert_eq!(shown(&raced.run("run echo in")), "in\n");
+    let refused = Daemon::saying([Code::NotFound.into(), Code::NoCapacity.into()]);
+    complaint(&refused.run("run echo in"), 75);
+}
+
+#[test]
+fn run_says_so_where_another_share_than_the_wanted_is_held() {
+    for (line, notes) in [
+        ("run --cpu 4 echo in", true),
+        ("run --mem 4G echo in", true),
+        ("run --tasks 4 echo in", true),
+        ("run --cpu 2 --mem 8G --tasks 4096 echo in", false),
+    ] {
+        for race in [false, true] {
+            let lost = || vec![Code::NotFound.into(), Code::AlreadyAllocated.into()];
+            let mut script = if race { lost() } else { vec![] };
+            script.extend([unit(), status()]);
+            let output = Daemon::saying(script).run(line);
+            assert_eq!((output.status.code(), text(&output.stdout)), (Some(0), "in\n".to_owned()));
+            let note = "fairshare: using the share that you hold, 2 CPU, 8.0 GiB and 4096 tasks; \
+                        `fairshare resize` changes it\n";
+            assert_eq!(text(&output.stderr), if notes { note } else { "" }, "{line}");
+        }
+    }
+}
+
+#[test]
+fn run_ends_as_its_command() {
+    let dir = tempfile::tempdir().unwrap();
+    let not_executable = dir.path().join("text");
+    fs::write(&not_executable, "no program").unwrap();
+    for (command, exit) in [
+        ("sh -c exit\u{a0}7", 7),
+        ("true", 0),
+        ("no-such-command-here", 127),
+        ("/no/such/command", 127),
+        (not_executable.to_str().unwrap(), 126),
+        ("/", 126),
+    ] {
+        let words = command.split(' ').map(|word| OsString::from(word.replace('\u{a0}', " ")));
+        let output = Daemon::saying([unit()]).command("run --").args(words).output().unwrap();
+        assert_eq!(output.status.code(), Some(exit), "{command}: {}", text(&output.stderr));
+        if exit > 7 {
+            let complaint = complaint(&output, exit);
+            assert!(complaint.contains("\n  hint: "), "{complaint}");
+        }
+    }
+    let output = Daemon::saying([unit()]).command("run -- sh -c").arg("kill -9 $$").output().unwrap();
+    assert_eq!(output.status.signal(), Some(9));
+}
+
+#[test]
+fn run_gives_its_own_process_with_all_that_it_has() {
+    let daemon = Daemon::saying([unit()]);
+    let mut command = daemon.command("run -- sh -c");
+    command
+        .arg("echo $$; cat; echo $WORD; pwd; ls -l /proc/self/fd | grep -c socket")
+        .env("WORD", "kept")
+        .current_dir("/usr");
+    let (stdin, mut feed) = std::io::pipe().unwrap();
+    let child = command.stdin(stdin).stdout(Stdio::piped()).spawn().unwrap();
+    drop(command);
+    feed.write_all(b"fed\n").unwrap();
+    drop(feed);
+    let pid = child.id();
+    let stdout = text(&child.wait_with_output().unwrap().stdout);
+    assert_eq!(stdout, format!("{pid}\nfed\nkept\n/usr\n0\n"), "and the connection is closed");
+}
+
+#[test]
+fn run_gives_signals_as_it_was_given_them() {
+    let signals = "grep -E '^Sig(Blk|Ign|Cgt)' /proc/self/status";
+    for before in ["", "trap '' PIPE INT; ", "trap '' PIPE; "] {
+        let daemon = Daemon::saying([unit()]);
+        let run = |prefix: &str| {
+            let script = format!("{before}exec {prefix}{signals}");
+            let mut shell = Command::new("sh");
+            shell.args(["-c", &script]).env("FAIRSHARE_SOCKET", daemon.socket());
+            shown(&shell.output().unwrap())
+        };
+        let command = format!("{} run -- ", env!("CARGO_BIN_EXE_fairshare"));
+        assert_eq!(run(&command), run(""), "{before:?}");
+    }
+}
+
+#[test]
+fn a_shell_reads_its_script_in_the_share() {
+    for (shell, exit) in [(Some("/bin/sh"), 3), (Some(""), 3), (None, 3), (Some("/no/such/shell"), 127)] {
+        let daemon = Daemon::saying([unit()]);
+        let mut command = daemon.command("shell");
+        match shell {
+            Some(shell) => command.env("SHELL", shell),
+            None => command.env_remove("SHELL"),
+        };
+        let (stdin, mut feed) = std::io::pipe().unwrap();
+        feed.write_all(b"exit 3\n").unwrap();
+        drop(feed);
+        assert_eq!(command.stdin(stdin).output().unwrap().status.code(), Some(exit), "{shell:?}");
+        assert_eq!(daemon.heard(), [Heard::Connected, Heard::Asked(Call::Run)]);
+    }
+}

@@ -1,0 +1,152 @@
+//! What is shown, to a person and to a program.
+
+use std::fs;
+
+use fairshare::wire::answer::{Answer, Check, ShareInfo};
+use fairshare::wire::call::Call;
+use fairshare::wire::error::Code;
+
+use super::*;
+
+#[test]
+fn status_shows_the_share_and_the_machine_from_one_answer() {
+    let daemon = Daemon::saying([status()]);
+    assert_eq!(
+        shown(&daemon.run("status")),
+        "Your share  2 CPU (37m used)   8.0 GiB (3.0 in use)   37 tasks   no lease\n\
+         Machine     6 of 15 CPU and 20 of 62 GiB held by 3 members\n"
+    );
+    assert_eq!(daemon.heard(), [Heard::Connected, Heard::Asked(Call::Status { for_uid: None })]);
+}
+
+#[test]
+fn status_on_a_terminal_looks_twice_and_shows_cpu_in_use() {
+    let mut later = share();
+    if let Some(usage) = &mut later.usage {
+        usage.cpu_usec += 100_000_000_000;
+    }
+    let daemon =
+        Daemon::saying([status(), Answer::Status { share: Some(later), capacity: capacity() }.into()]);
+    let shown = on_terminal(&daemon, "status", &[]);
+    assert!(shown.contains("in use)   8.0 GiB") && !shown.contains("used)"), "{shown}");
+    assert_eq!(daemon.heard().len(), 3);
+}
+
+#[test]
+fn status_without_a_share_says_how_to_take_one() {
+    let daemon = Daemon::saying([Answer::Status { share: None, capacity: capacity() }.into()]);
+    let shown = shown(&daemon.run("status"));
+    assert!(shown.starts_with("Your share  none (`fairshare request` takes one"), "{shown}");
+}
+
+#[test]
+fn status_of_all_is_a_table_and_hostile_names_are_only_shown() {
+    let hostile = ShareInfo { user: Some("mallory\x1b[2J\nroot\u{9b}31m".into()), ..share() };
+    let daemon =
+        Daemon::saying([Answer::List { shares: vec![share(), hostile], capacity: capacity() }.into()]);
+    let shown = shown(&daemon.run("status --all"));
+    let lines: Vec<&str> = shown.lines().collect();
+    assert_eq!(lines.len(), 4, "{shown}");
+    assert!(lines[0].starts_with("USER  "), "{shown}");
+    assert!(lines[2].starts_with(r"mallory\u{1b}[2J\u{a}root\u{9b}31m  2  "), "{shown}");
+    assert!(lines[3].starts_with("Machine  "), "{shown}");
+    assert_eq!(daemon.calls(), [Call::List]);
+}
+
+#[test]
+fn json_is_what_the_contract_answers_on_one_line() {
+    for (line, answer, keys) in [
+        (
+            "status --json",
+            Answer::Status { share: Some(share()), capacity: capacity() },
+            vec!["capacity", "share"],
+        ),
+        ("status --json", Answer::Status { share: None, capacity: capacity() }, vec!["capacity", "share"]),
+        (
+            "status --all --json",
+            Answer::List { shares: vec![share()], capacity: capacity() },
+            vec!["capacity", "shares"],
+        ),
+        ("request --json", Answer::Share { share: share() }, vec!["share"]),
+        ("resize --cpu 2 --json", Answer::Share { share: share() }, vec!["share"]),
+        ("health --json", Answer::Health { healthy: true, checks: vec![] }, vec!["checks", "healthy"]),
+        ("policy show --json", Answer::Policy { policy: policy() }, vec!["policy"]),
+    ] {
+        let daemon = Daemon::saying([answer.clone().into()]);
+        let shown = shown(&daemon.run(line));
+        assert_eq!(shown.matches('\n').count(), 1, "{line}: {shown}");
+        let value: serde_json::Value = serde_json::from_str(&shown).unwrap();
+        assert_eq!(value, serde_json::to_value(&answer).unwrap());
+        let mut found: Vec<&str> = value.as_object().unwrap().keys().map(String::as_str).collect();
+        found.sort_unstable();
+        assert_eq!(found, keys, "{line}");
+    }
+}
+
+#[test]
+fn json_escapes_what_would_drive_a_terminal() {
+    let hostile = ShareInfo { user: Some("m\x1b\u{9b}\u{202e}".into()), ..share() };
+    let daemon = Daemon::saying([Answer::Share { share: hostile }.into()]);
+    let shown = shown(&daemon.run("request --json"));
+    assert!(shown.contains(r#""m\u001b\u009b\u202e""#), "{shown}");
+}
+
+#[test]
+fn an_error_under_json_is_told_on_standard_error_alone() {
+    let daemon = Daemon::saying([Code::AlreadyAllocated.into()]);
+    complaint(&daemon.run("request --json"), 1);
+}
+
+#[test]
+fn policy_show_says_what_holds_for_me() {
+    let daemon = Daemon::saying([Answer::Policy { policy: policy() }.into()]);
+    assert_eq!(
+        shown(&daemon.run("policy show")),
+        "\
+Your role  operator (you may have a share)
+Default    2 CPU   8.0 GiB   4096 tasks
+At most    8 CPU   32.0 GiB   32768 tasks
+Lease      ends after 8h unless asked otherwise, after 7d at the latest
+Idle       an empty share is released after 30m
+"
+    );
+}
+
+#[test]
+fn health_ends_with_1_when_the_daemon_is_not_well() {
+    let check = |name: &str, ok, detail: Option<&str>| Check {
+        name: name.into(),
+        ok,
+        detail: detail.map(Into::into),
+    };
+    let well = Answer::Health { healthy: true, checks: vec![check("bus", true, None)] };
+    let ill = Answer::Health {
+        healthy: false,
+        checks: vec![check("bus", true, None), check("policy", false, Some("default.yaml:3:1\x07"))],
+    };
+    assert_eq!(shown(&Daemon::saying([well.into()]).run("health")), "ok     bus\nhealthy\n");
+    let output = Daemon::saying([ill.into()]).run("health");
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(text(&output.stdout), "ok     bus\nFAULT  policy: default.yaml:3:1\\u{7}\nnot healthy\n");
+}
+
+#[test]
+fn a_closed_pipe_is_no_error() {
+    for line in ["status", "status --all", "health", "completions bash"] {
+        let daemon = match line {
+            "status --all" => {
+                Daemon::saying([Answer::List { shares: vec![share()], capacity: capacity() }.into()])
+            }
+            "health" => Daemon::saying([Answer::Health { healthy: true, checks: vec![] }.into()]),
+            _ => Daemon::saying([status()]),
+        };
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = daemon.command(line).stdout(writer).output().unwrap();
+        assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), String::new()), "{line}");
+    }
+    let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let output = Daemon::saying([status()]).command("status").stdout(full).output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "a full disk is one");
+    assert!(text(&output.stderr).contains("cannot write the output"), "{}", text(&output.stderr));
+}
