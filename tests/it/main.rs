@@ -9,3 +9,4 @@ mod policy;
 mod stand_in;
 mod systemd;
 mod tidy;
+mod wire;
