@@ -13,7 +13,7 @@ use crate::cli::link::{self, Link, unexpected};
 use crate::cli::whom::Whom;
 use crate::cli::{note, render, signals};
 use crate::wire::answer::{Answer, ShareInfo};
-use crate::wire::call::{Call, Endpoint};
+use crate::wire::call::{Amounts, Call, Endpoint};
 use crate::wire::error::Code;
 
 /// Moves this process into the share and executes the command, so that it returns only where it failed.
@@ -32,7 +32,10 @@ pub fn run(args: &Run, socket: &Path) -> Result<Exit, Failure> {
 pub fn enter(wanted: Figures, socket: &Path) -> Result<(), Failure> {
     let mut link = Link::open(socket)?;
     match link.try_ask(&Call::Run)? {
-        Ok(Answer::Unit { .. }) => return compare(&mut link, wanted),
+        Ok(Answer::Unit { .. }) => {
+            compare(&mut link, wanted);
+            return Ok(());
+        }
         Ok(_) => return Err(unexpected(Endpoint::Run)),
         Err(error) if error.is(Code::NotFound) => {}
         Err(error) => return Err(link::refused(&error, Endpoint::Run, &Whom::Me)),
@@ -48,28 +51,26 @@ pub fn enter(wanted: Figures, socket: &Path) -> Result<(), Failure> {
     };
     match link.ask(&Call::Run, &Whom::Me)? {
         Answer::Unit { .. } if raced => compare(&mut link, wanted),
-        Answer::Unit { .. } => Ok(()),
-        _ => Err(unexpected(Endpoint::Run)),
+        Answer::Unit { .. } => {}
+        _ => return Err(unexpected(Endpoint::Run)),
     }
+    Ok(())
 }
 
 /// Says so where figures were named and the share that is held has others: the command runs in what is held.
-fn compare(link: &mut Link, wanted: Figures) -> Result<(), Failure> {
-    let amounts = wanted.amounts();
-    if amounts == crate::wire::call::Amounts::default() {
-        return Ok(());
+/// It is in there by now, so that nothing which goes wrong here is worth keeping it from running.
+fn compare(link: &mut Link, wanted: Figures) {
+    if wanted.amounts() == Amounts::default() {
+        return;
     }
-    let Answer::Status { share: Some(held), .. } = link.ask(&Call::Status { for_uid: None }, &Whom::Me)?
-    else {
-        return Ok(());
-    };
+    let status = link.try_ask(&Call::Status { for_uid: None });
+    let Ok(Ok(Answer::Status { share: Some(held), .. })) = status else { return };
     if differs(wanted, &held) {
         note(&format!(
             "using the share that you hold, {}; `fairshare resize` changes it",
             render::figures(held.cpu_milli, held.mem_bytes, held.tasks_max)
         ));
     }
-    Ok(())
 }
 
 fn differs(wanted: Figures, held: &ShareInfo) -> bool {

@@ -56,6 +56,13 @@ fn run_says_so_where_another_share_than_the_wanted_is_held() {
 }
 
 #[test]
+fn what_is_in_the_share_runs_even_where_the_share_cannot_be_shown() {
+    for next in [Code::Degraded.into(), Next::Closes] {
+        assert_eq!(shown(&Daemon::saying([unit(), next]).run("run --cpu 4 echo in")), "in\n");
+    }
+}
+
+#[test]
 fn run_ends_as_its_command() {
     let dir = tempfile::tempdir().unwrap();
     let not_executable = dir.path().join("text");
