@@ -54,7 +54,11 @@ pub fn refusal(error: &WireError, call: Endpoint, whom: &Whom) -> Option<String>
             "`{}` shows what is held now; an administrator finds more with `journalctl -u fairshared.service`",
             whom.status()
         ),
-        Code::Draining => "what is held stays; try again when the administrator is done".to_owned(),
+        Code::Draining => {
+            "what is held stays; try again later: `fairshare admin undrain` is the administrator's way \
+             to end this"
+                .to_owned()
+        }
         Code::Degraded => degraded(call),
         Code::Internal => "this is a bug in fairshare; an administrator finds more with \
              `journalctl -u fairshared.service`, please report it"

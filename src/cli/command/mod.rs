@@ -6,6 +6,7 @@ mod completions;
 mod health;
 mod policy;
 mod release;
+mod renew;
 mod request;
 mod resize;
 mod run;
@@ -27,6 +28,7 @@ pub fn run(command: Command, socket: &Path) -> Result<Exit, Failure> {
         Command::Status(args) => status::run(&args, socket),
         Command::Request(args) => request::run(&args, &Whom::Me, socket),
         Command::Resize(args) => resize::run(&args, &Whom::Me, socket),
+        Command::Renew(args) => renew::run(&args, &Whom::Me, socket),
         Command::Release(args) => release::run(&args, &Whom::Me, socket),
         Command::Run(args) => run::run(&args, socket),
         Command::Shell(args) => shell::run(&args, socket),

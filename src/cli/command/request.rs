@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::cli::args::Request;
+use crate::cli::args::{Request, Span, Wanted};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::link::{Link, unexpected};
 use crate::cli::render;
@@ -15,12 +15,7 @@ use crate::wire::call::{Call, Endpoint};
 /// # Errors
 /// Refused, or no daemon answers.
 pub fn run(args: &Request, whom: &Whom, socket: &Path) -> Result<Exit, Failure> {
-    let call = Call::RequestResources {
-        amounts: args.figures.amounts(),
-        lease_ms: None,
-        wait: None,
-        for_uid: whom.for_uid(),
-    };
+    let call = call(args.wanted, whom);
     let answer = Link::open(socket)?.ask(&call, whom)?;
     let Answer::Share { share } = &answer else { return Err(unexpected(Endpoint::RequestResources)) };
     if args.json {
@@ -29,6 +24,16 @@ pub fn run(args: &Request, whom: &Whom, socket: &Path) -> Result<Exit, Failure> 
         render::print(&now_held("Granted", whom, share))?;
     }
     Ok(Exit::DONE)
+}
+
+/// The call for a share.
+pub fn call(wanted: Wanted, whom: &Whom) -> Call {
+    Call::RequestResources {
+        amounts: wanted.figures.amounts(),
+        lease_ms: wanted.lease.map(Span::ms),
+        wait: None,
+        for_uid: whom.for_uid(),
+    }
 }
 
 /// One line on what is held after `verb` was done.

@@ -19,6 +19,12 @@ fn figures_go_out_as_they_were_typed() {
             "request --cpu 0.5 --mem 1.5G --tasks 9",
             Call::RequestResources { amounts, lease_ms: None, wait: None, for_uid: None },
         ),
+        (
+            "request --for 90m",
+            Call::RequestResources { amounts: nothing, lease_ms: Some(5_400_000), wait: None, for_uid: None },
+        ),
+        ("renew --for 7d", Call::Renew { lease_ms: 604_800_000, for_uid: None }),
+        ("admin renew --user root --for 1ms", Call::Renew { lease_ms: 1, for_uid: Some(0) }),
         ("request", Call::RequestResources { amounts: nothing, lease_ms: None, wait: None, for_uid: None }),
         ("resize --cpu 0.5 --mem 1.5G --tasks 9", Call::Resize { amounts, for_uid: None }),
         (
@@ -133,14 +139,21 @@ fn interrupt(pid: u32) {
 }
 
 #[test]
-fn attach_and_reload_say_what_was_done() {
+fn attach_and_what_changes_the_daemon_say_what_was_done() {
     let daemon = Daemon::saying([unit()]);
     assert_eq!(shown(&daemon.run("attach 4 5")), "Moved 2 processes into fairshare-1000-run1.scope\n");
     assert_eq!(daemon.calls(), [Call::Attach { pids: vec![4, 5] }]);
-    for (changed, says) in [(true, "was read again"), (false, "has not changed")] {
+    for (line, call, changed, says) in [
+        ("admin reload", Call::Reload, true, "was read again"),
+        ("admin reload", Call::Reload, false, "has not changed"),
+        ("admin drain", Call::Drain, true, "Nothing new is granted from now on"),
+        ("admin drain", Call::Drain, false, "already"),
+        ("admin undrain", Call::Undrain, true, "granted again"),
+        ("admin undrain", Call::Undrain, false, "already"),
+    ] {
         let daemon = Daemon::saying([Answer::Changed { changed }.into()]);
-        let shown = shown(&daemon.run("admin reload"));
+        let shown = shown(&daemon.run(line));
         assert!(shown.contains(says), "{shown}");
-        assert_eq!(daemon.calls(), [Call::Reload]);
+        assert_eq!(daemon.calls(), [call]);
     }
 }
