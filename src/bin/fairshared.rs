@@ -1,2 +1,6 @@
 //! The daemon.
-fn main() {}
+#![forbid(unsafe_code)]
+
+fn main() -> std::process::ExitCode {
+    fairshare::daemon::main()
+}

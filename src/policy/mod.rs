@@ -1,4 +1,4 @@
-//! What may be held, by whom: the policy as a checked value. No I/O;.
+//! What may be held, by whom: the policy as a checked value. No I/O here; [`file::load`] reads it.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::identity::{Gid, Uid};
 use crate::quantity::{Amount, Bytes, CPU_STEP_MILLI, MEM_MAX_BYTES, MilliCpu, PartialAmount, Tasks};
 
-pub use figure::{Ratio, Weight};
+pub use figure::{RATIO_MAX_MILLI, RATIO_MIN_MILLI, Ratio, WEIGHT_MAX_MILLI, WEIGHT_MIN_MILLI, Weight};
 
 mod draft;
 mod figure;

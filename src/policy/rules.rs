@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::Overcommit;
 use super::draft::{AmountDraft, At, Draft, RulesDraft, Wrong};
 use super::figure::Time;
 use super::yaml::{Fault, KeyPath, Place};
@@ -9,7 +10,6 @@ use super::{
     HALF_LIFE_DEFAULT, Policy, RESERVE_CPU_DEFAULT, Reserve, ReserveMem, Rules, TASKS_DEFAULT,
     TASKS_MAX_DEFAULT,
 };
-use super::{Overcommit, Ratio};
 use crate::quantity::{Amount, Bytes, MilliCpu, PartialAmount, Tasks};
 
 impl Draft {
@@ -39,8 +39,8 @@ impl Draft {
                 mem: value(&self.reserve_mem).map_or(ReserveMem::Default, ReserveMem::Named),
             },
             overcommit: Overcommit {
-                cpu: value(&self.overcommit_cpu).unwrap_or_else(Ratio::default),
-                mem: value(&self.overcommit_mem).unwrap_or_else(Ratio::default),
+                cpu: value(&self.overcommit_cpu).unwrap_or_default(),
+                mem: value(&self.overcommit_mem).unwrap_or_default(),
             },
             swap: value(&self.swap).map_or(Bytes(0), |swap| swap.0),
             // Without a default a request that names no lease would be held for longer than the longest.

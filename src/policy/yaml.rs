@@ -195,9 +195,10 @@ impl<'text> Reader<'text> {
     }
 }
 
-/// Anchors and aliases make small files large, tags make text something else: a policy needs neither.
+/// Anchors make small files large, tags make text something else: a policy needs neither.
+/// An alias never comes this far, since the anchor that it needs was refused.
 fn refuse_properties(event: &Event<'_>, start: &Marker, key: &KeyPath) -> Result<(), Fault> {
-    if event.alias_id().is_some() || event.anchor_id().is_some() {
+    if event.anchor_id().is_some() {
         return Err(fault(
             start,
             key,

@@ -1,4 +1,10 @@
 //! Policy files, good and bad: every file of `tests/data/policy`, and what no file can show.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test that panics has failed"
+)]
 
 use std::fs;
 use std::io;
@@ -148,6 +154,41 @@ fn every_key_arrives_where_it_belongs() {
     assert_eq!((policy.idle, policy.half_life), (Some(HOUR / 6), HOUR));
     let staff = policy.member(uid(1002), &[gid(2002)]);
     assert_eq!((staff.role, staff.weight.milli()), (Role::ReadOnly, 500));
+}
+
+#[test]
+fn figures_that_no_one_wrote_stay_within_those_that_were() {
+    let few = policy("defaults: {cpu: 2, mem: 8G}\nmax: {cpu: 8, mem: 32G, tasks: 1000}\n").unwrap();
+    assert_eq!((few.defaults.tasks, few.max.tasks), (Tasks(1000), Tasks(1000)));
+    let own = load(&data("good/own-defaults.yaml"), &Village).unwrap().member(uid(1002), &[gid(2001)]);
+    assert_eq!((own.defaults, own.max), (amount(1000, 4, 4096), amount(1000, 4, 32768)));
+}
+
+#[test]
+fn one_file_is_a_policy_whatever_its_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("policy.conf");
+    fs::write(&file, SIMPLE).unwrap();
+    assert_eq!(load(&file, &Village).unwrap(), policy(SIMPLE).unwrap());
+    fs::write(&file, "max: 8").unwrap();
+    let error = load(&file, &Village).unwrap_err();
+    let said = format!("{}:1:6: max: must be a map: write it like {{cpu: 8, mem: 32G}}", file.display());
+    assert_eq!(error.to_string(), said);
+}
+
+/// A reader that goes over its input once is done in a blink; one that does not would never end here.
+#[test]
+fn a_large_file_of_one_thing_over_and_over_is_refused() {
+    let pieces = [
+        "a: {", "[", "- ", "{a,", "a:\n ", "? ", "'", "\"\\n", "&a ", "*a ", "#", "a ", "a\n", "\n", ": ",
+        "!", "|\n ",
+    ];
+    let size = usize::try_from(FILE_BYTES_MAX).unwrap();
+    for piece in pieces {
+        policy(&piece.repeat(size / piece.len())).unwrap_err();
+    }
+    let keys: String = (0..size / 20).map(|n| format!("k{n}: {{a: 1}}\n")).collect();
+    policy(&keys).unwrap_err();
 }
 
 #[test]

@@ -1,0 +1,116 @@
+//! The files of a cgroup, as text. Pure, and safe for any bytes.
+
+use super::Limit;
+use crate::quantity::MilliCpu;
+
+/// `cpu.max`: a quota or `max`, and a period, both in microseconds.
+pub fn parse_cpu_max(bytes: &[u8]) -> Option<Limit<MilliCpu>> {
+    let text = std::str::from_utf8(bytes).ok()?;
+    let (quota, period) = text.strip_suffix('\n').unwrap_or(text).split_once(' ')?;
+    let period = u128::from(digits(period)?);
+    if quota == "max" {
+        return Some(Limit::Max);
+    }
+    let milli = u128::from(digits(quota)?).checked_mul(1000)?.checked_div(period)?;
+    u64::try_from(milli).ok().map(|milli| Limit::At(MilliCpu(milli)))
+}
+
+/// `memory.max`, `memory.swap.max`, `pids.max`: a number or `max`.
+pub fn parse_limit<T>(bytes: &[u8], quantity: impl FnOnce(u64) -> T) -> Option<Limit<T>> {
+    match bytes.strip_suffix(b"\n").unwrap_or(bytes) {
+        b"max" => Some(Limit::Max),
+        _ => parse_number(bytes).map(quantity).map(Limit::At),
+    }
+}
+
+/// A file that holds one number.
+pub fn parse_number(bytes: &[u8]) -> Option<u64> {
+    digits(std::str::from_utf8(bytes.strip_suffix(b"\n").unwrap_or(bytes)).ok()?)
+}
+
+/// A file with a key and a number on each line.
+pub fn parse_key(bytes: &[u8], key: &str) -> Option<u64> {
+    let text = std::str::from_utf8(bytes).ok()?;
+    digits(text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' '))?)
+}
+
+/// `*.pressure`: the `avg10` of the line `some`, a percentage with two decimals, in hundredths.
+pub fn parse_pressure(bytes: &[u8]) -> Option<u32> {
+    let text = std::str::from_utf8(bytes).ok()?;
+    let some = text.lines().find_map(|line| line.strip_prefix("some "))?;
+    let avg10 = some.split(' ').find_map(|field| field.strip_prefix("avg10="))?;
+    let (whole, hundredths) = avg10.split_once('.').filter(|(_, hundredths)| hundredths.len() == 2)?;
+    let centipercent = digits(whole)?.checked_mul(100)?.checked_add(digits(hundredths)?)?;
+    u32::try_from(centipercent).ok()
+}
+
+fn digits(text: &str) -> Option<u64> {
+    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::quantity::Bytes;
+    use proptest::prelude::*;
+
+    #[test]
+    fn quotas_are_shares_of_their_period() {
+        assert_eq!(parse_cpu_max(b"150000 100000\n"), Some(Limit::At(MilliCpu(1500))));
+        assert_eq!(parse_cpu_max(b"1000 100000\n"), Some(Limit::At(MilliCpu(10))));
+        assert_eq!(parse_cpu_max(b"50000 50000"), Some(Limit::At(MilliCpu(1000))));
+        assert_eq!(parse_cpu_max(b"max 100000\n"), Some(Limit::Max));
+        for wrong in ["", "\n", "max", "max \n", "100000", "100000 0\n", "-1 100000\n", "1 2 3\n", "+1 2\n"] {
+            assert_eq!(parse_cpu_max(wrong.as_bytes()), None, "{wrong:?}");
+        }
+        assert_eq!(parse_cpu_max(b"18446744073709551615 1\n"), None);
+    }
+
+    #[test]
+    fn limits_are_numbers_or_max() {
+        assert_eq!(parse_limit(b"8589934592\n", Bytes), Some(Limit::At(Bytes(8 << 30))));
+        assert_eq!(parse_limit(b"0\n", Bytes), Some(Limit::At(Bytes(0))));
+        assert_eq!(parse_limit(b"max\n", Bytes), Some(Limit::Max));
+        for wrong in
+            ["", "\n", "maxi\n", " 1\n", "1\n\n", "1 2\n", "-1\n", "18446744073709551616\n", "\u{663}\n"]
+        {
+            assert_eq!(parse_limit(wrong.as_bytes(), Bytes), None, "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn keys_are_whole_words() {
+        let events = b"low 0\nhigh 0\nmax 3\noom 2\noom_kill 1\noom_group_kill 7\n";
+        assert_eq!(parse_key(events, "oom_kill"), Some(1));
+        assert_eq!(parse_key(events, "oom"), Some(2));
+        assert_eq!(parse_key(events, "oom_"), None);
+        assert_eq!(parse_key(b"populated", "populated"), None);
+    }
+
+    #[test]
+    fn pressure_is_the_last_ten_seconds() {
+        let pressure = b"some avg10=12.34 avg60=1.00 avg300=0.00 total=99\nfull avg10=1.00 avg60=0.00 avg300=0.00 total=9\n";
+        assert_eq!(parse_pressure(pressure), Some(1234));
+        for wrong in ["", "full avg10=1.00\n", "some avg60=1.00\n", "some avg10=1.0\n", "some avg10=.00x\n"] {
+            assert_eq!(parse_pressure(wrong.as_bytes()), None, "{wrong:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_are_too_odd_to_parse(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _ = parse_cpu_max(&bytes);
+            let _ = parse_limit(&bytes, Bytes);
+            let _ = parse_key(&bytes, "oom_kill");
+            let _ = parse_pressure(&bytes);
+        }
+
+        #[test]
+        fn every_cpu_figure_comes_back(hundredths in 1u64..=100_000_000) {
+            let milli = hundredths * 10;
+            // What systemd writes: the quota for its period of 100 ms.
+            let file = format!("{} 100000\n", milli * 100);
+            prop_assert_eq!(parse_cpu_max(file.as_bytes()), Some(Limit::At(MilliCpu(milli))));
+        }
+    }
+}

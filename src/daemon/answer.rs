@@ -1,0 +1,171 @@
+//! The ledger's values and refusals, and the world's faults, as the wire has them.
+
+use crate::cgroup::{CgroupFault, Pressure, Usage};
+use crate::identity::UnitName;
+use crate::ledger::job::{Job, JobEnd, JobKind, JobState};
+use crate::ledger::refusal::Refusal;
+use crate::ledger::share::Share;
+use crate::policy::{MemberPolicy, Role};
+use crate::quantity::Amount;
+use crate::store::StoreFault;
+use crate::systemd::Fault;
+use crate::wire::answer as wire;
+use crate::wire::error::{Code, WireError};
+
+/// How many process ids a refusal names.
+pub const PIDS_NAMED_MAX: usize = 16;
+
+/// How soon asking again makes sense while a change is being settled, in milliseconds.
+pub const UNSETTLED_RETRY_AFTER_MS: u64 = 5000;
+
+/// A share as it is shown.
+pub fn share(share: &Share, usage: Option<wire::Usage>) -> wire::ShareInfo {
+    wire::ShareInfo {
+        uid: share.uid.get().into(),
+        user: share.user.clone(),
+        cpu_milli: share.amount.cpu.0,
+        mem_bytes: share.amount.mem.0,
+        tasks_max: share.amount.tasks.0,
+        slice: UnitName::Share(share.uid).to_string(),
+        state: wire::ShareState::Active,
+        granted_ms: share.granted.wall_ms,
+        lease_ends_ms: None,
+        usage,
+    }
+}
+
+/// What a share uses, as it is shown.
+pub fn usage(usage: Usage, pressure: Option<Pressure>) -> wire::Usage {
+    wire::Usage {
+        cpu_usec: usage.cpu_usec,
+        mem_bytes: usage.mem.0,
+        tasks: usage.tasks.0,
+        oom_kills: usage.oom_kills,
+        cpu_pressure_centi: pressure.and_then(|pressure| pressure.cpu_centipercent).map(u64::from),
+        mem_pressure_centi: pressure.and_then(|pressure| pressure.mem_centipercent).map(u64::from),
+    }
+}
+
+/// The policy for one member as it is shown.
+pub fn policy(policy: &MemberPolicy) -> wire::PolicyInfo {
+    let amount = |amount: Amount| wire::AmountInfo {
+        cpu_milli: amount.cpu.0,
+        mem_bytes: amount.mem.0,
+        tasks_max: amount.tasks.0,
+    };
+    let milliseconds = |time: Option<std::time::Duration>| {
+        time.map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
+    };
+    wire::PolicyInfo {
+        defaults: amount(policy.defaults),
+        max: amount(policy.max),
+        lease_default_ms: milliseconds(policy.lease_default),
+        lease_max_ms: milliseconds(policy.lease_max),
+        idle_ms: milliseconds(policy.idle),
+        role: role(policy.role),
+    }
+}
+
+/// A role as the wire has it.
+pub fn role(role: Role) -> wire::Role {
+    match role {
+        Role::ReadOnly => wire::Role::ReadOnly,
+        Role::Operator => wire::Role::Operator,
+        Role::Admin => wire::Role::Admin,
+    }
+}
+
+/// A job as it is shown.
+pub fn job(job: &Job) -> wire::JobInfo {
+    let (state, started, ended, error) = match &job.state {
+        JobState::Running { started } => (wire::JobState::Running, Some(started), None, None),
+        JobState::Ended { started, ended, end } => {
+            let (state, error) = match end {
+                JobEnd::Done => (wire::JobState::Done, None),
+                JobEnd::Failed(why) => {
+                    let error = WireError::new(Code::Systemd, "The share could not be stopped").detail(why);
+                    (wire::JobState::Failed, Some(error))
+                }
+                JobEnd::Interrupted => {
+                    let error = WireError::new(Code::Interrupted, "The daemon restarted while the job ran");
+                    (wire::JobState::Interrupted, Some(error))
+                }
+            };
+            (state, Some(started), Some(ended), error)
+        }
+    };
+    wire::JobInfo {
+        job_id: job.id.0,
+        uid: job.uid.get().into(),
+        kind: match job.kind {
+            JobKind::Release => wire::JobKind::Release,
+        },
+        state,
+        created_ms: job.created.wall_ms,
+        started_ms: started.map(|at| at.wall_ms),
+        ended_ms: ended.map(|at| at.wall_ms),
+        name: None,
+        unit: Some(UnitName::Share(job.uid).to_string()),
+        place: None,
+        starts_ms: None,
+        exit_code: None,
+        signal: None,
+        oom: None,
+        peak_mem_bytes: None,
+        cpu_usec: None,
+        error: error.map(Box::new),
+    }
+}
+
+/// A refusal as it is answered.
+pub fn refusal(refusal: &Refusal) -> WireError {
+    match refusal {
+        Refusal::OverLimit(over) => WireError::new(Code::OverLimit, over.to_string()),
+        Refusal::AlreadyAllocated { held } => {
+            WireError::new(Code::AlreadyAllocated, "You hold a share already: resize or release it")
+                .detail(format!("held: {} CPU, {} memory, {} tasks", held.cpu, held.mem, held.tasks))
+        }
+        Refusal::NoShare => WireError::new(Code::NotFound, "No share is held"),
+        Refusal::Occupied { pids, count } => {
+            let named: Vec<String> = pids.iter().take(PIDS_NAMED_MAX).map(u32::to_string).collect();
+            let more = count.saturating_sub(named.len());
+            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+            let processes = if *count == 1 { "1 process is" } else { &format!("{count} processes are") };
+            WireError::new(Code::Busy, format!("{processes} inside the share"))
+                .detail(format!("pid {}{more}", named.join(" ")))
+        }
+        Refusal::MemoryInUse { in_use, asked } => {
+            WireError::new(Code::Busy, format!("Memory in use ({in_use}) exceeds the new limit ({asked})"))
+        }
+        Refusal::Stopping => WireError::new(Code::Busy, "The share is being released"),
+        Refusal::Unsettled => {
+            WireError::new(Code::Busy, "The last change of the share is still being settled")
+                .retry_after_ms(UNSETTLED_RETRY_AFTER_MS)
+        }
+        Refusal::NoJob => WireError::new(Code::NotFound, "No such job"),
+    }
+}
+
+/// A fault of systemd or the bus as it is answered.
+pub fn systemd(fault: &Fault) -> WireError {
+    let message = match fault {
+        Fault::Bus { .. } => "systemd cannot be reached",
+        Fault::Timeout { .. } => "systemd did not finish in time",
+        Fault::Call { .. } | Fault::JobFailed { .. } => "systemd refused",
+    };
+    WireError::new(Code::Systemd, message).detail(fault.to_string())
+}
+
+/// A fault of the state file as it is answered: where the state is kept is the administrator's business.
+pub fn store(fault: &StoreFault) -> WireError {
+    let cause = match fault {
+        StoreFault::Io { action, source, .. } => format!("cannot {action}: {source}"),
+        StoreFault::Locked { .. } | StoreFault::Newer { .. } | StoreFault::Encode { .. } => fault.to_string(),
+    };
+    WireError::new(Code::Io, "The state could not be written: nothing was changed").detail(cause)
+}
+
+/// A fault of cgroupfs as it is answered.
+pub fn cgroup(fault: &CgroupFault) -> WireError {
+    WireError::new(Code::Internal, "The kernel's figures could not be read").detail(fault.to_string())
+}

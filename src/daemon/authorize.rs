@@ -1,0 +1,182 @@
+//! Who may do what: the table, and the only place that makes an [`Authorised`] act.
+//!
+//! The event loop takes nothing else, so that a call which nobody authorised does not compile.
+
+use std::sync::Arc;
+
+use super::account::Account;
+use super::peer::Peer;
+use crate::identity::{JobId, Uid};
+use crate::policy::Role;
+use crate::quantity::{Bytes, MilliCpu, PartialAmount, QuantityError, TASKS_MAX, Tasks};
+use crate::wire::call::{Amounts, Call, Endpoint};
+use crate::wire::error::{Code, WireError};
+
+/// The least role for each endpoint, on one's own things. Naming another member takes [`Role::Admin`] everywhere.
+pub const ROLES: &[(Endpoint, Role)] = &[
+    (Endpoint::Ping, Role::ReadOnly),
+    (Endpoint::Health, Role::ReadOnly),
+    (Endpoint::Status, Role::ReadOnly),
+    (Endpoint::List, Role::ReadOnly),
+    (Endpoint::Policy, Role::ReadOnly),
+    (Endpoint::JobStatus, Role::ReadOnly),
+    (Endpoint::JobList, Role::ReadOnly),
+    (Endpoint::Subscribe, Role::ReadOnly),
+    (Endpoint::RequestResources, Role::Operator),
+    (Endpoint::Resize, Role::Operator),
+    (Endpoint::Renew, Role::Operator),
+    (Endpoint::Release, Role::Operator),
+    (Endpoint::Run, Role::Operator),
+    (Endpoint::Attach, Role::Operator),
+    (Endpoint::Submit, Role::Operator),
+    (Endpoint::JobCancel, Role::Operator),
+    (Endpoint::Reload, Role::Admin),
+    (Endpoint::Drain, Role::Admin),
+    (Endpoint::Undrain, Role::Admin),
+];
+
+/// What is to be done, typed and checked.
+#[derive(Debug, Clone)]
+#[expect(missing_docs, reason = "one variant an endpoint, whose meaning the contract has")]
+pub enum Act {
+    Ping,
+    Health,
+    Status { uid: Uid },
+    List,
+    Policy { account: Account },
+    Request { account: Account, amount: PartialAmount },
+    Resize { account: Account, amount: PartialAmount },
+    Release { uid: Uid, stop: bool },
+    Run,
+    Attach { pids: Vec<u32> },
+    JobStatus { job: JobId },
+    JobList { all: bool },
+    Reload,
+}
+
+/// An act that its peer may do. Only [`authorize`] makes one.
+#[derive(Debug, Clone)]
+pub struct Authorised {
+    peer: Arc<Peer>,
+    act: Act,
+    /// Whose account must be looked up before the act is complete.
+    lookup: Option<Uid>,
+}
+
+impl Authorised {
+    /// Who does it.
+    pub fn peer(&self) -> &Arc<Peer> {
+        &self.peer
+    }
+
+    /// What is done.
+    pub fn act(&self) -> &Act {
+        &self.act
+    }
+
+    /// The user whose account [`Self::complete`] wants first.
+    pub fn lookup(&self) -> Option<Uid> {
+        self.lookup
+    }
+
+    /// The act with the account that it needs.
+    pub fn complete(&mut self, found: Account) {
+        if let Act::Policy { account } | Act::Request { account, .. } | Act::Resize { account, .. } =
+            &mut self.act
+        {
+            // One's own groups are the kernel's word, not the database's.
+            let groups = std::mem::take(&mut account.groups);
+            *account = found;
+            if account.uid == self.peer.uid {
+                account.groups = groups;
+            }
+        }
+        self.lookup = None;
+    }
+}
+
+/// The act that `call` asks for, when its peer may do it and its figures can be.
+///
+/// # Errors
+/// Forbidden; BadRequest where a figure is out of range.
+pub fn authorize(peer: &Arc<Peer>, call: Call) -> Result<Authorised, WireError> {
+    let endpoint = call.endpoint();
+    let least = ROLES.iter().find(|(of, _)| *of == endpoint).map_or(Role::Admin, |(_, role)| *role);
+    if peer.role < least {
+        return Err(forbidden(&format!("`{}` takes the role {}", endpoint.name(), name(least)), peer));
+    }
+    let target = match call.for_uid() {
+        None => peer.uid,
+        Some(_) if peer.role < Role::Admin => {
+            return Err(forbidden("Only an admin may name another member", peer));
+        }
+        Some(raw) => Uid::new(raw).ok_or_else(|| bad(format!("for_uid: {raw} is not a user id")))?,
+    };
+    let own = Account { uid: target, user: None, groups: peer.groups.clone() };
+    let mut lookup = (target != peer.uid).then_some(target);
+    let act = match call {
+        Call::Ping => Act::Ping,
+        Call::Health => Act::Health,
+        Call::Status { .. } => Act::Status { uid: target },
+        Call::List => Act::List,
+        Call::Policy { .. } => Act::Policy { account: own },
+        Call::RequestResources { amounts, .. } => {
+            // The name goes into the slice's description.
+            lookup = Some(target);
+            Act::Request { account: own, amount: figures(amounts)? }
+        }
+        Call::Resize { amounts, .. } => Act::Resize { account: own, amount: figures(amounts)? },
+        Call::Release { stop, .. } => Act::Release { uid: target, stop: stop.unwrap_or(false) },
+        Call::Run => Act::Run,
+        Call::Attach { pids } => Act::Attach { pids: pids.into_iter().map(pid).collect::<Result<_, _>>()? },
+        Call::JobStatus { job_id } => Act::JobStatus { job: JobId(job_id) },
+        Call::JobList { all } => Act::JobList { all: whole(peer, all)? },
+        Call::Reload => Act::Reload,
+        other => return Err(bad(format!("`{}` is not offered by this version", other.endpoint().name()))),
+    };
+    if !matches!(act, Act::Policy { .. } | Act::Request { .. } | Act::Resize { .. }) {
+        lookup = None;
+    }
+    Ok(Authorised { peer: Arc::clone(peer), act, lookup })
+}
+
+/// Whether everybody's is asked for, which takes an admin.
+fn whole(peer: &Peer, all: Option<bool>) -> Result<bool, WireError> {
+    match all {
+        Some(true) if peer.role < Role::Admin => Err(forbidden("Only an admin sees everyone's", peer)),
+        all => Ok(all.unwrap_or(false)),
+    }
+}
+
+/// A process id. Process 1 is everybody's, and nobody's to move.
+fn pid(raw: u64) -> Result<u32, WireError> {
+    u32::try_from(raw)
+        .ok()
+        .filter(|pid| *pid > 1 && u64::from(*pid) <= TASKS_MAX)
+        .ok_or_else(|| bad(format!("pids: {raw} is not a process id")))
+}
+
+fn figures(amounts: Amounts) -> Result<PartialAmount, WireError> {
+    let wrong = |error: QuantityError| bad(error.to_string());
+    Ok(PartialAmount {
+        cpu: amounts.cpu_milli.map(MilliCpu::checked).transpose().map_err(wrong)?,
+        mem: amounts.mem_bytes.map(Bytes::checked).transpose().map_err(wrong)?,
+        tasks: amounts.tasks_max.map(Tasks::checked).transpose().map_err(wrong)?,
+    })
+}
+
+fn bad(message: String) -> WireError {
+    WireError::new(Code::BadRequest, message)
+}
+
+fn forbidden(message: &str, peer: &Peer) -> WireError {
+    WireError::new(Code::Forbidden, message).detail(format!("your role is {}", name(peer.role)))
+}
+
+fn name(role: Role) -> &'static str {
+    match role {
+        Role::ReadOnly => "read_only",
+        Role::Operator => "operator",
+        Role::Admin => "admin",
+    }
+}

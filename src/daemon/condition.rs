@@ -1,0 +1,80 @@
+//! What is missing, and which shares are in doubt.
+
+use std::collections::BTreeSet;
+
+use crate::identity::Uid;
+use crate::wire::error::{Code, WireError};
+
+/// How soon a caller may find a degraded daemon mended, in milliseconds.
+pub const DEGRADED_RETRY_AFTER_MS: u64 = 5000;
+
+/// What the daemon lacks, each with its reason. Nothing lacking: all calls are served.
+#[derive(Debug, Default)]
+pub struct Condition {
+    /// Why there is no policy: file, line, key.
+    pub policy: Option<String>,
+    /// Why the state file cannot be used.
+    pub state: Option<String>,
+    /// Why systemd cannot be reached.
+    pub bus: Option<String>,
+    /// Shares whose slice is to be looked at as soon as nothing is under way for them.
+    doubts: BTreeSet<Uid>,
+    /// The same, but a look has just failed.
+    doubts_later: BTreeSet<Uid>,
+}
+
+impl Condition {
+    /// Whether only the calls that change nothing are served.
+    pub fn is_degraded(&self) -> bool {
+        self.policy.is_some() || self.state.is_some() || self.bus.is_some()
+    }
+
+    /// Whether there is something that may mend itself.
+    pub fn wants_recovery(&self) -> bool {
+        self.bus.is_some() || !self.doubts_later.is_empty()
+    }
+
+    /// What is missing, in one line.
+    pub fn reasons(&self) -> Option<String> {
+        let named = [("policy", &self.policy), ("state", &self.state), ("bus", &self.bus)];
+        let reasons: Vec<String> = named
+            .into_iter()
+            .filter_map(|(name, reason)| reason.as_ref().map(|reason| format!("{name}: {reason}")))
+            .collect();
+        (!reasons.is_empty()).then(|| reasons.join("; "))
+    }
+
+    /// The answer to what cannot be served.
+    pub fn refusal(&self) -> WireError {
+        WireError::new(Code::Degraded, "The daemon cannot change anything now: shares stay as they are")
+            .detail(self.reasons().unwrap_or_else(|| "it is starting".to_owned()))
+            .retry_after_ms(DEGRADED_RETRY_AFTER_MS)
+    }
+
+    /// This member's slice is to be looked at.
+    pub fn doubt(&mut self, uid: Uid) {
+        self.doubts.insert(uid);
+    }
+
+    /// This member's slice is to be looked at again, after a pause.
+    pub fn doubt_later(&mut self, uid: Uid) {
+        self.doubts_later.insert(uid);
+    }
+
+    /// The pause is over.
+    pub fn doubt_again(&mut self) {
+        self.doubts.append(&mut self.doubts_later);
+    }
+
+    /// Whether anything is in doubt.
+    pub fn doubtful(&self) -> usize {
+        self.doubts.union(&self.doubts_later).count()
+    }
+
+    /// Takes out the doubts that can be settled now.
+    pub fn take_doubts(&mut self, can: impl Fn(&Uid) -> bool) -> BTreeSet<Uid> {
+        let (now, rest) = std::mem::take(&mut self.doubts).into_iter().partition(can);
+        self.doubts = rest;
+        now
+    }
+}

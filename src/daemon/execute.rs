@@ -1,0 +1,309 @@
+//! Carries out effects: intent stored, systemd told, its job awaited, the kernel read back, outcome stored, answered.
+//!
+//! One task an effect, each a straight line. The ledger hears of it through [`Event::Settle`].
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, sleep};
+use tracing::{error, info, warn};
+
+use super::answer;
+use super::event_loop::{Event, Reply};
+use super::logging::chain;
+use super::persist::Persist;
+use crate::cgroup::Cgroups;
+use crate::identity::{JobId, Uid, UnitName};
+use crate::ledger::share::Share;
+use crate::ledger::{Image, Outcome};
+use crate::procfs::{self, ProcessError, ProcessId};
+use crate::quantity::Amount;
+use crate::systemd::{Fault, Process, Systemd, property};
+use crate::wire::answer::Answer;
+use crate::wire::error::{Code, WireError};
+
+/// How long the kernel's files may lag behind what systemd said.
+pub const READ_BACK_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Between two looks at the kernel's files: at first, and at most.
+const READ_BACK_PAUSE: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(50));
+
+/// How long the removal of an empty slice may take.
+const WITHDRAW_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long stopping a busy share may take: ten seconds after SIGTERM, and then what SIGKILL takes.
+const STOP_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// What an effect is carried out with.
+#[derive(Clone)]
+pub struct Context {
+    /// Writes the state.
+    pub persist: Persist,
+    /// Asks PID 1.
+    pub systemd: Systemd,
+    /// Asks the kernel.
+    pub cgroups: Arc<Cgroups>,
+    /// Tells the event loop.
+    pub events: mpsc::Sender<Event>,
+}
+
+/// Frees a member for the next command when the effect's task is over, however it ends.
+struct Turn {
+    uid: Uid,
+    events: mpsc::Sender<Event>,
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let (uid, events) = (self.uid, self.events.clone());
+        // The channel may be full at this moment: the event must come all the same.
+        tokio::spawn(async move { events.send(Event::Free(uid)).await });
+    }
+}
+
+impl Context {
+    fn turn(&self, uid: Uid) -> Turn {
+        Turn { uid, events: self.events.clone() }
+    }
+
+    /// Tells the ledger how an effect went; what must then be stored.
+    async fn settle(&self, uid: Uid, outcome: Outcome) -> Option<Image> {
+        let (reply, image) = oneshot::channel();
+        self.events.send(Event::Settle { uid, outcome, reply }).await.ok()?;
+        image.await.ok()
+    }
+
+    /// Stores an outcome. Where that fails the intent is still in the file, and a start settles it. Logged here.
+    async fn store_outcome(&self, image: Option<Image>) -> Result<(), WireError> {
+        let Some(image) = image else { return Err(stopped()) };
+        self.persist.save(image).await.map_err(|fault| {
+            error!("{}", chain(&*fault));
+            answer::store(&fault)
+        })
+    }
+
+    /// Waits until the kernel holds the figures of this share.
+    pub async fn read_back(&self, share: &Share) -> Result<(), WireError> {
+        let unit = UnitName::Share(share.uid);
+        let deadline = Instant::now() + READ_BACK_TIMEOUT;
+        let mut pause = READ_BACK_PAUSE.0;
+        loop {
+            let limits = self.cgroups.limits(unit).map_err(|fault| answer::cgroup(&fault))?;
+            let difference = match &limits {
+                Some(limits) => match limits.holds(&share.amount, share.swap) {
+                    Ok(()) => return Ok(()),
+                    Err(difference) => difference.to_string(),
+                },
+                None => "there is no such cgroup".to_owned(),
+            };
+            if Instant::now() >= deadline {
+                let message = "The kernel does not hold the limits that systemd was told";
+                return Err(WireError::new(Code::Systemd, message).detail(format!("{unit}: {difference}")));
+            }
+            sleep(pause).await;
+            pause = (pause * 2).min(READ_BACK_PAUSE.1);
+        }
+    }
+
+    /// Makes the slice of a share, or sets its limits where it is there, and proves that the kernel holds them.
+    pub async fn enforce(&self, share: &Share) -> Result<(), WireError> {
+        let display = share.user.clone().unwrap_or_else(|| format!("uid {}", share.uid));
+        let properties = property::share(share.uid, &display, share.amount, share.swap);
+        self.systemd
+            .start_slice(UnitName::Share(share.uid), &properties)
+            .await
+            .map_err(|fault| logged(&fault))?;
+        self.read_back(share).await
+    }
+
+    async fn set_limits(&self, share: &Share) -> Result<(), WireError> {
+        let unit = UnitName::Share(share.uid).to_string();
+        let properties = property::limits(share.amount, share.swap);
+        self.systemd.set_properties(&unit, &properties).await.map_err(|fault| logged(&fault))?;
+        self.read_back(share).await
+    }
+}
+
+/// Makes the slice of a share that was just asked for.
+pub async fn grant(cx: Context, share: Share, intent: Image, reply: Reply) {
+    let turn = cx.turn(share.uid);
+    let result = granted(&cx, &share, intent).await;
+    drop(turn);
+    reply.send(result.map(|()| Answer::Share { share: answer::share(&share, None) }));
+}
+
+async fn granted(cx: &Context, share: &Share, intent: Image) -> Result<(), WireError> {
+    let uid = share.uid;
+    if let Err(fault) = cx.persist.save(intent).await {
+        error!("{}", chain(&*fault));
+        cx.settle(uid, Outcome::undone(&*fault)).await;
+        return Err(answer::store(&fault));
+    }
+    let result = cx.enforce(share).await;
+    let result = match result {
+        Ok(()) => cx.store_outcome(cx.settle(uid, Outcome::Done).await).await,
+        failed => failed,
+    };
+    if let Err(error) = result {
+        // Nothing was granted, so nothing may stay: neither the slice nor the memory of it.
+        let outcome = withdraw(cx, uid).await;
+        let image = cx.settle(uid, outcome).await;
+        let _ = cx.store_outcome(image).await;
+        return Err(error);
+    }
+    Ok(())
+}
+
+/// Removes a slice that was made for nothing; only an empty one, for what is inside is somebody's work.
+async fn withdraw(cx: &Context, uid: Uid) -> Outcome {
+    let unit = UnitName::Share(uid);
+    match cx.cgroups.populated(unit) {
+        Ok(Some(true)) => return Outcome::Unknown,
+        Ok(_) => {}
+        Err(fault) => warn!("{}, proceeding", chain(&fault)),
+    }
+    match cx.systemd.stop(unit, WITHDRAW_TIMEOUT).await {
+        Ok(_) => Outcome::Withdrawn,
+        Err(fault) => {
+            error!(unit = %unit, "{}", chain(&fault));
+            Outcome::Unknown
+        }
+    }
+}
+
+/// Changes the limits of a share in place.
+pub async fn resize(cx: Context, share: Share, to: Amount, intent: Image, reply: Reply) {
+    let turn = cx.turn(share.uid);
+    let result = resized(&cx, &share, to, intent).await;
+    drop(turn);
+    reply.send(result.map(|share| Answer::Share { share: answer::share(&share, None) }));
+}
+
+async fn resized(cx: &Context, share: &Share, to: Amount, intent: Image) -> Result<Share, WireError> {
+    let uid = share.uid;
+    if let Err(fault) = cx.persist.save(intent).await {
+        error!("{}", chain(&*fault));
+        cx.settle(uid, Outcome::undone(&*fault)).await;
+        return Err(answer::store(&fault));
+    }
+    let new = Share { amount: to, ..share.clone() };
+    if let Err(error) = cx.set_limits(&new).await {
+        let outcome = match cx.set_limits(share).await {
+            Ok(()) => Outcome::undone(&error),
+            Err(_) => Outcome::Unknown,
+        };
+        let image = cx.settle(uid, outcome).await;
+        let _ = cx.store_outcome(image).await;
+        return Err(error);
+    }
+    // The intent is stored, and a start would finish it: where the outcome is not, nothing is lost.
+    let _ = cx.store_outcome(cx.settle(uid, Outcome::Done).await).await;
+    Ok(new)
+}
+
+/// Removes the empty slice of a share that its member gave back.
+pub async fn release(cx: Context, uid: Uid, intent: Image, reply: Reply) {
+    let turn = cx.turn(uid);
+    let result = released(&cx, uid, intent, WITHDRAW_TIMEOUT).await;
+    drop(turn);
+    reply.send(result.map(|()| Answer::Released { released: true }));
+}
+
+/// Stops what is in a share and removes its slice. Answered at once; the job says how it went.
+pub async fn stop(cx: Context, uid: Uid, job: JobId, intent: Image, reply: Reply) {
+    let _turn = cx.turn(uid);
+    reply.send(Ok(Answer::JobStarted { job_started: job.0 }));
+    match released(&cx, uid, intent, STOP_TIMEOUT).await {
+        Ok(()) => info!(job_id = job.0, unit = %UnitName::Share(uid), "stopped the share of uid {uid}"),
+        Err(error) => warn!(
+            job_id = job.0,
+            result_code = error.code,
+            unit = %UnitName::Share(uid),
+            "the share of uid {uid} could not be stopped: {error}: {:?}", error.detail
+        ),
+    }
+}
+
+async fn released(cx: &Context, uid: Uid, intent: Image, within: Duration) -> Result<(), WireError> {
+    if let Err(fault) = cx.persist.save(intent).await {
+        error!("{}", chain(&*fault));
+        cx.settle(uid, Outcome::undone(&*fault)).await;
+        return Err(answer::store(&fault));
+    }
+    if let Err(fault) = cx.systemd.stop(UnitName::Share(uid), within).await {
+        let error = logged(&fault);
+        // A stop that was not refused may still be under way.
+        let outcome = match fault {
+            Fault::Call { .. } => Outcome::undone(&fault),
+            _ => Outcome::Unknown,
+        };
+        let image = cx.settle(uid, outcome).await;
+        let _ = cx.store_outcome(image).await;
+        return Err(error);
+    }
+    // The intent is stored, and a start would finish it: where the outcome is not, nothing is lost.
+    let _ = cx.store_outcome(cx.settle(uid, Outcome::Done).await).await;
+    Ok(())
+}
+
+/// Puts processes of a member in a scope of their share.
+pub async fn enter(cx: Context, uid: Uid, run: u64, pids: Vec<u32>, reply: Reply) {
+    let turn = cx.turn(uid);
+    let result = entered(&cx, uid, run, &pids).await;
+    drop(turn);
+    reply.send(result.map(|unit| Answer::Unit { unit: unit.to_string() }));
+}
+
+async fn entered(cx: &Context, uid: Uid, run: u64, pids: &[u32]) -> Result<UnitName, WireError> {
+    let unit = UnitName::Run(uid, run);
+    let open = |pid: &u32| ProcessId::open(*pid, uid).map_err(|error| not_movable(&error));
+    let checked: Vec<ProcessId> = pids.iter().map(open).collect::<Result<_, _>>()?;
+    let processes: Vec<Process<'_>> =
+        checked.iter().map(|process| Process { pid: process.pid(), pidfd: process.pidfd() }).collect();
+    let what = format!("work of uid {uid}");
+    if let Err(fault) = cx.systemd.start_scope(unit, &property::scope(unit, &what), &processes).await {
+        // A process that ended meanwhile explains the failure better than systemd does.
+        for process in &checked {
+            process.recheck().map_err(|error| not_movable(&error))?;
+        }
+        return Err(logged(&fault));
+    }
+    let inside = format!("/{}", unit.cgroup_path());
+    for process in &checked {
+        let cgroup = procfs::cgroup_of(process.pid());
+        // In this order: as long as the process was there, what was read is its own.
+        process.recheck().map_err(|error| not_movable(&error))?;
+        let cgroup = cgroup.map_err(|error| not_movable(&error))?;
+        if cgroup != inside {
+            let detail = format!("process {} is in {cgroup}, not in {inside}", process.pid());
+            return Err(WireError::new(Code::Systemd, "A process could not be moved").detail(detail));
+        }
+    }
+    Ok(unit)
+}
+
+/// Why a process is not moved, as it is answered.
+fn not_movable(error: &ProcessError) -> WireError {
+    match error {
+        ProcessError::Gone { pid } => WireError::new(Code::NotFound, format!("There is no process {pid}")),
+        ProcessError::NotYours { pid, .. } => {
+            WireError::new(Code::Forbidden, format!("Process {pid} is not your own"))
+        }
+        ProcessError::Unreadable { .. } => {
+            error!("{}", chain(error));
+            WireError::new(Code::Internal, "The kernel does not say whose the process is")
+                .detail(chain(error))
+        }
+    }
+}
+
+/// A fault on its way into an answer: this is where it is logged.
+fn logged(fault: &Fault) -> WireError {
+    error!("{}", chain(fault));
+    answer::systemd(fault)
+}
+
+fn stopped() -> WireError {
+    WireError::new(Code::Draining, "The daemon is stopping").retry_after_ms(1000)
+}

@@ -1,0 +1,220 @@
+//! Accepts connections, gives each a session, and keeps count by user so that no one takes another's place.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, timeout};
+use tracing::{debug, info, warn};
+
+use super::event_loop::Event;
+use super::peer::{self, Peer};
+use super::session::{End, Session};
+use crate::identity::Uid;
+use crate::policy::Policy;
+use crate::wire::error::{Code, WireError};
+use crate::wire::frame::encode_frame;
+use crate::wire::message::{Body, PROTOCOL_VERSION, Response};
+
+/// Connections at a time. Beyond that nobody is accepted until one ends.
+pub const CONNECTIONS_MAX: usize = 512;
+
+/// Connections of one user at a time: so many users are needed to take all places that no one can.
+pub const CONNECTIONS_PER_UID_MAX: usize = 16;
+
+/// How long a client whose user has too many connections should wait.
+pub const BUSY_RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// This many connections of one user closed for violations ...
+pub const CLOSINGS_MAX: usize = 3;
+
+/// ... in this time shut the user out ...
+pub const CLOSINGS_WINDOW: Duration = Duration::from_secs(60);
+
+/// ... for this time.
+pub const SHUT_OUT: Duration = Duration::from_secs(60);
+
+/// How long answers in flight have when the daemon stops.
+pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Lines about one user's broken connections in each [`CLOSINGS_WINDOW`]: a member must not fill the journal.
+const COMPLAINTS_MAX: u32 = 5;
+
+/// How long nobody is accepted after accepting failed, as it does when descriptors run out.
+const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
+
+/// What is known of one user's connections.
+#[derive(Debug, Default)]
+struct Account {
+    open: usize,
+    closings: VecDeque<Instant>,
+    shut_out_until: Option<Instant>,
+    complaints: u32,
+    complaints_since: Option<Instant>,
+}
+
+impl Account {
+    fn admit(&self, now: Instant) -> Result<(), WireError> {
+        let left = self.shut_out_until.map_or(Duration::ZERO, |until| until.saturating_duration_since(now));
+        if !left.is_zero() {
+            let retry = u64::try_from(left.as_millis()).unwrap_or(u64::MAX).max(1);
+            return Err(
+                WireError::new(Code::RateLimited, "Too many broken connections").retry_after_ms(retry)
+            );
+        }
+        if self.open >= CONNECTIONS_PER_UID_MAX {
+            let retry = u64::try_from(BUSY_RETRY_AFTER.as_millis()).unwrap_or(u64::MAX);
+            return Err(WireError::new(Code::Busy, "Too many connections of this user").retry_after_ms(retry));
+        }
+        Ok(())
+    }
+
+    fn closed_for_violations(&mut self, now: Instant) {
+        self.closings.retain(|at| now.duration_since(*at) < CLOSINGS_WINDOW);
+        self.closings.push_back(now);
+        if self.closings.len() >= CLOSINGS_MAX {
+            self.closings.clear();
+            self.shut_out_until = Some(now + SHUT_OUT);
+        }
+    }
+
+    /// Whether one more line about this user may go to the journal.
+    fn may_complain(&mut self, now: Instant) -> bool {
+        if self.complaints_since.is_none_or(|since| now.duration_since(since) >= CLOSINGS_WINDOW) {
+            (self.complaints, self.complaints_since) = (0, Some(now));
+        }
+        self.complaints = self.complaints.saturating_add(1);
+        self.complaints <= COMPLAINTS_MAX
+    }
+
+    /// Whether nothing needs to be remembered.
+    fn is_blank(&self, now: Instant) -> bool {
+        let over = |at: Option<Instant>, window| at.is_none_or(|at| now.duration_since(at) >= window);
+        self.open == 0
+            && self.shut_out_until.is_none_or(|until| until <= now)
+            && over(self.closings.back().copied(), CLOSINGS_WINDOW)
+            && over(self.complaints_since, CLOSINGS_WINDOW)
+    }
+}
+
+/// The listening socket and the sessions that came from it.
+pub struct Listener {
+    socket: UnixListener,
+    events: mpsc::Sender<Event>,
+    policy: watch::Receiver<Option<Arc<Policy>>>,
+    stopping: watch::Receiver<bool>,
+    accounts: BTreeMap<Uid, Account>,
+    sessions: JoinSet<(Uid, i32, End)>,
+}
+
+impl Listener {
+    /// A listener that has accepted nobody yet.
+    pub fn new(
+        socket: UnixListener,
+        events: mpsc::Sender<Event>,
+        policy: watch::Receiver<Option<Arc<Policy>>>,
+        stopping: watch::Receiver<bool>,
+    ) -> Self {
+        Self { socket, events, policy, stopping, accounts: BTreeMap::new(), sessions: JoinSet::new() }
+    }
+
+    /// Accepts until the daemon stops, then waits for answers in flight.
+    pub async fn serve(mut self) {
+        let mut stopping = self.stopping.clone();
+        loop {
+            tokio::select! {
+                biased;
+                // Changed at most once, and an error means that the loop is gone.
+                _ = stopping.changed() => break,
+                Some(ended) = self.sessions.join_next() => self.ended(ended),
+                accepted = self.socket.accept(), if self.sessions.len() < CONNECTIONS_MAX => match accepted {
+                    Ok((stream, _)) => self.accepted(stream),
+                    Err(error) => {
+                        warn!("a connection could not be accepted, proceeding: {error}");
+                        sleep(ACCEPT_BACKOFF).await;
+                    }
+                },
+            }
+        }
+        drop(self.socket);
+        let drained = async { while self.sessions.join_next().await.is_some() {} };
+        if timeout(DRAIN_TIMEOUT, drained).await.is_err() {
+            warn!("some answers took longer than {DRAIN_TIMEOUT:?}, proceeding to stop without them");
+        }
+    }
+
+    fn accepted(&mut self, stream: UnixStream) {
+        let peer = match peer::identify(&stream, self.policy.borrow().as_deref()) {
+            Ok(peer) => peer,
+            Err(error) => {
+                warn!(result_code = error.code, "a connection was closed: {}: {:?}", error, error.detail);
+                return refuse(&stream, error);
+            }
+        };
+        let now = Instant::now();
+        let account = self.accounts.entry(peer.uid).or_default();
+        if let Err(error) = account.admit(now) {
+            if account.may_complain(now) {
+                let peer_uid = peer.uid.get();
+                info!(
+                    peer_uid,
+                    peer_pid = peer.pid,
+                    result_code = error.code,
+                    "refused uid {peer_uid}: {error}"
+                );
+            }
+            return refuse(&stream, error);
+        }
+        account.open += 1;
+        let (uid, pid) = (peer.uid, peer.pid);
+        let session = self.session(stream, peer);
+        self.sessions.spawn(async move { (uid, pid, session.serve().await) });
+    }
+
+    fn session(&self, stream: UnixStream, peer: Peer) -> Session {
+        Session::new(stream, Arc::new(peer), self.events.clone(), self.stopping.clone())
+    }
+
+    fn ended(&mut self, ended: Result<(Uid, i32, End), tokio::task::JoinError>) {
+        let (uid, pid, end) = match ended {
+            Ok(ended) => ended,
+            // Sessions are never cancelled, and a panic ends the whole daemon.
+            Err(error) => return warn!("a session ended without saying how, proceeding: {error}"),
+        };
+        let now = Instant::now();
+        let account = self.accounts.entry(uid).or_default();
+        account.open = account.open.saturating_sub(1);
+        let complaint = match end {
+            End::Closed => None,
+            End::Io(error) => {
+                debug!(peer_uid = uid.get(), peer_pid = pid, "a connection failed: {error}");
+                None
+            }
+            End::TimedOut(what) => Some(what.to_owned()),
+            End::Frame(error) => Some(format!("protocol_violation: {error}")),
+            End::NoHello => Some("protocol_violation: no hello that can be answered".to_owned()),
+            End::RateLimited => {
+                account.closed_for_violations(now);
+                Some("protocol_violation: too many requests that do not parse".to_owned())
+            }
+        };
+        if let Some(complaint) = complaint.filter(|_| account.may_complain(now)) {
+            let peer_uid = uid.get();
+            info!(peer_uid, peer_pid = pid, "closed a connection of uid {peer_uid}: {complaint}");
+        }
+        self.accounts.retain(|_, account| !account.is_blank(now));
+    }
+}
+
+/// Says why, as far as the client's buffer takes it, and closes.
+fn refuse(stream: &UnixStream, error: WireError) {
+    let mut frame = Vec::new();
+    let response = Response { v: PROTOCOL_VERSION, request_id: 0, body: Body::Err(error) };
+    if encode_frame(&response, &mut frame).is_ok() {
+        // The client may be gone already, and is nobody's concern any more.
+        let _ = stream.try_write(&frame);
+    }
+}

@@ -1,0 +1,42 @@
+//! Where messages go: to journald with fields under systemd, to the terminal otherwise.
+
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+
+/// Sets up logging, once. `RUST_LOG` filters; `info` where it is not set.
+///
+/// Under systemd standard error is the journal's stream (`JOURNAL_STREAM`, `systemd.exec(5)`): then the messages go
+/// to journald's own socket, which takes fields. Anywhere else they go to standard error.
+pub fn start() {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let registry = tracing_subscriber::registry().with(filter);
+    if std::env::var_os("JOURNAL_STREAM").is_some() {
+        match tracing_journald::layer() {
+            Ok(layer) => {
+                let layer = layer.with_field_prefix(None).with_syslog_identifier("fairshared".to_owned());
+                return registry.with(layer).init();
+            }
+            Err(error) => {
+                eprintln!("fairshared: journald cannot be reached, logging to standard error: {error}")
+            }
+        }
+    }
+    registry.with(tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false)).init();
+}
+
+/// An error with all that caused it, in one line.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut line = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        // Some errors print their source themselves.
+        if !line.ends_with(&cause_text) {
+            line.push_str(": ");
+            line.push_str(&cause_text);
+        }
+        source = cause.source();
+    }
+    line
+}

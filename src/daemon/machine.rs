@@ -1,0 +1,51 @@
+//! What the machine has, as the kernel counts it now.
+
+use std::fs;
+use std::io;
+
+use crate::policy::Machine;
+use crate::quantity::{Bytes, MilliCpu};
+
+const ONLINE: &str = "/sys/devices/system/cpu/online";
+
+/// The CPUs that are online and the memory that the kernel manages.
+///
+/// # Errors
+/// The kernel's files cannot be read, or say something else than documented.
+pub fn read() -> io::Result<Machine> {
+    let text = fs::read_to_string(ONLINE)?;
+    let cpus =
+        count(&text).ok_or_else(|| io::Error::other(format!("{ONLINE}: {text:?} is no list of CPUs")))?;
+    let memory = rustix::system::sysinfo();
+    let mem = u64::from(memory.mem_unit).saturating_mul(memory.totalram);
+    Ok(Machine { cpu: MilliCpu(cpus.saturating_mul(1000)), mem: Bytes(mem) })
+}
+
+/// The length of a list like `0-3,8` (`cpu lists` in the kernel's `admin-guide/cputopology.rst`).
+fn count(list: &str) -> Option<u64> {
+    list.trim().split(',').try_fold(0u64, |sum, range| {
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        let (first, last): (u64, u64) = (first.parse().ok()?, last.parse().ok()?);
+        sum.checked_add(last.checked_sub(first)?.checked_add(1)?)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cpu_lists_are_counted() {
+        assert_eq!(count("0\n"), Some(1));
+        assert_eq!(count("0-3,8,10-11\n"), Some(7));
+        assert_eq!(count(""), None);
+        assert_eq!(count("3-1"), None);
+        assert_eq!(count("0-x"), None);
+    }
+
+    #[test]
+    fn this_machine_has_something() {
+        let machine = read().unwrap();
+        assert!(machine.cpu >= MilliCpu(1000) && machine.mem > Bytes(1 << 20));
+    }
+}

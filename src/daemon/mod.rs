@@ -1,0 +1,197 @@
+//! The daemon: start-up in numbered steps, then the listener and the event loop until a signal ends them.
+
+mod account;
+mod answer;
+pub mod authorize;
+mod clock;
+mod condition;
+mod event_loop;
+mod execute;
+mod listener;
+mod logging;
+mod machine;
+mod peer;
+mod persist;
+mod query;
+mod session;
+mod socket;
+mod start;
+mod watchdog;
+mod world;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::Parser;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, watch};
+use tracing::{error, info};
+
+use crate::cgroup::Cgroups;
+use crate::ledger::Ledger;
+use crate::policy::file::POLICY_DIR;
+use crate::systemd::BusAddress;
+use event_loop::{EVENTS_WAITING_MAX, Event, EventLoop};
+use start::Parts;
+
+/// Where members connect when nothing else is said.
+pub const SOCKET: &str = "/run/fairshare.sock";
+
+/// Where the state is when systemd does not say (`STATE_DIRECTORY`, `systemd.exec(5)`).
+const STATE_DIR: &str = "/var/lib/fairshare";
+
+/// Where the kernel's cgroup files are.
+const CGROUP_ROOT: &str = "/sys/fs/cgroup";
+
+/// Something that was configured cannot be used (`EX_CONFIG`, `sysexits.h`).
+const EXIT_CONFIG: u8 = 78;
+
+/// The daemon that gives every member of this machine a share of it.
+///
+/// systemd starts it with the first connection to fairshared.socket; then it takes no arguments. Started by hand it
+/// binds the socket itself and logs to the terminal, as RUST_LOG says.
+#[derive(Debug, Parser)]
+#[command(name = "fairshared", version)]
+struct Arguments {
+    /// The folder or file of the policy.
+    #[arg(value_name = "POLICY", default_value = POLICY_DIR)]
+    policy: PathBuf,
+
+    /// The socket to bind when started by hand.
+    #[arg(value_name = "SOCKET", default_value = SOCKET)]
+    socket: PathBuf,
+}
+
+/// Runs the daemon to its end.
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    logging::start();
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&format!("no runtime: {error}")),
+    };
+    let code = runtime.block_on(serve(arguments));
+    // A look-up that hangs in a user database must not keep the daemon from ending.
+    runtime.shutdown_background();
+    code
+}
+
+fn fail(why: &str) -> ExitCode {
+    error!("{why}");
+    ExitCode::from(EXIT_CONFIG)
+}
+
+async fn serve(arguments: Arguments) -> ExitCode {
+    // 1. The socket: systemd's, or our own.
+    let (socket, bound) = match socket::passed() {
+        Ok(Some(socket)) => (socket, None),
+        Ok(None) => match socket::bind(&arguments.socket) {
+            Ok((socket, bound)) => (socket, Some(bound)),
+            Err(error) => return fail(&format!("{}: cannot listen: {error}", arguments.socket.display())),
+        },
+        Err(error) => return fail(&format!("the socket that systemd passed cannot be used: {error}")),
+    };
+    let by_hand = bound.is_some();
+    // 2. The signals, before anything that one of them should end.
+    let (events, inbox) = mpsc::channel(EVENTS_WAITING_MAX);
+    if let Err(error) = forward_signals(&events) {
+        return fail(&format!("signals cannot be handled: {error}"));
+    }
+    // 3. Policy, state, bus, each or why not; where all are there, the world made to agree with the state.
+    let (policy_told, policy) = watch::channel(None);
+    let event_loop = match prepare(arguments.policy, policy_told, events.clone(), inbox).await {
+        Ok(event_loop) => event_loop,
+        Err(why) => return fail(&why),
+    };
+    if let Some(reasons) = event_loop.condition.reasons() {
+        if by_hand {
+            return fail(&reasons);
+        }
+        error!("degraded, shares stay as they are: {reasons}");
+    }
+    // 4. From here on clients are served.
+    let stopping = event_loop.stop.subscribe();
+    let socket = match tokio::net::UnixListener::from_std(socket) {
+        Ok(socket) => socket,
+        Err(error) => return fail(&format!("the socket cannot be listened on: {error}")),
+    };
+    let listener = tokio::spawn(listener::Listener::new(socket, events, policy, stopping).serve());
+    watchdog::ready(&event_loop.status_line());
+    // 5. Until a signal ends it: then no more clients, the answers in flight, and the slices stay.
+    if let Err(error) = event_loop.run(listener).await {
+        error!("the listener ended badly: {error}");
+    }
+    drop(bound);
+    info!("stopped");
+    ExitCode::SUCCESS
+}
+
+/// The event loop with everything that could be had.
+async fn prepare(
+    policy_path: PathBuf,
+    policy_told: watch::Sender<Option<Arc<crate::policy::Policy>>>,
+    events: mpsc::Sender<Event>,
+    inbox: mpsc::Receiver<Event>,
+) -> Result<EventLoop, String> {
+    let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let cgroup_root = variable("FAIRSHARE_CGROUP_ROOT").unwrap_or_else(|| CGROUP_ROOT.into());
+    let cgroups = Cgroups::open(&cgroup_root).map_err(|fault| logging::chain(&fault))?;
+    let boot = clock::boot_id().map_err(|error| format!("the boot id cannot be read: {error}"))?;
+    let parts = Parts {
+        policy: policy_path,
+        state: variable("STATE_DIRECTORY").unwrap_or_else(|| STATE_DIR.into()),
+        cgroups: Arc::new(cgroups),
+        bus: BusAddress::System,
+        boot: boot.clone(),
+    };
+    let mut event_loop = EventLoop {
+        ledger: Ledger::new(boot),
+        policy: None,
+        context: None,
+        persist: None,
+        machine: machine::read().map_err(|error| error!("{error}, proceeding")).ok(),
+        signals: None,
+        condition: condition::Condition::default(),
+        strays: BTreeSet::new(),
+        usages: query::Usages::default(),
+        policy_told,
+        stop: watch::Sender::new(false),
+        events,
+        inbox,
+        busy: BTreeMap::new(),
+        recovering: false,
+        parts,
+    };
+    match start::policy(event_loop.parts.policy.clone()).await {
+        Ok(policy) => {
+            let policy = Arc::new(policy);
+            event_loop.policy_told.send_replace(Some(Arc::clone(&policy)));
+            event_loop.policy = Some(policy);
+        }
+        Err(why) => event_loop.condition.policy = Some(why),
+    }
+    let recovery = start::recover(event_loop.before(true)).await;
+    event_loop.recovered(recovery);
+    Ok(event_loop)
+}
+
+fn forward_signals(events: &mpsc::Sender<Event>) -> std::io::Result<()> {
+    let (mut hangup, mut terminate, mut interrupt) =
+        (signal(SignalKind::hangup())?, signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let events = events.clone();
+    tokio::spawn(async move {
+        loop {
+            let event = tokio::select! {
+                _ = hangup.recv() => Event::Hangup,
+                _ = terminate.recv() => Event::Terminate,
+                _ = interrupt.recv() => Event::Terminate,
+            };
+            if events.send(event).await.is_err() {
+                return;
+            }
+        }
+    });
+    Ok(())
+}

@@ -1,0 +1,221 @@
+//! Calls that change nothing: answered from the ledger and the kernel, at once.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tracing::error;
+
+use super::answer;
+use super::authorize::{Act, Authorised};
+use super::clock;
+use super::event_loop::{Event, EventLoop, Reply};
+use super::logging::chain;
+use super::machine;
+use super::world;
+use crate::cgroup::{Cgroups, Difference};
+use crate::identity::{Uid, UnitName};
+use crate::ledger::Ledger;
+use crate::ledger::refusal::Refusal;
+use crate::ledger::share::Share;
+use crate::policy::{Role, Visibility};
+use crate::wire::answer::{Answer, CapacityInfo, Check, ShareInfo, Usage};
+use crate::wire::error::{Code, WireError};
+
+/// How many processes of a share are read at most, to be counted and named in a refusal.
+pub const PIDS_READ_MAX: usize = 1024;
+
+/// How old the figures of a list may be: many who ask at once cost one reading.
+const USAGES_FRESH: Duration = Duration::from_secs(1);
+
+/// What all shares use, read not long ago, and the lists that wait for a reading.
+#[derive(Debug, Default)]
+pub struct Usages {
+    read: BTreeMap<Uid, Usage>,
+    read_at: Option<Instant>,
+    /// Who waits, and the only member whose share they may see where it is not all.
+    waiting: Vec<(Reply, Option<Uid>)>,
+}
+
+impl Usages {
+    /// Takes a reading, and answers the lists that waited for it.
+    pub fn arrived(&mut self, read: BTreeMap<Uid, Usage>, ledger: &Ledger, capacity: CapacityInfo) {
+        (self.read, self.read_at) = (read, Some(Instant::now()));
+        for (reply, only) in std::mem::take(&mut self.waiting) {
+            reply.send(Ok(self.list(ledger, capacity, only)));
+        }
+    }
+
+    fn list(&self, ledger: &Ledger, capacity: CapacityInfo, only: Option<Uid>) -> Answer {
+        let visible = ledger.shares().values().filter(|share| only.is_none_or(|uid| share.uid == uid));
+        let shares: Vec<ShareInfo> =
+            visible.map(|share| answer::share(share, self.read.get(&share.uid).cloned())).collect();
+        Answer::List { shares, capacity }
+    }
+}
+
+/// What one share uses, `None` where the kernel does not say.
+pub fn usage(cgroups: &Cgroups, uid: Uid) -> Option<Usage> {
+    let unit = UnitName::Share(uid);
+    let read = cgroups.usage(unit).and_then(|usage| Ok((usage, cgroups.pressure(unit)?)));
+    match read {
+        Ok((usage, pressure)) => usage.map(|usage| answer::usage(usage, pressure)),
+        Err(fault) => {
+            error!(unit = %unit, "{}", chain(&fault));
+            None
+        }
+    }
+}
+
+/// Whether the kernel holds the figures of this share.
+///
+/// # Errors
+/// In words, what it holds instead.
+pub fn limits_hold(cgroups: &Cgroups, share: &Share) -> Result<(), String> {
+    let unit = UnitName::Share(share.uid);
+    match cgroups.limits(unit) {
+        Ok(Some(limits)) => limits
+            .holds(&share.amount, share.swap)
+            .map_err(|difference: Difference| format!("{unit}: {difference}")),
+        Ok(None) => Err(format!("{unit}: there is no such cgroup")),
+        Err(fault) => Err(chain(&fault)),
+    }
+}
+
+impl EventLoop {
+    /// Answers a call that changes nothing.
+    pub(super) fn query(&mut self, authorised: &Authorised, reply: Reply) {
+        let result = match authorised.act() {
+            Act::Ping => Ok(Answer::Pong { at_ms: clock::now().wall_ms }),
+            Act::Health => Ok(self.health()),
+            Act::Status { uid } => Ok(self.status(*uid)),
+            Act::List => return self.list(authorised, reply),
+            Act::Policy { account } => match &self.policy {
+                Some(policy) => Ok(Answer::Policy {
+                    policy: answer::policy(&policy.member(account.uid, &account.groups)),
+                }),
+                None => Err(self.condition.refusal()),
+            },
+            Act::JobStatus { job } => self.job(authorised, *job),
+            Act::JobList { all } => {
+                let own = authorised.peer().uid;
+                let visible = self.ledger.jobs().values().filter(|job| *all || job.uid == own);
+                Ok(Answer::Jobs { jobs: visible.map(answer::job).collect() })
+            }
+            Act::Reload => return self.reload_for(reply),
+            // Everything else changes a share, and does not come here.
+            Act::Request { .. }
+            | Act::Resize { .. }
+            | Act::Release { .. }
+            | Act::Run
+            | Act::Attach { .. } => Err(WireError::new(Code::Internal, "A change was taken for a question")),
+        };
+        reply.send(result);
+    }
+
+    fn job(&self, authorised: &Authorised, id: crate::identity::JobId) -> Result<Answer, WireError> {
+        let job = self.ledger.jobs().get(&id).ok_or_else(|| answer::refusal(&Refusal::NoJob))?;
+        if job.uid != authorised.peer().uid && authorised.peer().role < Role::Admin {
+            return Err(WireError::new(Code::Forbidden, format!("Job {id} is someone else's")));
+        }
+        Ok(Answer::Job { job: answer::job(job) })
+    }
+
+    fn status(&self, uid: Uid) -> Answer {
+        let share = self.ledger.share(uid).map(|share| answer::share(share, usage(&self.parts.cgroups, uid)));
+        Answer::Status { share, capacity: self.capacity() }
+    }
+
+    fn list(&mut self, authorised: &Authorised, reply: Reply) {
+        let names = self.policy.as_ref().is_some_and(|policy| policy.visibility == Visibility::Names);
+        let peer = authorised.peer();
+        let only = (!names && peer.role < Role::Admin).then_some(peer.uid);
+        if self.usages.read_at.is_some_and(|at| at.elapsed() < USAGES_FRESH) {
+            return reply.send(Ok(self.usages.list(&self.ledger, self.capacity(), only)));
+        }
+        self.usages.waiting.push((reply, only));
+        if self.usages.waiting.len() > 1 {
+            return;
+        }
+        let (cgroups, events) = (Arc::clone(&self.parts.cgroups), self.events.clone());
+        let uids: Vec<Uid> = self.ledger.shares().keys().copied().collect();
+        tokio::spawn(async move {
+            let read =
+                move || uids.into_iter().filter_map(|uid| Some((uid, usage(&cgroups, uid)?))).collect();
+            let usages = tokio::task::spawn_blocking(read).await.unwrap_or_default();
+            let _ = events.send(Event::Usages(usages)).await;
+        });
+    }
+
+    /// What can be handed out, what is left of it, and who holds and waits.
+    pub(super) fn capacity(&self) -> CapacityInfo {
+        let whole =
+            self.policy.as_ref().zip(self.machine).and_then(|(policy, machine)| policy.capacity(machine));
+        let (cpu, mem) = whole.unwrap_or_default();
+        let mut free = (cpu, mem);
+        for share in self.ledger.shares().values() {
+            let held = share.counted();
+            free = (free.0.minus(held.cpu).unwrap_or_default(), free.1.minus(held.mem).unwrap_or_default());
+        }
+        CapacityInfo {
+            cpu_milli: cpu.0,
+            mem_bytes: mem.0,
+            free_cpu_milli: free.0.0,
+            free_mem_bytes: free.1.0,
+            shares: self.ledger.shares().len() as u64,
+            waiting: 0,
+        }
+    }
+
+    /// Sets what bounds all shares together.
+    pub(super) fn bound_all(&mut self) {
+        match machine::read() {
+            Ok(machine) => self.machine = Some(machine),
+            Err(fault) => error!("{}, proceeding with what was known", chain(&fault)),
+        }
+        let capacity = self.capacity();
+        let (cpu, mem) =
+            (crate::quantity::MilliCpu(capacity.cpu_milli), crate::quantity::Bytes(capacity.mem_bytes));
+        if let Some(cx) = self.context.clone().filter(|_| cpu.0 > 0 && mem.0 > 0) {
+            tokio::spawn(async move { world::bound_all(&cx, cpu, mem).await });
+        }
+    }
+
+    fn health(&self) -> Answer {
+        let missing = |name: &str, reason: &Option<String>| Check {
+            name: name.to_owned(),
+            ok: reason.is_none(),
+            detail: reason.clone(),
+        };
+        let mut checks = vec![
+            missing("policy", &self.condition.policy),
+            missing("state", &self.condition.state),
+            missing("bus", &self.condition.bus),
+        ];
+        let settled = self.ledger.shares().values().filter(|share| !self.busy.contains_key(&share.uid));
+        let drift: Vec<String> =
+            settled.filter_map(|share| limits_hold(&self.parts.cgroups, share).err()).collect();
+        checks.push(Check {
+            name: "limits".to_owned(),
+            ok: drift.is_empty(),
+            detail: (!drift.is_empty()).then(|| drift.join("; ")),
+        });
+        let doubtful = self.condition.doubtful();
+        checks.push(Check {
+            name: "settled".to_owned(),
+            ok: doubtful == 0,
+            detail: (doubtful > 0)
+                .then(|| format!("{doubtful} shares could not be made to hold: see the journal")),
+        });
+        let strays: Vec<String> = self.strays.iter().map(|uid| UnitName::Share(*uid).to_string()).collect();
+        checks.push(Check {
+            name: "strays".to_owned(),
+            ok: strays.is_empty(),
+            detail: (!strays.is_empty()).then(|| {
+                format!("nobody has these user ids, and processes are inside: {}", strays.join(" "))
+            }),
+        });
+        Answer::Health { healthy: checks.iter().all(|check| check.ok), checks }
+    }
+}

@@ -1,0 +1,352 @@
+//! One connection: bytes in, frames, calls, answers out, and every deadline of the contract.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::UnixStream;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{Instant, timeout, timeout_at};
+use tracing::{debug, info};
+
+use super::account;
+use super::answer;
+use super::authorize::{Authorised, authorize};
+use super::event_loop::{Event, Submission};
+use super::peer::Peer;
+use crate::wire::answer::Answer;
+use crate::wire::call::Call;
+use crate::wire::decode::{decode_hello, decode_request};
+use crate::wire::error::{Code, WireError};
+use crate::wire::frame::{FRAME_BYTES_MAX, FrameBuffer, FrameError, encode_frame};
+use crate::wire::message::{
+    Authz, Body, HelloAck, PROTOCOL_VERSION, PROTOCOL_VERSION_OLDEST, Request, Response,
+};
+
+/// From being accepted to the end of the hello.
+pub const HELLO_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// From the first byte of a frame to its last.
+pub const FRAME_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// With nothing said in either direction; also how long an answer waits for a client to read it.
+pub const IDLE_TIMEOUT: Duration = Duration::from_secs(300);
+
+/// Requests of one connection that are accepted and whose answers are not written.
+pub const REQUESTS_OUTSTANDING_MAX: usize = 16;
+
+/// Answers are written out when they come to this many bytes, however few requests they answer.
+const ANSWER_BYTES_HELD_MAX: usize = 64 << 10;
+
+/// This many violations ...
+pub const VIOLATIONS_MAX: usize = 5;
+
+/// ... in this time close the connection.
+pub const VIOLATIONS_WINDOW: Duration = Duration::from_secs(10);
+
+/// How long a client that violated the contract too often should wait.
+pub const VIOLATIONS_RETRY_AFTER: Duration = VIOLATIONS_WINDOW;
+
+/// How a connection ended.
+#[derive(Debug)]
+pub enum End {
+    /// The client closed it, or the daemon stops.
+    Closed,
+    /// A deadline passed.
+    TimedOut(&'static str),
+    /// A frame length that no frame may have: `protocol_violation`.
+    Frame(FrameError),
+    /// The client did not begin with a hello, or none that can be answered.
+    NoHello,
+    /// Too many violations.
+    RateLimited,
+    /// The socket failed.
+    Io(io::Error),
+}
+
+impl From<io::Error> for End {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+/// One connection and what is known of it.
+pub struct Session {
+    stream: UnixStream,
+    peer: Arc<Peer>,
+    events: mpsc::Sender<Event>,
+    stopping: watch::Receiver<bool>,
+    input: FrameBuffer,
+    output: Vec<u8>,
+    unanswered: usize,
+    version: u64,
+    violations: VecDeque<Instant>,
+}
+
+impl Session {
+    /// A session on a connection that was just accepted.
+    pub fn new(
+        stream: UnixStream,
+        peer: Arc<Peer>,
+        events: mpsc::Sender<Event>,
+        stopping: watch::Receiver<bool>,
+    ) -> Self {
+        Self {
+            stream,
+            peer,
+            events,
+            stopping,
+            input: FrameBuffer::new(),
+            output: Vec::new(),
+            unanswered: 0,
+            version: PROTOCOL_VERSION,
+            violations: VecDeque::new(),
+        }
+    }
+
+    /// Serves the connection to its end.
+    pub async fn serve(mut self) -> End {
+        let served = async {
+            self.hello().await?;
+            loop {
+                let Some(frame) = self.frame(Instant::now() + IDLE_TIMEOUT).await? else {
+                    return Ok(());
+                };
+                self.handle(frame).await?;
+            }
+        };
+        let end: Result<(), End> = served.await;
+        let end = end.err().unwrap_or(End::Closed);
+        if let End::TimedOut(what) = end {
+            self.push(0, Body::Err(WireError::new(Code::Timeout, what)));
+        }
+        // What can still be said is said, as far as the client's buffer takes it: nobody waits for it to read.
+        let _ = self.stream.try_write(&self.output);
+        end
+    }
+
+    async fn hello(&mut self) -> Result<(), End> {
+        let deadline = Instant::now() + HELLO_TIMEOUT;
+        let frame = match timeout_at(deadline, self.frame(deadline)).await {
+            Ok(frame) => frame?.ok_or(End::Closed)?,
+            Err(_) => return Err(End::TimedOut("No hello in time")),
+        };
+        let hello = match decode_hello(&frame) {
+            Ok(hello) => hello,
+            Err(error) => {
+                let error = WireError::new(Code::BadRequest, "A hello comes first").detail(error.to_string());
+                self.push(0, Body::Err(error));
+                return Err(End::NoHello);
+            }
+        };
+        if hello.protocol_version < PROTOCOL_VERSION_OLDEST {
+            let message = format!("Protocol version {} is too old", hello.protocol_version);
+            let error = WireError::new(Code::IncompatibleProtocol, message)
+                .detail(format!("this daemon speaks {PROTOCOL_VERSION_OLDEST} to {PROTOCOL_VERSION}"));
+            self.push(0, Body::Err(error));
+            return Err(End::NoHello);
+        }
+        self.version = hello.protocol_version.min(PROTOCOL_VERSION);
+        debug!(
+            peer_uid = self.peer.uid.get(),
+            peer_pid = self.peer.pid,
+            client_name = ?hello.client_name,
+            client_version = ?hello.client_version,
+            "hello"
+        );
+        let ack = HelloAck {
+            protocol_version: self.version,
+            daemon_version: env!("CARGO_PKG_VERSION").to_owned(),
+            features: Vec::new(),
+            max_frame: FRAME_BYTES_MAX as u64,
+            authz: Authz {
+                uid: self.peer.uid.get().into(),
+                gid: self.peer.gid.get().into(),
+                role: answer::role(self.peer.role),
+            },
+        };
+        // A hello-ack is a few hundred bytes: it always fits a frame.
+        let _ = encode_frame(&ack, &mut self.output);
+        self.flush().await
+    }
+
+    /// The next frame; `None` when the client closed the connection between two, or the daemon stops.
+    ///
+    /// Answers are written out before it waits.
+    async fn frame(&mut self, idle_until: Instant) -> Result<Option<Vec<u8>>, End> {
+        let mut deadline = idle_until;
+        loop {
+            let read = match self.stream.try_read(self.input.space()) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.flush().await?;
+                    if self.wait_readable(deadline).await? {
+                        continue;
+                    }
+                    return Ok(None);
+                }
+                Err(error) if error.kind() == io::ErrorKind::ConnectionReset => 0,
+                read => read?,
+            };
+            if read == 0 {
+                return Ok(None);
+            }
+            if !self.input.partial() {
+                deadline = Instant::now() + FRAME_TIMEOUT;
+            }
+            if let Some(frame) = self.input.filled(read).map_err(End::Frame)? {
+                return Ok(Some(frame));
+            }
+        }
+    }
+
+    /// Waits for bytes; `false` when the daemon stops before a frame began.
+    async fn wait_readable(&mut self, deadline: Instant) -> Result<bool, End> {
+        let partial = self.input.partial();
+        let what = if partial {
+            "The rest of a frame did not come in time"
+        } else {
+            "Nothing was asked for too long"
+        };
+        tokio::select! {
+            biased;
+            ready = timeout_at(deadline, self.stream.readable()) => match ready {
+                Ok(ready) => { ready?; Ok(true) }
+                Err(_) => Err(End::TimedOut(what)),
+            },
+            _ = self.stopping.changed(), if !partial => Ok(false),
+        }
+    }
+
+    async fn handle(&mut self, frame: Vec<u8>) -> Result<(), End> {
+        let request = match decode_request(&frame) {
+            Ok(request) if request.v == self.version => request,
+            Ok(Request { v, request_id, .. }) => {
+                let message = format!("v is {v}, and the connection speaks {}", self.version);
+                return self.violation(request_id, WireError::new(Code::BadRequest, message)).await;
+            }
+            Err(bad) => {
+                return self.violation(bad.request_id, bad.answer()).await;
+            }
+        };
+        drop(frame);
+        let body = match self.call(request.request_id, request.call).await {
+            Ok(answer) => Body::Ok(answer),
+            Err(error) => Body::Err(error),
+        };
+        self.push(request.request_id, body);
+        if self.unanswered >= REQUESTS_OUTSTANDING_MAX || self.output.len() >= ANSWER_BYTES_HELD_MAX {
+            self.flush().await?;
+        }
+        Ok(())
+    }
+
+    /// Authorises one call, hands it to the event loop, and logs how it went.
+    async fn call(&mut self, request_id: u64, call: Call) -> Result<Answer, WireError> {
+        let started = Instant::now();
+        let endpoint = call.endpoint();
+        let result = match authorize(&self.peer, call) {
+            Ok(authorised) => self.submit(authorised).await,
+            Err(error) => Err(error),
+        };
+        let duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let code = result.as_ref().err().map_or(0, |error| error.code);
+        let (unit, job_id) = match &result {
+            Ok(Answer::Unit { unit }) => (Some(unit.as_str()), None),
+            Ok(Answer::Share { share }) => (Some(share.slice.as_str()), None),
+            Ok(Answer::JobStarted { job_started }) => (None, Some(*job_started)),
+            _ => (None, None),
+        };
+        let said = result.as_ref().err().map_or("ok", |error| error.message.as_str());
+        let (peer_uid, peer_pid, endpoint_name) = (self.peer.uid.get(), self.peer.pid, endpoint.name());
+        macro_rules! log {
+            ($level:ident) => {
+                $level!(
+                    request_id,
+                    job_id,
+                    endpoint = endpoint_name,
+                    peer_uid,
+                    peer_pid,
+                    duration_ms,
+                    result_code = code,
+                    unit,
+                    "{endpoint_name} of uid {peer_uid}: {said}"
+                )
+            };
+        }
+        // What changes nothing is asked often, and would bury what does.
+        if endpoint.idempotent() && code == 0 && unit.is_none() && job_id.is_none() {
+            log!(debug);
+        } else {
+            log!(info);
+        }
+        result
+    }
+
+    async fn submit(&mut self, mut authorised: Authorised) -> Result<Answer, WireError> {
+        if let Some(uid) = authorised.lookup() {
+            let found = tokio::task::spawn_blocking(move || account::lookup(uid))
+                .await
+                .map_err(|error| internal(&error.to_string()))?
+                .map_err(|why| WireError::new(Code::Io, "The user database does not answer").detail(why))?;
+            match found {
+                Some(account) => authorised.complete(account),
+                None if uid == self.peer.uid => {}
+                None => return Err(WireError::new(Code::NotFound, format!("There is no user {uid}"))),
+            }
+        }
+        // What may take long must not hold up the answers before it.
+        if self.flush().await.is_err() {
+            return Err(internal("the client does not read"));
+        }
+        let (reply, answer) = oneshot::channel();
+        let submission = Submission { authorised, reply };
+        let stopped = || WireError::new(Code::Draining, "The daemon is stopping").retry_after_ms(1000);
+        self.events.send(Event::Call(submission)).await.map_err(|_| stopped())?;
+        answer.await.map_err(|_| stopped())?
+    }
+
+    async fn violation(&mut self, request_id: u64, error: WireError) -> Result<(), End> {
+        self.push(request_id, Body::Err(error));
+        let now = Instant::now();
+        self.violations.retain(|at| now.duration_since(*at) < VIOLATIONS_WINDOW);
+        self.violations.push_back(now);
+        if self.violations.len() < VIOLATIONS_MAX {
+            return Ok(());
+        }
+        let retry = u64::try_from(VIOLATIONS_RETRY_AFTER.as_millis()).unwrap_or(u64::MAX);
+        let error =
+            WireError::new(Code::RateLimited, "Too many requests that do not parse").retry_after_ms(retry);
+        self.push(0, Body::Err(error));
+        Err(End::RateLimited)
+    }
+
+    /// Appends a response to what is to be written.
+    fn push(&mut self, request_id: u64, body: Body) {
+        let response = Response { v: self.version, request_id, body };
+        if let Err(error) = encode_frame(&response, &mut self.output) {
+            let error = internal(&error.to_string());
+            let response = Response { v: self.version, request_id, body: Body::Err(error) };
+            let _ = encode_frame(&response, &mut self.output);
+        }
+        self.unanswered += 1;
+    }
+
+    async fn flush(&mut self) -> Result<(), End> {
+        if self.output.is_empty() {
+            return Ok(());
+        }
+        timeout(IDLE_TIMEOUT, self.stream.write_all(&self.output))
+            .await
+            .map_err(|_| End::TimedOut("Answers were not read in time"))??;
+        self.unanswered = 0;
+        self.output.clear();
+        self.output.shrink_to(ANSWER_BYTES_HELD_MAX);
+        Ok(())
+    }
+}
+
+fn internal(why: &str) -> WireError {
+    WireError::new(Code::Internal, "This is a bug: the journal has it under this request id").detail(why)
+}

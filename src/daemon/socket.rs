@@ -1,0 +1,70 @@
+//! The listening socket: from systemd, or bound by ourselves when started by hand.
+
+use std::io;
+use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+
+use nix::unistd::{Group, chown};
+use tracing::warn;
+
+/// The group whose members may connect.
+pub const MEMBERS: &str = "fairshare";
+
+/// The socket that systemd passed (`sd_listen_fds(3)`), if it passed one.
+///
+/// # Errors
+/// What was passed is not a Unix stream socket.
+pub fn passed() -> io::Result<Option<UnixListener>> {
+    let mut passed = listenfd::ListenFd::from_env();
+    let socket = passed.take_unix_listener(0)?;
+    if let Some(socket) = &socket {
+        socket.set_nonblocking(true)?;
+    }
+    Ok(socket)
+}
+
+/// A socket that was bound by hand, and is removed in the end.
+#[derive(Debug)]
+pub struct Bound {
+    path: PathBuf,
+}
+
+impl Drop for Bound {
+    fn drop(&mut self) {
+        // Already gone is as good.
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+/// Binds `path`, `root:fairshare 0660` as the socket unit does.
+///
+/// # Errors
+/// Another daemon listens there, something else is there, or the path cannot be bound.
+pub fn bind(path: &Path) -> io::Result<(UnixListener, Bound)> {
+    if let Ok(metadata) = std::fs::symlink_metadata(path) {
+        if !metadata.file_type().is_socket() {
+            return Err(io::Error::new(io::ErrorKind::AlreadyExists, "there is a file that is no socket"));
+        }
+        if UnixStream::connect(path).is_ok() {
+            let why = "another daemon listens there: stop fairshared.socket and fairshared.service first";
+            return Err(io::Error::new(io::ErrorKind::AddrInUse, why));
+        }
+        std::fs::remove_file(path)?;
+    }
+    // Nobody may connect before group and mode are set.
+    let mask = rustix::process::umask(rustix::fs::Mode::from_bits_truncate(0o177));
+    let bound = UnixListener::bind(path);
+    rustix::process::umask(mask);
+    let socket = bound?;
+    let bound = Bound { path: path.to_owned() };
+    match Group::from_name(MEMBERS) {
+        Ok(Some(group)) => {
+            chown(path, None, Some(group.gid))?;
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o660))?;
+        }
+        _ => warn!("there is no group {MEMBERS}: only root can connect, proceeding"),
+    }
+    socket.set_nonblocking(true)?;
+    Ok((socket, bound))
+}

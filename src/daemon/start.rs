@@ -1,0 +1,198 @@
+//! What the daemon needs before it can serve: policy, state, bus; and the world made to agree with the state.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+use tracing::{error, info};
+
+use super::clock;
+use super::event_loop::{Event, EventLoop};
+use super::execute::Context;
+use super::logging::chain;
+use super::persist::Persist;
+use super::world::{self, Survey};
+use crate::cgroup::Cgroups;
+use crate::ledger::{BootId, Ledger};
+use crate::policy::Policy;
+use crate::policy::file::{self, SystemNames};
+use crate::store::{Loaded, Store};
+use crate::systemd::{BusAddress, Fault, Signals, Systemd};
+
+/// Where everything is.
+#[derive(Debug, Clone)]
+pub struct Parts {
+    /// The folder or file of the policy.
+    pub policy: PathBuf,
+    /// The folder of the state file.
+    pub state: PathBuf,
+    /// The kernel's figures.
+    pub cgroups: Arc<Cgroups>,
+    /// The bus that systemd is on.
+    pub bus: BusAddress,
+    /// This boot.
+    pub boot: BootId,
+}
+
+/// What came of looking for what is missing. `None`: it was not looked for.
+#[derive(Debug)]
+pub struct Recovery {
+    state: Option<Result<(Persist, Ledger), String>>,
+    bus: Option<Result<(Systemd, Signals), String>>,
+    survey: Option<Result<Survey, Fault>>,
+}
+
+/// The policy in force, or why there is none.
+///
+/// # Errors
+/// File, line, column, key, and what would be right.
+pub async fn policy(path: PathBuf) -> Result<Policy, String> {
+    // Names are looked up, which may take as long as a directory server does.
+    let load = move || file::load(&path, &SystemNames).map_err(|error| error.to_string());
+    tokio::task::spawn_blocking(load).await.unwrap_or_else(|error| Err(error.to_string()))
+}
+
+/// What was there before a recovery.
+pub struct Before {
+    parts: Parts,
+    policy: Option<Arc<Policy>>,
+    persist: Option<Persist>,
+    systemd: Option<Systemd>,
+    ledger: Ledger,
+    with_state: bool,
+    events: mpsc::Sender<Event>,
+}
+
+/// Looks for what is missing, and where nothing is missing any more makes world and state agree.
+pub async fn recover(before: Before) -> Recovery {
+    let Before { parts, policy, persist, systemd, ledger, with_state, events } = before;
+    let state = match persist {
+        None if with_state => Some(state(&parts).await),
+        _ => None,
+    };
+    let (persist, ledger) = match &state {
+        Some(Ok((persist, ledger))) => (Some(persist.clone()), ledger.clone()),
+        _ => (persist, ledger),
+    };
+    let bus = match systemd {
+        Some(_) => None,
+        None => Some(Systemd::connect(&parts.bus).await.map_err(|fault| chain(&fault))),
+    };
+    let systemd =
+        systemd.or(bus.as_ref().and_then(|bus| bus.as_ref().ok()).map(|(systemd, _)| systemd.clone()));
+    let survey = match (systemd, policy) {
+        (Some(systemd), Some(policy)) => {
+            let cgroups = Arc::clone(&parts.cgroups);
+            Some(match persist {
+                Some(persist) => {
+                    let cx = Context { persist, systemd, cgroups, events };
+                    world::mend(&cx, &ledger, &policy, None).await
+                }
+                // Without a state nothing is changed, and what is there is shown.
+                None => world::glance(&systemd, &cgroups, &ledger, &policy).await,
+            })
+        }
+        _ => None,
+    };
+    Recovery { state, bus, survey }
+}
+
+async fn state(parts: &Parts) -> Result<(Persist, Ledger), String> {
+    let path = parts.state.clone();
+    let load = move || {
+        let store = Store::open(&path)?;
+        let loaded = store.load(clock::now().wall_ms)?;
+        Ok::<_, crate::store::StoreFault>((store, loaded))
+    };
+    let (store, loaded) = tokio::task::spawn_blocking(load)
+        .await
+        .map_err(|error| error.to_string())?
+        .map_err(|fault| chain(&fault))?;
+    let ledger = match loaded {
+        Loaded::Fresh => Ledger::new(parts.boot.clone()),
+        Loaded::Image(image) => Ledger::restore(parts.boot.clone(), image),
+        Loaded::Corrupt { moved_to, why } => {
+            let kept = moved_to.display();
+            error!(
+                "the state file is damaged ({why}): it is kept as {kept}, and shares are taken over from systemd"
+            );
+            Ledger::new(parts.boot.clone())
+        }
+    };
+    Ok((Persist::start(Arc::new(store)), ledger))
+}
+
+impl EventLoop {
+    /// What a recovery starts from.
+    pub(super) fn before(&self, with_state: bool) -> Before {
+        Before {
+            parts: self.parts.clone(),
+            policy: self.policy.clone(),
+            persist: self.persist.clone(),
+            systemd: self.context.as_ref().map(|cx| cx.systemd.clone()),
+            ledger: self.ledger.clone(),
+            with_state,
+            events: self.events.clone(),
+        }
+    }
+
+    /// Looks for what is missing, unless that is being done, or something is still under way on what was there.
+    pub(super) fn recover(&mut self, with_state: bool) {
+        self.condition.doubt_again();
+        if !self.condition.is_degraded() && self.context.is_some() {
+            return self.settle_doubts();
+        }
+        if self.recovering || !self.busy.is_empty() {
+            return;
+        }
+        self.recovering = true;
+        let (before, events) = (self.before(with_state), self.events.clone());
+        tokio::spawn(async move {
+            let recovery = Box::new(recover(before).await);
+            let _ = events.send(Event::Recovered(recovery)).await;
+        });
+    }
+
+    /// Takes what a recovery found.
+    pub(super) fn recovered(&mut self, recovery: Recovery) {
+        self.recovering = false;
+        match recovery.state {
+            Some(Ok((persist, ledger))) => {
+                (self.persist, self.ledger, self.condition.state) = (Some(persist), ledger, None);
+            }
+            Some(Err(why)) => self.condition.state = Some(why),
+            None => {}
+        }
+        let mut bus = None;
+        match recovery.bus {
+            Some(Ok((systemd, signals))) => {
+                bus = Some(systemd);
+                (self.signals, self.condition.bus) = (Some(signals), None);
+            }
+            Some(Err(why)) => self.condition.bus = Some(why),
+            None => bus = self.context.as_ref().map(|cx| cx.systemd.clone()),
+        }
+        if let (Some(systemd), Some(persist)) = (bus, self.persist.clone()) {
+            let (cgroups, events) = (Arc::clone(&self.parts.cgroups), self.events.clone());
+            self.context = Some(Context { persist, systemd, cgroups, events });
+        }
+        match recovery.survey {
+            Some(Ok(survey)) => {
+                self.reconciled(survey);
+                self.ledger.interrupt_jobs(clock::now());
+                self.store_in_background();
+                self.bound_all();
+                if !self.condition.is_degraded() {
+                    info!("{} held, everything enforced", self.status_line());
+                }
+            }
+            Some(Err(fault)) => {
+                error!("{}", chain(&fault));
+                self.condition.bus = Some(chain(&fault));
+                (self.context, self.signals) = (None, None);
+            }
+            None => {}
+        }
+        self.tell_status();
+    }
+}

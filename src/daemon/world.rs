@@ -1,0 +1,246 @@
+//! State and world laid side by side, and made to agree: the hands of [`crate::ledger::reconcile`].
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tracing::{error, info, warn};
+
+use super::account;
+use super::execute::Context;
+use super::logging::chain;
+use crate::cgroup::{CgroupFault, Cgroups, Limit, Place};
+use crate::identity::{FAIRSHARE_SLICE, Uid, UnitName};
+use crate::ledger::reconcile::{Found, Known, Limits, SwapLimit, Verdict, verdicts};
+use crate::ledger::share::Share;
+use crate::ledger::{Ledger, Now};
+use crate::policy::Policy;
+use crate::quantity::{Bytes, MilliCpu};
+use crate::systemd::{ActiveState, Fault, Systemd, property};
+use crate::wire::error::WireError;
+
+/// How long the removal of an empty slice may take at a start.
+const STOP_EMPTY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What was done about one member.
+#[derive(Debug)]
+pub struct Mended {
+    /// Who.
+    pub uid: Uid,
+    /// What was to be done.
+    pub verdict: Verdict,
+    /// The member, where the system knows them and it mattered.
+    pub known: Option<Known>,
+    /// Whether it holds now; what happened otherwise, logged already.
+    pub done: Result<(), WireError>,
+}
+
+/// What looking at the world gave.
+#[derive(Debug)]
+pub struct Survey {
+    /// Member by member.
+    pub mended: Vec<Mended>,
+    /// The largest number of a scope that exists.
+    pub runs_taken: u64,
+}
+
+/// Looks at systemd and the kernel, and makes what is there agree with the ledger: for `only` these members, or all.
+///
+/// # Errors
+/// systemd or the kernel cannot be asked at all.
+pub async fn mend(
+    cx: &Context,
+    ledger: &Ledger,
+    policy: &Arc<Policy>,
+    only: Option<&BTreeSet<Uid>>,
+) -> Result<Survey, Fault> {
+    let (found, runs_taken) = observe(&cx.systemd, &cx.cgroups).await?;
+    let known = known(policy, ledger, &found).await;
+    let mut mended = Vec::new();
+    for (uid, verdict) in verdicts(ledger, &found, &known) {
+        if only.is_some_and(|only| !only.contains(&uid)) {
+            continue;
+        }
+        let known = known.get(&uid).cloned();
+        let done = carry_out(cx, ledger, policy.swap, uid, &verdict, known.as_ref()).await;
+        mended.push(Mended { uid, verdict, known, done });
+    }
+    Ok(Survey { mended, runs_taken })
+}
+
+/// Looks at systemd and the kernel, and changes nothing: what is there is to be shown.
+///
+/// # Errors
+/// systemd cannot be asked at all.
+pub async fn glance(
+    systemd: &Systemd,
+    cgroups: &Cgroups,
+    ledger: &Ledger,
+    policy: &Arc<Policy>,
+) -> Result<Survey, Fault> {
+    let (found, runs_taken) = observe(systemd, cgroups).await?;
+    let known = known(policy, ledger, &found).await;
+    let shown = verdicts(ledger, &found, &known)
+        .into_iter()
+        .filter(|(_, verdict)| matches!(verdict, Verdict::Adopt { .. } | Verdict::KeepStray));
+    let mended = shown
+        .map(|(uid, verdict)| Mended { uid, verdict, known: known.get(&uid).cloned(), done: Ok(()) })
+        .collect();
+    Ok(Survey { mended, runs_taken })
+}
+
+/// The slices that exist, and the largest number of a scope that does.
+async fn observe(systemd: &Systemd, cgroups: &Cgroups) -> Result<(BTreeMap<Uid, Found>, u64), Fault> {
+    let listing = systemd.list().await?;
+    for name in &listing.strangers {
+        warn!(unit = name, "ignoring {name}: not the name of a share, a scope or a job");
+    }
+    let mut runs_taken = 0;
+    let mut found = BTreeMap::new();
+    for listed in &listing.ours {
+        match listed.unit {
+            UnitName::Run(_, run) => runs_taken = runs_taken.max(run),
+            UnitName::Share(uid) if listed.active == ActiveState::Active => match look(cgroups, uid) {
+                Ok(slice) => drop(found.insert(uid, slice)),
+                Err(fault) => error!(unit = %listed.unit, "ignoring {}: {}", listed.unit, chain(&fault)),
+            },
+            _ => {}
+        }
+    }
+    Ok((found, runs_taken))
+}
+
+/// A slice that systemd says is active, as the kernel has it. Without a cgroup it is empty and limits nothing.
+fn look(cgroups: &Cgroups, uid: Uid) -> Result<Found, CgroupFault> {
+    let unit = UnitName::Share(uid);
+    let limits = cgroups.limits(unit)?;
+    let usage = cgroups.usage(unit)?.unwrap_or_default();
+    let populated = cgroups.populated(unit)?.unwrap_or(false);
+    fn at<T>(limit: Option<Limit<T>>) -> Option<T> {
+        match limit {
+            Some(Limit::At(figure)) => Some(figure),
+            Some(Limit::Max) | None => None,
+        }
+    }
+    let limits = limits.map_or_else(Limits::default, |limits| Limits {
+        cpu: at(limits.cpu),
+        mem: at(limits.mem),
+        swap: match limits.swap {
+            None => SwapLimit::Unaccounted,
+            Some(Limit::Max) => SwapLimit::Unlimited,
+            Some(Limit::At(bytes)) => SwapLimit::At(bytes),
+        },
+        tasks: at(limits.tasks),
+    });
+    Ok(Found { limits, mem_in_use: usage.mem, tasks_in_use: usage.tasks, populated })
+}
+
+/// Which users of slices that nobody remembers the system knows. A database that does not answer must not make a share a stray's.
+async fn known(policy: &Arc<Policy>, ledger: &Ledger, found: &BTreeMap<Uid, Found>) -> BTreeMap<Uid, Known> {
+    let uids: Vec<Uid> = found.keys().filter(|uid| ledger.share(**uid).is_none()).copied().collect();
+    if uids.is_empty() {
+        return BTreeMap::new();
+    }
+    let policy = Arc::clone(policy);
+    let look_up = move || {
+        let entry = |uid: Uid| match account::lookup(uid) {
+            Ok(Some(account)) => {
+                let max = policy.member(uid, &account.groups).max;
+                Some((uid, Known { user: account.user.unwrap_or_else(|| uid.to_string()), max }))
+            }
+            Ok(None) => None,
+            Err(why) => {
+                error!("{why}, proceeding as if uid {uid} were known");
+                Some((uid, Known { user: uid.to_string(), max: policy.max }))
+            }
+        };
+        uids.into_iter().filter_map(entry).collect()
+    };
+    tokio::task::spawn_blocking(look_up).await.unwrap_or_default()
+}
+
+async fn carry_out(
+    cx: &Context,
+    ledger: &Ledger,
+    swap: Bytes,
+    uid: Uid,
+    verdict: &Verdict,
+    known: Option<&Known>,
+) -> Result<(), WireError> {
+    let unit = UnitName::Share(uid);
+    let share = ledger.share(uid);
+    match verdict {
+        Verdict::Keep => return Ok(()),
+        Verdict::KeepStray => {
+            warn!(unit = %unit, "keeping {unit}: nobody has uid {uid}, and processes are inside");
+            return Ok(());
+        }
+        Verdict::Drop => {
+            warn!(unit = %unit, "dropped the share of uid {uid}: {unit} was stopped by someone else");
+            return Ok(());
+        }
+        Verdict::Forget => {
+            info!(unit = %unit, "forgot a change of the share of uid {uid} that was never carried out");
+            return Ok(());
+        }
+        Verdict::SetAgain => {
+            warn!(unit = %unit, "{unit} has drifted from its share: setting its limits again")
+        }
+        Verdict::MakeAgain => info!(unit = %unit, "making {unit} again after a reboot"),
+        Verdict::Finish { .. } => info!(unit = %unit, "finishing a change of {unit} that was under way"),
+        Verdict::Adopt { .. } => info!(unit = %unit, "adopting {unit}, which no state remembers"),
+        Verdict::FinishRelease => info!(unit = %unit, "finishing the release of {unit}"),
+        Verdict::StopStray => info!(unit = %unit, "stopping {unit}: it is empty, and nobody has uid {uid}"),
+    }
+    match verdict {
+        Verdict::FinishRelease | Verdict::StopStray => {
+            cx.systemd.stop(unit, STOP_EMPTY_TIMEOUT).await.map(drop).map_err(|fault| {
+                error!(unit = %unit, "{}", chain(&fault));
+                super::answer::systemd(&fault)
+            })
+        }
+        Verdict::Finish { amount } | Verdict::Adopt { amount } => {
+            let share = Share {
+                uid,
+                user: share.and_then(|share| share.user.clone()).or(known.map(|known| known.user.clone())),
+                amount: *amount,
+                swap: share.map_or(swap, |share| share.swap),
+                granted: share.map_or(Now::default(), |share| share.granted),
+                boot: ledger.boot().clone(),
+                phase: crate::ledger::share::Phase::Active,
+            };
+            cx.enforce(&share).await
+        }
+        _ => match share {
+            Some(share) => cx.enforce(share).await,
+            None => Ok(()),
+        },
+    }
+}
+
+/// Bounds all shares together by what can be handed out, so that they can never starve the system.
+///
+/// Memory in use over the bound is left alone: the kernel would kill to get under it.
+pub async fn bound_all(cx: &Context, cpu: MilliCpu, mem: Bytes) {
+    let in_use = match cx.cgroups.usage(Place::All) {
+        Ok(usage) => usage.unwrap_or_default().mem,
+        Err(fault) => {
+            error!("{}", chain(&fault));
+            return;
+        }
+    };
+    let holds =
+        matches!(cx.cgroups.limits(Place::All), Ok(Some(limits)) if limits.holds_capacity(cpu, mem).is_ok());
+    if holds {
+        return;
+    }
+    if in_use > mem {
+        warn!(
+            "{FAIRSHARE_SLICE} uses {in_use}, more than the {mem} that can be handed out: proceeding without setting it"
+        );
+        return;
+    }
+    if let Err(fault) = cx.systemd.set_properties(FAIRSHARE_SLICE, &property::capacity(cpu, mem)).await {
+        error!(unit = FAIRSHARE_SLICE, "{}", chain(&fault));
+    }
+}

@@ -1,0 +1,237 @@
+//! State and world laid side by side: what is to be done about each member after a start.
+//!
+//! Pure: what systemd and the kernel have comes in as [`Found`], what to do goes out as [`Verdict`]. Carrying
+//! out every verdict and asking again gives [`Verdict::Keep`] for each, so that running twice changes nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::share::{Phase, Share};
+use super::{BootId, Ledger, Now, Outcome};
+use crate::identity::Uid;
+use crate::quantity::{Amount, Bytes, MilliCpu, Tasks};
+
+/// A slice of ours that exists.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// The limits that the kernel holds.
+    pub limits: Limits,
+    /// The memory in use.
+    pub mem_in_use: Bytes,
+    /// The tasks inside.
+    pub tasks_in_use: Tasks,
+    /// Whether processes are inside.
+    pub populated: bool,
+}
+
+/// Limits as the kernel holds them: `None` is `max`, no limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Limits {
+    /// `cpu.max`, as CPUs.
+    pub cpu: Option<MilliCpu>,
+    /// `memory.max`.
+    pub mem: Option<Bytes>,
+    /// `memory.swap.max`; a kernel without swap accounting holds nothing to compare.
+    pub swap: SwapLimit,
+    /// `pids.max`.
+    pub tasks: Option<Tasks>,
+}
+
+/// The swap limit as the kernel holds it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum SwapLimit {
+    /// The kernel has no such file.
+    #[default]
+    Unaccounted,
+    /// `max`.
+    Unlimited,
+    /// This much.
+    At(Bytes),
+}
+
+impl Limits {
+    /// Whether the kernel holds these figures, memory counted in whole pages as the kernel does.
+    pub fn hold(&self, amount: Amount, swap: Bytes) -> bool {
+        self.cpu == Some(amount.cpu)
+            && self.mem == Some(amount.mem.whole_pages())
+            && self.tasks == Some(amount.tasks)
+            && match self.swap {
+                SwapLimit::Unaccounted => true,
+                SwapLimit::Unlimited => false,
+                SwapLimit::At(held) => held == swap.whole_pages(),
+            }
+    }
+}
+
+/// A member known to the system, with the most that the policy lets them hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Known {
+    /// The name.
+    pub user: String,
+    /// The most that they may hold.
+    pub max: Amount,
+}
+
+/// What is to be done about one member.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// State and kernel agree.
+    Keep,
+    /// The share stands and the kernel holds other figures: set the share's again.
+    SetAgain,
+    /// The share stands and its slice went with the last boot: make it again.
+    MakeAgain,
+    /// The share has no slice in the boot that granted it: someone stopped it.
+    Drop,
+    /// A change was under way and is finished by setting these figures.
+    Finish {
+        /// What the share then has.
+        amount: Amount,
+    },
+    /// A grant or release was under way, and there is no slice: there is no share.
+    Forget,
+    /// A release was under way, and the slice is still there and empty: stop it.
+    FinishRelease,
+    /// Nobody remembers this slice: a share with these figures.
+    Adopt {
+        /// The figures: what the kernel holds, and a bound for what it does not limit.
+        amount: Amount,
+    },
+    /// Nobody remembers this slice, its user is unknown, and it is empty: stop it.
+    StopStray,
+    /// Nobody remembers this slice, its user is unknown, and work is inside: keep and report it.
+    KeepStray,
+}
+
+/// The verdict for every member that has a share or a slice.
+pub fn verdicts(
+    ledger: &Ledger,
+    found: &BTreeMap<Uid, Found>,
+    known: &BTreeMap<Uid, Known>,
+) -> BTreeMap<Uid, Verdict> {
+    let uids: BTreeSet<Uid> = ledger.shares().keys().chain(found.keys()).copied().collect();
+    uids.into_iter()
+        .map(|uid| {
+            let verdict = match (ledger.share(uid), found.get(&uid)) {
+                (Some(share), Some(found)) => remembered(share, found),
+                (Some(share), None) => sliceless(share, ledger.boot()),
+                (None, Some(found)) => stray(found, known.get(&uid)),
+                (None, None) => Verdict::Forget,
+            };
+            (uid, verdict)
+        })
+        .collect()
+}
+
+fn remembered(share: &Share, found: &Found) -> Verdict {
+    let agree = |amount| found.limits.hold(amount, share.swap);
+    match share.phase {
+        Phase::Active if agree(share.amount) => Verdict::Keep,
+        Phase::Active => Verdict::SetAgain,
+        Phase::Granting => Verdict::Finish { amount: share.amount },
+        // A limit under what is in use would make a program die: then the change is not finished but undone.
+        Phase::Resizing { to } if to.mem < share.amount.mem && to.mem < found.mem_in_use => {
+            Verdict::Finish { amount: share.amount }
+        }
+        Phase::Resizing { to } => Verdict::Finish { amount: to },
+        Phase::Releasing | Phase::Stopping { .. } if !found.populated => Verdict::FinishRelease,
+        // Nothing is killed by a start: the share stays, and its member can ask again.
+        Phase::Releasing | Phase::Stopping { .. } => Verdict::Finish { amount: share.amount },
+    }
+}
+
+fn sliceless(share: &Share, boot: &BootId) -> Verdict {
+    match share.phase {
+        Phase::Granting | Phase::Releasing | Phase::Stopping { .. } => Verdict::Forget,
+        Phase::Active | Phase::Resizing { .. } if share.boot == *boot => Verdict::Drop,
+        Phase::Active | Phase::Resizing { .. } => Verdict::MakeAgain,
+    }
+}
+
+fn stray(found: &Found, known: Option<&Known>) -> Verdict {
+    let Some(known) = known else {
+        return if found.populated { Verdict::KeepStray } else { Verdict::StopStray };
+    };
+    // What has no limit gets the policy's most, or what is in use where that is more: setting it kills nothing.
+    let amount = Amount {
+        cpu: found.limits.cpu.unwrap_or(known.max.cpu),
+        mem: found.limits.mem.unwrap_or(known.max.mem.max(found.mem_in_use)),
+        tasks: found.limits.tasks.unwrap_or(known.max.tasks.max(found.tasks_in_use)),
+    };
+    Verdict::Adopt { amount }
+}
+
+impl Ledger {
+    /// Takes what has been done about one member; the effects that carry it out have been seen to hold.
+    pub fn reconciled(&mut self, now: Now, uid: Uid, verdict: &Verdict, swap: Bytes, known: Option<&Known>) {
+        match verdict {
+            Verdict::Keep | Verdict::SetAgain | Verdict::KeepStray | Verdict::StopStray => return,
+            Verdict::MakeAgain => {
+                let boot = self.boot.clone();
+                if let Some(share) = self.shares.get_mut(&uid) {
+                    (share.boot, share.phase) = (boot, Phase::Active);
+                }
+            }
+            Verdict::Drop | Verdict::Forget | Verdict::FinishRelease => {
+                let _effects = self.slice_gone(now, uid);
+            }
+            Verdict::Finish { amount } => {
+                if let Some(share) = self.shares.get_mut(&uid) {
+                    let phase = std::mem::replace(&mut share.phase, Phase::Active);
+                    (share.amount, share.boot) = (*amount, self.boot.clone());
+                    if let Phase::Stopping { job } = phase {
+                        self.interrupt_job(now, job);
+                    }
+                }
+            }
+            Verdict::Adopt { amount } => {
+                let share = Share {
+                    uid,
+                    user: known.map(|known| known.user.clone()),
+                    amount: *amount,
+                    swap,
+                    granted: now,
+                    boot: self.boot.clone(),
+                    phase: Phase::Active,
+                };
+                self.shares.insert(uid, share);
+            }
+        }
+        self.revision += 1;
+        self.assert_consistent();
+    }
+
+    /// Ends the jobs that were at work when the last daemon ended and that nothing has ended since.
+    pub fn interrupt_jobs(&mut self, now: Now) {
+        let held: BTreeSet<_> = self
+            .shares
+            .values()
+            .filter_map(|share| match share.phase {
+                Phase::Stopping { job } => Some(job),
+                _ => None,
+            })
+            .collect();
+        let orphans: Vec<_> = self
+            .jobs
+            .values()
+            .filter(|job| !job.ended() && !held.contains(&job.id))
+            .map(|job| job.id)
+            .collect();
+        for job in orphans {
+            self.interrupt_job(now, job);
+        }
+    }
+
+    fn interrupt_job(&mut self, now: Now, job: super::job::JobRef) {
+        if let Some(job) = self.jobs.get_mut(&job) {
+            job.end(now, super::job::JobEnd::Interrupted);
+            self.revision += 1;
+        }
+    }
+}
+
+impl Outcome {
+    /// Undone because of this.
+    pub fn undone(why: impl ToString) -> Self {
+        Self::Undone(why.to_string())
+    }
+}

@@ -1,0 +1,333 @@
+//! Whose a process is, and whether it is still the one that was checked.
+//!
+//! Numbers of processes are used again. A pidfd means one process for ever; where there is none, the number together with
+//! the start time does (`proc_pid_stat(5)`, field 22: clock ticks since boot).
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+
+use crate::identity::Uid;
+
+/// How much of a file of a process is read. What we look for in `stat` and `status` is in the first kilobyte; the path in
+/// `cgroup` is at most `PATH_MAX` (4096) long.
+const FILE_BYTES_MAX: usize = 8192;
+
+/// A process of a member, checked.
+#[derive(Debug)]
+pub struct ProcessId {
+    pid: u32,
+    uid: Uid,
+    start_time: u64,
+    pidfd: Option<OwnedFd>,
+}
+
+/// Why a process is not to be touched.
+#[derive(Debug, thiserror::Error)]
+pub enum ProcessError {
+    /// It is not there, or not any more, or what is there is no process but a thread of one.
+    #[error("there is no process {pid}")]
+    Gone {
+        /// Its number.
+        pid: u32,
+    },
+    /// One of its user ids is somebody else's.
+    #[error("process {pid} is not a process of uid {uid}")]
+    NotYours {
+        /// Its number.
+        pid: u32,
+        /// Whose it should be.
+        uid: Uid,
+    },
+    /// The kernel would not say.
+    #[error("reading {path}")]
+    Unreadable {
+        /// What was read.
+        path: String,
+        /// Why not.
+        source: io::Error,
+    },
+}
+
+impl ProcessId {
+    /// The process with this number, where it is `uid`'s own.
+    ///
+    /// # Errors
+    /// Any [`ProcessError`].
+    pub fn open(pid: u32, uid: Uid) -> Result<Self, ProcessError> {
+        let raw = i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or(ProcessError::Gone { pid })?;
+        let pidfd = match pidfd_open(raw, PidfdFlags::empty()) {
+            Ok(pidfd) => Some(pidfd),
+            // EINVAL, since 6.9 ENOENT: the number is that of a thread.
+            Err(Errno::SRCH | Errno::INVAL | Errno::NOENT) => return Err(ProcessError::Gone { pid }),
+            // No such call here, no descriptor left: uid and start time must do.
+            Err(_) => None,
+        };
+        Self::check(pid, uid, pidfd)
+    }
+
+    /// The process with this number, which `pidfd` is known to mean (`SO_PEERPIDFD`), where it is `uid`'s own.
+    ///
+    /// # Errors
+    /// Any [`ProcessError`].
+    pub fn with_pidfd(pid: u32, uid: Uid, pidfd: OwnedFd) -> Result<Self, ProcessError> {
+        Self::check(pid, uid, Some(pidfd))
+    }
+
+    fn check(pid: u32, uid: Uid, pidfd: Option<OwnedFd>) -> Result<Self, ProcessError> {
+        let start_time = start_time(pid)?;
+        let process = Self { pid, uid, start_time, pidfd };
+        process.recheck()?;
+        Ok(process)
+    }
+
+    /// Whether the process is still there, still the same, and still its owner's own.
+    ///
+    /// # Errors
+    /// Any [`ProcessError`].
+    pub fn recheck(&self) -> Result<(), ProcessError> {
+        let Self { pid, uid, .. } = *self;
+        let ids = ids(pid)?;
+        // After the reading: as long as the process was there, its number meant nothing else.
+        if ids.tgid != pid || start_time(pid)? != self.start_time || self.has_ended() {
+            return Err(ProcessError::Gone { pid });
+        }
+        if ids.uids.iter().any(|id| *id != uid.get()) {
+            return Err(ProcessError::NotYours { pid, uid });
+        }
+        Ok(())
+    }
+
+    /// A pidfd is readable from when its process ended (`pidfd_open(2)`).
+    fn has_ended(&self) -> bool {
+        let Some(pidfd) = &self.pidfd else { return false };
+        let mut fds = [PollFd::new(pidfd, PollFlags::IN)];
+        !matches!(poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })), Ok(0))
+    }
+
+    /// Its number.
+    pub fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// Whose it is.
+    pub fn uid(&self) -> Uid {
+        self.uid
+    }
+
+    /// The descriptor, where the kernel gave one.
+    pub fn pidfd(&self) -> Option<BorrowedFd<'_>> {
+        self.pidfd.as_ref().map(AsFd::as_fd)
+    }
+}
+
+/// In which cgroup a process is, from the cgroup root: `/fairshare.slice/…`.
+///
+/// # Errors
+/// The process is gone, or the kernel would not say.
+pub fn cgroup_of(pid: u32) -> Result<String, ProcessError> {
+    read(pid, "cgroup", |bytes| parse_cgroup(bytes).map(str::to_owned))
+}
+
+fn start_time(pid: u32) -> Result<u64, ProcessError> {
+    read(pid, "stat", parse_start_time)
+}
+
+fn ids(pid: u32) -> Result<Ids, ProcessError> {
+    read(pid, "status", parse_ids)
+}
+
+fn read<T>(pid: u32, file: &str, parse: impl FnOnce(&[u8]) -> Option<T>) -> Result<T, ProcessError> {
+    let path = format!("/proc/{pid}/{file}");
+    let mut buffer = [0; FILE_BYTES_MAX];
+    match read_start(&path, &mut buffer) {
+        Ok(bytes) => parse(bytes).ok_or_else(|| {
+            let source = io::Error::new(io::ErrorKind::InvalidData, "not in the form of proc(5)");
+            ProcessError::Unreadable { path, source }
+        }),
+        Err(Errno::NOENT | Errno::SRCH) => Err(ProcessError::Gone { pid }),
+        Err(errno) => Err(ProcessError::Unreadable { path, source: errno.into() }),
+    }
+}
+
+fn read_start<'b>(path: &str, buffer: &'b mut [u8]) -> rustix::io::Result<&'b [u8]> {
+    let file = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    let mut filled = 0;
+    while let Some(rest) = buffer.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+        match rustix::io::read(&file, rest) {
+            Ok(0) => break,
+            Ok(read) => filled += read,
+            Err(Errno::INTR) => (),
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(buffer.get(..filled).unwrap_or_default())
+}
+
+/// What `/proc/PID/status` says of a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ids {
+    /// The number of the process; another than the thread's for all threads but the first.
+    pub tgid: u32,
+    /// Real, effective, saved and file system user id.
+    pub uids: [u32; 4],
+}
+
+/// The start time in `/proc/PID/stat`. The name of the program, in parentheses, may hold spaces and parentheses itself.
+pub fn parse_start_time(stat: &[u8]) -> Option<u64> {
+    let after_name = stat.iter().rposition(|byte| *byte == b')')?;
+    // The state, field 3, is the first after the name; the start time is field 22.
+    let fields = std::str::from_utf8(stat.get(after_name + 1..)?).ok()?;
+    fields.split_ascii_whitespace().nth(22 - 3)?.parse().ok()
+}
+
+/// The ids in the beginning of `/proc/PID/status`; `None` where a line of them is missing or there twice.
+pub fn parse_ids(status: &[u8]) -> Option<Ids> {
+    let tgid = number(only_line(status, b"Tgid:")?.trim())?;
+    let mut uids = only_line(status, b"Uid:")?.split_ascii_whitespace().map(number);
+    let ids = Ids { tgid, uids: [uids.next()??, uids.next()??, uids.next()??, uids.next()??] };
+    uids.next().is_none().then_some(ids)
+}
+
+/// The path in `/proc/PID/cgroup` in the unified hierarchy (`cgroups(7)`); `None` where there is none.
+pub fn parse_cgroup(cgroup: &[u8]) -> Option<&str> {
+    let path = only_line(cgroup, b"0::")?;
+    path.starts_with('/').then_some(path)
+}
+
+fn only_line<'a>(text: &'a [u8], prefix: &[u8]) -> Option<&'a str> {
+    let mut lines = text.split(|byte| *byte == b'\n').filter_map(|line| line.strip_prefix(prefix));
+    let line = lines.next()?;
+    if lines.next().is_some() {
+        return None;
+    }
+    std::str::from_utf8(line).ok()
+}
+
+fn number(digits: &str) -> Option<u32> {
+    digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok()).flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const TAIL: &str = " S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 987654 20 21\n";
+
+    #[test]
+    fn start_times_behind_any_program_name() {
+        for name in ["cat", "a b", ") R 1 2 (", "((", "))", "", "x) S 1"] {
+            let stat = format!("42 ({name}){TAIL}");
+            assert_eq!(parse_start_time(stat.as_bytes()), Some(987_654), "{name:?}");
+        }
+        for wrong in ["", "42", "42 (cat", "42 (cat)", "42 (cat) S 1 2", ")"] {
+            assert_eq!(parse_start_time(wrong.as_bytes()), None, "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn ids_are_all_four_and_only_once() {
+        let status = b"Name:\tcat\nTgid:\t42\nUid:\t1\t2\t3\t4\nGid:\t5\t5\t5\t5\nGroups:\t5 6";
+        assert_eq!(parse_ids(status), Some(Ids { tgid: 42, uids: [1, 2, 3, 4] }));
+        for wrong in [
+            "",
+            "Tgid:\t42\n",
+            "Tgid:\t42\nUid:\t1\t2\t3\n",
+            "Tgid:\t42\nUid:\t1\t2\t3\t4\t5\n",
+            "Tgid:\t42\nUid:\t1\t2\t3\t4\nUid:\t0\t0\t0\t0\n",
+            "Tgid:\t42\nUid:\t1\t2\t3\t+4\n",
+            "Tgid:\t42\nUid:\t1\t2\t3\t4294967296\n",
+            "Tgid:\t\nUid:\t1\t2\t3\t4\n",
+        ] {
+            assert_eq!(parse_ids(wrong.as_bytes()), None, "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn the_unified_cgroup_is_found_beside_old_ones() {
+        let mixed = b"12:cpu:/a\n1:name=systemd:/b\n0::/fairshare.slice/fairshare-7.slice\n";
+        assert_eq!(parse_cgroup(mixed), Some("/fairshare.slice/fairshare-7.slice"));
+        assert_eq!(parse_cgroup(b"0::/\n"), Some("/"));
+        for wrong in ["", "0::\n", "1::/\n", "0::x\n", "0::/a\n0::/b\n"] {
+            assert_eq!(parse_cgroup(wrong.as_bytes()), None, "{wrong:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_are_too_odd_to_parse(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+            let _ = (parse_start_time(&bytes), parse_ids(&bytes), parse_cgroup(&bytes));
+        }
+
+        #[test]
+        fn no_program_name_fakes_a_start_time(name in prop::collection::vec(any::<u8>(), 0..40)) {
+            let stat = [b"42 (", name.as_slice(), b")", TAIL.as_bytes()].concat();
+            prop_assert_eq!(parse_start_time(&stat), Some(987_654));
+        }
+    }
+
+    fn me() -> (u32, Uid) {
+        (std::process::id(), Uid::new(u64::from(rustix::process::getuid().as_raw())).unwrap())
+    }
+
+    #[test]
+    fn a_process_is_known_until_it_ends() {
+        let (_, uid) = me();
+        let mut child = std::process::Command::new("sleep").arg("600").spawn().unwrap();
+        let process = ProcessId::open(child.id(), uid).unwrap();
+        process.recheck().unwrap();
+        child.kill().unwrap();
+        // It stays as a zombie until it is waited for, and is gone all the same.
+        while process.recheck().is_ok() {
+            std::thread::yield_now();
+        }
+        assert!(matches!(process.recheck(), Err(ProcessError::Gone { .. })));
+        child.wait().unwrap();
+        assert!(matches!(process.recheck(), Err(ProcessError::Gone { .. })));
+        assert!(matches!(ProcessId::open(child.id(), uid), Err(ProcessError::Gone { .. })));
+    }
+
+    #[test]
+    fn without_a_pidfd_the_start_time_tells() {
+        let (pid, uid) = me();
+        let start_time = start_time(pid).unwrap();
+        let without = |start_time| ProcessId { pid, uid, start_time, pidfd: None };
+        without(start_time).recheck().unwrap();
+        assert!(matches!(without(start_time + 1).recheck(), Err(ProcessError::Gone { .. })));
+    }
+
+    #[test]
+    fn a_process_of_somebody_else_is_refused() {
+        let (pid, uid) = me();
+        let other = Uid::new(u64::from(uid.get()) + 1).unwrap();
+        assert!(matches!(ProcessId::open(pid, other), Err(ProcessError::NotYours { .. })));
+    }
+
+    #[test]
+    fn numbers_that_are_no_process() {
+        let (_, uid) = me();
+        for pid in [0, u32::MAX, 1 << 31, 4_194_305] {
+            assert!(matches!(ProcessId::open(pid, uid), Err(ProcessError::Gone { .. })), "{pid}");
+        }
+        let of_thread = std::thread::spawn(move || {
+            let tid = u32::try_from(rustix::thread::gettid().as_raw_nonzero().get()).unwrap();
+            ProcessId::open(tid, uid)
+        });
+        assert!(matches!(of_thread.join().unwrap(), Err(ProcessError::Gone { .. })));
+    }
+
+    #[test]
+    fn this_process_is_in_a_cgroup() {
+        match cgroup_of(std::process::id()) {
+            Ok(path) => assert!(path.starts_with('/')),
+            // A machine with cgroup v1 alone.
+            Err(ProcessError::Unreadable { .. }) => (),
+            Err(error) => panic!("{error}"),
+        }
+    }
+}

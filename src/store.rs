@@ -1,0 +1,251 @@
+//! The state file: what must be known after a crash. Written whole or not at all.
+//!
+//! Layout: 8 bytes of magic, then big-endian `u32` version, `u32` length of the payload, `u32` CRC-32 of all of
+//! that and the payload, then the payload, one CBOR item. The header is the same in every version, so that a
+//! file of a newer version is told from a torn one.
+
+mod record;
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags};
+
+use crate::ledger::Image;
+
+/// The version that this code writes.
+pub const STATE_VERSION: u32 = 1;
+
+/// The largest state file that is read, in bytes: a million shares would be smaller.
+pub const STATE_BYTES_MAX: u64 = 256 << 20;
+
+const MAGIC: &[u8; 8] = b"fairshr\n";
+const HEADER_BYTES: usize = 20;
+const NAME: &str = "state";
+const NAME_NEW: &str = "state.new";
+
+/// Why the state could not be read or written. Every message names the path.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreFault {
+    /// A system call failed.
+    #[error("{}: cannot {action}: {source}", path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What was tried.
+        action: &'static str,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// Another daemon has the folder.
+    #[error("{}: another fairshared is using this state: stop it first", path.display())]
+    Locked {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// The file was written by a newer fairshared.
+    #[error(
+        "{}: state of version {version}, and this fairshared knows up to {STATE_VERSION}: install the newer fairshared again, or move the file away",
+        path.display()
+    )]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        version: u32,
+    },
+    /// The image is too large to be written, or cannot be.
+    #[error("{}: cannot encode the state: {why}", path.display())]
+    Encode {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+}
+
+/// What was found at start.
+#[derive(Debug)]
+pub enum Loaded {
+    /// There was no file: nothing was ever granted here.
+    Fresh,
+    /// The file held this.
+    Image(Image),
+    /// The file was torn or damaged. It has been moved aside.
+    Corrupt {
+        /// Where it is now.
+        moved_to: PathBuf,
+        /// What was wrong with it.
+        why: String,
+    },
+}
+
+/// The folder that the state is in, locked against a second daemon.
+#[derive(Debug)]
+pub struct Store {
+    dir: OwnedFd,
+    path: PathBuf,
+}
+
+impl Store {
+    /// Opens and locks the folder.
+    ///
+    /// # Errors
+    /// The folder cannot be opened, or another daemon has it.
+    pub fn open(path: &Path) -> Result<Self, StoreFault> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let dir = rustix::fs::open(path, flags, Mode::empty()).map_err(fault(path, "open the folder"))?;
+        match rustix::fs::flock(&dir, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Self { dir, path: path.to_owned() }),
+            Err(rustix::io::Errno::WOULDBLOCK) => Err(StoreFault::Locked { path: path.to_owned() }),
+            Err(errno) => Err(fault(path, "lock the folder")(errno)),
+        }
+    }
+
+    /// Reads the state; a damaged file is moved aside as `state.corrupt-{wall_ms}`.
+    ///
+    /// # Errors
+    /// The file cannot be read or moved, or is of a newer version: then it is left as it is.
+    pub fn load(&self, wall_ms: u64) -> Result<Loaded, StoreFault> {
+        let Some(bytes) = self.read()? else {
+            return Ok(Loaded::Fresh);
+        };
+        match parse(&bytes) {
+            Ok(image) => Ok(Loaded::Image(image)),
+            Err(Unusable::Newer(version)) => Err(StoreFault::Newer { path: self.path.join(NAME), version }),
+            Err(Unusable::Damaged(why)) => {
+                let name = format!("state.corrupt-{wall_ms}");
+                self.rename(NAME, &name)?;
+                self.sync_folder()?;
+                Ok(Loaded::Corrupt { moved_to: self.path.join(name), why })
+            }
+        }
+    }
+
+    /// Writes the image: after this returns it survives a crash; after an error the file holds what it held, or
+    /// this image.
+    ///
+    /// # Errors
+    /// Any of the system calls failed.
+    pub fn save(&self, image: &Image) -> Result<(), StoreFault> {
+        let path = self.path.join(NAME_NEW);
+        let bytes = encode(image).map_err(|why| StoreFault::Encode { path: path.clone(), why })?;
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(&self.dir, NAME_NEW, flags, Mode::RUSR | Mode::WUSR)
+            .map_err(fault(&path, "create"))?;
+        let mut file = File::from(file);
+        let written = file
+            .write_all(&bytes)
+            .map_err(|source| StoreFault::Io { path: path.clone(), action: "write", source })
+            .and_then(|()| rustix::fs::fsync(&file).map_err(fault(&path, "sync")))
+            .and_then(|()| self.rename(NAME_NEW, NAME));
+        if let Err(error) = written {
+            // What is left of the new file is of no use; the next attempt truncates it anyway.
+            let _ = rustix::fs::unlinkat(&self.dir, NAME_NEW, AtFlags::empty());
+            return Err(error);
+        }
+        self.sync_folder()
+    }
+
+    fn read(&self) -> Result<Option<Vec<u8>>, StoreFault> {
+        let path = self.path.join(NAME);
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = match rustix::fs::openat(&self.dir, NAME, flags, Mode::empty()) {
+            Ok(file) => File::from(file),
+            Err(rustix::io::Errno::NOENT) => return Ok(None),
+            Err(errno) => return Err(fault(&path, "open")(errno)),
+        };
+        let mut bytes = Vec::new();
+        file.take(STATE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(|source| StoreFault::Io {
+            path,
+            action: "read",
+            source,
+        })?;
+        Ok(Some(bytes))
+    }
+
+    fn rename(&self, from: &str, to: &str) -> Result<(), StoreFault> {
+        rustix::fs::renameat(&self.dir, from, &self.dir, to).map_err(fault(&self.path.join(from), "rename"))
+    }
+
+    fn sync_folder(&self) -> Result<(), StoreFault> {
+        rustix::fs::fsync(&self.dir).map_err(fault(&self.path, "sync the folder"))
+    }
+}
+
+fn fault(path: &Path, action: &'static str) -> impl FnOnce(rustix::io::Errno) -> StoreFault {
+    let path = path.to_owned();
+    move |errno| StoreFault::Io { path, action, source: errno.into() }
+}
+
+/// Why the bytes of a state file cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unusable {
+    /// Whole, and of this newer version.
+    Newer(u32),
+    /// Torn, or not a state file.
+    Damaged(String),
+}
+
+/// The bytes of a state file that holds `image`.
+///
+/// # Errors
+/// The image is larger than a state file can be.
+pub fn encode(image: &Image) -> Result<Vec<u8>, String> {
+    let mut payload = Vec::new();
+    ciborium::into_writer(&record::State::from(image), &mut payload).map_err(|error| error.to_string())?;
+    let length = u32::try_from(payload.len()).map_err(|_| "over 4 GiB".to_owned())?;
+    let mut bytes = Vec::with_capacity(HEADER_BYTES + payload.len());
+    bytes.extend_from_slice(MAGIC);
+    bytes.extend_from_slice(&STATE_VERSION.to_be_bytes());
+    bytes.extend_from_slice(&length.to_be_bytes());
+    let checksum = checksum(&bytes, &payload);
+    bytes.extend_from_slice(&checksum.to_be_bytes());
+    bytes.extend_from_slice(&payload);
+    Ok(bytes)
+}
+
+/// The image in the bytes of a state file.
+///
+/// # Errors
+/// The bytes are damaged, or whole and of a newer version.
+pub fn parse(bytes: &[u8]) -> Result<Image, Unusable> {
+    let damaged = |why: &str| Unusable::Damaged(why.to_owned());
+    let (header, payload) =
+        bytes.split_at_checked(HEADER_BYTES).ok_or_else(|| damaged("shorter than its header"))?;
+    let (head, check) = header.split_at(HEADER_BYTES - 4);
+    let word = |at: usize| {
+        let bytes = header.get(at..at + 4).and_then(|bytes| bytes.try_into().ok());
+        u32::from_be_bytes(bytes.unwrap_or_default())
+    };
+    if !head.starts_with(MAGIC) {
+        return Err(damaged("not a state file"));
+    }
+    if usize::try_from(word(12)) != Ok(payload.len()) {
+        return Err(damaged("cut short, or longer than it says"));
+    }
+    if checksum(head, payload).to_be_bytes() != check {
+        return Err(damaged("its checksum is wrong"));
+    }
+    match word(8) {
+        STATE_VERSION => {}
+        newer if newer > STATE_VERSION => return Err(Unusable::Newer(newer)),
+        _ => return Err(damaged("of a version that never was")),
+    }
+    let mut rest = payload;
+    let state: record::State =
+        ciborium::from_reader(&mut rest).map_err(|error| Unusable::Damaged(error.to_string()))?;
+    if !rest.is_empty() {
+        return Err(damaged("bytes after its end"));
+    }
+    Image::try_from(state).map_err(Unusable::Damaged)
+}
+
+fn checksum(head: &[u8], payload: &[u8]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(head);
+    hasher.update(payload);
+    hasher.finalize()
+}

@@ -1,0 +1,202 @@
+//! Figures as unit properties, in the units and types of systemd's D-Bus interface. Pure.
+//!
+//! Sources: `org.freedesktop.systemd1(5)` for names and types, `systemd.resource-control(5)` for meaning and range.
+
+use crate::identity::{Uid, UnitName};
+use crate::quantity::{Amount, Bytes, MilliCpu, Tasks};
+
+/// The weight of one whole CPU: systemd's own default for a unit (`systemd.resource-control(5)`).
+const WEIGHT_PER_CPU: u64 = 100;
+
+/// The smallest `CPUWeight` and `IOWeight`.
+const WEIGHT_MIN: u64 = 1;
+
+/// The largest `CPUWeight` and `IOWeight`.
+const WEIGHT_MAX: u64 = 10_000;
+
+/// Between SIGTERM and SIGKILL when a scope is stopped, in microseconds.
+const SCOPE_STOP_TIMEOUT_USEC: u64 = 10_000_000;
+
+/// The largest finite figure: systemd reads `u64::MAX` as "no limit".
+const FINITE_MAX: u64 = u64::MAX - 1;
+
+/// How much of a display name goes into a `Description`, in characters.
+const DISPLAY_NAME_CHARS_MAX: usize = 64;
+
+/// One property of a unit, as SetUnitProperties and StartTransientUnit take it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Property {
+    /// The name on the bus.
+    pub name: &'static str,
+    /// The value, whose variant is the D-Bus type.
+    pub value: Value,
+}
+
+/// The value of a property.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Value {
+    /// `t`
+    U64(u64),
+    /// `b`
+    Bool(bool),
+    /// `s`
+    Text(String),
+}
+
+/// Everything about a share's slice: its limits, its accounting, and whose it is.
+///
+/// `swap` is how much swap the share may use (`MemorySwapMax`).
+pub fn share(uid: Uid, display_name: &str, amount: Amount, swap: Bytes) -> Vec<Property> {
+    let mut properties = limits(amount, swap);
+    properties.extend(accounting());
+    properties.push(text(
+        "Description",
+        format!("fairshare: share of {} ({uid})", sanitised(display_name, DISPLAY_NAME_CHARS_MAX)),
+    ));
+    properties
+}
+
+/// The limits of a share alone, as a resize sets them.
+pub fn limits(amount: Amount, swap: Bytes) -> Vec<Property> {
+    let Amount { cpu, mem, tasks: Tasks(tasks) } = amount;
+    vec![
+        cpu_quota(cpu),
+        figure("MemoryMax", mem.0),
+        figure("MemorySwapMax", swap.0),
+        figure("TasksMax", tasks),
+        figure("CPUWeight", weight(cpu)),
+        figure("IOWeight", weight(cpu)),
+    ]
+}
+
+/// What all shares together may use, for `fairshare.slice`.
+pub fn capacity(cpu: MilliCpu, mem: Bytes) -> Vec<Property> {
+    vec![cpu_quota(cpu), figure("MemoryMax", mem.0)]
+}
+
+/// A scope that running processes enter; which ones is given when it is started.
+///
+/// `what` says what runs, for `systemctl status`; it may come from a member and is made safe here.
+pub fn scope(unit: UnitName, what: &str) -> Vec<Property> {
+    vec![
+        text("Slice", UnitName::Share(unit.uid()).to_string()),
+        text("Description", format!("fairshare: {}", sanitised(what, DISPLAY_NAME_CHARS_MAX))),
+        figure("TimeoutStopUSec", SCOPE_STOP_TIMEOUT_USEC),
+        // A scope that ended badly must not keep its name.
+        text("CollectMode", "inactive-or-failed".to_owned()),
+    ]
+}
+
+fn accounting() -> impl Iterator<Item = Property> {
+    ["CPUAccounting", "MemoryAccounting", "TasksAccounting", "IOAccounting"]
+        .into_iter()
+        .map(|name| Property { name, value: Value::Bool(true) })
+}
+
+fn cpu_quota(cpu: MilliCpu) -> Property {
+    // One thousandth of a CPU is 1000 µs of CPU time in each second.
+    figure("CPUQuotaPerSecUSec", cpu.0.saturating_mul(1000))
+}
+
+fn weight(cpu: MilliCpu) -> u64 {
+    (cpu.0 / (1000 / WEIGHT_PER_CPU)).clamp(WEIGHT_MIN, WEIGHT_MAX)
+}
+
+fn figure(name: &'static str, figure: u64) -> Property {
+    Property { name, value: Value::U64(figure.min(FINITE_MAX)) }
+}
+
+fn text(name: &'static str, text: String) -> Property {
+    Property { name, value: Value::Text(text) }
+}
+
+/// The name with everything but letters, digits and a few harmless signs escaped, and cut to `chars_max`.
+///
+/// systemd writes a `Description` into a unit file and programs print it on terminals: a line break, an escape
+/// sequence, a backslash or a change of writing direction in it would mean something there.
+fn sanitised(name: &str, chars_max: usize) -> String {
+    let mut out = String::new();
+    for (at, c) in name.chars().enumerate() {
+        if at == chars_max {
+            out.push('…');
+            break;
+        }
+        if c.is_alphanumeric() || " -_.,:@+/=()".contains(c) {
+            out.push(c);
+        } else {
+            out.extend(['<', 'U', '+']);
+            out.push_str(&format!("{:04X}>", u32::from(c)));
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn get<'a>(properties: &'a [Property], name: &str) -> &'a Value {
+        &properties.iter().find(|property| property.name == name).expect(name).value
+    }
+
+    fn amount(cpu: u64) -> Amount {
+        Amount { cpu: MilliCpu(cpu), mem: Bytes(8 << 30), tasks: Tasks(4096) }
+    }
+
+    #[test]
+    fn a_share_has_its_limits_in_systemds_units() {
+        let uid = Uid::new(1001).unwrap();
+        let share = share(uid, "alice", amount(1500), Bytes(0));
+        assert_eq!(get(&share, "CPUQuotaPerSecUSec"), &Value::U64(1_500_000));
+        assert_eq!(get(&share, "MemoryMax"), &Value::U64(8 << 30));
+        assert_eq!(get(&share, "MemorySwapMax"), &Value::U64(0));
+        assert_eq!(get(&share, "TasksMax"), &Value::U64(4096));
+        assert_eq!(get(&share, "CPUWeight"), &Value::U64(150));
+        assert_eq!(get(&share, "IOWeight"), &Value::U64(150));
+        assert_eq!(get(&share, "IOAccounting"), &Value::Bool(true));
+        assert_eq!(get(&share, "Description"), &Value::Text("fairshare: share of alice (1001)".to_owned()));
+    }
+
+    #[test]
+    fn weights_stay_in_range() {
+        assert_eq!(weight(MilliCpu(10)), 1);
+        assert_eq!(weight(MilliCpu(0)), 1);
+        assert_eq!(weight(MilliCpu(100_000)), 10_000);
+        assert_eq!(weight(MilliCpu(1_000_000_000)), 10_000);
+    }
+
+    #[test]
+    fn no_figure_becomes_no_limit() {
+        let all = capacity(MilliCpu(u64::MAX), Bytes(u64::MAX));
+        assert_eq!(get(&all, "CPUQuotaPerSecUSec"), &Value::U64(u64::MAX - 1));
+        assert_eq!(get(&all, "MemoryMax"), &Value::U64(u64::MAX - 1));
+    }
+
+    #[test]
+    fn a_scope_is_in_its_members_share() {
+        let unit = UnitName::Run(Uid::new(7).unwrap(), 3);
+        let scope = scope(unit, "make -j4");
+        assert_eq!(get(&scope, "Slice"), &Value::Text("fairshare-7.slice".to_owned()));
+        assert_eq!(get(&scope, "TimeoutStopUSec"), &Value::U64(10_000_000));
+        assert_eq!(get(&scope, "CollectMode"), &Value::Text("inactive-or-failed".to_owned()));
+    }
+
+    #[test]
+    fn names_cannot_write_unit_files_or_terminals() {
+        assert_eq!(sanitised("Zoë Müller-2", 64), "Zoë Müller-2");
+        assert_eq!(sanitised("a\nExecStart=x", 64), "a<U+000A>ExecStart=x");
+        assert_eq!(sanitised("\u{1b}[2J\u{202e}", 64), "<U+001B><U+005B>2J<U+202E>");
+        assert_eq!(sanitised("abcdef", 5), "abcde…");
+        assert_eq!(sanitised("", 5), "");
+    }
+
+    proptest! {
+        #[test]
+        fn any_name_becomes_one_short_printable_line(name in ".{0,200}") {
+            let out = sanitised(&name, 64);
+            prop_assert!(!out.chars().any(char::is_control));
+            prop_assert!(out.chars().count() <= 64 * "<U+10FFFF>".len() + 1);
+        }
+    }
+}

@@ -1,0 +1,229 @@
+//! The methods of `org.freedesktop.systemd1.Manager` that we use, each with a deadline.
+//!
+//! Plain calls instead of a generated proxy: nothing is introspected or cached, so that connecting costs two round trips.
+
+use serde::Serialize;
+use tokio::sync::watch;
+use tokio::time::timeout;
+use zbus::wire::DynamicType;
+use zbus::{Connection, Fd, Message, OwnedObjectPath, OwnedVariant, Variant};
+
+use super::fault::Fault;
+use super::property::{Property, Value};
+use super::{CALL_TIMEOUT, Process};
+
+pub(super) const SERVICE: &str = "org.freedesktop.systemd1";
+pub(super) const PATH: &str = "/org/freedesktop/systemd1";
+pub(super) const MANAGER: &str = "org.freedesktop.systemd1.Manager";
+const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
+pub(super) const BUS: &str = "org.freedesktop.DBus";
+
+/// What ListUnitsByPatterns answers for one unit: name, description, load state, active state, sub state, followed unit,
+/// object path, job id, job type, job path.
+pub(super) type UnitRow =
+    (String, String, String, String, String, String, OwnedObjectPath, u32, String, OwnedObjectPath);
+
+/// The methods we use, over one connection.
+#[derive(Debug, Clone)]
+pub(super) struct Manager {
+    connection: Connection,
+    /// Whether systemd owns its name: PID 1 gives it up for a moment when it re-executes.
+    present: watch::Receiver<bool>,
+}
+
+/// Which method of what is called.
+struct Call<'a> {
+    path: &'a str,
+    interface: &'a str,
+    method: &'static str,
+    unit: &'a str,
+}
+
+impl Manager {
+    pub(super) fn new(connection: Connection, present: watch::Receiver<bool>) -> Self {
+        Self { connection, present }
+    }
+
+    pub(super) fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    /// Asks for signals. The answer's sender is systemd's unique name.
+    pub(super) async fn subscribe(&self) -> Result<(), Fault> {
+        match self.manager("Subscribe", "", &()).await {
+            Err(fault) if !fault.is_already_subscribed() => Err(fault),
+            _ => Ok(()),
+        }
+    }
+
+    /// systemd's version, and the unique name of the connection that answered.
+    pub(super) async fn version(&self) -> Result<(String, String), Fault> {
+        let call = Call { path: PATH, interface: PROPERTIES, method: "Get", unit: "" };
+        let reply = self.call(call, &(MANAGER, "Version")).await?;
+        let sender = reply.header().sender().map(|sender| sender.as_str().to_owned());
+        let version: OwnedVariant = body("Get", "", &reply)?;
+        Ok((String::try_from(version).unwrap_or_default(), sender.unwrap_or_default()))
+    }
+
+    /// Queues the start of a new transient unit, with these processes in it where it is a scope; answers the job's path.
+    pub(super) async fn start_transient(
+        &self,
+        unit: &str,
+        properties: &[Property],
+        processes: Option<Processes<'_>>,
+    ) -> Result<String, Fault> {
+        let mut list = variants(properties);
+        match processes {
+            None => (),
+            Some(Processes::Pids(pids)) => list.push(("PIDs", Variant::new(pids))),
+            Some(Processes::PidFds(pidfds)) => list.push(("PIDFDs", Variant::new(pidfds))),
+        }
+        let auxiliary: Vec<(&str, Vec<(&str, Variant<'_>)>)> = Vec::new();
+        // "fail": a start that would cancel a queued stop of the same unit is refused.
+        self.queue("StartTransientUnit", unit, &(unit, "fail", list, auxiliary)).await
+    }
+
+    /// Queues a stop; answers the job's path.
+    pub(super) async fn stop(&self, unit: &str) -> Result<String, Fault> {
+        self.queue("StopUnit", unit, &(unit, "replace")).await
+    }
+
+    /// Sets properties until the next boot (`runtime`): what a share is for longer is ours to remember, not systemd's.
+    pub(super) async fn set_properties(&self, unit: &str, properties: &[Property]) -> Result<(), Fault> {
+        self.manager("SetUnitProperties", unit, &(unit, true, variants(properties))).await.map(drop)
+    }
+
+    pub(super) async fn reset_failed(&self, unit: &str) -> Result<(), Fault> {
+        self.manager("ResetFailedUnit", unit, &(unit,)).await.map(drop)
+    }
+
+    pub(super) async fn list(&self, patterns: &[&str]) -> Result<Vec<UnitRow>, Fault> {
+        let states: [&str; 0] = [];
+        let method = "ListUnitsByPatterns";
+        let reply = self.manager(method, "", &(states.as_slice(), patterns)).await?;
+        body(method, "", &reply)
+    }
+
+    /// One property of a unit. A unit that does not exist has all properties too, with systemd's defaults.
+    pub(super) async fn get<T>(&self, unit: &str, interface: &str, property: &str) -> Result<T, Fault>
+    where
+        T: TryFrom<OwnedVariant>,
+        T::Error: Into<zbus::Error>,
+    {
+        let path = unit_path(unit);
+        let call = Call { path: &path, interface: PROPERTIES, method: "Get", unit };
+        let reply = self.call(call, &(interface, property)).await?;
+        let value: OwnedVariant = body("Get", unit, &reply)?;
+        T::try_from(value).map_err(|error| Fault::of_call("Get", unit, error.into()))
+    }
+
+    async fn queue<B>(&self, method: &'static str, unit: &str, args: &B) -> Result<String, Fault>
+    where
+        B: Serialize + DynamicType,
+    {
+        let reply = self.manager(method, unit, args).await?;
+        let job: OwnedObjectPath = body(method, unit, &reply)?;
+        Ok(job.as_str().to_owned())
+    }
+
+    async fn manager<B>(&self, method: &'static str, unit: &str, args: &B) -> Result<Message, Fault>
+    where
+        B: Serialize + DynamicType,
+    {
+        self.call(Call { path: PATH, interface: MANAGER, method, unit }, args).await
+    }
+
+    async fn call<B>(&self, call: Call<'_>, args: &B) -> Result<Message, Fault>
+    where
+        B: Serialize + DynamicType,
+    {
+        let Call { path, interface, method, unit } = call;
+        let answered = async {
+            let mut present = self.present.clone();
+            present
+                .wait_for(|present| *present)
+                .await
+                .map_err(|_| Fault::bus(format!("{method} {unit}"), None))?;
+            self.connection
+                .call_method(Some(SERVICE), path, Some(interface), method, args)
+                .await
+                .map_err(|error| Fault::of_call(method, unit, error))
+        };
+        timeout(CALL_TIMEOUT, answered)
+            .await
+            .unwrap_or_else(|_| Err(Fault::Timeout { method, unit: unit.to_owned(), after: CALL_TIMEOUT }))
+    }
+}
+
+/// Has the bus send us the signals that `rule` matches.
+pub(super) async fn add_match(connection: &Connection, rule: &str) -> Result<(), Fault> {
+    let method = "AddMatch";
+    let args = (rule,);
+    let call = connection.call_method(Some(BUS), "/org/freedesktop/DBus", Some(BUS), method, &args);
+    match timeout(CALL_TIMEOUT, call).await {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(error)) => Err(Fault::of_call(method, "", error)),
+        Err(_) => Err(Fault::Timeout { method, unit: String::new(), after: CALL_TIMEOUT }),
+    }
+}
+
+/// The processes that enter a scope, in the form this systemd takes.
+pub(super) enum Processes<'a> {
+    Pids(Vec<u32>),
+    PidFds(Vec<Fd<'a>>),
+}
+
+impl<'a> Processes<'a> {
+    /// By descriptor where systemd knows that and all have one, else by number.
+    pub(super) fn new(processes: &[Process<'a>], by_descriptor: bool) -> Self {
+        let pidfds = || processes.iter().map(|process| process.pidfd.map(Fd::from)).collect();
+        match by_descriptor.then(pidfds).flatten() {
+            Some(pidfds) => Self::PidFds(pidfds),
+            None => Self::Pids(processes.iter().map(|process| process.pid).collect()),
+        }
+    }
+}
+
+/// Where a unit is on the bus: every byte but letters and digits as `_` and two hexadecimal digits, and a leading
+/// digit too (`bus_label_escape` in systemd).
+pub(super) fn unit_path(unit: &str) -> String {
+    let mut path = format!("{PATH}/unit/");
+    for (at, byte) in unit.bytes().enumerate() {
+        if byte.is_ascii_alphabetic() || (at > 0 && byte.is_ascii_digit()) {
+            path.push(char::from(byte));
+        } else {
+            path.push_str(&format!("_{byte:02x}"));
+        }
+    }
+    path
+}
+
+fn variants(properties: &[Property]) -> Vec<(&'static str, Variant<'_>)> {
+    let variant = |value| match value {
+        &Value::U64(figure) => Variant::new(figure),
+        &Value::Bool(on) => Variant::new(on),
+        Value::Text(text) => Variant::new(text.as_str()),
+    };
+    properties.iter().map(|property| (property.name, variant(&property.value))).collect()
+}
+
+fn body<T>(method: &'static str, unit: &str, reply: &Message) -> Result<T, Fault>
+where
+    T: serde::de::DeserializeOwned + zbus::wire::Type,
+{
+    reply.body().deserialize().map_err(|error| Fault::of_call(method, unit, error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unit_names_become_object_paths() {
+        assert_eq!(
+            unit_path("fairshare-1001.slice"),
+            "/org/freedesktop/systemd1/unit/fairshare_2d1001_2eslice"
+        );
+        assert_eq!(unit_path("7.scope"), "/org/freedesktop/systemd1/unit/_37_2escope");
+    }
+}

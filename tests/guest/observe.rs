@@ -1,0 +1,68 @@
+//! What a test looks at: the kernel's files, systemd's units, the journal, the daemon's process.
+
+use serde_json::Value;
+
+use crate::guest::Guest;
+
+/// One entry of the journal, all fields of it.
+pub struct Entry(pub Value);
+
+impl Entry {
+    /// A field as text: `MESSAGE`, `PRIORITY`, or one of fairshare's own.
+    pub fn field(&self, name: &str) -> Option<&str> {
+        self.0[name].as_str()
+    }
+
+    /// The message.
+    pub fn message(&self) -> &str {
+        self.field("MESSAGE").unwrap_or_default()
+    }
+
+    /// 3 is an error, 4 a warning, 6 information (`syslog(3)`).
+    pub fn priority(&self) -> u8 {
+        self.field("PRIORITY").and_then(|text| text.parse().ok()).unwrap_or(6)
+    }
+}
+
+impl Guest {
+    /// A file of a cgroup, without the newline: `cgroup("fairshare.slice/fairshare-1001.slice", "memory.max")`.
+    #[track_caller]
+    pub fn cgroup(&self, group: &str, file: &str) -> String {
+        self.root(&format!("cat '/sys/fs/cgroup/{group}/{file}'")).expect_ok().text()
+    }
+
+    /// Whether a cgroup is there.
+    #[track_caller]
+    pub fn cgroup_exists(&self, group: &str) -> bool {
+        self.root(&format!("test -d '/sys/fs/cgroup/{group}'")).ok()
+    }
+
+    /// A property of a unit, as `systemctl show` prints it.
+    #[track_caller]
+    pub fn property(&self, unit: &str, name: &str) -> String {
+        self.root(&format!("systemctl show --property={name} --value '{unit}'")).expect_ok().text()
+    }
+
+    /// What a unit logged since this boot, oldest first, all that was sent until now.
+    #[track_caller]
+    pub fn journal(&self, unit: &str) -> Vec<Entry> {
+        let command = format!("journalctl --sync; journalctl --no-pager --all -b -o json -u '{unit}'");
+        let output = self.root(&command).expect_ok().stdout();
+        let parse = |line| serde_json::from_str(line).expect("journalctl prints a JSON object a line");
+        output.lines().map(parse).map(Entry).collect()
+    }
+
+    /// The daemon's process, if it runs.
+    #[track_caller]
+    pub fn daemon_pid(&self) -> Option<u32> {
+        self.property("fairshared.service", "MainPID").parse().ok().filter(|&pid| pid != 0)
+    }
+
+    /// Kills the daemon as a crash would, and waits until its process is gone. Answers which it was.
+    #[track_caller]
+    pub fn kill_daemon(&self) -> u32 {
+        let pid = self.daemon_pid().unwrap_or_else(|| panic!("{}", self.report("no daemon to kill")));
+        self.root(&format!("kill -KILL {pid}; while kill -0 {pid} 2>/dev/null; do sleep 0.01; done"));
+        pid
+    }
+}
