@@ -23,6 +23,7 @@ const REQUEST_EXAMPLES: &str = "\
 Examples:
   fairshare request                     as much as the policy gives by default
   fairshare request --cpu 0.5 --mem 2G  half a CPU and 2 GiB
+  fairshare request --cpu 8 --wait=1h   wait for room, for an hour at most
   fairshare request --for 90m           gone after 90 minutes, if nothing runs in it then
 
 `fairshare policy show` says what the defaults are and what you may have at most.";
@@ -119,6 +120,14 @@ pub enum Command {
     /// Move running processes of yours into your share
     #[command(after_help = ATTACH_EXAMPLES)]
     Attach(Attach),
+    /// Show your jobs: queued requests, submitted commands, releases that are under way
+    Jobs(Jobs),
+    /// Wait until a job has ended, and end as it did
+    Wait(JobNumber),
+    /// Cancel a job
+    Cancel(JobNumber),
+    /// Follow what happens to your share and your jobs
+    Events(Events),
     /// Say whether the daemon is well, check by check; exit 1 when it is not
     Health(Health),
     /// Show what the policy gives you, or check one
@@ -209,6 +218,9 @@ pub struct Request {
     /// What to take.
     #[command(flatten)]
     pub wanted: Wanted,
+    /// Wait in the queue where there is no room now, at most for DUR where it is given
+    #[arg(long, value_name = "DUR", num_args = 0..=1, require_equals = true)]
+    pub wait: Option<Option<Span>>,
     /// One JSON object instead of text
     #[arg(long)]
     pub json: bool,
@@ -270,6 +282,36 @@ pub struct Attach {
     /// Processes of yours, up to 64
     #[arg(value_name = "PID", required = true, num_args = 1..=64, value_parser = clap::value_parser!(u32).range(1..))]
     pub pids: Vec<u32>,
+}
+
+/// `fairshare jobs`.
+#[derive(Debug, clap::Args)]
+pub struct Jobs {
+    /// Everyone's, for admins
+    #[arg(long)]
+    pub all: bool,
+    /// One JSON object instead of text
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `fairshare wait`, `fairshare cancel`.
+#[derive(Debug, clap::Args)]
+pub struct JobNumber {
+    /// The job's number, as `fairshare jobs` shows it
+    #[arg(value_name = "ID")]
+    pub id: u64,
+}
+
+/// `fairshare events`.
+#[derive(Debug, clap::Args)]
+pub struct Events {
+    /// Everyone's, for admins
+    #[arg(long)]
+    pub all: bool,
+    /// One JSON object a line instead of text
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `fairshare health`.

@@ -3,7 +3,9 @@
 mod admin;
 mod attach;
 mod completions;
+mod events;
 mod health;
+mod jobs;
 mod policy;
 mod release;
 mod renew;
@@ -12,6 +14,7 @@ mod resize;
 mod run;
 mod shell;
 mod status;
+mod watch;
 
 use std::path::Path;
 
@@ -33,6 +36,10 @@ pub fn run(command: Command, socket: &Path) -> Result<Exit, Failure> {
         Command::Run(args) => run::run(&args, socket),
         Command::Shell(args) => shell::run(&args, socket),
         Command::Attach(args) => attach::run(&args, socket),
+        Command::Jobs(args) => jobs::list(&args, socket),
+        Command::Wait(args) => jobs::wait(&args, socket),
+        Command::Cancel(args) => jobs::cancel(&args, socket),
+        Command::Events(args) => events::run(&args, socket),
         Command::Health(args) => health::run(&args, socket),
         Command::Policy(args) => policy::run(&args, socket),
         Command::Admin(args) => admin::run(&args, socket),
