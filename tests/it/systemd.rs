@@ -14,6 +14,7 @@ use fairshare::systemd::{
     StopResult, Systemd,
 };
 
+use crate::poll;
 use crate::stand_in::{Setting, Verb, World};
 
 const SHARE: &str = "fairshare-1001.slice";
@@ -41,6 +42,11 @@ async fn connect(world: &World) -> (Systemd, Signals) {
 /// The next signal, at once.
 async fn next(signals: &mut Signals) -> Signal {
     tokio::time::timeout(PROMPT, signals.next()).await.unwrap()
+}
+
+/// Waits until systemd has been asked for this.
+async fn called(world: &World, method: &str) {
+    poll::until(method, || world.take_calls().iter().any(|(called, _)| called == method)).await;
 }
 
 #[tokio::test]
@@ -206,7 +212,7 @@ async fn whoever_waits_when_the_bus_dies_is_told_at_once() {
         systemd.list(),
         tokio::time::timeout(PROMPT, systemd.closed()),
         async {
-            tokio::time::sleep(Duration::from_millis(100)).await;
+            called(&world, "ListUnitsByPatterns").await;
             world.kill_bus();
         }
     );
@@ -246,7 +252,8 @@ async fn when_systemd_re_executes_calls_wait_and_signals_come_again() {
     world.vanish();
     assert_eq!(next(&mut signals).await, Signal::Reloading(true));
     let (listed, ()) = tokio::join!(systemd.list(), async {
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        // The call is on its way by now: both futures are polled in turn, this one last.
+        tokio::task::yield_now().await;
         world.come_back();
     });
     assert_eq!(listed.unwrap().ours.len(), 1);
@@ -278,7 +285,7 @@ async fn nobody_else_on_the_bus_can_pass_for_systemd() {
     let forged = async {
         let (path, manager) = ("/org/freedesktop/systemd1", "org.freedesktop.systemd1.Manager");
         let job = zbus::OwnedObjectPath::try_from(format!("{path}/job/1")).unwrap();
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        called(&world, "StartTransientUnit").await;
         for number in 1..20 {
             // To whoever is on the bus: our own connection is one of these.
             let to = format!(":1.{number}");
