@@ -2,7 +2,7 @@
 //!
 //! `args` what can be typed · `command` what it does, one file a subcommand · `link` the connection ·
 //! `whom` for whom · `render` how it is shown · `exit` how it ends · `hint` and `unreachable` what to type
-//! next · `signals` what a command that we become inherits · `manual` fairshare(1).
+//! next · `manual` fairshare(1).
 
 pub mod args;
 mod command;
