@@ -6,7 +6,7 @@ use std::path::Path;
 use super::exit::{Exit, Failure};
 use super::whom::Whom;
 use super::{hint, unreachable};
-use crate::client::{Client, ClientError, Deadlines, Violation};
+use crate::client::{Client, ClientError, Deadlines, Events, Violation};
 use crate::wire::answer::Answer;
 use crate::wire::call::{Call, Endpoint};
 use crate::wire::error::WireError;
@@ -48,6 +48,18 @@ impl Link {
     }
 }
 
+/// Follows what happens: to one job, to the caller, or to `all`. On a connection of its own.
+///
+/// # Errors
+/// It was refused, or no daemon answers.
+pub fn subscribe(socket: &Path, all: bool, job_id: Option<u64>) -> Result<Events, Failure> {
+    let Link { client } = Link::open(socket)?;
+    client.subscribe(all, job_id).map_err(|error| match error {
+        ClientError::Refused(error) => refused(&error, Endpoint::Subscribe, &Whom::Me),
+        error => fault(error),
+    })
+}
+
 /// A refusal, as it is told.
 pub fn refused(error: &WireError, call: Endpoint, whom: &Whom) -> Failure {
     Failure {
@@ -64,7 +76,7 @@ pub fn unexpected(call: Endpoint) -> Failure {
 }
 
 /// Why there is no answer, as it is told.
-fn fault(error: ClientError) -> Failure {
+pub fn fault(error: ClientError) -> Failure {
     let hint = match &error {
         ClientError::NoSocket { path, .. } => return unreachable::no_daemon(path, false),
         ClientError::NobodyListens { path, .. } => return unreachable::no_daemon(path, true),

@@ -11,7 +11,6 @@ mod hint;
 mod link;
 mod manual;
 mod render;
-mod signals;
 mod unreachable;
 mod usage;
 mod whom;

@@ -21,17 +21,33 @@ pub enum CpuUse {
     Unknown,
 }
 
+/// Whether somebody reads what is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reader {
+    /// Yes.
+    There,
+    /// No: the pipe is closed.
+    Gone,
+}
+
 /// Writes `text` and a newline to standard output. Where nobody reads it any more, that is no failure.
 ///
 /// # Errors
 /// It cannot be written, as on a full disk.
 pub fn print(text: &str) -> Result<(), Failure> {
+    print_to(text).map(|_| ())
+}
+
+/// The same for what goes on and on, and says whether there is use in going on.
+///
+/// # Errors
+/// It cannot be written, as on a full disk.
+pub fn print_to(text: &str) -> Result<Reader, Failure> {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.write_all(b"\n")).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(Failure::new(Exit::REFUSED, format!("cannot write the output: {error}")))
-        }
-        _ => Ok(()),
+        Ok(()) => Ok(Reader::There),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Reader::Gone),
+        Err(error) => Err(Failure::new(Exit::REFUSED, format!("cannot write the output: {error}"))),
     }
 }
 

@@ -58,11 +58,12 @@ struct Machine {
 
 impl Machine {
     fn look() -> Self {
+        let unit_installed = SOCKET_UNITS.iter().any(|unit| Path::new(unit).exists());
         Self {
             daemon_installed: Path::new(DAEMON).exists(),
-            unit_installed: SOCKET_UNITS.iter().any(|unit| Path::new(unit).exists()),
+            unit_installed,
             unified_cgroups: Path::new(CGROUP_CONTROLLERS).exists(),
-            socket_unit: socket_unit(),
+            socket_unit: if unit_installed { socket_unit() } else { None },
         }
     }
 

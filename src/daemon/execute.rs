@@ -10,14 +10,14 @@ use tokio::time::{Instant, sleep};
 use tracing::{error, info, warn};
 
 use super::answer;
-use super::event_loop::{Event, Reply};
+use super::event::{Event, Reply};
 use super::logging::chain;
 use super::persist::Persist;
 use crate::cgroup::Cgroups;
 use crate::identity::{JobId, Uid, UnitName};
 use crate::ledger::share::Share;
 use crate::ledger::{Image, Outcome};
-use crate::procfs::{self, ProcessError, ProcessId};
+use crate::procfs::{ProcessError, ProcessId};
 use crate::quantity::Amount;
 use crate::systemd::{Fault, Process, Systemd, property};
 use crate::wire::answer::Answer;
@@ -34,6 +34,9 @@ const WITHDRAW_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long stopping a busy share may take: ten seconds after SIGTERM, and then what SIGKILL takes.
 const STOP_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How many processes of a scope are read at most to find those that were moved there: what moved can have forked.
+const MOVED_READ_MAX: usize = 65_536;
 
 /// What an effect is carried out with.
 #[derive(Clone)]
@@ -269,16 +272,15 @@ async fn entered(cx: &Context, uid: Uid, run: u64, pids: &[u32]) -> Result<UnitN
         }
         return Err(logged(&fault));
     }
-    let inside = format!("/{}", unit.cgroup_path());
     for process in &checked {
-        let cgroup = procfs::cgroup_of(process.pid());
-        // In this order: as long as the process was there, what was read is its own.
         process.recheck().map_err(|error| not_movable(&error))?;
-        let cgroup = cgroup.map_err(|error| not_movable(&error))?;
-        if cgroup != inside {
-            let detail = format!("process {} is in {cgroup}, not in {inside}", process.pid());
-            return Err(WireError::new(Code::Systemd, "A process could not be moved").detail(detail));
-        }
+    }
+    let inside = cx.cgroups.pids(unit, MOVED_READ_MAX).map_err(|fault| answer::cgroup(&fault))?;
+    if let Some(outside) = checked.iter().find(|process| !inside.contains(&process.pid())) {
+        // Between the look at the process and the look at the cgroup it may have ended.
+        outside.recheck().map_err(|error| not_movable(&error))?;
+        let detail = format!("process {} is not in {unit}", outside.pid());
+        return Err(WireError::new(Code::Systemd, "A process could not be moved").detail(detail));
     }
     Ok(unit)
 }

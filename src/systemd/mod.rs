@@ -32,8 +32,8 @@ pub const CALL_TIMEOUT: Duration = Duration::from_secs(8);
 /// How long the start of a slice or a scope may take, the call included.
 pub const START_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// The first systemd that takes `PIDFDs` for a scope.
-const PIDFDS_SINCE: u32 = 253;
+/// The first systemd that takes `PIDFDs` for a scope (its pull request 29455).
+const PIDFDS_SINCE: u32 = 255;
 
 /// Where the bus is.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -74,7 +74,7 @@ pub enum StopResult {
 /// A process that enters a scope. Whose it is must have been checked: systemd moves for root whatever root names.
 #[derive(Debug, Clone, Copy)]
 pub struct Process<'a> {
-    /// Its number.
+    /// Its number. Never 0, by which systemd understands whoever calls it.
     pub pid: u32,
     /// A descriptor of it, which cannot come to mean another process.
     pub pidfd: Option<BorrowedFd<'a>>,

@@ -156,6 +156,7 @@ impl Reader {
                     self.resubscription = None;
                     // Without signals no job would ever be seen to end: a new connection may do better.
                     if done.is_err() {
+                        let _ = self.manager.connection().clone().close().await;
                         return;
                     }
                     self.reloading = false;

@@ -24,7 +24,14 @@ impl Accel {
     /// Finds out with a short probe boot of `kernel`, once per boot of the host.
     ///
     /// That `/dev/kvm` exists says little: under some hypervisors a stock kernel hangs in it.
+    /// `FAIRSHARE_GUEST_ACCEL` (`kvm` or `tcg`) overrules the probe.
     pub fn probe(kernel: &Path) -> Accel {
+        match std::env::var("FAIRSHARE_GUEST_ACCEL").as_deref() {
+            Ok("kvm") => return Accel::Kvm,
+            Ok("tcg") => return Accel::Tcg,
+            Ok(other) => panic!("FAIRSHARE_GUEST_ACCEL is {other:?}: kvm or tcg is possible"),
+            Err(_) => {}
+        }
         let boot_id = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
         let dir = cache::entry("accel", boot_id.trim(), |out| {
             let found = if kvm_boots(kernel, out) { "kvm" } else { "tcg" };

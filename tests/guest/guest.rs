@@ -1,4 +1,5 @@
 //! A running guest, as a test sees it.
+#![allow(dead_code, reason = "the tests' vocabulary: not every word of it is in use at any time")]
 
 use std::fs::File;
 use std::io::{self, Seek};
@@ -50,8 +51,7 @@ impl Guest {
     /// A guest with fairshare installed, its socket listening, and alice, bob and carol as members:
     /// what nearly every test wants.
     pub fn installed(release: Release) -> Guest {
-        let slot = Slot::take();
-        Guest::from_snapshot(Snapshot::installed(release, &deb_under_test()), slot, Snapshot::restored_spec)
+        Guest::installed_from(release, &deb_under_test())
     }
 
     /// A guest on which nothing is installed yet; see [`Guest::install`].
@@ -62,8 +62,13 @@ impl Guest {
 
     /// As [`Guest::installed`], but booted from zero: the package was there before PID 1.
     pub fn cold_installed(release: Release) -> Guest {
+        Guest::cold_installed_from(release, &deb_under_test())
+    }
+
+    /// As [`Guest::cold_installed`] with another package.
+    pub fn cold_installed_from(release: Release, deb: &Path) -> Guest {
         let slot = Slot::take();
-        let snapshot = Snapshot::installed(release, &deb_under_test());
+        let snapshot = Snapshot::installed(release, deb);
         let guest = Guest::from_snapshot(snapshot, slot, Snapshot::boot_spec);
         guest.await_system();
         guest
@@ -129,7 +134,7 @@ impl Guest {
         self.command(command).until_ok(Duration::from_secs(seconds))
     }
 
-    /// Polls from outside until a condition holds; prefer [`Guest::await_cmd`], which needs one round trip.
+    /// Polls until a condition, which asks the guest, holds; [`Guest::await_cmd`] needs one round trip only.
     #[track_caller]
     pub fn wait_until(&self, what: &str, timeout: Duration, mut condition: impl FnMut() -> bool) {
         let deadline = Instant::now() + timeout;

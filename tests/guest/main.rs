@@ -1,4 +1,41 @@
-//! Tests on a real systemd.
+//! Tests on a real systemd: Debian 12 and 13 guests in QEMU, and the words to write such tests with.
+//!
+//! ```ignore
+//! use crate::guest::Guest;
+//!
+//! guest_test!(a_share_is_what_the_kernel_enforces, |guest: Guest| {
+//!     guest.as_user("alice", "fairshare request --cpu 1 --mem 256M").expect_ok().stdout_has("1 CPU");
+//!     assert_eq!(guest.cgroup("fairshare.slice/fairshare-1001.slice", "memory.max"), "268435456");
+//!     guest.as_user("mallory", "fairshare status").expect_code(77).stderr_has("group `fairshare`");
+//! });
+//! ```
+//!
+//! This is two tests, `…::bookworm` and `…::trixie`. Run them with `make deb` done and, as root,
+//! `cargo test --test guest -- --test-threads=2 [NAME]`; `bookworm` and `trixie` are names as well.
+//! `FAIRSHARE_DEB` names another package than the one in `target/deb`.
+//!
+//! # What a test gets
+//! - A [`Guest`](guest::Guest) of its own, restored in a fraction of a second, dead and forgotten when the
+//!   test ends. `Guest::installed` has the package installed by `dpkg -i` on the running system;
+//!   `Guest::restored` has nothing, for tests of the installation itself (`install`, `put` and `dpkg`);
+//!   `Guest::cold_installed` booted with the package already there.
+//! - Users: alice (1001), bob (1002) and carol (1003) are members where the package is installed; mallory
+//!   (1666) is not. Groups `students` and `staff` have nobody in them.
+//! - `root`, `as_user`, `spawn_as`, and `command(…)` for all that needs more words: `.user()`, `.login()`,
+//!   `.stdin()`, `.env()`, `.within()`, then `.run()`, `.spawn()` or `.until_ok()`.
+//! - `cgroup`, `property`, `journal`, `daemon_pid`, `kill_daemon`, `read_file`, `write_file`, `await_cmd`.
+//! - `reboot` and `power_cut`, for every guest: the root is a real disk, so that everything an admin or the
+//!   package did is found again, `/run` and transient units are not, and after a power cut only what was
+//!   flushed. Ten to twenty seconds.
+//! - An end: every wait has a deadline, and a failure shows the command, its output, the daemon's journal
+//!   and the console.
+//!
+//! # How it is done
+//! `image/build.sh` makes the image with mmdebstrap ([`image`]); [`snapshot`] boots it once, and once
+//! more for each package; [`qemu`] runs a machine, [`agent`] commands in it. All that is built is kept in
+//! [`cache`]: `$FAIRSHARE_GUEST_CACHE`, else `~/.cache/fairshare/guest`. To build anew, remove that.
+//! [`accel`] finds out whether KVM works; `FAIRSHARE_GUEST_ACCEL=tcg` or `kvm` says so instead.
+//! [`slot`] keeps the host from running more guests at once than it has processors.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -24,10 +61,10 @@ mod snapshot;
 /// `name::bookworm` and `name::trixie`. The guest is [`Guest::installed`](guest::Guest::installed), or
 /// what a second argument says: `guest_test!(name, Guest::restored, |guest: Guest| { … });`.
 macro_rules! guest_test {
-    ($name:ident, $body:expr) => {
-        guest_test!($name, $crate::guest::Guest::installed, $body);
+    ($(#[$attribute:meta])* $name:ident, $body:expr) => {
+        guest_test!($(#[$attribute])* $name, $crate::guest::Guest::installed, $body);
     };
-    ($name:ident, $start:expr, $body:expr) => {
+    ($(#[$attribute:meta])* $name:ident, $start:expr, $body:expr) => {
         mod $name {
             #[allow(unused_imports, reason = "a body may need nothing of its module")]
             use super::*;
@@ -38,11 +75,13 @@ macro_rules! guest_test {
             }
 
             #[test]
+            $(#[$attribute])*
             fn bookworm() {
                 on($crate::image::Release::Bookworm);
             }
 
             #[test]
+            $(#[$attribute])*
             fn trixie() {
                 on($crate::image::Release::Trixie);
             }
@@ -50,4 +89,5 @@ macro_rules! guest_test {
     };
 }
 
+mod main_job;
 mod selftest;

@@ -1,4 +1,5 @@
 //! What a test looks at: the kernel's files, systemd's units, the journal, the daemon's process.
+#![allow(dead_code, reason = "the tests' vocabulary: not every word of it is in use at any time")]
 
 use serde_json::Value;
 

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -66,9 +67,13 @@ pub struct Spec {
 }
 
 /// What a snapshot depends on besides its disk: this program's idea of a machine, and QEMU's version.
-pub fn fingerprint() -> String {
-    let version = Command::new("qemu-system-x86_64").arg("--version").output().expect("qemu-system-x86_64");
-    format!("{DEVICES:?} {KERNEL_ARGUMENTS} {}", String::from_utf8_lossy(&version.stdout))
+pub fn fingerprint() -> &'static str {
+    static FINGERPRINT: OnceLock<String> = OnceLock::new();
+    FINGERPRINT.get_or_init(|| {
+        let version = Command::new("qemu-system-x86_64").arg("--version").output();
+        let version = version.expect("cannot start qemu-system-x86_64 (package qemu-system-x86)");
+        format!("{DEVICES:?} {KERNEL_ARGUMENTS} {}", String::from_utf8_lossy(&version.stdout))
+    })
 }
 
 /// A running QEMU. It ends with this value, and with the thread that started it.

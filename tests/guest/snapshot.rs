@@ -20,7 +20,8 @@ use crate::qemu::{self, Memory, Spec, Start};
 const WARM_UP: &str = "cat /usr/bin/* /usr/sbin/* /usr/lib/systemd/systemd* \
     /usr/lib/x86_64-linux-gnu/*.so* /usr/lib/x86_64-linux-gnu/*/*.so* > /dev/null 2>&1
     systemd-run --quiet --wait true && runuser -u alice -- true && systemctl --quiet is-active dbus.socket && sync";
-const MEMBERS: &str = "for user in alice bob carol; do gpasswd --quiet --add $user fairshare; done";
+const MEMBERS: &str =
+    "for user in alice bob carol; do usermod --append --groups fairshare $user || exit; done";
 /// After the package and its members: nothing still starting, everything on the disk.
 const SETTLE: &str = "systemctl is-system-running --wait; sync";
 const INSTALL_TIMEOUT: Duration = Duration::from_secs(180);
@@ -44,8 +45,7 @@ impl Snapshot {
     pub fn booted(release: Release) -> Snapshot {
         let image = Image::get(release);
         let accel = Accel::probe(&image.kernel());
-        let fingerprint = qemu::fingerprint();
-        let parts = [image.key.as_str(), accel.argument(), fingerprint.as_str(), WARM_UP];
+        let parts = [image.key.as_str(), accel.argument(), qemu::fingerprint(), WARM_UP];
         let key = cache::digest(parts.map(str::as_bytes));
         let kind = format!("booted-{release}");
         let dir = cache::entry(&kind, &key, |out| take_booted(release, accel, &image, out));

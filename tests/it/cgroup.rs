@@ -1,0 +1,250 @@
+//! `fairshare::cgroup` on a made-up tree: what the kernel would have to be very wrong to show.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use fairshare::cgroup::{CgroupFault, Cgroups, Limit, Place, Usage};
+use fairshare::identity::{Uid, UnitName};
+use fairshare::quantity::{Amount, Bytes, MilliCpu, Tasks};
+use fairshare::systemd::{BusAddress, Systemd, property};
+use tempfile::TempDir;
+
+use crate::poll;
+use crate::stand_in::World;
+
+const FILES: [(&str, &str); 12] = [
+    ("cgroup.events", "populated 1\nfrozen 0\n"),
+    ("cgroup.procs", ""),
+    ("cpu.max", "150000 100000\n"),
+    ("cpu.stat", "usage_usec 1234567\nuser_usec 1000000\nsystem_usec 234567\n"),
+    ("cpu.pressure", "some avg10=1.50 avg60=0.00 avg300=0.00 total=7\n"),
+    ("memory.current", "409600\n"),
+    ("memory.events", "low 0\nhigh 0\nmax 9\noom 1\noom_kill 2\noom_group_kill 0\n"),
+    ("memory.max", "8589934592\n"),
+    ("memory.peak", "819200\n"),
+    ("memory.swap.max", "0\n"),
+    ("pids.current", "3\n"),
+    ("pids.max", "4096\n"),
+];
+
+struct Tree {
+    root: TempDir,
+    cgroups: Cgroups,
+}
+
+fn share(uid: u64) -> UnitName {
+    UnitName::Share(Uid::new(uid).unwrap())
+}
+
+impl Tree {
+    fn new() -> Self {
+        let root = TempDir::new().unwrap();
+        let cgroups = Cgroups::open(root.path()).unwrap();
+        Self { root, cgroups }
+    }
+
+    fn with(unit: UnitName) -> Self {
+        let tree = Self::new();
+        tree.make(unit);
+        tree
+    }
+
+    fn path(&self, unit: UnitName) -> PathBuf {
+        self.root.path().join(unit.cgroup_path())
+    }
+
+    fn make(&self, unit: UnitName) {
+        std::fs::create_dir_all(self.path(unit)).unwrap();
+        for (file, content) in FILES {
+            self.write(unit, file, content);
+        }
+    }
+
+    fn write(&self, unit: UnitName, file: &str, content: &str) {
+        std::fs::write(self.path(unit).join(file), content).unwrap();
+    }
+
+    fn remove(&self, unit: UnitName, file: &str) {
+        std::fs::remove_file(self.path(unit).join(file)).unwrap();
+    }
+}
+
+#[test]
+fn limits_and_use_as_the_kernel_writes_them() {
+    let tree = Tree::with(share(7));
+    let limits = tree.cgroups.limits(share(7)).unwrap().unwrap();
+    assert_eq!(limits.cpu, Some(Limit::At(MilliCpu(1500))));
+    assert_eq!(limits.mem, Some(Limit::At(Bytes(8 << 30))));
+    assert_eq!(limits.swap, Some(Limit::At(Bytes(0))));
+    assert_eq!(limits.tasks, Some(Limit::At(Tasks(4096))));
+    let usage = Usage { cpu_usec: 1_234_567, mem: Bytes(409_600), tasks: Tasks(3), oom_kills: 2 };
+    assert_eq!(tree.cgroups.usage(share(7)).unwrap(), Some(usage));
+    assert_eq!(tree.cgroups.populated(share(7)).unwrap(), Some(true));
+    assert_eq!(tree.cgroups.memory_peak(share(7)).unwrap(), Some(Bytes(819_200)));
+    let pressure = tree.cgroups.pressure(share(7)).unwrap().unwrap();
+    assert_eq!((pressure.cpu_centipercent, pressure.mem_centipercent), (Some(150), None));
+}
+
+#[test]
+fn no_such_cgroup_is_no_error() {
+    let tree = Tree::new();
+    assert_eq!(tree.cgroups.limits(share(7)).unwrap(), None);
+    assert_eq!(tree.cgroups.limits(Place::All).unwrap(), None);
+    assert_eq!(tree.cgroups.usage(share(7)).unwrap(), None);
+    assert_eq!(tree.cgroups.pressure(share(7)).unwrap(), None);
+    assert_eq!(tree.cgroups.populated(share(7)).unwrap(), None);
+    assert_eq!(tree.cgroups.memory_peak(share(7)).unwrap(), None);
+    assert_eq!(tree.cgroups.pids(share(7), 10).unwrap(), Vec::<u32>::new());
+}
+
+#[test]
+fn a_cgroup_that_goes_away_while_it_is_read_is_gone() {
+    let tree = Tree::with(share(7));
+    // What is left to see of a removed cgroup through a handle: nothing, not even the file that all have.
+    for (file, _) in FILES {
+        tree.remove(share(7), file);
+    }
+    assert_eq!(tree.cgroups.usage(share(7)).unwrap(), None);
+    assert_eq!(tree.cgroups.limits(share(7)).unwrap(), None);
+}
+
+#[test]
+fn a_controller_that_is_off_has_no_limit_to_hold() {
+    let tree = Tree::with(share(7));
+    for file in ["memory.max", "memory.swap.max"] {
+        tree.remove(share(7), file);
+    }
+    let limits = tree.cgroups.limits(share(7)).unwrap().unwrap();
+    assert_eq!((limits.mem, limits.swap), (None, None));
+    let difference = limits.holds_capacity(MilliCpu(1500), Bytes(4096)).unwrap_err();
+    assert_eq!(difference.to_string(), "memory.max is missing, not 4096");
+    tree.remove(share(7), "memory.current");
+    let error = tree.cgroups.usage(share(7)).unwrap_err();
+    assert!(matches!(&error, CgroupFault::Io { path, .. } if path.ends_with("memory.current")), "{error:?}");
+}
+
+#[test]
+fn no_limit_is_max() {
+    let tree = Tree::with(share(7));
+    for (file, content) in [
+        ("cpu.max", "max 100000\n"),
+        ("memory.max", "max\n"),
+        ("memory.swap.max", "max\n"),
+        ("pids.max", "max\n"),
+    ] {
+        tree.write(share(7), file, content);
+    }
+    let limits = tree.cgroups.limits(share(7)).unwrap().unwrap();
+    assert_eq!((limits.cpu, limits.mem), (Some(Limit::Max), Some(Limit::Max)));
+    assert_eq!((limits.swap, limits.tasks), (Some(Limit::Max), Some(Limit::Max)));
+}
+
+#[test]
+fn what_is_not_understood_is_named_with_its_path() {
+    let huge = "9".repeat(5000);
+    for content in
+        ["", "\n", "garbage\n", "-1\n", "99999999999999999999999\n", "4096", "4096\n\n", huge.as_str()]
+    {
+        let tree = Tree::with(share(7));
+        tree.write(share(7), "memory.max", content);
+        let read = tree.cgroups.limits(share(7));
+        if content == "4096" {
+            assert_eq!(read.unwrap().unwrap().mem, Some(Limit::At(Bytes(4096))));
+            continue;
+        }
+        let said = read.unwrap_err().to_string();
+        assert!(said.contains("fairshare.slice/fairshare-7.slice/memory.max"), "{said}");
+        assert!(said.len() < 400, "{said}");
+    }
+}
+
+#[test]
+fn bytes_that_are_no_text_are_not_understood() {
+    let tree = Tree::with(share(7));
+    for file in ["cpu.stat", "memory.events", "memory.current", "pids.current"] {
+        std::fs::write(tree.path(share(7)).join(file), [0xff, 0xfe, 0]).unwrap();
+        let error = tree.cgroups.usage(share(7)).unwrap_err();
+        assert!(matches!(&error, CgroupFault::Content { path, .. } if path.ends_with(file)), "{error:?}");
+        tree.make(share(7));
+    }
+}
+
+#[test]
+fn links_are_not_followed() {
+    let tree = Tree::with(share(7));
+    std::os::unix::fs::symlink(tree.path(share(7)), tree.path(share(8))).unwrap();
+    assert!(tree.cgroups.limits(share(8)).is_err());
+    tree.remove(share(7), "memory.max");
+    std::os::unix::fs::symlink("/proc/self/limits", tree.path(share(7)).join("memory.max")).unwrap();
+    assert!(tree.cgroups.limits(share(7)).is_err());
+}
+
+#[test]
+fn processes_are_found_below_and_no_more_than_asked_for() {
+    let tree = Tree::with(share(7));
+    let run = UnitName::Run(Uid::new(7).unwrap(), 1);
+    tree.make(run);
+    tree.write(run, "cgroup.procs", "10\n11\n");
+    let deeper = tree.path(run).join("made/by/the/job");
+    std::fs::create_dir_all(&deeper).unwrap();
+    std::fs::write(deeper.join("cgroup.procs"), "12\n0\n13").unwrap();
+    let mut pids = tree.cgroups.pids(share(7), 10).unwrap();
+    pids.sort_unstable();
+    assert_eq!(pids, [10, 11, 12, 13]);
+    assert_eq!(tree.cgroups.pids(share(7), 3).unwrap().len(), 3);
+    assert_eq!(tree.cgroups.pids(share(7), 0).unwrap().len(), 0);
+    let many: String = (1..=5000).map(|pid| format!("{pid}\n")).collect();
+    tree.write(run, "cgroup.procs", &many);
+    assert_eq!(tree.cgroups.pids(run, 5000).unwrap(), (1..=5000).collect::<Vec<u32>>());
+}
+
+#[test]
+fn only_a_directory_is_a_tree() {
+    let tree = Tree::new();
+    assert!(matches!(Cgroups::open(&tree.root.path().join("none")), Err(CgroupFault::Io { .. })));
+    assert!(Cgroups::open(std::path::Path::new("/dev/null")).is_err());
+}
+
+#[test]
+fn two_hundred_shares_are_read_in_no_time() {
+    let tree = Tree::new();
+    for uid in 0..200 {
+        tree.make(share(uid));
+    }
+    let began = Instant::now();
+    for uid in 0..200 {
+        tree.cgroups.limits(share(uid)).unwrap().unwrap();
+        tree.cgroups.usage(share(uid)).unwrap().unwrap();
+    }
+    let took = began.elapsed();
+    println!("200 shares: {took:?}");
+    // Twenty times what it takes here: only a mistake of another order is caught, not a busy machine.
+    assert!(took.as_millis() < 1000, "{took:?}");
+}
+
+#[tokio::test]
+async fn what_the_kernel_holds_is_seen_whatever_systemd_says() {
+    let world = World::start();
+    let cgroups = Cgroups::open(&world.cgroup_root()).unwrap();
+    let address = BusAddress::At(world.bus_address().to_owned());
+    let (systemd, _signals) = Systemd::connect(&address).await.unwrap();
+    let amount = |gib: u64| Amount { cpu: MilliCpu(2000), mem: Bytes(gib << 30), tasks: Tasks(4096) };
+    let limits = || cgroups.limits(share(7)).unwrap().unwrap();
+    systemd.start_slice(share(7), &property::limits(amount(8), Bytes(0))).await.unwrap();
+    limits().holds(&amount(8), Bytes(0)).unwrap();
+    assert_eq!(cgroups.populated(share(7)).unwrap(), Some(false));
+    assert_eq!(cgroups.usage(share(7)).unwrap(), Some(Usage::default()));
+
+    world.faults.kernel_holds("memory.max", "8589934592");
+    let name = share(7).to_string();
+    systemd.set_properties(&name, &property::limits(amount(4), Bytes(0))).await.unwrap();
+    let difference = limits().holds(&amount(4), Bytes(0)).unwrap_err();
+    assert_eq!(difference.to_string(), "memory.max is 8589934592, not 4294967296");
+
+    world.faults.clear();
+    world.faults.kernel_lags(Duration::from_millis(50));
+    systemd.set_properties(&name, &property::limits(amount(4), Bytes(0))).await.unwrap();
+    poll::until("the kernel follows", || limits().holds(&amount(4), Bytes(0)).is_ok()).await;
+}

@@ -1,0 +1,177 @@
+//! A stand-in for systemd on a private bus, for the faults that a real one will not produce on demand.
+//!
+//! It keeps units in memory and a cgroup tree in a folder, so that the whole daemon can run against it on any machine:
+//! give it `DBUS_SYSTEM_BUS_ADDRESS` = [`World::bus_address`] and [`World::cgroup_root`]. What a real systemd can show is
+//! shown by the tests in the guest, not here.
+
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a tool of tests, of which each uses a part"
+)]
+
+mod bus;
+mod faults;
+mod jobs;
+mod manager;
+mod units;
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, mpsc};
+use std::thread::JoinHandle;
+
+use tempfile::TempDir;
+use tokio::sync::mpsc::UnboundedSender;
+
+pub use faults::{Faults, Verb};
+pub use units::{Setting, Unit};
+
+use bus::Bus;
+use manager::{Order, Ordered, Shared};
+use units::Units;
+
+/// A bus with a systemd on it. Everything ends with the value.
+pub struct World {
+    /// What goes wrong.
+    pub faults: Faults,
+    shared: Arc<Shared>,
+    orders: UnboundedSender<Ordered>,
+    thread: Option<JoinHandle<()>>,
+    bus: Option<Bus>,
+    address: String,
+    dir: TempDir,
+}
+
+impl World {
+    /// A bus, and a systemd without any units.
+    pub fn start() -> Self {
+        let world = Self::start_without_systemd();
+        world.come_back();
+        world
+    }
+
+    /// A bus that systemd is not on yet: see [`World::come_back`].
+    pub fn start_without_systemd() -> Self {
+        let dir = TempDir::with_prefix("fairshare-").unwrap();
+        let bus = Bus::start(dir.path());
+        let faults = Faults::default();
+        let shared = Arc::new(Shared::new(Units::new(&dir.path().join("cgroup")), faults.clone()));
+        let (orders, receiver) = tokio::sync::mpsc::unbounded_channel();
+        let address = bus.address();
+        let (seen, at) = (Arc::clone(&shared), address.clone());
+        let thread = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(manager::run(seen, at, receiver));
+        });
+        Self { faults, shared, orders, thread: Some(thread), bus: Some(bus), address, dir }
+    }
+
+    /// For `DBUS_SYSTEM_BUS_ADDRESS`. Stays the same when the bus is started again.
+    pub fn bus_address(&self) -> &str {
+        &self.address
+    }
+
+    /// What stands for `/sys/fs/cgroup`.
+    pub fn cgroup_root(&self) -> PathBuf {
+        self.dir.path().join("cgroup")
+    }
+
+    /// The folder that ends with the world, for the test's own files.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// What systemd says that its version is (`252.38-1~deb12u1`). From 255 on it takes `PIDFDs`.
+    pub fn set_version(&self, version: &str) {
+        *self.shared.version.lock().unwrap() = version.to_owned();
+    }
+
+    /// A unit, where it is there.
+    pub fn unit(&self, name: &str) -> Option<Unit> {
+        self.shared.units.lock().unwrap().get(name).cloned()
+    }
+
+    /// Makes an active slice with these figures, as if it had always been there.
+    pub fn make_slice(&self, name: &str, figures: &[(&str, u64)]) {
+        let mut units = self.shared.units.lock().unwrap();
+        let settings = figures.iter().map(|(name, figure)| ((*name).to_owned(), Setting::Figure(*figure)));
+        units.insert(name, settings.collect());
+        units.realise(name, &Default::default());
+    }
+
+    /// Lets a unit appear to have processes that nobody started. They are never signalled.
+    pub fn pretend_processes(&self, unit: &str, pids: &[u32]) {
+        self.shared.units.lock().unwrap().pretend(unit, pids);
+    }
+
+    /// Someone else stops a unit: it is gone, with everything in it.
+    pub fn remove_unit(&self, name: &str) {
+        self.order(Order::Remove(name.to_owned()));
+    }
+
+    /// systemd says of a unit that it is gone, and nothing else happens.
+    pub fn say_removed(&self, name: &str) {
+        self.order(Order::SayRemoved(name.to_owned()));
+    }
+
+    /// What a file of a unit's cgroup holds; `None` where there is no such cgroup.
+    pub fn cgroup_file(&self, unit: &str, file: &str) -> Option<String> {
+        let path = self.shared.units.lock().unwrap().cgroup(unit).join(file);
+        std::fs::read_to_string(path).ok()
+    }
+
+    /// The kernel comes to hold something in a file of a unit's cgroup, like `memory.current`.
+    pub fn write_cgroup_file(&self, unit: &str, file: &str, content: &str) {
+        let directory = self.shared.units.lock().unwrap().cgroup(unit);
+        units::write(&directory, file, &format!("{content}\n"));
+    }
+
+    /// The methods of the manager that were called, with the unit that each was about, since this was last asked.
+    pub fn take_calls(&self) -> Vec<(String, String)> {
+        std::mem::take(&mut self.shared.calls.lock().unwrap())
+    }
+
+    /// systemd leaves the bus; its units stay.
+    pub fn vanish(&self) {
+        self.order(Order::Vanish);
+    }
+
+    /// systemd comes onto the bus. Nobody is subscribed any more.
+    pub fn come_back(&self) {
+        self.order(Order::ComeBack);
+    }
+
+    /// systemd reads its configuration again, with the signals that this makes.
+    pub fn reload(&self) {
+        self.order(Order::Reload);
+    }
+
+    /// The bus dies, and every connection with it.
+    pub fn kill_bus(&mut self) {
+        self.bus = None;
+    }
+
+    /// A new bus at the old address, and systemd on it.
+    pub fn restart_bus(&mut self) {
+        self.bus = Some(Bus::start(self.dir.path()));
+        self.come_back();
+    }
+
+    fn order(&self, order: Order) {
+        let (done, wait) = mpsc::channel();
+        self.orders.send((order, done)).unwrap_or_else(|_| panic!("the stand-in is gone"));
+        wait.recv().expect("the stand-in is gone");
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        let _ = self.orders.send((Order::Quit, mpsc::channel().0));
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}

@@ -1,0 +1,271 @@
+//! The units that the stand-in has, and the cgroup tree that it keeps for them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use zbus::{OwnedVariant, Variant};
+
+/// A property of a unit, as far as the stand-in knows them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Setting {
+    Figure(u64),
+    Switch(bool),
+    Text(String),
+}
+
+impl Setting {
+    pub fn from_variant(value: &OwnedVariant) -> Option<Self> {
+        match &**value {
+            Variant::U64(figure) => Some(Self::Figure(*figure)),
+            Variant::Bool(on) => Some(Self::Switch(*on)),
+            Variant::Str(text) => Some(Self::Text(text.as_str().to_owned())),
+            _ => None,
+        }
+    }
+
+    pub fn to_variant(&self) -> Variant<'static> {
+        match self {
+            Self::Figure(figure) => Variant::new(*figure),
+            Self::Switch(on) => Variant::new(*on),
+            Self::Text(text) => Variant::new(text.clone()),
+        }
+    }
+}
+
+/// A unit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unit {
+    /// `active`, `failed`, `activating` or `deactivating`.
+    pub active: &'static str,
+    pub settings: BTreeMap<String, Setting>,
+    /// Processes that entered it and still run.
+    pub pids: BTreeSet<u32>,
+}
+
+impl Unit {
+    pub fn figure(&self, name: &str) -> Option<u64> {
+        match self.settings.get(name) {
+            Some(Setting::Figure(figure)) => Some(*figure),
+            _ => None,
+        }
+    }
+
+    pub fn text(&self, name: &str) -> Option<&str> {
+        match self.settings.get(name) {
+            Some(Setting::Text(text)) => Some(text),
+            _ => None,
+        }
+    }
+}
+
+/// All units and their cgroups.
+#[derive(Debug)]
+pub struct Units {
+    root: PathBuf,
+    units: BTreeMap<String, Unit>,
+    /// Processes that came with a scope and still run. The others in units are made up.
+    real: BTreeSet<u32>,
+}
+
+impl Units {
+    pub fn new(root: &Path) -> Self {
+        std::fs::create_dir_all(root).unwrap();
+        write(root, "cgroup.controllers", "cpuset cpu io memory pids\n");
+        Self { root: root.to_owned(), units: BTreeMap::new(), real: BTreeSet::new() }
+    }
+
+    pub fn get(&self, name: &str) -> Option<&Unit> {
+        self.units.get(name)
+    }
+
+    pub fn get_mut(&mut self, name: &str) -> Option<&mut Unit> {
+        self.units.get_mut(name)
+    }
+
+    pub fn names(&self) -> Vec<String> {
+        self.units.keys().cloned().collect()
+    }
+
+    pub fn insert(&mut self, name: &str, settings: BTreeMap<String, Setting>) {
+        let unit = Unit { active: "activating", settings, pids: BTreeSet::new() };
+        self.units.insert(name.to_owned(), unit);
+    }
+
+    /// Makes a unit's cgroup, and its slices' where there are none yet, as PID 1 does.
+    pub fn realise(&mut self, name: &str, kernel_files: &BTreeMap<String, String>) {
+        let slices: Vec<String> = self.slices_above(name);
+        for slice in slices {
+            if !self.units.contains_key(&slice) {
+                self.insert(&slice, BTreeMap::new());
+            }
+            if !self.cgroup(&slice).exists() {
+                self.make_cgroup(&slice);
+                self.get_mut(&slice).unwrap().active = "active";
+                self.write_limits(&slice, kernel_files);
+            }
+        }
+        self.make_cgroup(name);
+        self.get_mut(name).unwrap().active = "active";
+        self.write_limits(name, kernel_files);
+    }
+
+    fn make_cgroup(&self, name: &str) {
+        let directory = self.cgroup(name);
+        if directory.exists() {
+            return;
+        }
+        let new = self.root.join(".new");
+        std::fs::create_dir(&new).unwrap();
+        for (file, content) in [
+            ("cgroup.procs", ""),
+            ("cpu.max", "max 100000\n"),
+            ("memory.max", "max\n"),
+            ("memory.swap.max", "max\n"),
+            ("pids.max", "max\n"),
+            ("memory.current", "0\n"),
+            ("memory.peak", "0\n"),
+            ("pids.current", "0\n"),
+            ("cpu.stat", "usage_usec 0\nuser_usec 0\nsystem_usec 0\n"),
+            ("memory.events", "low 0\nhigh 0\nmax 0\noom 0\noom_kill 0\noom_group_kill 0\n"),
+            ("cpu.pressure", PRESSURE),
+            ("memory.pressure", PRESSURE),
+            ("cgroup.events", "populated 0\nfrozen 0\n"),
+        ] {
+            std::fs::write(new.join(file), content).unwrap();
+        }
+        std::fs::rename(new, directory).unwrap();
+    }
+
+    /// Writes what a unit's settings say into its cgroup; `instead` wins over them.
+    pub fn write_limits(&self, name: &str, instead: &BTreeMap<String, String>) {
+        let Some(unit) = self.get(name) else { return };
+        let directory = self.cgroup(name);
+        if !directory.exists() {
+            return;
+        }
+        let limit = |figure: u64| match figure {
+            u64::MAX => "max\n".to_owned(),
+            figure => format!("{figure}\n"),
+        };
+        let quota = |usec: u64| match usec {
+            u64::MAX => "max 100000\n".to_owned(),
+            usec => format!("{} 100000\n", usec / 10),
+        };
+        let pages = |bytes: u64| if bytes == u64::MAX { bytes } else { bytes - bytes % 4096 };
+        let mut files = BTreeMap::new();
+        let figures = [
+            ("CPUQuotaPerSecUSec", "cpu.max"),
+            ("MemoryMax", "memory.max"),
+            ("MemorySwapMax", "memory.swap.max"),
+            ("TasksMax", "pids.max"),
+        ];
+        for (property, file) in figures {
+            let Some(figure) = unit.figure(property) else { continue };
+            let content = match file {
+                "cpu.max" => quota(figure),
+                "pids.max" => limit(figure),
+                _ => limit(pages(figure)),
+            };
+            files.insert(file, content);
+        }
+        for (file, content) in files {
+            write(&directory, file, instead.get(file).unwrap_or(&content));
+        }
+    }
+
+    /// Puts processes into a unit, out of all others, as the kernel does.
+    pub fn enter(&mut self, name: &str, pids: &BTreeSet<u32>) {
+        for unit in self.units.values_mut() {
+            unit.pids.retain(|pid| !pids.contains(pid));
+        }
+        self.get_mut(name).unwrap().pids.extend(pids);
+        self.real.extend(pids);
+        self.write_processes();
+    }
+
+    /// Makes up the processes of a unit.
+    pub fn pretend(&mut self, name: &str, pids: &[u32]) {
+        self.get_mut(name).unwrap().pids = pids.iter().copied().collect();
+        self.write_processes();
+    }
+
+    pub fn is_real(&self, pid: u32) -> bool {
+        self.real.contains(&pid)
+    }
+
+    /// A process ended. Answers the scopes and services that are empty now, which PID 1 forgets.
+    pub fn leave(&mut self, pid: u32) -> Vec<String> {
+        self.real.remove(&pid);
+        let mut emptied = Vec::new();
+        for (name, unit) in &mut self.units {
+            if unit.pids.remove(&pid) && unit.pids.is_empty() && !name.ends_with(".slice") {
+                emptied.push(name.clone());
+            }
+        }
+        self.write_processes();
+        emptied
+    }
+
+    /// A unit and all units below it, innermost first.
+    pub fn below(&self, name: &str) -> Vec<String> {
+        let top = self.cgroup(name);
+        let mut below: Vec<String> =
+            self.units.keys().filter(|unit| self.cgroup(unit).starts_with(&top)).cloned().collect();
+        below.sort_by_key(|unit| std::cmp::Reverse(self.cgroup(unit).components().count()));
+        below
+    }
+
+    /// Forgets a unit and removes its cgroup.
+    pub fn remove(&mut self, name: &str) {
+        let directory = self.cgroup(name);
+        self.units.remove(name);
+        // What the kernel does in one step; a reader must not find a cgroup with half of its files.
+        let gone = self.root.join(".gone");
+        if std::fs::rename(&directory, &gone).is_ok() {
+            std::fs::remove_dir_all(&gone).unwrap();
+        }
+        self.write_processes();
+    }
+
+    /// Where a unit's cgroup is.
+    pub fn cgroup(&self, name: &str) -> PathBuf {
+        let mut path = self.root.clone();
+        path.extend(self.slices_above(name));
+        path.join(name)
+    }
+
+    fn slices_above(&self, name: &str) -> Vec<String> {
+        if let Some(stem) = name.strip_suffix(".slice") {
+            let dashes = stem.match_indices('-').map(|(at, _)| format!("{}.slice", &stem[..at]));
+            return dashes.collect();
+        }
+        let slice = self.get(name).and_then(|unit| unit.text("Slice")).unwrap_or("system.slice").to_owned();
+        let mut slices = self.slices_above(&slice);
+        slices.push(slice);
+        slices
+    }
+
+    fn write_processes(&self) {
+        for (name, unit) in &self.units {
+            let directory = self.cgroup(name);
+            if !directory.exists() {
+                continue;
+            }
+            let lines: String = unit.pids.iter().map(|pid| format!("{pid}\n")).collect();
+            write(&directory, "cgroup.procs", &lines);
+            let tasks: usize = self.below(name).iter().map(|below| self.units[below].pids.len()).sum();
+            write(&directory, "pids.current", &format!("{tasks}\n"));
+            write(&directory, "cgroup.events", &format!("populated {}\nfrozen 0\n", u8::from(tasks > 0)));
+        }
+    }
+}
+
+const PRESSURE: &str =
+    "some avg10=0.00 avg60=0.00 avg300=0.00 total=0\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=0\n";
+
+/// Replaces a file in one step, as a write to a cgroup file is one.
+pub fn write(directory: &Path, file: &str, content: &str) {
+    let new = directory.join(format!(".{file}"));
+    std::fs::write(&new, content).unwrap();
+    std::fs::rename(&new, directory.join(file)).unwrap();
+}
