@@ -5,7 +5,9 @@
 mod cgroup;
 mod cli;
 mod client;
+mod daemon;
 mod policy;
+mod poll;
 mod stand_in;
 mod systemd;
 mod tidy;
