@@ -211,7 +211,9 @@ fn a_state_folder_that_is_not_there_or_taken_is_degraded_and_a_reload_ends_it() 
     fs::create_dir(home.state_dir()).unwrap();
     assert!(daemon.client().ask(&Call::Reload).is_ok());
     until("the state", PATIENCE, || daemon.client().healthy().then_some(()));
-    assert_eq!(home.state().shares.len(), 1, "what systemd has was not adopted");
+    until("what systemd has to be adopted", PATIENCE, || {
+        (home.state_file().exists() && home.state().shares.len() == 1).then_some(())
+    });
     works(&daemon);
 }
 

@@ -7,6 +7,7 @@ use std::os::unix::net::{UnixDatagram, UnixListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use fairshare::ledger::share::{Phase, Share};
@@ -25,6 +26,9 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A policy that lets this machine's tests ask for what they like.
 pub const POLICY: &str = "defaults: {cpu: 1, mem: 64M, tasks: 100}\nmax: {cpu: 2, mem: 256M, tasks: 1000}\n";
+
+/// Ends the thread that reads a daemon's messages.
+const END: &str = "END";
 
 /// What [`POLICY`] gives to who names nothing.
 pub const DEFAULTS: Amount = Amount { cpu: MilliCpu(1000), mem: Bytes(64 << 20), tasks: Tasks(100) };
@@ -114,8 +118,7 @@ impl Home {
         let mut command = Command::new("sh");
         command.args(["-c", script, env!("CARGO_BIN_EXE_fairshared")]);
         command.arg(self.policy_file()).stdin(passed).env("LISTEN_FDS", "1");
-        command.envs(environment.iter().copied());
-        self.spawn(command)
+        self.spawn(command, environment)
     }
 
     /// A daemon started by hand.
@@ -127,11 +130,10 @@ impl Home {
     pub fn by_hand_with(&self, environment: &[(&str, &str)]) -> Daemon {
         let mut command = Command::new(env!("CARGO_BIN_EXE_fairshared"));
         command.arg(self.policy_file()).arg(self.socket()).stdin(Stdio::null());
-        command.envs(environment.iter().copied());
-        self.spawn(command)
+        self.spawn(command, environment)
     }
 
-    fn spawn(&self, mut command: Command) -> Daemon {
+    fn spawn(&self, mut command: Command, environment: &[(&str, &str)]) -> Daemon {
         let number = self.daemons.fetch_add(1, Ordering::Relaxed);
         let log = self.dir.path().join(format!("log-{number}"));
         let notify_path = self.dir.path().join(format!("notify-{number}"));
@@ -140,13 +142,25 @@ impl Home {
             .env("DBUS_SYSTEM_BUS_ADDRESS", &self.bus)
             .env("FAIRSHARE_CGROUP_ROOT", &self.cgroups)
             .env("STATE_DIRECTORY", self.state_dir())
-            .env("NOTIFY_SOCKET", notify_path)
+            .env("NOTIFY_SOCKET", &notify_path)
             .env_remove("JOURNAL_STREAM")
+            .envs(environment.iter().copied())
             .stdout(Stdio::null())
             .stderr(File::create(&log).unwrap())
             .spawn()
             .unwrap();
-        Daemon { child, notify, log, socket: self.socket() }
+        let (sender, told) = mpsc::channel();
+        // As PID 1 does, somebody always reads.
+        std::thread::spawn(move || {
+            let mut message = vec![0; 65_536];
+            while let Ok(count) = notify.recv(&mut message) {
+                let text = String::from_utf8(message[..count].to_vec()).unwrap();
+                if text == END || sender.send(text).is_err() {
+                    return;
+                }
+            }
+        });
+        Daemon { child, told, notify: notify_path, log, socket: self.socket() }
     }
 }
 
@@ -167,7 +181,8 @@ pub fn share(uid: u64, amount: Amount) -> Share {
 /// A running daemon. Ends with the value.
 pub struct Daemon {
     child: Child,
-    notify: UnixDatagram,
+    told: mpsc::Receiver<String>,
+    notify: PathBuf,
     log: PathBuf,
     socket: PathBuf,
 }
@@ -197,10 +212,7 @@ impl Daemon {
 
     /// The next message of `sd_notify(3)`, `None` when none comes within that time.
     pub fn told(&self, within: Duration) -> Option<String> {
-        self.notify.set_read_timeout(Some(within.max(Duration::from_millis(1)))).unwrap();
-        let mut message = vec![0; 65_536];
-        let count = self.notify.recv(&mut message).ok()?;
-        Some(String::from_utf8(message[..count].to_vec()).unwrap())
+        self.told.recv_timeout(within).ok()
     }
 
     /// The first message from now on that has this line in it, and all before it that were not read.
@@ -251,6 +263,7 @@ impl Drop for Daemon {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        let _ = UnixDatagram::unbound().and_then(|socket| socket.send_to(END.as_bytes(), &self.notify));
         if std::thread::panicking() {
             eprintln!("the daemon's log:\n{}", self.logs());
         }

@@ -60,6 +60,22 @@ fn the_watchdog_is_fed_by_a_loop_that_turns_and_by_no_other() {
     daemon.wait_told("WATCHDOG=1");
 }
 
+/// PID 1 can be stalled, by reclaim or a slow disk: its socket takes a few messages, and then none.
+#[test]
+fn a_pid_1_that_does_not_read_keeps_nobody_waiting() {
+    let world = World::start();
+    let mut home = Home::new(&world);
+    let deaf = world.dir().join("deaf");
+    let _unread = std::os::unix::net::UnixDatagram::bind(&deaf).unwrap();
+    let environment = [("NOTIFY_SOCKET", deaf.to_str().unwrap()), ("WATCHDOG_USEC", "20000")];
+    let daemon = home.activate_with(&environment);
+    let mut raw = Raw::hello(daemon.socket());
+    for _ in 0..300 {
+        raw.granted(&request());
+        assert!(raw.released());
+    }
+}
+
 #[test]
 fn nobody_watches_where_systemd_does_not() {
     let world = World::start();
