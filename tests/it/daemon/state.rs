@@ -121,8 +121,10 @@ fn a_file_of_a_newer_version_is_not_touched() {
     assert_eq!(fs::read(home.state_file()).unwrap(), newer);
     assert!(home.corrupt_files().is_empty());
     assert!(world.unit("fairshare-424242.slice").is_some());
-    let changed =
-        world.take_calls().into_iter().find(|(method, _)| method != "Subscribe" && !method.starts_with("List"));
+    let changed = world
+        .take_calls()
+        .into_iter()
+        .find(|(method, _)| method != "Subscribe" && !method.starts_with("List"));
     assert_eq!(changed, None);
 }
 

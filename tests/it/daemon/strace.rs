@@ -15,7 +15,13 @@ pub struct Tracer {
 
 impl Tracer {
     /// Attaches, and waits until all threads are traced. `calls` as `-e trace=` takes them, `inject` as `-e inject=`.
-    pub fn attach(daemon: &Daemon, home: &Home, calls: &str, inject: Option<&str>, paths: &[PathBuf]) -> Self {
+    pub fn attach(
+        daemon: &Daemon,
+        home: &Home,
+        calls: &str,
+        inject: Option<&str>,
+        paths: &[PathBuf],
+    ) -> Self {
         let trace = home.state_dir().with_file_name(format!("trace-{}", daemon.pid()));
         let said = trace.with_extension("said");
         let mut command = Command::new("strace");
