@@ -89,5 +89,14 @@ macro_rules! guest_test {
     };
 }
 
+mod activation;
+mod changing;
+mod degraded;
+mod entering;
+mod limits;
 mod main_job;
+mod package;
+mod roles;
 mod selftest;
+mod surviving;
+mod words;
