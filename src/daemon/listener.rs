@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{debug, info, warn};
 
-use super::event_loop::Event;
+use super::event::Event;
 use super::peer::{self, Peer};
 use super::session::{End, Session};
 use crate::identity::Uid;

@@ -5,6 +5,7 @@ mod answer;
 pub mod authorize;
 mod clock;
 mod condition;
+mod event;
 mod event_loop;
 mod execute;
 mod listener;
@@ -33,7 +34,8 @@ use crate::cgroup::Cgroups;
 use crate::ledger::Ledger;
 use crate::policy::file::POLICY_DIR;
 use crate::systemd::BusAddress;
-use event_loop::{EVENTS_WAITING_MAX, Event, EventLoop};
+use event::{EVENTS_WAITING_MAX, Event};
+use event_loop::EventLoop;
 use start::Parts;
 
 /// Where members connect when nothing else is said.

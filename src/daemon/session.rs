@@ -7,14 +7,14 @@ use std::time::Duration;
 
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::UnixStream;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout, timeout_at};
 use tracing::{debug, info};
 
 use super::account;
 use super::answer;
 use super::authorize::{Authorised, authorize};
-use super::event_loop::{Event, Submission};
+use super::event::{Event, Reply, Submission};
 use super::peer::Peer;
 use crate::wire::answer::Answer;
 use crate::wire::call::Call;
@@ -300,7 +300,7 @@ impl Session {
         if self.flush().await.is_err() {
             return Err(internal("the client does not read"));
         }
-        let (reply, answer) = oneshot::channel();
+        let (reply, answer) = Reply::pair();
         let submission = Submission { authorised, reply };
         let stopped = || WireError::new(Code::Draining, "The daemon is stopping").retry_after_ms(1000);
         self.events.send(Event::Call(submission)).await.map_err(|_| stopped())?;

@@ -90,8 +90,10 @@ macro_rules! guest_test {
 }
 
 mod activation;
+mod bench;
 mod changing;
 mod degraded;
+mod demo;
 mod entering;
 mod limits;
 mod main_job;

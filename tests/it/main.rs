@@ -6,6 +6,7 @@ mod cgroup;
 mod cli;
 mod client;
 mod policy;
+mod poll;
 mod stand_in;
 mod systemd;
 mod tidy;

@@ -1,0 +1,18 @@
+//! The one place in the native tests that waits: for a condition, up to a deadline.
+
+use std::time::{Duration, Instant};
+
+/// Longer than anything here takes on a slow machine.
+const DEADLINE: Duration = Duration::from_secs(20);
+
+/// Between two looks.
+const PAUSE: Duration = Duration::from_millis(5);
+
+/// Waits until `condition` holds; fails the test when it does not in time.
+pub async fn until(what: &str, mut condition: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !condition() {
+        assert!(began.elapsed() < DEADLINE, "in vain: {what}");
+        tokio::time::sleep(PAUSE).await;
+    }
+}
