@@ -32,9 +32,9 @@ guest_test!(the_first_client_starts_the_daemon_which_is_boxed_in_and_logs_fields
     guest.as_user("alice", "fairshare run --cpu 0.5 --mem 64M -- true").expect_ok();
     assert_eq!(guest.property("fairshared.service", "StatusText"), "1 share");
     let journal = guest.journal("fairshared.service");
-    let run = journal.iter().find(|entry| entry.field("ENDPOINT") == Some("run") && {
-        entry.field("RESULT_CODE") == Some("0")
-    });
+    let run = journal
+        .iter()
+        .find(|entry| entry.field("ENDPOINT") == Some("run") && { entry.field("RESULT_CODE") == Some("0") });
     let run = run.unwrap_or_else(|| panic!("{}", guest.report("no run in the journal")));
     assert_eq!(run.field("PEER_UID"), Some("1001"));
     assert_eq!(run.field("SYSLOG_IDENTIFIER"), Some("fairshared"));
@@ -76,6 +76,10 @@ guest_test!(a_daemon_that_hangs_is_replaced_and_one_that_is_stopped_ends_well, |
     for line in ["Result=success", "ExecMainCode=1", "ExecMainStatus=0"] {
         assert!(ended.lines().any(|found| found == line), "{line} is not in\n{ended}");
     }
-    assert_eq!(guest.property("fairshare-1001.slice", "ActiveState"), "active", "the share went with the daemon");
+    assert_eq!(
+        guest.property("fairshare-1001.slice", "ActiveState"),
+        "active",
+        "the share went with the daemon"
+    );
     guest.as_user("alice", "fairshare status").expect_ok().stdout_has("1 CPU");
 });

@@ -10,15 +10,25 @@ guest_test!(a_share_is_taken_changed_and_shown, |guest: Guest| {
         .expect_code(1)
         .stderr_has("fairshare: Requested CPU (16) exceeds maximum allowed (8)\n")
         .stderr_has("  hint: ask for 8 or less, or see `fairshare policy show`\n");
-    guest.as_user("alice", "fairshare request --mem 64G").expect_code(1).stderr_has("exceeds maximum allowed (32G");
+    guest
+        .as_user("alice", "fairshare request --mem 64G")
+        .expect_code(1)
+        .stderr_has("exceeds maximum allowed (32G");
     for nonsense in ["0", "-1", "NaN", "1e99", "lots"] {
         guest.as_user("alice", &format!("fairshare request --cpu {nonsense}")).expect_code(2);
     }
     guest.as_user("alice", "fairshare resize --cpu 1").expect_code(1).stderr_has("No share is held");
     assert!(!guest.cgroup_exists(SLICE), "a request that was refused left a slice");
 
-    guest.as_user("alice", "fairshare request --cpu 1 --mem 256M --tasks 64").expect_ok().stdout_has("Granted");
-    guest.as_user("alice", "fairshare request").expect_code(1).stderr_has("hold a share already").stderr_has("hint:");
+    guest
+        .as_user("alice", "fairshare request --cpu 1 --mem 256M --tasks 64")
+        .expect_ok()
+        .stdout_has("Granted");
+    guest
+        .as_user("alice", "fairshare request")
+        .expect_code(1)
+        .stderr_has("hold a share already")
+        .stderr_has("hint:");
     assert!(guest.property("fairshare-1001.slice", "Description").contains("alice"));
     assert_eq!(guest.cgroup(SLICE, "cpu.weight"), "100");
 
@@ -29,7 +39,10 @@ guest_test!(a_share_is_taken_changed_and_shown, |guest: Guest| {
     guest.as_user("alice", "fairshare resize --cpu 0.25").expect_ok();
     assert_eq!(guest.cgroup(SLICE, "cpu.max"), "25000 100000");
     assert_eq!(guest.cgroup(SLICE, "memory.max"), "536870912", "what is not named stays");
-    guest.as_user("alice", "fairshare resize --cpu 9").expect_code(1).stderr_has("exceeds maximum allowed (8)");
+    guest
+        .as_user("alice", "fairshare resize --cpu 9")
+        .expect_code(1)
+        .stderr_has("exceeds maximum allowed (8)");
 
     // Under what is in use: refused with the figure, and the program goes on.
     let hog = guest
@@ -53,7 +66,8 @@ guest_test!(a_share_is_taken_changed_and_shown, |guest: Guest| {
     let status = guest.as_user("alice", "fairshare status").expect_ok();
     let status = status.stdout_has("Your share  0.25 CPU").stdout_has("400").stdout_has("1 task").text();
     eprintln!("{status}");
-    let all = guest.as_user("bob", "fairshare status --all").expect_ok().stdout_has("alice").stdout_has("0.25");
+    let all =
+        guest.as_user("bob", "fairshare status --all").expect_ok().stdout_has("alice").stdout_has("0.25");
     eprintln!("{}", all.text());
     let json = guest.as_user("alice", "fairshare status --json").expect_ok().json();
     assert_eq!(json["share"]["uid"], 1001);
@@ -70,15 +84,29 @@ guest_test!(a_share_is_taken_changed_and_shown, |guest: Guest| {
     assert_eq!(guest.as_user("bob", "fairshare health --json").expect_ok().json()["healthy"], true);
     let policy = guest.as_user("bob", "fairshare policy show").expect_ok().stdout_has("operator").text();
     eprintln!("{policy}");
-    assert_eq!(guest.as_user("bob", "fairshare policy show --json").json()["policy"]["max"]["cpu_milli"], 8000);
+    assert_eq!(
+        guest.as_user("bob", "fairshare policy show --json").json()["policy"]["max"]["cpu_milli"],
+        8000
+    );
 
     // Where the policy shows totals only, others see that something is held, and not by whom.
-    guest.write_file("/etc/fairshare/policy.d/site.yaml", "visibility: totals\nusers: {carol: {role: admin}}\n", 0o644);
+    guest.write_file(
+        "/etc/fairshare/policy.d/site.yaml",
+        "visibility: totals\nusers: {carol: {role: admin}}\n",
+        0o644,
+    );
     guest.root("fairshare admin reload").expect_ok();
-    let all = guest.as_user("bob", "fairshare status --all").expect_ok().stdout_lacks("alice").stdout_has("1 member");
+    let all = guest
+        .as_user("bob", "fairshare status --all")
+        .expect_ok()
+        .stdout_lacks("alice")
+        .stdout_has("1 member");
     eprintln!("{}", all.text());
     let json = guest.as_user("bob", "fairshare status --all --json").expect_ok().json();
-    assert_eq!((&json["shares"], &json["capacity"]["shares"]), (&serde_json::json!([]), &serde_json::json!(1)));
+    assert_eq!(
+        (&json["shares"], &json["capacity"]["shares"]),
+        (&serde_json::json!([]), &serde_json::json!(1))
+    );
     guest.as_user("alice", "fairshare status --all").expect_ok().stdout_has("alice");
     guest.as_user("carol", "fairshare status --all").expect_ok().stdout_has("alice");
 });
@@ -105,7 +133,8 @@ guest_test!(release_kills_nothing_unless_it_is_told_to, |guest: Guest| {
     let started = guest.root("cut -d ' ' -f 1 /proc/uptime").text();
     let released = guest.as_user("alice", "fairshare release --stop").expect_ok().stdout_has("Released");
     eprintln!("{}{}", released.stderr(), released.stdout());
-    let ended = guest.root("cut -d ' ' -f 1 /proc/uptime; cat /tmp/term").expect_ok().stdout_has("term").text();
+    let ended =
+        guest.root("cut -d ' ' -f 1 /proc/uptime; cat /tmp/term").expect_ok().stdout_has("term").text();
     let seconds = |text: &str| text.lines().next().unwrap().parse::<f64>().unwrap();
     let took = seconds(&ended) - seconds(&started);
     assert!((9.5..40.0).contains(&took), "SIGKILL came {took} s after SIGTERM, not 10 s");

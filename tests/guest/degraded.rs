@@ -11,7 +11,11 @@ guest_test!(a_bad_policy_degrades_at_start_and_changes_nothing_at_reload, |guest
     // The reload is refused, whichever way it is asked for: the old policy stays.
     let refused = guest.root("fairshare admin reload").expect_code(1);
     eprintln!("{}", refused.stderr());
-    refused.stderr_has("old one stays in force").stderr_has("site.yaml:3").stderr_has("cpus").stderr_has("hint:");
+    refused
+        .stderr_has("old one stays in force")
+        .stderr_has("site.yaml:3")
+        .stderr_has("cpus")
+        .stderr_has("hint: mend it");
     guest.root("systemctl reload fairshared.service").expect_ok();
     guest.as_user("bob", "fairshare policy show --json").expect_ok().stdout_has("\"cpu_milli\":8000");
     guest.as_user("bob", "fairshare run --cpu 0.5 --mem 64M -- true").expect_ok();
@@ -22,7 +26,10 @@ guest_test!(a_bad_policy_degrades_at_start_and_changes_nothing_at_reload, |guest
     // The same at a start.
     guest.root("systemctl restart fairshared.service").expect_ok();
     guest.as_user("alice", "fairshare status").expect_ok().stdout_has("0.5 CPU");
-    guest.as_user("alice", "fairshare status --all").expect_ok().stdout_has("bob");
+    // Whether members may see who holds what is the policy's word, and there is none: then they may not.
+    let all = guest.as_user("alice", "fairshare status --all").expect_ok().stdout_lacks("bob");
+    eprintln!("{}", all.stdout_has("held by 2 members").text());
+    guest.root("fairshare status --all").expect_ok().stdout_has("bob");
     let health = guest.as_user("alice", "fairshare health").expect_code(1);
     eprintln!("{}", health.text());
     health.stdout_has("FAULT  policy").stdout_has("site.yaml:3").stdout_has("not healthy");
@@ -55,11 +62,10 @@ guest_test!(by_hand_it_serves_a_socket_of_its_own_and_a_bad_policy_ends_it, |gue
     // While systemd's daemon runs there is no second one on the same state.
     let second = guest.root("fairshared /etc/fairshare/policy.d /run/x.sock").expect_code(78);
     eprintln!("{}", second.stderr());
+    assert!(!second.stderr().contains('\x1b'), "colours where no terminal is: {:?}", second.stderr());
     second.stderr_has("another fairshared is using this state");
     guest.root("systemctl stop fairshared.socket fairshared.service").expect_ok();
-    let by_hand = guest
-        .command("RUST_LOG=debug exec fairshared /etc/fairshare/policy.d /run/x.sock")
-        .spawn();
+    let by_hand = guest.command("RUST_LOG=debug exec fairshared /etc/fairshare/policy.d /run/x.sock").spawn();
     guest.await_cmd("test -S /run/x.sock && fairshare --socket /run/x.sock health", 30);
     assert_eq!(guest.root("stat -c '%U:%G %a' /run/x.sock").text(), "root:fairshare 660");
     guest.as_user("alice", "FAIRSHARE_SOCKET=/run/x.sock fairshare status").expect_ok().stdout_has("0.5 CPU");

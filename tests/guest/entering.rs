@@ -69,7 +69,10 @@ guest_test!(run_is_the_command_itself, |guest: Guest| {
 
     // No process of its own: what runs has the number of what was started, and its parent.
     guest
-        .as_user("alice", "fairshare run -- sh -c 'echo $$ $PPID' > ids & test \"$(echo $! $$)\" = \"$(wait; cat ids)\"")
+        .as_user(
+            "alice",
+            "fairshare run -- sh -c 'echo $$ $PPID' > ids & wait; cat ids; test \"$! $$\" = \"$(cat ids)\"",
+        )
         .expect_ok();
     // Who reads no more ends it, as SIGPIPE does outside.
     guest
@@ -77,7 +80,10 @@ guest_test!(run_is_the_command_itself, |guest: Guest| {
         .expect_ok()
         .stdout_has("y\n141");
     guest.as_user("alice", "fairshare run -- /etc/passwd").expect_code(126).stderr_has("hint:");
-    guest.as_user("alice", "fairshare run -- no-such-command").expect_code(127).stderr_has("command not found");
+    guest
+        .as_user("alice", "fairshare run -- no-such-command")
+        .expect_code(127)
+        .stderr_has("command not found");
     guest.as_user("alice", "fairshare run").expect_code(2);
     // Other figures than those of the share that is held are worth a word, and change nothing.
     guest
@@ -103,7 +109,10 @@ guest_test!(run_is_the_command_itself, |guest: Guest| {
 
 guest_test!(attach_takes_what_is_ones_own_and_nothing_else, |guest: Guest| {
     let started = guest.command("exec sleep 1000").user("alice").spawn();
-    guest.as_user("alice", &format!("fairshare attach {}", started.pid)).expect_code(1).stderr_has("No share is held");
+    guest
+        .as_user("alice", &format!("fairshare attach {}", started.pid))
+        .expect_code(1)
+        .stderr_has("No share is held");
     guest.as_user("alice", "fairshare request --cpu 0.5 --mem 64M").expect_ok();
     guest
         .as_user("alice", &format!("fairshare attach {}", started.pid))

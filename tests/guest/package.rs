@@ -49,7 +49,11 @@ guest_test!(an_upgrade_loses_no_connection_no_share_and_no_work, |guest: Guest| 
     assert!(!asked.starts_with("asked 0 "));
     assert_ne!(guest.daemon_pid(), Some(daemon), "the old daemon still runs");
     assert!(guest.daemon_pid().is_some());
-    assert_eq!(guest.property("fairshared.socket", "ActiveEnterTimestampMonotonic"), socket, "the socket was restarted");
+    assert_eq!(
+        guest.property("fairshared.socket", "ActiveEnterTimestampMonotonic"),
+        socket,
+        "the socket was restarted"
+    );
     assert_eq!(guest.property("fairshared.service", "NeedDaemonReload"), "no");
     guest.root("grep -q '# of this machine' /etc/fairshare/policy.d/default.yaml").expect_ok();
     assert!(work.is_running());
@@ -68,7 +72,8 @@ guest_test!(a_removal_stops_nobodys_work_and_a_purge_leaves_the_group, |guest: G
     guest.as_user("bob", "fairshare request --cpu 0.25 --mem 64M").expect_ok();
     guest.put(&deb_under_test(), "/root/this.deb");
     dpkg(&guest, "-r fairshare").stdout_has("left alone");
-    let lifted = ["cpu.max", "memory.max", "memory.swap.max", "pids.max"].map(|file| guest.cgroup(ALICE, file));
+    let lifted =
+        ["cpu.max", "memory.max", "memory.swap.max", "pids.max"].map(|file| guest.cgroup(ALICE, file));
     assert_eq!(lifted, ["max 100000", "max", "max", "max"]);
     assert_eq!(guest.cgroup("fairshare.slice", "memory.max"), "max");
     assert_eq!(guest.cgroup("fairshare.slice", "cpu.max"), "max 100000");

@@ -32,7 +32,8 @@ const CALLS: [(&str, &str, usize); 29] = [
     ("resize", r#"{"for_uid": 1666, "cpu_milli": 200}"#, 3),
     ("renew", r#"{"for_uid": 1666, "lease_ms": 60000}"#, 3),
     ("release", r#"{"for_uid": 1666}"#, 3),
-    ("release", r#"{"for_uid": 0}"#, 3),
+    // One's own uid is a uid as well.
+    ("status", r#"{"for_uid": 1001}"#, 3),
     ("job_list", r#"{"all": true}"#, 3),
     ("reload", "{}", 3),
     ("drain", "{}", 3),
@@ -74,7 +75,8 @@ guest_test!(every_endpoint_takes_its_role_whoever_asks, |guest: Guest| {
             assert_eq!(text, "EACCES", "{user}");
             continue;
         }
-        let uid: BTreeMap<_, _> = [("root", 0), ("bob", 1002), ("carol", 1003), ("alice", 1001), ("erin", 1004)].into();
+        let uid: BTreeMap<_, _> =
+            [("root", 0), ("bob", 1002), ("carol", 1003), ("alice", 1001), ("erin", 1004)].into();
         assert_eq!(lines.next(), Some(format!("role {} {}", ROLES[role], uid[user]).as_str()));
         let mut failures = Vec::new();
         for (endpoint, body, least) in CALLS {
@@ -106,12 +108,22 @@ guest_test!(every_endpoint_takes_its_role_whoever_asks, |guest: Guest| {
     }));
 
     // The same through the command.
-    guest.as_user("bob", "fairshare admin request --user mallory --cpu 0.5 --mem 64M").expect_ok().stdout_has("mallory");
+    guest
+        .as_user("bob", "fairshare admin request --user mallory --cpu 0.5 --mem 64M")
+        .expect_ok()
+        .stdout_has("mallory");
     assert_eq!(guest.cgroup("fairshare.slice/fairshare-1666.slice", "cpu.max"), "50000 100000");
     guest.as_user("carol", "fairshare admin release --user 1666").expect_ok();
-    guest.as_user("bob", "fairshare admin request --user nobody-here").expect_code(1).stderr_has("nobody-here");
+    guest
+        .as_user("bob", "fairshare admin request --user nobody-here")
+        .expect_code(1)
+        .stderr_has("nobody-here");
     for refused in ["admin resize --user bob --cpu 1", "admin reload", "admin release --user alice"] {
-        guest.as_user("alice", &format!("fairshare {refused}")).expect_code(77).stderr_has("role").stderr_has("hint:");
+        guest
+            .as_user("alice", &format!("fairshare {refused}"))
+            .expect_code(77)
+            .stderr_has("role")
+            .stderr_has("hint:");
     }
     guest.as_user("erin", "fairshare status").expect_ok();
     let refused = guest.as_user("erin", "fairshare run -- true").expect_code(77).stderr_has("read_only");
@@ -121,7 +133,9 @@ guest_test!(every_endpoint_takes_its_role_whoever_asks, |guest: Guest| {
 guest_test!(the_largest_user_ids_hold_shares, |guest: Guest| {
     for uid in ["2147483647", "2147483648", "4294967294"] {
         guest.root(&format!("useradd -M -d / -u {uid} -G fairshare u{uid}")).expect_ok();
-        let run = format!("setpriv --reuid {uid} --regid {uid} --init-groups fairshare run --cpu 0.5 --mem 64M -- cat /proc/self/cgroup");
+        let run = format!(
+            "setpriv --reuid {uid} --regid {uid} --init-groups fairshare run --cpu 0.5 --mem 64M -- cat /proc/self/cgroup"
+        );
         guest.root(&run).expect_ok().stdout_has(&format!("/fairshare-{uid}.slice/fairshare-{uid}-run"));
         assert_eq!(guest.cgroup(&format!("fairshare.slice/fairshare-{uid}.slice"), "memory.max"), "67108864");
     }

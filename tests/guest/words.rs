@@ -17,10 +17,15 @@ guest_test!(who_cannot_reach_the_daemon_is_told_what_to_do, |guest: Guest| {
         .stderr_has("sudo adduser mallory fairshare");
     guest.root("usermod -aG fairshare mallory").expect_ok();
     let stale = "setpriv --reuid mallory --regid mallory --clear-groups fairshare status";
-    shown(guest.root(stale)).expect_code(77).stderr_has("since after this login").stderr_has("newgrp fairshare");
+    shown(guest.root(stale))
+        .expect_code(77)
+        .stderr_has("newer than this login")
+        .stderr_has("newgrp fairshare");
     guest.as_user("mallory", "fairshare status").expect_ok();
     guest.root("chmod 600 /run/fairshare.sock").expect_ok();
-    shown(guest.as_user("alice", "fairshare status")).expect_code(77).stderr_has("although you are in the group");
+    shown(guest.as_user("alice", "fairshare status"))
+        .expect_code(77)
+        .stderr_has("although you are in the group");
     guest.root("systemctl restart fairshared.socket").expect_code(0);
     guest.as_user("alice", "fairshare status").expect_ok();
 
@@ -39,22 +44,35 @@ guest_test!(who_cannot_reach_the_daemon_is_told_what_to_do, |guest: Guest| {
         .stderr_has("sudo systemctl restart fairshared.socket");
     guest.root("systemctl restart fairshared.socket").expect_ok();
     guest.as_user("alice", "fairshare status").expect_ok();
-    shown(guest.as_user("alice", "fairshare --socket /run/other.sock status")).expect_code(69).stderr_has("leave out --socket");
+    shown(guest.as_user("alice", "fairshare --socket /run/other.sock status"))
+        .expect_code(69)
+        .stderr_has("leave out --socket");
     guest
-        .root("systemctl stop fairshared.socket fairshared.service; python3 -c 'import socket
-s = socket.socket(socket.AF_UNIX); s.bind(\"/run/fairshare.sock\")'; chmod 666 /run/fairshare.sock")
+        .root(
+            "systemctl stop fairshared.socket fairshared.service; python3 -c 'import socket
+s = socket.socket(socket.AF_UNIX); s.bind(\"/run/fairshare.sock\")'; chmod 666 /run/fairshare.sock",
+        )
         .expect_ok();
-    shown(guest.as_user("alice", "fairshare status")).expect_code(69).stderr_has("nobody listens on /run/fairshare.sock");
+    shown(guest.as_user("alice", "fairshare status"))
+        .expect_code(69)
+        .stderr_has("nobody listens on /run/fairshare.sock");
     guest.root("rm /run/fairshare.sock; mv /usr/sbin/fairshared /root").expect_ok();
-    shown(guest.as_user("alice", "fairshare status")).expect_code(69).stderr_has("not installed").stderr_has("apt install");
+    shown(guest.as_user("alice", "fairshare status"))
+        .expect_code(69)
+        .stderr_has("not installed")
+        .stderr_has("apt install");
     guest.root("systemctl start fairshared.socket").expect_ok();
-    shown(guest.command("fairshare status").user("alice").within(std::time::Duration::from_secs(120)).run()).expect_code(69).stderr_has("hint:");
+    shown(guest.command("fairshare status").user("alice").within(std::time::Duration::from_secs(120)).run())
+        .expect_code(69)
+        .stderr_has("hint:");
     guest.root("mv /root/fairshared /usr/sbin/fairshared; systemctl reset-failed fairshared.service fairshared.socket; systemctl restart fairshared.socket").expect_ok();
     guest.as_user("alice", "fairshare status").expect_ok();
 
     // What a pipe that closes, a full disk and a terminal without colours see.
     guest.as_user("alice", "fairshare status --all | true; echo ${PIPESTATUS[0]}").stdout_has("0");
-    shown(guest.as_user("alice", "fairshare status > /dev/full")).expect_code(1).stderr_has("cannot write the output");
+    shown(guest.as_user("alice", "fairshare status > /dev/full"))
+        .expect_code(1)
+        .stderr_has("cannot write the output");
     for wrong in ["frobnicate", "request --cpu", "resize", "status --frobnicate"] {
         shown(guest.as_user("alice", &format!("fairshare {wrong}"))).expect_code(2);
     }
