@@ -103,7 +103,7 @@ units: $(ROOT)/.unpacked ## systemd-analyze verify and security
 	@.ci/prepare package
 	@units=$$(dirname "$$(find $(ROOT) -name fairshared.service)"); checked=$(OUT)/units; \
 	rm -rf "$$checked"; mkdir -p "$$checked"; cp "$$units"/* "$$checked"; \
-	sed -i 's#=/usr/sbin/fairshared$$#=$(ROOT)/usr/sbin/fairshared#' "$$checked/fairshared.service"; \
+	sed -i 's#=/usr/sbin/fairshared$$#=$(ROOT)/usr/sbin/fairshared#; s#=\(/usr/bin/fairshare \)#=$(ROOT)\1#' "$$checked/fairshared.service"; \
 	said=$$(MANPATH=$(ROOT)/usr/share/man systemd-analyze verify "$$checked"/* 2>&1) || true; \
 	[ -z "$$said" ] || { echo "$$said" >&2; exit 1; }; \
 	systemd-analyze security --offline=true --threshold=7 "$$units/fairshared.service" | tail -n 1

@@ -16,7 +16,11 @@ guest_test!(a_bad_policy_degrades_at_start_and_changes_nothing_at_reload, |guest
         .stderr_has("site.yaml:3")
         .stderr_has("cpus")
         .stderr_has("hint: mend it");
-    guest.root("systemctl reload fairshared.service").expect_ok();
+    guest.root("systemctl reload fairshared.service").expect_code(1);
+    assert_eq!(guest.property("fairshared.service", "ActiveState"), "active", "a refused reload ended the daemon");
+    // A signal can only be answered in the journal.
+    guest.root("systemctl kill -s HUP fairshared.service").expect_ok();
+    guest.await_cmd("test $(journalctl -u fairshared -o cat | grep -c 'the old one stays in force: /etc') -eq 3", 20);
     guest.as_user("bob", "fairshare policy show --json").expect_ok().stdout_has("\"cpu_milli\":8000");
     guest.as_user("bob", "fairshare run --cpu 0.5 --mem 64M -- true").expect_ok();
     guest.as_user("bob", "fairshare health").expect_ok();
@@ -46,8 +50,8 @@ guest_test!(a_bad_policy_degrades_at_start_and_changes_nothing_at_reload, |guest
     assert_eq!(guest.cgroup("fairshare.slice/fairshare-1001.slice", "memory.max"), "67108864");
 
     guest.root(&format!("rm {POLICY}; systemctl reload fairshared.service")).expect_ok();
-    guest.await_cmd("fairshare health", 20);
     assert_eq!(guest.property("fairshared.service", "StatusText"), "2 shares");
+    guest.as_user("alice", "fairshare health").expect_ok();
     guest.as_user("alice", "fairshare resize --cpu 1").expect_ok();
     // A lower maximum takes nothing from a share that is held.
     guest.write_file(POLICY, "max: {cpu: 0.25}\ndefaults: {cpu: 0.25}\n", 0o644);

@@ -142,7 +142,7 @@ guest_test!(attach_takes_what_is_ones_own_and_nothing_else, |guest: Guest| {
         .as_user("alice", "sleep 0 & pid=$!; wait; fairshare attach $pid")
         .expect_code(1)
         .stderr_has("There is no process");
-    // A thread is no process.
+    // A number that no process can have.
     guest.as_user("alice", "fairshare attach 4194304").expect_code(1);
     assert!(started.is_running() && bobs.is_running() && privileged.is_running());
 });

@@ -84,6 +84,25 @@ guest_test!(a_killed_daemon_comes_back_to_what_it_left, |guest: Guest| {
     logged(&guest, "fairshare-1001.slice has drifted from its share: setting its limits again");
     logged(&guest, "fairshare-1002.slice has drifted from its share: setting its limits again");
 
+    // Where setting the memory again would make a program die, it is not: the rest is, and health says so.
+    let hog = "exec python3 -c 'b = b\"x\" * (200 << 20); import time; time.sleep(1000)'";
+    guest
+        .root(&format!("{socket}; systemctl set-property --runtime fairshare-1001.slice MemoryMax=512M TasksMax=9"))
+        .expect_ok();
+    let attached = format!("echo 0 > /sys/fs/cgroup/{ALICE}/$(ls /sys/fs/cgroup/{ALICE} | grep scope | head -n 1)/cgroup.procs; {hog}");
+    let hog = guest.command(&attached).spawn();
+    guest.await_cmd(&format!("test $(cat /sys/fs/cgroup/{ALICE}/memory.current) -gt $((200 << 20))"), 40);
+    let health = guest.as_user("alice", "fairshare health").expect_code(1).stdout_has("FAULT  limits");
+    eprintln!("{}", health.text());
+    assert!(hog.is_running(), "a start killed a program");
+    assert_eq!(guest.cgroup(ALICE, "memory.max"), (512u64 << 20).to_string());
+    assert_eq!(guest.cgroup(ALICE, "pids.max"), "4096");
+    hog.kill("KILL");
+    guest.await_cmd(&format!("test $(cat /sys/fs/cgroup/{ALICE}/memory.current) -lt $((100 << 20))"), 20);
+    guest.kill_daemon();
+    guest.as_user("alice", "fairshare health").expect_ok();
+    assert_eq!(guest.cgroup(ALICE, "memory.max"), (128u64 << 20).to_string());
+
     // A slice stopped behind our back: while the daemon is dead, and while it lives.
     guest.root(&format!("{socket}; systemctl stop fairshare-1002.slice")).expect_ok();
     assert_eq!(shares(&guest), [(1001, 500, 128)]);
@@ -175,11 +194,21 @@ guest_test!(a_share_outlives_a_reboot_and_a_power_cut, |guest: Guest| {
 
     // What was answered is on the disk, whatever comes then.
     guest.as_user("alice", "fairshare resize --cpu 0.75").expect_ok();
-    guest.as_user("bob", "fairshare request --cpu 0.25 --mem 64M").expect_ok();
+    // And in the middle of a change there is a share that is enforced, or none: bob takes and gives without end.
+    let restless = "while :; do fairshare request --cpu 0.25 --mem 64M; fairshare resize --cpu 0.5; fairshare release; done";
+    let _restless = guest.command(&format!("touch /tmp/at-it; {restless} > /dev/null 2>&1")).user("bob").spawn();
+    guest.await_cmd("test -e /tmp/at-it && journalctl -u fairshared | grep -q 'release of uid 1002: ok'", 30);
     assert_eq!(guest.power_cut(), "running");
-    assert_eq!(shares(&guest), [(1001, 750, 128), (1002, 250, 64)]);
+    let held = shares(&guest);
+    assert_eq!(held.first(), Some(&(1001, 750, 128)));
     assert_eq!(guest.cgroup(ALICE, "cpu.max"), "75000 100000");
+    match held.get(1) {
+        None => assert!(!guest.cgroup_exists(BOB), "a slice that nobody remembers"),
+        Some((1002, cpu, 64)) => assert_eq!(guest.cgroup(BOB, "cpu.max"), format!("{} 100000", cpu * 100)),
+        other => panic!("{other:?}"),
+    }
     guest.as_user("alice", "fairshare health").expect_ok();
+    guest.as_user("bob", "fairshare release && fairshare request --cpu 0.25 && fairshare release").expect_ok();
 });
 
 guest_test!(systemd_and_the_bus_may_be_restarted_under_it, |guest: Guest| {
