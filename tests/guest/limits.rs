@@ -61,7 +61,6 @@ os.killpg(0, 9)";
     let ran = guest.as_user("alice", "setsid --wait fairshare run -- python3 bomb.py");
     let children: u64 = ran.text().parse().unwrap();
     assert!((1..24).contains(&children), "{children} children with 24 tasks allowed");
-    assert!(figure(&guest, ALICE, "pids.events", "max") >= 1);
 
     assert!(bobs.is_running(), "bob's program died of what alice did");
     assert_eq!(guest.daemon_pid(), daemon);
