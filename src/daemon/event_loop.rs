@@ -13,6 +13,7 @@ use super::authorize::{Act, Authorised};
 use super::condition::Condition;
 use super::event::{Event, Reply, Submission};
 use super::execute::{self, Context};
+use super::feed::Feed;
 use super::persist::Persist;
 use super::start::{self, Parts};
 use super::world::{self, Survey};
@@ -51,6 +52,8 @@ pub struct EventLoop {
     pub(super) strays: BTreeSet<Uid>,
     pub(super) usages: query::Usages,
     pub(super) policy_told: watch::Sender<Option<Arc<Policy>>>,
+    /// Where followers hear what happens.
+    pub(super) feed: Feed,
     /// Tells listener and sessions that the daemon stops.
     pub(super) stop: watch::Sender<bool>,
     pub(super) events: mpsc::Sender<Event>,
@@ -91,6 +94,7 @@ impl EventLoop {
             Event::Call(submission) => self.call(submission),
             Event::Settle { uid, outcome, reply } => {
                 let unknown = outcome == Outcome::Unknown;
+                let before = self.ledger.share(uid).cloned();
                 match self.ledger.apply(clock::now(), Command::Settle { uid, outcome }) {
                     Ok(_) => drop(reply.send(self.ledger.image())),
                     Err(refusal) => error!("the ledger refused an outcome: {refusal:?}"),
@@ -98,6 +102,7 @@ impl EventLoop {
                 if unknown {
                     self.condition.doubt(uid);
                 }
+                self.announce(uid, before.as_ref());
                 self.tell_status();
             }
             Event::Free(uid) => self.free(uid),
@@ -252,6 +257,7 @@ impl EventLoop {
     fn signal(&mut self, signal: Signal) {
         match signal {
             Signal::UnitRemoved(unit @ UnitName::Share(uid)) => {
+                self.strays.remove(&uid);
                 if self.ledger.share(uid).is_some() && !self.busy.contains_key(&uid) {
                     debug!(unit = %unit, "{unit} is gone");
                     self.condition.doubt(uid);
@@ -324,6 +330,7 @@ impl EventLoop {
                 (Verdict::KeepStray, _) => drop(self.strays.insert(mended.uid)),
                 (_, Ok(())) => {
                     self.strays.remove(&mended.uid);
+                    let before = self.ledger.share(mended.uid).cloned();
                     self.ledger.reconciled(
                         clock::now(),
                         mended.uid,
@@ -331,6 +338,7 @@ impl EventLoop {
                         swap,
                         mended.known.as_ref(),
                     );
+                    self.announce(mended.uid, before.as_ref());
                 }
                 (_, Err(error)) => {
                     error!("the share of uid {} is not settled: {error}: {:?}", mended.uid, error.detail);
@@ -383,6 +391,9 @@ impl EventLoop {
                 self.policy = Some(Arc::clone(&policy));
                 self.policy_told.send_replace(Some(policy));
                 self.condition.policy = None;
+                if changed {
+                    self.feed.everybody("policy", Some("the policy has changed".to_owned()));
+                }
                 self.bound_all();
                 self.recover(true);
                 Ok(Answer::Changed { changed })
@@ -433,6 +444,7 @@ fn changed_by(authorised: &Authorised) -> Option<Uid> {
         | Act::Policy { .. }
         | Act::JobStatus { .. }
         | Act::JobList { .. }
+        | Act::Subscribe { .. }
         | Act::Reload => None,
     }
 }

@@ -1,6 +1,7 @@
 //! The daemon: start-up in numbered steps, then the listener and the event loop until a signal ends them.
 
 mod account;
+mod announce;
 mod answer;
 pub mod authorize;
 mod clock;
@@ -8,6 +9,7 @@ mod condition;
 mod event;
 mod event_loop;
 mod execute;
+mod feed;
 mod listener;
 mod logging;
 mod machine;
@@ -119,7 +121,9 @@ async fn serve(arguments: Arguments) -> ExitCode {
         Ok(socket) => socket,
         Err(error) => return fail(&format!("the socket cannot be listened on: {error}")),
     };
-    let listener = tokio::spawn(listener::Listener::new(socket, events, policy, stopping).serve());
+    let listener = tokio::spawn(
+        listener::Listener::new(socket, events, policy, stopping, event_loop.feed.clone()).serve(),
+    );
     watchdog::ready(&event_loop.status_line());
     // 5. Until a signal ends it: then no more clients, the answers in flight, and the slices stay.
     if let Err(error) = event_loop.run(listener).await {
@@ -161,6 +165,7 @@ async fn prepare(
         usages: query::Usages::default(),
         policy_told,
         stop: watch::Sender::new(false),
+        feed: feed::Feed::new(),
         events,
         inbox,
         busy: BTreeMap::new(),

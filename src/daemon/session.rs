@@ -13,8 +13,9 @@ use tracing::{debug, info};
 
 use super::account;
 use super::answer;
-use super::authorize::{Authorised, authorize};
+use super::authorize::{Act, Authorised, authorize};
 use super::event::{Event, Reply, Submission};
+use super::feed::{Feed, Follower};
 use super::peer::Peer;
 use crate::wire::answer::Answer;
 use crate::wire::call::Call;
@@ -62,6 +63,8 @@ pub enum End {
     NoHello,
     /// Too many violations.
     RateLimited,
+    /// More than events was wanted of a connection that follows events.
+    SpokeWhileFollowing,
     /// The socket failed.
     Io(io::Error),
 }
@@ -78,6 +81,7 @@ pub struct Session {
     peer: Arc<Peer>,
     events: mpsc::Sender<Event>,
     stopping: watch::Receiver<bool>,
+    feed: Feed,
     input: FrameBuffer,
     output: Vec<u8>,
     unanswered: usize,
@@ -92,12 +96,14 @@ impl Session {
         peer: Arc<Peer>,
         events: mpsc::Sender<Event>,
         stopping: watch::Receiver<bool>,
+        feed: Feed,
     ) -> Self {
         Self {
             stream,
             peer,
             events,
             stopping,
+            feed,
             input: FrameBuffer::new(),
             output: Vec::new(),
             unanswered: 0,
@@ -231,15 +237,56 @@ impl Session {
             }
         };
         drop(frame);
+        // Followed from before the answer, so that nothing is missed after it.
+        let follower = match &request.call {
+            Call::Subscribe { .. } => {
+                authorize(&self.peer, request.call.clone()).ok().and_then(|authorised| {
+                    match authorised.act() {
+                        Act::Subscribe { interest } => Some(self.feed.follow(*interest)),
+                        _ => None,
+                    }
+                })
+            }
+            _ => None,
+        };
         let body = match self.call(request.request_id, request.call).await {
             Ok(answer) => Body::Ok(answer),
             Err(error) => Body::Err(error),
         };
+        let subscribed = matches!(body, Body::Ok(Answer::Subscribed { .. }));
         self.push(request.request_id, body);
+        if let Some(follower) = follower.filter(|_| subscribed) {
+            return self.follow(request.request_id, follower).await;
+        }
         if self.unanswered >= REQUESTS_OUTSTANDING_MAX || self.output.len() >= ANSWER_BYTES_HELD_MAX {
             self.flush().await?;
         }
         Ok(())
+    }
+
+    /// Sends events for as long as both ends live. A client that says something more has misunderstood.
+    async fn follow(&mut self, request_id: u64, mut follower: Follower) -> Result<(), End> {
+        self.flush().await?;
+        let mut byte = [0];
+        loop {
+            let event = tokio::select! {
+                event = follower.next() => event.ok_or(End::Closed)?,
+                _ = self.stopping.changed() => return Err(End::Closed),
+                ready = self.stream.readable() => {
+                    ready?;
+                    match self.stream.try_read(&mut byte) {
+                        Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
+                        Ok(0) => return Err(End::Closed),
+                        Ok(_) => return Err(End::SpokeWhileFollowing),
+                        Err(error) => return Err(End::Io(error)),
+                    }
+                }
+            };
+            self.push(request_id, Body::Event(Box::new(event)));
+            // However long the client takes to read: the feed goes on without it.
+            self.stream.write_all(&self.output).await?;
+            self.output.clear();
+        }
     }
 
     /// Authorises one call, hands it to the event loop, and logs how it went.
