@@ -64,13 +64,14 @@ deb: $(OUT)/deb/.built ## one target/deb/fairshare_*.deb
 $(OUT)/deb/.built: $(SOURCES)
 	@.ci/prepare build
 	@mkdir -p $(BUILD) $(OUT)/deb
+	@touch $(OUT)/deb/.begun # what is edited from now on is not in it
 	rm -rf $(BUILD) $(OUT)/deb-build/*.{deb,changes,buildinfo} && mkdir -p $(BUILD)
 	tar --create --exclude=./target --exclude=./.git . | tar --extract --directory=$(BUILD)
 	cd $(BUILD) && CARGO_TARGET_DIR=$(OUT) DEB_BUILD_OPTIONS="nocheck noautodbgsym $${DEB_BUILD_OPTIONS:-}" \
 		dpkg-buildpackage --build=binary --unsigned-changes --no-sign
 	rm -f $(OUT)/deb/*.deb
 	mv $(OUT)/deb-build/fairshare_*.deb $(OUT)/deb/
-	touch $@
+	mv $(OUT)/deb/.begun $@
 
 # What the package must hold: a man page or completion that came out empty at build time is found here.
 CONTENT := usr/bin/fairshare usr/sbin/fairshared etc/fairshare/policy.d/default.yaml usr/lib/sysusers.d/fairshare.conf \
