@@ -45,6 +45,10 @@ guest_test!(the_first_client_starts_the_daemon_which_is_boxed_in_and_logs_fields
     assert!(run.field("UNIT").is_some_and(|unit| unit.starts_with("fairshare-1001-run")), "{:?}", run.0);
     let granted = journal.iter().find(|entry| entry.field("ENDPOINT") == Some("request_resources"));
     assert_eq!(granted.and_then(|entry| entry.field("UNIT")), Some("fairshare-1001.slice"));
+    guest.as_user("alice", "fairshare release && fairshare status").expect_ok();
+    let journal = guest.journal("fairshared.service");
+    let endpoints: Vec<&str> = journal.iter().filter_map(|entry| entry.field("ENDPOINT")).collect();
+    assert_eq!(endpoints.last(), Some(&"release"), "a release is news, a question is not");
     assert!(journal.iter().all(|entry| entry.priority() > 4), "warnings in a run without faults");
 });
 
