@@ -21,7 +21,7 @@ guest_test!(a_program_is_held_to_its_share_and_nobody_else_notices, |guest: Gues
     guest
         .as_user(
             "alice",
-            "fairshare run --cpu 0.2 --mem 96M --tasks 24 -- \
+            "fairshare run --cpu 1 --mem 96M --tasks 24 -- \
              bash -c 'python3 -c \"b = b\\\"x\\\" * (300 << 20)\"; echo the shell saw $?'",
         )
         .expect_ok()
@@ -31,6 +31,7 @@ guest_test!(a_program_is_held_to_its_share_and_nobody_else_notices, |guest: Gues
     guest.as_user("alice", "fairshare status").expect_ok().stdout_has("1 process killed out of memory");
 
     // CPU: a program that would take all gets a fifth of one, within what one period of 100 ms can be off.
+    guest.as_user("alice", "fairshare resize --cpu 0.2").expect_ok();
     let script = "before=$(awk '/^usage_usec/ { print $2 }' /sys/fs/cgroup/fairshare.slice/fairshare-1001.slice/cpu.stat)
         start=$EPOCHREALTIME
         fairshare run -- timeout 3 sh -c 'while :; do :; done'
@@ -43,6 +44,7 @@ guest_test!(a_program_is_held_to_its_share_and_nobody_else_notices, |guest: Gues
     assert!(figure(&guest, ALICE, "cpu.stat", "nr_throttled") > 0);
     assert!(used <= wall / 5 + 200_000, "{used} µs of CPU in {wall} µs with a quota of 0.2 CPU");
 
+    guest.as_user("alice", "fairshare resize --cpu 1").expect_ok();
     // Tasks: who forks without end is refused by the kernel, and the others can still fork.
     let bomb = "import os, sys, time
 children = 0
