@@ -285,6 +285,7 @@ fn known(unit: &str, property: &str) -> bool {
         "TasksAccounting",
         "IOAccounting",
         "CollectMode",
+        "OOMPolicy",
     ];
     ALL.contains(&property) || (unit.ends_with(".scope") && ["Slice", "TimeoutStopUSec"].contains(&property))
 }
