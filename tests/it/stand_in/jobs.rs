@@ -285,9 +285,9 @@ fn known(unit: &str, property: &str) -> bool {
         "TasksAccounting",
         "IOAccounting",
         "CollectMode",
-        "OOMPolicy",
     ];
-    ALL.contains(&property) || (unit.ends_with(".scope") && ["Slice", "TimeoutStopUSec"].contains(&property))
+    ALL.contains(&property)
+        || (unit.ends_with(".scope") && ["Slice", "TimeoutStopUSec", "OOMPolicy"].contains(&property))
 }
 
 fn pids_of(pidfds: &OwnedVariant) -> Vec<u32> {
