@@ -4,14 +4,16 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinError, JoinHandle};
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tracing::{debug, error, info};
 
 use super::authorize::{Act, Authorised};
 use super::condition::Condition;
+use super::event::{Event, Reply, Submission};
 use super::execute::{self, Context};
+use super::feed::Feed;
 use super::persist::Persist;
 use super::start::{self, Parts};
 use super::world::{self, Survey};
@@ -19,14 +21,11 @@ use super::{answer, clock, query, watchdog};
 use crate::identity::{Uid, UnitName};
 use crate::ledger::reconcile::Verdict;
 use crate::ledger::refusal::Refusal;
-use crate::ledger::{Command, Effect, Image, Ledger, Outcome};
+use crate::ledger::{Command, Effect, Ledger, Outcome};
 use crate::policy::{Machine, Policy};
 use crate::systemd::{Fault, Signal, Signals};
-use crate::wire::answer::{Answer, Usage};
+use crate::wire::answer::Answer;
 use crate::wire::error::{Code, WireError};
-
-/// Events that the loop has not taken yet. Who sends one more waits.
-pub const EVENTS_WAITING_MAX: usize = 256;
 
 /// How often the kernel's limits are compared with the shares', and a lost bus is looked for again.
 pub const SWEEP_PERIOD: Duration = Duration::from_secs(60);
@@ -37,56 +36,6 @@ const RECOVERY_PERIOD: Duration = Duration::from_secs(1);
 /// Calls of one member that wait for an earlier one: what their connections can send.
 const CALLS_WAITING_MAX: usize =
     super::listener::CONNECTIONS_PER_UID_MAX * super::session::REQUESTS_OUTSTANDING_MAX;
-
-/// Where the answer to a call goes.
-#[derive(Debug)]
-pub struct Reply(oneshot::Sender<Result<Answer, WireError>>);
-
-impl Reply {
-    /// Answers. Who asked may have gone; what was done stands all the same.
-    pub fn send(self, result: Result<Answer, WireError>) {
-        let _ = self.0.send(result);
-    }
-}
-
-/// A call that its caller may make.
-#[derive(Debug)]
-pub struct Submission {
-    /// What is to be done.
-    pub authorised: Authorised,
-    /// Where the answer goes.
-    pub reply: oneshot::Sender<Result<Answer, WireError>>,
-}
-
-/// Everything that can wake the loop.
-#[derive(Debug)]
-pub enum Event {
-    /// A member calls.
-    Call(Submission),
-    /// An effect has been carried out, or not.
-    Settle {
-        /// Whose share.
-        uid: Uid,
-        /// How it went.
-        outcome: Outcome,
-        /// Where what is to be stored goes.
-        reply: oneshot::Sender<Image>,
-    },
-    /// Nothing is under way for this member any more.
-    Free(Uid),
-    /// What the shares use has been read.
-    Usages(BTreeMap<Uid, Usage>),
-    /// The policy has been read again, or not.
-    Reloaded(Result<Policy, String>, Option<Reply>),
-    /// What was missing has been looked for.
-    Recovered(Box<start::Recovery>),
-    /// Members whose slices were in doubt have been looked at.
-    Mended(Result<Survey, Fault>, BTreeSet<Uid>),
-    /// SIGHUP.
-    Hangup,
-    /// SIGTERM or SIGINT.
-    Terminate,
-}
 
 /// The loop and what it owns.
 pub struct EventLoop {
@@ -101,6 +50,8 @@ pub struct EventLoop {
     pub(super) strays: BTreeSet<Uid>,
     pub(super) usages: query::Usages,
     pub(super) policy_told: watch::Sender<Option<Arc<Policy>>>,
+    /// Where followers hear what happens.
+    pub(super) feed: Feed,
     /// Tells listener and sessions that the daemon stops.
     pub(super) stop: watch::Sender<bool>,
     pub(super) events: mpsc::Sender<Event>,
@@ -141,6 +92,7 @@ impl EventLoop {
             Event::Call(submission) => self.call(submission),
             Event::Settle { uid, outcome, reply } => {
                 let unknown = outcome == Outcome::Unknown;
+                let before = self.ledger.share(uid).cloned();
                 match self.ledger.apply(clock::now(), Command::Settle { uid, outcome }) {
                     Ok(_) => drop(reply.send(self.ledger.image())),
                     Err(refusal) => error!("the ledger refused an outcome: {refusal:?}"),
@@ -148,6 +100,7 @@ impl EventLoop {
                 if unknown {
                     self.condition.doubt(uid);
                 }
+                self.announce(uid, before.as_ref());
                 self.tell_status();
             }
             Event::Free(uid) => self.free(uid),
@@ -169,18 +122,18 @@ impl EventLoop {
     fn call(&mut self, submission: Submission) {
         let act = submission.authorised.act();
         if self.condition.is_degraded() && !allowed_degraded(act) {
-            return Reply(submission.reply).send(Err(self.condition.refusal()));
+            return submission.reply.send(Err(self.condition.refusal()));
         }
         let Some(uid) = changed_by(&submission.authorised) else {
             let Submission { authorised, reply, .. } = submission;
-            return self.query(&authorised, Reply(reply));
+            return self.query(&authorised, reply);
         };
         match self.busy.get_mut(&uid) {
             None => self.change(uid, submission),
             Some(waiting) if waiting.len() < CALLS_WAITING_MAX => waiting.push_back(submission),
             Some(_) => {
                 let error = WireError::new(Code::Busy, "Too many calls are waiting for an earlier one");
-                Reply(submission.reply).send(Err(error));
+                submission.reply.send(Err(error));
             }
         }
     }
@@ -190,7 +143,7 @@ impl EventLoop {
         let Some(mut waiting) = self.busy.remove(&uid) else { return };
         let Some(next) = waiting.pop_front() else { return self.settle_doubts() };
         if self.condition.is_degraded() {
-            Reply(next.reply).send(Err(self.condition.refusal()));
+            next.reply.send(Err(self.condition.refusal()));
             self.busy.insert(uid, waiting);
             return self.free(uid);
         }
@@ -206,7 +159,6 @@ impl EventLoop {
     /// A call that changes a share: the ledger's word, and the effect on its way.
     fn change(&mut self, uid: Uid, submission: Submission) {
         let Submission { authorised, reply, .. } = submission;
-        let reply = Reply(reply);
         let Some(cx) = self.context.clone() else {
             return reply.send(Err(self.condition.refusal()));
         };
@@ -273,6 +225,7 @@ impl EventLoop {
     fn signal(&mut self, signal: Signal) {
         match signal {
             Signal::UnitRemoved(unit @ UnitName::Share(uid)) => {
+                self.strays.remove(&uid);
                 if self.ledger.share(uid).is_some() && !self.busy.contains_key(&uid) {
                     debug!(unit = %unit, "{unit} is gone");
                     self.condition.doubt(uid);
@@ -345,6 +298,7 @@ impl EventLoop {
                 (Verdict::KeepStray, _) => drop(self.strays.insert(mended.uid)),
                 (_, Ok(())) => {
                     self.strays.remove(&mended.uid);
+                    let before = self.ledger.share(mended.uid).cloned();
                     self.ledger.reconciled(
                         clock::now(),
                         mended.uid,
@@ -352,6 +306,7 @@ impl EventLoop {
                         swap,
                         mended.known.as_ref(),
                     );
+                    self.announce(mended.uid, before.as_ref());
                 }
                 (_, Err(error)) => {
                     error!("the share of uid {} is not settled: {error}: {:?}", mended.uid, error.detail);
@@ -404,6 +359,9 @@ impl EventLoop {
                 self.policy = Some(Arc::clone(&policy));
                 self.policy_told.send_replace(Some(policy));
                 self.condition.policy = None;
+                if changed {
+                    self.feed.everybody("policy", Some("the policy has changed".to_owned()));
+                }
                 self.bound_all();
                 self.recover(true);
                 Ok(Answer::Changed { changed })
@@ -454,6 +412,7 @@ fn changed_by(authorised: &Authorised) -> Option<Uid> {
         | Act::Policy { .. }
         | Act::JobStatus { .. }
         | Act::JobList { .. }
+        | Act::Subscribe { .. }
         | Act::Reload => None,
     }
 }

@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep};
 use tracing::{error, info, warn};
 
 use super::answer;
-use super::event_loop::{Event, Reply};
+use super::event::{Event, Reply};
 use super::logging::chain;
 use super::persist::Persist;
 use super::query;

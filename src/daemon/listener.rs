@@ -10,7 +10,8 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{debug, info, warn};
 
-use super::event_loop::Event;
+use super::event::Event;
+use super::feed::Feed;
 use super::peer::{self, Peer};
 use super::session::{End, Session};
 use crate::identity::Uid;
@@ -106,6 +107,7 @@ pub struct Listener {
     events: mpsc::Sender<Event>,
     policy: watch::Receiver<Option<Arc<Policy>>>,
     stopping: watch::Receiver<bool>,
+    feed: Feed,
     accounts: BTreeMap<Uid, Account>,
     sessions: JoinSet<(Uid, i32, End)>,
 }
@@ -117,8 +119,9 @@ impl Listener {
         events: mpsc::Sender<Event>,
         policy: watch::Receiver<Option<Arc<Policy>>>,
         stopping: watch::Receiver<bool>,
+        feed: Feed,
     ) -> Self {
-        Self { socket, events, policy, stopping, accounts: BTreeMap::new(), sessions: JoinSet::new() }
+        Self { socket, events, policy, stopping, feed, accounts: BTreeMap::new(), sessions: JoinSet::new() }
     }
 
     /// Accepts until the daemon stops, then waits for answers in flight.
@@ -175,7 +178,7 @@ impl Listener {
     }
 
     fn session(&self, stream: UnixStream, peer: Peer) -> Session {
-        Session::new(stream, Arc::new(peer), self.events.clone(), self.stopping.clone())
+        Session::new(stream, Arc::new(peer), self.events.clone(), self.stopping.clone(), self.feed.clone())
     }
 
     fn ended(&mut self, ended: Result<(Uid, i32, End), tokio::task::JoinError>) {
@@ -196,6 +199,9 @@ impl Listener {
             End::TimedOut(what) => Some(what.to_owned()),
             End::Frame(error) => Some(format!("protocol_violation: {error}")),
             End::NoHello => Some("protocol_violation: no hello that can be answered".to_owned()),
+            End::SpokeWhileFollowing => {
+                Some("protocol_violation: a request on a connection that follows events".to_owned())
+            }
             End::RateLimited => {
                 account.closed_for_violations(now);
                 Some("protocol_violation: too many requests that do not parse".to_owned())

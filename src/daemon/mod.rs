@@ -1,13 +1,16 @@
 //! The daemon: start-up in numbered steps, then the listener and the event loop until a signal ends them.
 
 mod account;
+mod announce;
 mod answer;
 pub mod authorize;
 mod clock;
 mod command;
 mod condition;
+mod event;
 mod event_loop;
 mod execute;
+mod feed;
 mod listener;
 mod logging;
 mod machine;
@@ -34,7 +37,8 @@ use crate::cgroup::Cgroups;
 use crate::ledger::Ledger;
 use crate::policy::file::POLICY_DIR;
 use crate::systemd::BusAddress;
-use event_loop::{EVENTS_WAITING_MAX, Event, EventLoop};
+use event::{EVENTS_WAITING_MAX, Event};
+use event_loop::EventLoop;
 use start::Parts;
 
 /// Where members connect when nothing else is said.
@@ -118,7 +122,9 @@ async fn serve(arguments: Arguments) -> ExitCode {
         Ok(socket) => socket,
         Err(error) => return fail(&format!("the socket cannot be listened on: {error}")),
     };
-    let listener = tokio::spawn(listener::Listener::new(socket, events, policy, stopping).serve());
+    let listener = tokio::spawn(
+        listener::Listener::new(socket, events, policy, stopping, event_loop.feed.clone()).serve(),
+    );
     watchdog::ready(&event_loop.status_line());
     // 5. Until a signal ends it: then no more clients, the answers in flight, and the slices stay.
     if let Err(error) = event_loop.run(listener).await {
@@ -159,6 +165,7 @@ async fn prepare(
         usages: query::Usages::default(),
         policy_told,
         stop: watch::Sender::new(false),
+        feed: feed::Feed::new(),
         events,
         inbox,
         busy: BTreeMap::new(),

@@ -10,7 +10,8 @@ use tracing::error;
 use super::answer;
 use super::authorize::{Act, Authorised};
 use super::clock;
-use super::event_loop::{Event, EventLoop, Reply};
+use super::event::{Event, Reply};
+use super::event_loop::EventLoop;
 use super::logging::chain;
 use super::machine;
 use super::world;
@@ -18,7 +19,7 @@ use crate::cgroup::{Cgroups, Difference};
 use crate::identity::{Uid, UnitName};
 use crate::ledger::Ledger;
 use crate::ledger::refusal::Refusal;
-use crate::ledger::share::Share;
+use crate::ledger::share::{Phase, Share};
 use crate::policy::{Role, Visibility};
 use crate::wire::answer::{Answer, CapacityInfo, Check, ShareInfo, Usage};
 use crate::wire::error::{Code, WireError};
@@ -49,10 +50,16 @@ impl Usages {
 
     fn list(&self, ledger: &Ledger, capacity: CapacityInfo, only: Option<Uid>) -> Answer {
         let visible = ledger.shares().values().filter(|share| only.is_none_or(|uid| share.uid == uid));
+        let visible = visible.filter(|share| is_held(share));
         let shares: Vec<ShareInfo> =
             visible.map(|share| answer::share(share, self.read.get(&share.uid).cloned())).collect();
         Answer::List { shares, capacity }
     }
+}
+
+/// Whether the member has it: what is still being made is not enforced, and may come to nothing.
+fn is_held(share: &Share) -> bool {
+    share.phase != Phase::Granting
 }
 
 /// What one share uses, `None` where the kernel does not say.
@@ -103,6 +110,8 @@ impl EventLoop {
                 let visible = self.ledger.jobs().values().filter(|job| *all || job.uid == own);
                 Ok(Answer::Jobs { jobs: visible.map(answer::job).collect() })
             }
+            // The session follows the feed by itself from here on.
+            Act::Subscribe { .. } => Ok(Answer::Subscribed { subscribed: true }),
             Act::Reload => return self.reload_for(reply),
             // Everything else changes a share, and does not come here.
             Act::Request { .. }
@@ -123,7 +132,8 @@ impl EventLoop {
     }
 
     fn status(&self, uid: Uid) -> Answer {
-        let share = self.ledger.share(uid).map(|share| answer::share(share, usage(&self.parts.cgroups, uid)));
+        let held = self.ledger.share(uid).filter(|share| is_held(share));
+        let share = held.map(|share| answer::share(share, usage(&self.parts.cgroups, uid)));
         Answer::Status { share, capacity: self.capacity() }
     }
 

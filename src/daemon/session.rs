@@ -7,14 +7,15 @@ use std::time::Duration;
 
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::UnixStream;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout, timeout_at};
 use tracing::{debug, info};
 
 use super::account;
 use super::answer;
-use super::authorize::{Authorised, authorize};
-use super::event_loop::{Event, Submission};
+use super::authorize::{Act, Authorised, authorize};
+use super::event::{Event, Reply, Submission};
+use super::feed::{Feed, Follower};
 use super::peer::Peer;
 use crate::wire::answer::Answer;
 use crate::wire::call::Call;
@@ -62,6 +63,8 @@ pub enum End {
     NoHello,
     /// Too many violations.
     RateLimited,
+    /// More than events was wanted of a connection that follows events.
+    SpokeWhileFollowing,
     /// The socket failed.
     Io(io::Error),
 }
@@ -78,6 +81,7 @@ pub struct Session {
     peer: Arc<Peer>,
     events: mpsc::Sender<Event>,
     stopping: watch::Receiver<bool>,
+    feed: Feed,
     input: FrameBuffer,
     output: Vec<u8>,
     unanswered: usize,
@@ -92,12 +96,14 @@ impl Session {
         peer: Arc<Peer>,
         events: mpsc::Sender<Event>,
         stopping: watch::Receiver<bool>,
+        feed: Feed,
     ) -> Self {
         Self {
             stream,
             peer,
             events,
             stopping,
+            feed,
             input: FrameBuffer::new(),
             output: Vec::new(),
             unanswered: 0,
@@ -231,15 +237,56 @@ impl Session {
             }
         };
         drop(frame);
+        // Followed from before the answer, so that nothing is missed after it.
+        let follower = match &request.call {
+            Call::Subscribe { .. } => {
+                authorize(&self.peer, request.call.clone()).ok().and_then(|authorised| {
+                    match authorised.act() {
+                        Act::Subscribe { interest } => Some(self.feed.follow(*interest)),
+                        _ => None,
+                    }
+                })
+            }
+            _ => None,
+        };
         let body = match self.call(request.request_id, request.call).await {
             Ok(answer) => Body::Ok(answer),
             Err(error) => Body::Err(error),
         };
+        let subscribed = matches!(body, Body::Ok(Answer::Subscribed { .. }));
         self.push(request.request_id, body);
+        if let Some(follower) = follower.filter(|_| subscribed) {
+            return self.follow(request.request_id, follower).await;
+        }
         if self.unanswered >= REQUESTS_OUTSTANDING_MAX || self.output.len() >= ANSWER_BYTES_HELD_MAX {
             self.flush().await?;
         }
         Ok(())
+    }
+
+    /// Sends events for as long as both ends live. A client that says something more has misunderstood.
+    async fn follow(&mut self, request_id: u64, mut follower: Follower) -> Result<(), End> {
+        self.flush().await?;
+        let mut byte = [0];
+        loop {
+            let event = tokio::select! {
+                event = follower.next() => event.ok_or(End::Closed)?,
+                _ = self.stopping.changed() => return Err(End::Closed),
+                ready = self.stream.readable() => {
+                    ready?;
+                    match self.stream.try_read(&mut byte) {
+                        Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
+                        Ok(0) => return Err(End::Closed),
+                        Ok(_) => return Err(End::SpokeWhileFollowing),
+                        Err(error) => return Err(End::Io(error)),
+                    }
+                }
+            };
+            self.push(request_id, Body::Event(Box::new(event)));
+            // However long the client takes to read: the feed goes on without it.
+            self.stream.write_all(&self.output).await?;
+            self.output.clear();
+        }
     }
 
     /// Authorises one call, hands it to the event loop, and logs how it went.
@@ -300,7 +347,7 @@ impl Session {
         if self.flush().await.is_err() {
             return Err(internal("the client does not read"));
         }
-        let (reply, answer) = oneshot::channel();
+        let (reply, answer) = Reply::pair();
         let submission = Submission { authorised, reply };
         let stopped = || WireError::new(Code::Draining, "The daemon is stopping").retry_after_ms(1000);
         self.events.send(Event::Call(submission)).await.map_err(|_| stopped())?;
@@ -352,102 +399,4 @@ fn internal(why: &str) -> WireError {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::os::unix::net::UnixStream as Blocking;
-
-    use super::*;
-    use crate::identity::{Gid, Uid};
-    use crate::policy::Role;
-    use crate::wire::decode::{HelloReply, decode_hello_reply, decode_response};
-    use crate::wire::message::Hello;
-
-    /// A session under way, and its client's end. The clock runs ahead whenever nothing else is to be done.
-    fn session() -> (tokio::task::JoinHandle<End>, UnixStream, watch::Sender<bool>) {
-        let (ours, theirs) = Blocking::pair().unwrap();
-        let stream = |socket: Blocking| {
-            socket.set_nonblocking(true).unwrap();
-            UnixStream::from_std(socket).unwrap()
-        };
-        let peer =
-            Peer { uid: Uid::ROOT, gid: Gid::ROOT, pid: 1, groups: vec![Gid::ROOT], role: Role::Admin };
-        let (stop, stopping) = watch::channel(false);
-        let (events, _) = mpsc::channel(1);
-        let session = Session::new(stream(ours), Arc::new(peer), events, stopping);
-        (tokio::spawn(session.serve()), stream(theirs), stop)
-    }
-
-    fn hello() -> Vec<u8> {
-        let name = "test".to_owned();
-        let (client_name, client_version) = (name.clone(), name);
-        let hello = Hello { protocol_version: 1, client_name, client_version, supports: Vec::new() };
-        let mut frame = Vec::new();
-        encode_frame(&hello, &mut frame).unwrap();
-        frame
-    }
-
-    /// All that was said to the client, frame by frame.
-    async fn said(stream: &UnixStream) -> Vec<Vec<u8>> {
-        let (mut buffer, mut frames) = (FrameBuffer::new(), Vec::new());
-        loop {
-            stream.readable().await.unwrap();
-            match stream.try_read(buffer.space()) {
-                Ok(0) => return frames,
-                Ok(count) => frames.extend(buffer.filled(count).unwrap()),
-                Err(error) => assert_eq!(error.kind(), io::ErrorKind::WouldBlock),
-            }
-        }
-    }
-
-    fn timed_out(frame: &[u8]) {
-        let Response { request_id: 0, body: Body::Err(error), .. } = decode_response(frame).unwrap() else {
-            panic!("not about the connection")
-        };
-        assert!(error.is(Code::Timeout), "{error:?}");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_connection_on_which_nothing_is_said_is_closed_after_the_idle_time() {
-        let (session, mut client, _stop) = session();
-        let began = Instant::now();
-        client.write_all(&hello()).await.unwrap();
-        assert!(matches!(session.await.unwrap(), End::TimedOut("Nothing was asked for too long")));
-        assert_eq!(began.elapsed().as_secs(), IDLE_TIMEOUT.as_secs());
-        let frames = said(&client).await;
-        assert!(matches!(decode_hello_reply(&frames[0]), Ok(HelloReply::Ack(_))));
-        timed_out(&frames[1]);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_frame_that_began_has_its_own_deadline() {
-        let (session, mut client, _stop) = session();
-        let began = Instant::now();
-        client.write_all(&hello()).await.unwrap();
-        client.write_all(&[0, 0]).await.unwrap();
-        assert!(matches!(session.await.unwrap(), End::TimedOut(_)));
-        assert_eq!(began.elapsed().as_secs(), FRAME_TIMEOUT.as_secs());
-        timed_out(&said(&client).await[1]);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_hello_that_drips_is_late_all_the_same() {
-        let (session, mut client, _stop) = session();
-        let began = Instant::now();
-        for byte in hello().into_iter().take(4) {
-            client.write_all(&[byte]).await.unwrap();
-            tokio::time::advance(HELLO_TIMEOUT / 5).await;
-        }
-        assert!(matches!(session.await.unwrap(), End::TimedOut("No hello in time")));
-        assert_eq!(began.elapsed().as_secs(), HELLO_TIMEOUT.as_secs());
-        timed_out(&said(&client).await[0]);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn an_idle_connection_ends_when_the_daemon_stops() {
-        let (session, mut client, stop) = session();
-        client.write_all(&hello()).await.unwrap();
-        client.readable().await.unwrap();
-        stop.send_replace(true);
-        assert!(matches!(session.await.unwrap(), End::Closed));
-        assert_eq!(said(&client).await.len(), 1);
-    }
-}
+mod tests;

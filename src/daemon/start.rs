@@ -8,7 +8,8 @@ use tokio::task::JoinHandle;
 use tracing::{error, info};
 
 use super::clock;
-use super::event_loop::{Event, EventLoop};
+use super::event::Event;
+use super::event_loop::EventLoop;
 use super::execute::Context;
 use super::logging::chain;
 use super::persist::Persist;

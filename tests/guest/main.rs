@@ -89,5 +89,7 @@ macro_rules! guest_test {
     };
 }
 
+mod bench;
+mod demo;
 mod main_job;
 mod selftest;

@@ -8,7 +8,8 @@ use crate::cli::args::{Request, Span, Wanted};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::link::{Link, unexpected};
 use crate::cli::whom::Whom;
-use crate::cli::{note, render, signals};
+use crate::cli::{note, render};
+use crate::sys::signals;
 use crate::wire::answer::{Answer, JobState, ShareInfo};
 use crate::wire::call::{Call, Endpoint};
 

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::link::{self, Link, unexpected};
 use crate::cli::render;
-use crate::cli::signals;
 use crate::cli::whom::Whom;
 use crate::client::{ClientError, Events};
+use crate::sys::signals;
 use crate::wire::answer::{Answer, EventInfo, JobInfo, JobState};
 use crate::wire::call::{Call, Endpoint};
 

@@ -1,9 +1,4 @@
 //! Signals: giving a command that we become what we were started with, and being interrupted politely.
-#![expect(
-    unsafe_code,
-    reason = "a signal's disposition can only be read and set by sigaction(2), for which there is no safe call"
-)]
-
 use std::ffi::c_int;
 use std::mem::MaybeUninit;
 use std::ptr;
