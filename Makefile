@@ -64,13 +64,14 @@ deb: $(OUT)/deb/.built ## one target/deb/fairshare_*.deb
 $(OUT)/deb/.built: $(SOURCES)
 	@.ci/prepare build
 	@mkdir -p $(BUILD) $(OUT)/deb
+	@touch $(OUT)/deb/.begun # what is edited from now on is not in it
 	rm -rf $(BUILD) $(OUT)/deb-build/*.{deb,changes,buildinfo} && mkdir -p $(BUILD)
 	tar --create --exclude=./target --exclude=./.git . | tar --extract --directory=$(BUILD)
 	cd $(BUILD) && CARGO_TARGET_DIR=$(OUT) DEB_BUILD_OPTIONS="nocheck noautodbgsym $${DEB_BUILD_OPTIONS:-}" \
 		dpkg-buildpackage --build=binary --unsigned-changes --no-sign
 	rm -f $(OUT)/deb/*.deb
 	mv $(OUT)/deb-build/fairshare_*.deb $(OUT)/deb/
-	touch $@
+	mv $(OUT)/deb/.begun $@
 
 # What the package must hold: a man page or completion that came out empty at build time is found here.
 CONTENT := usr/bin/fairshare usr/sbin/fairshared etc/fairshare/policy.d/default.yaml usr/lib/sysusers.d/fairshare.conf \
@@ -103,7 +104,7 @@ units: $(ROOT)/.unpacked ## systemd-analyze verify and security
 	@.ci/prepare package
 	@units=$$(dirname "$$(find $(ROOT) -name fairshared.service)"); checked=$(OUT)/units; \
 	rm -rf "$$checked"; mkdir -p "$$checked"; cp "$$units"/* "$$checked"; \
-	sed -i 's#=/usr/sbin/fairshared$$#=$(ROOT)/usr/sbin/fairshared#' "$$checked/fairshared.service"; \
+	sed -i 's#=/usr/sbin/fairshared$$#=$(ROOT)/usr/sbin/fairshared#; s#=\(/usr/bin/fairshare \)#=$(ROOT)\1#' "$$checked/fairshared.service"; \
 	said=$$(MANPATH=$(ROOT)/usr/share/man systemd-analyze verify "$$checked"/* 2>&1) || true; \
 	[ -z "$$said" ] || { echo "$$said" >&2; exit 1; }; \
 	systemd-analyze security --offline=true --threshold=7 "$$units/fairshared.service" | tail -n 1

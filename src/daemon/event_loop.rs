@@ -23,7 +23,7 @@ use crate::ledger::reconcile::Verdict;
 use crate::ledger::refusal::Refusal;
 use crate::ledger::{Command, Effect, Ledger, Outcome};
 use crate::policy::{Machine, Policy};
-use crate::systemd::{Fault, Signal, Signals};
+use crate::systemd::{Fault, Signal, Signals, Systemd};
 use crate::wire::answer::Answer;
 use crate::wire::error::{Code, WireError};
 
@@ -43,6 +43,8 @@ pub struct EventLoop {
     pub(super) ledger: Ledger,
     pub(super) policy: Option<Arc<Policy>>,
     pub(super) context: Option<Context>,
+    /// Kept beside `context`, which takes a state file too: without one the connection would be closed and look lost.
+    pub(super) systemd: Option<Systemd>,
     pub(super) persist: Option<Persist>,
     pub(super) machine: Option<Machine>,
     pub(super) signals: Option<Signals>,
@@ -239,7 +241,7 @@ impl EventLoop {
             }
             Signal::BusLost => {
                 error!("the bus is gone: shares stay as they are, and nothing is granted until it is back");
-                (self.signals, self.context) = (None, None);
+                (self.signals, self.context, self.systemd) = (None, None, None);
                 self.condition.bus = Some("the bus is gone".to_owned());
                 self.tell_status();
             }

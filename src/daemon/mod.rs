@@ -157,6 +157,7 @@ async fn prepare(
         ledger: Ledger::new(boot),
         policy: None,
         context: None,
+        systemd: None,
         persist: None,
         machine: machine::read().map_err(|error| error!("{error}, proceeding")).ok(),
         signals: None,

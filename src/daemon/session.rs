@@ -18,7 +18,7 @@ use super::event::{Event, Reply, Submission};
 use super::feed::{Feed, Follower};
 use super::peer::Peer;
 use crate::wire::answer::Answer;
-use crate::wire::call::Call;
+use crate::wire::call::{Call, Endpoint};
 use crate::wire::decode::{decode_hello, decode_request};
 use crate::wire::error::{Code, WireError};
 use crate::wire::frame::{FRAME_BYTES_MAX, FrameBuffer, FrameError, encode_frame};
@@ -49,6 +49,17 @@ pub const VIOLATIONS_WINDOW: Duration = Duration::from_secs(10);
 
 /// How long a client that violated the contract too often should wait.
 pub const VIOLATIONS_RETRY_AFTER: Duration = VIOLATIONS_WINDOW;
+
+/// Endpoints that change nothing.
+const QUESTIONS: [Endpoint; 7] = [
+    Endpoint::Ping,
+    Endpoint::Health,
+    Endpoint::Status,
+    Endpoint::List,
+    Endpoint::Policy,
+    Endpoint::JobStatus,
+    Endpoint::JobList,
+];
 
 /// How a connection ended.
 #[derive(Debug)]
@@ -323,7 +334,7 @@ impl Session {
             };
         }
         // What changes nothing is asked often, and would bury what does.
-        if endpoint.idempotent() && code == 0 && unit.is_none() && job_id.is_none() {
+        if QUESTIONS.contains(&endpoint) && code == 0 {
             log!(debug);
         } else {
             log!(info);

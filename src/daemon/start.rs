@@ -131,7 +131,7 @@ impl EventLoop {
             parts: self.parts.clone(),
             policy: self.policy.clone(),
             persist: self.persist.clone(),
-            systemd: self.context.as_ref().map(|cx| cx.systemd.clone()),
+            systemd: self.systemd.clone(),
             ledger: self.ledger.clone(),
             with_state,
             events: self.events.clone(),
@@ -165,17 +165,16 @@ impl EventLoop {
             Some(Err(why)) => self.condition.state = Some(why),
             None => {}
         }
-        let mut bus = None;
         match recovery.bus {
             Some(Ok((systemd, signals))) => {
-                bus = Some(systemd);
-                (self.signals, self.condition.bus) = (Some(signals), None);
+                (self.systemd, self.signals, self.condition.bus) = (Some(systemd), Some(signals), None);
             }
             Some(Err(why)) => self.condition.bus = Some(why),
-            None => bus = self.context.as_ref().map(|cx| cx.systemd.clone()),
+            None => {}
         }
         // What has not been laid side by side is not changed: without a policy there is no survey, and no context.
-        if let (Some(systemd), Some(persist), true) = (bus, self.persist.clone(), recovery.survey.is_some()) {
+        let surveyed = recovery.survey.is_some();
+        if let (Some(systemd), Some(persist), true) = (self.systemd.clone(), self.persist.clone(), surveyed) {
             let (cgroups, events) = (Arc::clone(&self.parts.cgroups), self.events.clone());
             self.context = Some(Context { persist, systemd, cgroups, events });
         }
@@ -195,7 +194,7 @@ impl EventLoop {
             Some(Err(fault)) => {
                 error!("{}", chain(&fault));
                 self.condition.bus = Some(chain(&fault));
-                (self.context, self.signals) = (None, None);
+                (self.context, self.systemd, self.signals) = (None, None, None);
             }
             None => {}
         }

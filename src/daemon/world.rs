@@ -228,11 +228,36 @@ async fn carry_out(
             };
             cx.enforce(&share).await
         }
+        Verdict::SetAgain => match share {
+            Some(share) => set_again(cx, share).await,
+            None => Ok(()),
+        },
         _ => match share {
             Some(share) => cx.enforce(share).await,
             None => Ok(()),
         },
     }
+}
+
+/// Sets the limits of a share again. Where more memory is in use than the share has, its limit stays what somebody else
+/// made it: the kernel would kill to get under it, and no start kills. `health` shows it, and each sweep tries again.
+async fn set_again(cx: &Context, share: &Share) -> Result<(), WireError> {
+    let unit = UnitName::Share(share.uid);
+    let usage = cx.cgroups.usage(unit).map_err(|fault| super::answer::cgroup(&fault))?;
+    let in_use = usage.unwrap_or_default().mem;
+    if in_use <= share.amount.mem {
+        return cx.enforce(share).await;
+    }
+    warn!(
+        unit = %unit,
+        "{unit} uses {in_use}, more than the {} of its share: proceeding without setting its memory", share.amount.mem
+    );
+    let mut properties = property::limits(share.amount, share.swap);
+    properties.retain(|property| property.name != "MemoryMax");
+    cx.systemd.set_properties(&unit.to_string(), &properties).await.map_err(|fault| {
+        error!(unit = %unit, "{}", chain(&fault));
+        super::answer::systemd(&fault)
+    })
 }
 
 /// Bounds all shares together by what can be handed out, so that they can never starve the system.

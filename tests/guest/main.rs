@@ -89,7 +89,16 @@ macro_rules! guest_test {
     };
 }
 
+mod activation;
 mod bench;
+mod changing;
+mod degraded;
 mod demo;
+mod entering;
+mod limits;
 mod main_job;
+mod package;
+mod roles;
 mod selftest;
+mod surviving;
+mod words;

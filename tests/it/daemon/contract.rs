@@ -13,7 +13,7 @@ use fairshare::wire::message::{Body, Response};
 
 use super::harness::{Daemon, Home, PATIENCE};
 use super::raw::{Raw, frame, hello_frame, request, request_frame};
-use crate::poll::awaited;
+use crate::poll::until;
 use crate::stand_in::World;
 
 const HELLO_TIMEOUT: Duration = Duration::from_secs(2);
@@ -183,7 +183,7 @@ fn too_many_violations_close_and_too_many_closings_shut_out() {
     for _ in 0..CLOSINGS {
         violate(&daemon);
     }
-    let refused = awaited("to be shut out", PATIENCE, || Raw::connect(daemon.socket()).greet().err());
+    let refused = until("to be shut out", PATIENCE, || Raw::connect(daemon.socket()).greet().err());
     assert!(refused.is(Code::RateLimited), "{refused:?}");
     let retry = refused.retry_after_ms.unwrap();
     assert!(retry > 50_000 && retry <= 60_000, "{retry}");
@@ -202,7 +202,7 @@ fn one_user_has_sixteen_connections() {
     assert!(one_more.response().is_none());
     assert!(open.iter_mut().all(Raw::healthy));
     drop(open.pop());
-    awaited("room", PATIENCE, || Raw::connect(daemon.socket()).greet().ok());
+    until("room", PATIENCE, || Raw::connect(daemon.socket()).greet().ok());
 }
 
 #[test]
@@ -272,7 +272,7 @@ fn descriptors(daemon: &Daemon) -> usize {
 fn a_client_that_goes_at_any_step_costs_nothing() {
     let (world, home, daemon) = daemon();
     daemon.client().healthy();
-    let before = awaited("the sessions to end", PATIENCE, || {
+    let before = until("the sessions to end", PATIENCE, || {
         let count = descriptors(&daemon);
         (count <= 32).then_some(count)
     });
@@ -287,9 +287,9 @@ fn a_client_that_goes_at_any_step_costs_nothing() {
         }
         drop(raw);
         // Who comes later is accepted later: when this one is greeted, that one has been.
-        awaited("a hello", PATIENCE, || Raw::connect(daemon.socket()).greet().ok());
+        until("a hello", PATIENCE, || Raw::connect(daemon.socket()).greet().ok());
     }
-    awaited("all descriptors back", PATIENCE, || (descriptors(&daemon) <= before).then_some(()));
+    until("all descriptors back", PATIENCE, || (descriptors(&daemon) <= before).then_some(()));
     // Who went before the daemon could greet it asked for nothing.
     let mut raw = daemon.client();
     assert!(raw.status().0.is_none());
@@ -297,8 +297,8 @@ fn a_client_that_goes_at_any_step_costs_nothing() {
     drop(raw);
     // What was asked for by who went is done: there is one share, and it is enforced and remembered.
     let mut raw = daemon.client();
-    awaited("the share", PATIENCE, || raw.status().0);
-    awaited("the state", PATIENCE, || (home.state().shares.len() == 1).then_some(()));
+    until("the share", PATIENCE, || raw.status().0);
+    until("the state", PATIENCE, || (home.state().shares.len() == 1).then_some(()));
     assert!(world.unit(&super::systemd_faults::own_slice()).is_some());
     assert!(raw.healthy());
 }

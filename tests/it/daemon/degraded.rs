@@ -9,7 +9,7 @@ use rustix::process::Signal;
 
 use super::harness::{DEFAULTS, Daemon, Home, PATIENCE, POLICY, share};
 use super::raw::{Raw, release, request, resize_mem};
-use crate::poll::awaited;
+use crate::poll::until;
 use crate::stand_in::World;
 
 /// The limits of [`DEFAULTS`], as the stand-in's units have them.
@@ -46,7 +46,7 @@ fn is_degraded(daemon: &Daemon, shares: usize) -> WireError {
 /// Nothing is missing, and a share can be taken and given back.
 fn works(daemon: &Daemon) {
     let mut raw = daemon.client();
-    awaited("health", PATIENCE, || raw.healthy().then_some(()));
+    until("health", PATIENCE, || raw.healthy().then_some(()));
     raw.granted(&request());
     assert!(raw.released());
 }
@@ -114,7 +114,7 @@ fn the_end_of_a_bad_policy_reconciles_before_anything_is_granted() {
         Err(error) => assert!(error.is(Code::Degraded) || error.is(Code::NotFound), "{error:?}"),
         Ok(answer) => panic!("a share without a slice was resized: {answer:?}"),
     }
-    awaited("the shares that there are", PATIENCE, || {
+    until("the shares that there are", PATIENCE, || {
         let held: Vec<u64> = raw.shares().iter().map(|share| share.uid).collect();
         (held == [2, 3]).then_some(())
     });
@@ -206,8 +206,8 @@ fn a_state_folder_that_is_not_there_or_taken_is_degraded_and_a_reload_ends_it() 
     assert!(detail.contains("state: ") && detail.contains("cannot open the folder"), "{detail}");
     fs::create_dir(home.state_dir()).unwrap();
     assert!(daemon.client().ask(&Call::Reload).is_ok());
-    awaited("the state", PATIENCE, || daemon.client().healthy().then_some(()));
-    awaited("what systemd has to be adopted", PATIENCE, || {
+    until("the state", PATIENCE, || daemon.client().healthy().then_some(()));
+    until("what systemd has to be adopted", PATIENCE, || {
         (home.state_file().exists() && home.state().shares.len() == 1).then_some(())
     });
     works(&daemon);

@@ -12,7 +12,7 @@ use super::harness::{Daemon, Home, PATIENCE};
 use super::raw::{release, request, resize_mem};
 use super::strace::Tracer;
 use super::systemd_faults::own_slice;
-use crate::poll::awaited;
+use crate::poll::until;
 use crate::stand_in::World;
 
 /// The calls that the state file is written with.
@@ -94,7 +94,7 @@ fn with_fault(
     let fired = tracer.detach().contains("(INJECTED)");
     if fired {
         // Nothing is under way any more, and then everything agrees: alive, and after a crash.
-        awaited("health", PATIENCE, || raw.healthy().then_some(()));
+        until("health", PATIENCE, || raw.healthy().then_some(()));
         let after = raw.status().0.map(|share| share.mem_bytes);
         if let Err(error) = &answer {
             assert!(error.is(Code::Io), "{what}: {error:?}");
@@ -202,7 +202,7 @@ fn killed_at_every(change: Change, calls: &[(&str, u32)], paths: impl Fn(&Home) 
             tracer.detach();
             daemon.kill();
             let daemon = home.activate();
-            awaited("health", PATIENCE, || daemon.client().healthy().then_some(()));
+            until("health", PATIENCE, || daemon.client().healthy().then_some(()));
             let after = agree(&world, &home, &daemon, &what);
             // What was answered was done; what was not answered was done or not.
             if let Some(answer) = answer {

@@ -18,7 +18,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use super::raw::Raw;
-use crate::poll::awaited;
+use crate::poll::until;
 use crate::stand_in::World;
 
 /// How long anything that must happen may take on a machine that has much else to do.
@@ -207,7 +207,7 @@ impl Daemon {
     }
 
     pub fn wait_logged(&self, part: &str) {
-        awaited(&format!("log {part:?}"), PATIENCE, || self.logs().contains(part).then_some(()));
+        until(&format!("log {part:?}"), PATIENCE, || self.logs().contains(part).then_some(()));
     }
 
     /// The next message of `sd_notify(3)`, `None` when none comes within that time.
@@ -249,7 +249,7 @@ impl Daemon {
 
     /// Waits for its end.
     pub fn wait_end(&mut self) -> ExitStatus {
-        awaited("the daemon's end", PATIENCE, || self.child.try_wait().unwrap())
+        until("the daemon's end", PATIENCE, || self.child.try_wait().unwrap())
     }
 
     /// Asks it to end, and awaits that.

@@ -12,7 +12,7 @@ use fairshare::wire::message::Body;
 use super::harness::{Home, PATIENCE};
 use super::raw::{Raw, release, request};
 use super::systemd_faults::own_slice;
-use crate::poll::awaited;
+use crate::poll::until;
 use crate::stand_in::{Verb, World};
 
 /// A process that does nothing. Ends with the value.
@@ -71,7 +71,7 @@ fn a_process_is_moved_and_keeps_the_share_from_being_given_back() {
     assert_eq!(error.message, "1 process is inside the share");
     assert_eq!(error.detail, Some(format!("pid {}", idle.pid())));
     idle.end();
-    awaited("the share to be empty", PATIENCE, || world.unit(&unit).is_none().then_some(()));
+    until("the share to be empty", PATIENCE, || world.unit(&unit).is_none().then_some(()));
     assert!(raw.released());
 }
 
@@ -152,7 +152,7 @@ fn a_process_that_ends_while_it_is_moved_is_said_to_be_gone() {
         let mut idle = Idle::start();
         raw.post(&attach(&[idle.pid()]));
         if !early {
-            awaited("the call", PATIENCE, || {
+            until("the call", PATIENCE, || {
                 world.take_calls().iter().any(|(method, _)| method == "StartTransientUnit").then_some(())
             });
         }
@@ -164,7 +164,7 @@ fn a_process_that_ends_while_it_is_moved_is_said_to_be_gone() {
         world.faults.clear();
     }
     assert!(world.unit(&own_slice()).is_some());
-    awaited("the share to be empty", PATIENCE, || (raw.ask(&release()).is_ok()).then_some(()));
+    until("the share to be empty", PATIENCE, || (raw.ask(&release()).is_ok()).then_some(()));
     assert!(raw.healthy());
 }
 
@@ -179,12 +179,11 @@ fn stopping_a_busy_share_is_a_job_that_ends() {
     moved(&mut raw, &attach(&[idle.pid()]));
     let answer = raw.ask(&Call::Release { stop: Some(true), for_uid: None }).unwrap();
     let Answer::JobStarted { job_started } = answer else { panic!("no job: {answer:?}") };
-    awaited("the process to end", PATIENCE, || idle.0.try_wait().unwrap());
-    let job =
-        awaited("the job to end", PATIENCE, || match raw.ask(&Call::JobStatus { job_id: job_started }) {
-            Ok(Answer::Job { job }) => job.ended_ms.map(|_| job),
-            other => panic!("no job: {other:?}"),
-        });
+    until("the process to end", PATIENCE, || idle.0.try_wait().unwrap());
+    let job = until("the job to end", PATIENCE, || match raw.ask(&Call::JobStatus { job_id: job_started }) {
+        Ok(Answer::Job { job }) => job.ended_ms.map(|_| job),
+        other => panic!("no job: {other:?}"),
+    });
     assert_eq!(format!("{:?}", job.state), "Done");
     assert!(raw.status().0.is_none() && world.unit(&own_slice()).is_none());
 }

@@ -37,7 +37,7 @@ fn start(world: &World, home: &mut Home) -> Seen {
     let mut raw = daemon.client();
     let (shares, healthy) = (raw.shares(), raw.healthy());
     // The state and the bound of all shares are written beside the first answers: a stop awaits neither.
-    crate::poll::awaited("the state", super::harness::PATIENCE, || {
+    crate::poll::until("the state", super::harness::PATIENCE, || {
         let bound = world.cgroup_file("fairshare.slice", "memory.max").is_none_or(|max| max != "max\n");
         let held = home.state_file().exists().then(|| home.state()).is_some_and(|image| {
             image.shares.len() == shares.len() && image.shares.iter().all(|s| s.phase == Phase::Active)

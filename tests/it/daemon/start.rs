@@ -12,7 +12,7 @@ use rustix::process::Signal;
 
 use super::harness::{DEFAULTS, Daemon, Home, PATIENCE, share};
 use super::raw::{Raw, request};
-use crate::poll::awaited;
+use crate::poll::until;
 use crate::stand_in::{Verb, World};
 
 fn own_slice() -> String {
@@ -96,7 +96,7 @@ fn sigterm_lets_answers_in_flight_out_and_leaves_the_slices() {
     let mut raw = daemon.client();
     world.faults.delay_job(Verb::Start, Duration::from_secs(1));
     raw.post(&request());
-    awaited("the start", PATIENCE, || world.unit(&own_slice()));
+    until("the start", PATIENCE, || world.unit(&own_slice()));
     daemon.signal(Signal::TERM);
     daemon.wait_told("STOPPING=1");
     assert!(idle.response().is_none(), "an idle connection was kept");
@@ -115,7 +115,7 @@ fn sigterm_does_not_wait_for_an_answer_that_does_not_come() {
     let mut raw = daemon.client();
     world.faults.never_end_job(Verb::Start);
     raw.post(&request());
-    awaited("the start", PATIENCE, || world.unit(&own_slice()));
+    until("the start", PATIENCE, || world.unit(&own_slice()));
     let told = Instant::now();
     daemon.signal(Signal::TERM);
     assert_eq!(daemon.wait_end().code(), Some(0));

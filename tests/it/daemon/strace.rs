@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
 use super::harness::{Daemon, Home, PATIENCE};
-use crate::poll::awaited;
+use crate::poll::until;
 
 /// A tracer of a running daemon. The faults end with the value.
 pub struct Tracer {
@@ -39,7 +39,7 @@ impl Tracer {
             .stderr(File::create(&said).unwrap())
             .spawn()
             .expect("strace is needed: apt install strace");
-        awaited("strace to attach", PATIENCE, || {
+        until("strace to attach", PATIENCE, || {
             let said = fs::read_to_string(&said).unwrap();
             assert!(!said.contains("not permitted"), "{said}");
             said.contains(" attached").then_some(())

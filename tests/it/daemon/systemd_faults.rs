@@ -7,7 +7,7 @@ use fairshare::wire::error::{Code, WireError};
 use super::degraded::FIGURES;
 use super::harness::{Daemon, Home, PATIENCE};
 use super::raw::{release, request, resize_mem};
-use crate::poll::awaited;
+use crate::poll::until;
 use crate::stand_in::{Verb, World};
 
 pub fn own_slice() -> String {
@@ -97,7 +97,7 @@ fn one_hanging_start_holds_up_nobody_else() {
     world.faults.delay_job(Verb::Start, Duration::from_secs(3));
     let mut slow = daemon.client();
     slow.post(&request());
-    awaited("the start", PATIENCE, || world.unit(&own_slice()));
+    until("the start", PATIENCE, || world.unit(&own_slice()));
     world.faults.clear();
     let mut raw = daemon.client();
     assert!(raw.healthy());
@@ -177,7 +177,7 @@ fn a_resize_that_fails_leaves_what_was_held() {
     assert!(error.detail.unwrap().contains("not today"));
     world.faults.clear();
     // Not known to hold until it was looked at; then it is what it was, here and in the state.
-    awaited("it to be settled", PATIENCE, || raw.healthy().then_some(()));
+    until("it to be settled", PATIENCE, || raw.healthy().then_some(()));
     let now = raw.status().0.unwrap();
     assert_eq!(world.unit(&own_slice()).unwrap().figure("MemoryMax"), Some(now.mem_bytes));
     assert_eq!(home.state().shares[0].amount.mem.0, now.mem_bytes);
@@ -228,8 +228,8 @@ fn a_stop_whose_job_fails_is_looked_at_again() {
     raw.refused(&release(), Code::Systemd);
     world.faults.clear();
     // The slice is gone all the same, and so is the share as soon as it was looked at.
-    awaited("the share to go", PATIENCE, || raw.status().0.is_none().then_some(()));
-    awaited("health", PATIENCE, || raw.healthy().then_some(()));
+    until("the share to go", PATIENCE, || raw.status().0.is_none().then_some(()));
+    until("health", PATIENCE, || raw.healthy().then_some(()));
     assert!(world.unit(&own_slice()).is_none());
     works(&daemon);
 }
@@ -242,9 +242,9 @@ fn a_slice_stopped_behind_our_back_is_a_share_dropped() {
     let mut raw = daemon.client();
     raw.granted(&request());
     world.remove_unit(&own_slice());
-    awaited("the share to go", PATIENCE, || raw.status().0.is_none().then_some(()));
+    until("the share to go", PATIENCE, || raw.status().0.is_none().then_some(()));
     daemon.wait_logged("was stopped by someone else");
-    awaited("the state", PATIENCE, || home.state().shares.is_empty().then_some(()));
+    until("the state", PATIENCE, || home.state().shares.is_empty().then_some(()));
     works(&daemon);
 }
 
@@ -288,7 +288,7 @@ fn a_bus_that_goes_in_the_middle_of_a_grant_is_told_and_settled() {
     world.faults.never_end_job(Verb::Start);
     let mut raw = daemon.client();
     raw.post(&request());
-    awaited("the start", PATIENCE, || world.unit(&own_slice()));
+    until("the start", PATIENCE, || world.unit(&own_slice()));
     world.kill_bus();
     let answer = format!("{:?}", raw.response().unwrap().body);
     assert!(answer.contains("systemd cannot be reached"), "{answer}");
@@ -297,11 +297,11 @@ fn a_bus_that_goes_in_the_middle_of_a_grant_is_told_and_settled() {
     world.forget_unit(&own_slice());
     world.make_slice(&own_slice(), &FIGURES);
     world.restart_bus();
-    awaited("health", PATIENCE, || raw.healthy().then_some(()));
+    until("health", PATIENCE, || raw.healthy().then_some(()));
     // Either there is a share and a slice, or neither.
     let held = raw.status().0.is_some();
     assert_eq!(world.unit(&own_slice()).is_some(), held);
-    awaited("the state", PATIENCE, || (home.state().shares.len() == usize::from(held)).then_some(()));
+    until("the state", PATIENCE, || (home.state().shares.len() == usize::from(held)).then_some(()));
     if held {
         assert!(raw.released());
     }
