@@ -1,4 +1,4 @@
-//! Deadlines of a session, under a clock that is paused.
+//! The deadlines of a connection, under a clock that the tests hold.
 
 use std::os::unix::net::UnixStream as Blocking;
 
