@@ -17,10 +17,17 @@ guest_test!(a_bad_policy_degrades_at_start_and_changes_nothing_at_reload, |guest
         .stderr_has("cpus")
         .stderr_has("hint: mend it");
     guest.root("systemctl reload fairshared.service").expect_code(1);
-    assert_eq!(guest.property("fairshared.service", "ActiveState"), "active", "a refused reload ended the daemon");
+    assert_eq!(
+        guest.property("fairshared.service", "ActiveState"),
+        "active",
+        "a refused reload ended the daemon"
+    );
     // A signal can only be answered in the journal.
     guest.root("systemctl kill -s HUP fairshared.service").expect_ok();
-    guest.await_cmd("test $(journalctl -u fairshared -o cat | grep -c 'the old one stays in force: /etc') -eq 3", 20);
+    guest.await_cmd(
+        "test $(journalctl -u fairshared -o cat | grep -c 'the old one stays in force: /etc') -eq 3",
+        20,
+    );
     guest.as_user("bob", "fairshare policy show --json").expect_ok().stdout_has("\"cpu_milli\":8000");
     guest.as_user("bob", "fairshare run --cpu 0.5 --mem 64M -- true").expect_ok();
     guest.as_user("bob", "fairshare health").expect_ok();

@@ -87,9 +87,13 @@ guest_test!(a_killed_daemon_comes_back_to_what_it_left, |guest: Guest| {
     // Where setting the memory again would make a program die, it is not: the rest is, and health says so.
     let hog = "exec python3 -c 'b = b\"x\" * (200 << 20); import time; time.sleep(1000)'";
     guest
-        .root(&format!("{socket}; systemctl set-property --runtime fairshare-1001.slice MemoryMax=512M TasksMax=9"))
+        .root(&format!(
+            "{socket}; systemctl set-property --runtime fairshare-1001.slice MemoryMax=512M TasksMax=9"
+        ))
         .expect_ok();
-    let attached = format!("echo 0 > /sys/fs/cgroup/{ALICE}/$(ls /sys/fs/cgroup/{ALICE} | grep scope | head -n 1)/cgroup.procs; {hog}");
+    let attached = format!(
+        "echo 0 > /sys/fs/cgroup/{ALICE}/$(ls /sys/fs/cgroup/{ALICE} | grep scope | head -n 1)/cgroup.procs; {hog}"
+    );
     let hog = guest.command(&attached).spawn();
     guest.await_cmd(&format!("test $(cat /sys/fs/cgroup/{ALICE}/memory.current) -gt $((200 << 20))"), 40);
     let health = guest.as_user("alice", "fairshare health").expect_code(1).stdout_has("FAULT  limits");
@@ -196,7 +200,8 @@ guest_test!(a_share_outlives_a_reboot_and_a_power_cut, |guest: Guest| {
     guest.as_user("alice", "fairshare resize --cpu 0.75").expect_ok();
     // And in the middle of a change there is a share that is enforced, or none: bob takes and gives without end.
     let restless = "while :; do fairshare request --cpu 0.25 --mem 64M; fairshare resize --cpu 0.5; fairshare release; done";
-    let _restless = guest.command(&format!("touch /tmp/at-it; {restless} > /dev/null 2>&1")).user("bob").spawn();
+    let _restless =
+        guest.command(&format!("touch /tmp/at-it; {restless} > /dev/null 2>&1")).user("bob").spawn();
     guest.await_cmd("test -e /tmp/at-it && journalctl -u fairshared | grep -q 'release of uid 1002: ok'", 30);
     assert_eq!(guest.power_cut(), "running");
     let held = shares(&guest);
@@ -208,7 +213,9 @@ guest_test!(a_share_outlives_a_reboot_and_a_power_cut, |guest: Guest| {
         other => panic!("{other:?}"),
     }
     guest.as_user("alice", "fairshare health").expect_ok();
-    guest.as_user("bob", "fairshare release && fairshare request --cpu 0.25 && fairshare release").expect_ok();
+    guest
+        .as_user("bob", "fairshare release && fairshare request --cpu 0.25 && fairshare release")
+        .expect_ok();
 });
 
 guest_test!(systemd_and_the_bus_may_be_restarted_under_it, |guest: Guest| {
