@@ -21,7 +21,7 @@ use super::{answer, clock, query, watchdog};
 use crate::identity::{Uid, UnitName};
 use crate::ledger::reconcile::Verdict;
 use crate::ledger::refusal::Refusal;
-use crate::ledger::{Command, Effect, Ledger, Member, Outcome};
+use crate::ledger::{Command, Effect, Ledger, Outcome};
 use crate::policy::{Machine, Policy};
 use crate::systemd::{Fault, Signal, Signals, Systemd};
 use crate::wire::answer::Answer;
@@ -108,7 +108,7 @@ impl EventLoop {
             Event::Free(uid) => self.free(uid),
             Event::Usages(usages) => self.usages.arrived(usages, &self.ledger, self.capacity()),
             Event::Reloaded(result, reply) => self.reloaded(result, reply),
-            Event::Recovered(recovery) => self.recovered(*recovery),
+            Event::Recovered(recovery) => drop(self.recovered(*recovery)),
             Event::Mended(survey, uids) => self.mended(survey, uids),
             Event::Hangup => {
                 watchdog::reloading();
@@ -172,36 +172,6 @@ impl EventLoop {
             Err(refusal) => reply.send(Err(answer::refusal(&refusal))),
             Ok(effects) => self.carry_out(&cx, &authorised, effects, reply),
         }
-    }
-
-    fn command(&self, uid: Uid, act: &Act, cx: &Context) -> Result<Command, WireError> {
-        let policy = self.policy.as_deref().ok_or_else(|| self.condition.refusal())?;
-        let unit = UnitName::Share(uid);
-        let cgroup = |fault| answer::cgroup(&fault);
-        Ok(match act {
-            Act::Request { account, amount } => {
-                let member = Member {
-                    uid,
-                    user: account.user.clone(),
-                    policy: policy.member(uid, &account.groups),
-                    swap: policy.swap,
-                };
-                Command::Request { member, amount: *amount }
-            }
-            Act::Resize { account, amount } => {
-                let policy_for = policy.member(uid, &account.groups);
-                let member = Member { uid, user: None, policy: policy_for, swap: policy.swap };
-                let in_use = cx.cgroups.usage(unit).map_err(cgroup)?.unwrap_or_default().mem;
-                Command::Resize { member, amount: *amount, in_use }
-            }
-            Act::Release { stop, .. } => {
-                let inside = cx.cgroups.pids(unit, query::PIDS_READ_MAX).map_err(cgroup)?;
-                let populated = cx.cgroups.populated(unit).map_err(cgroup)?.unwrap_or(false);
-                let count = inside.len().max(usize::from(populated));
-                Command::Release { uid, pids: inside, count, stop: *stop }
-            }
-            _ => Command::Enter { uid },
-        })
     }
 
     fn carry_out(&mut self, cx: &Context, authorised: &Authorised, effects: Vec<Effect>, reply: Reply) {
@@ -314,7 +284,7 @@ impl EventLoop {
                 uids.iter().for_each(|uid| self.condition.doubt_later(*uid));
             }
         }
-        self.store_in_background();
+        drop(self.store_in_background());
         for uid in uids {
             self.free(uid);
         }
@@ -348,13 +318,13 @@ impl EventLoop {
         }
     }
 
-    pub(super) fn store_in_background(&self) {
-        let (Some(persist), image) = (self.persist.clone(), self.ledger.image()) else { return };
-        tokio::spawn(async move {
+    pub(super) fn store_in_background(&self) -> Option<JoinHandle<()>> {
+        let (persist, image) = (self.persist.clone()?, self.ledger.image());
+        Some(tokio::spawn(async move {
             if let Err(fault) = persist.save(image).await {
                 error!("{}", super::logging::chain(&*fault));
             }
-        });
+        }))
     }
 
     /// Tells systemd what `systemctl status` shows.

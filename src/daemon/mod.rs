@@ -5,6 +5,7 @@ mod announce;
 mod answer;
 pub mod authorize;
 mod clock;
+mod command;
 mod condition;
 mod event;
 mod event_loop;
@@ -181,7 +182,10 @@ async fn prepare(
         Err(why) => event_loop.condition.policy = Some(why),
     }
     let recovery = start::recover(event_loop.before(true)).await;
-    event_loop.recovered(recovery);
+    // Ready means that the next start finds what this one made of the state.
+    if let Some(written) = event_loop.recovered(recovery) {
+        written.await.map_err(|error| error.to_string())?;
+    }
     Ok(event_loop)
 }
 

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 use tracing::{error, info};
 
 use super::clock;
@@ -154,8 +155,8 @@ impl EventLoop {
         });
     }
 
-    /// Takes what a recovery found.
-    pub(super) fn recovered(&mut self, recovery: Recovery) {
+    /// Takes what a recovery found. What it changed is on its way into the state file: the task that writes it.
+    pub(super) fn recovered(&mut self, recovery: Recovery) -> Option<JoinHandle<()>> {
         self.recovering = false;
         match recovery.state {
             Some(Ok((persist, ledger))) => {
@@ -171,16 +172,21 @@ impl EventLoop {
             Some(Err(why)) => self.condition.bus = Some(why),
             None => {}
         }
-        if let (Some(systemd), Some(persist)) = (self.systemd.clone(), self.persist.clone()) {
+        // What has not been laid side by side is not changed: without a policy there is no survey, and no context.
+        let surveyed = recovery.survey.is_some();
+        if let (Some(systemd), Some(persist), true) = (self.systemd.clone(), self.persist.clone(), surveyed) {
             let (cgroups, events) = (Arc::clone(&self.parts.cgroups), self.events.clone());
             self.context = Some(Context { persist, systemd, cgroups, events });
         }
+        let mut written = None;
         match recovery.survey {
             Some(Ok(survey)) => {
                 self.reconciled(survey);
                 self.ledger.interrupt_jobs(clock::now());
-                self.store_in_background();
+                written = self.store_in_background();
                 self.bound_all();
+                // What came into doubt while there was no bus, or since the world was looked at.
+                self.settle_doubts();
                 if !self.condition.is_degraded() {
                     info!("{} held, everything enforced", self.status_line());
                 }
@@ -193,5 +199,6 @@ impl EventLoop {
             None => {}
         }
         self.tell_status();
+        written
     }
 }

@@ -5,6 +5,7 @@
 mod cgroup;
 mod cli;
 mod client;
+mod daemon;
 mod policy;
 mod poll;
 mod stand_in;
