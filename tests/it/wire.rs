@@ -9,6 +9,7 @@
 mod codes;
 mod goldens;
 mod hostile;
+mod manual;
 mod memory;
 mod messages;
 mod mutations;

@@ -65,7 +65,7 @@ pub fn all() -> Vec<(String, Message)> {
         all.push((format!("request-{name}"), Message::Request(Request { v: 1, request_id, call })));
     }
     for (name, answer) in answers() {
-        all.push((format!("ok-{name}"), response(7, Body::Ok(answer))));
+        all.push((format!("ok-{name}"), response(1, Body::Ok(answer))));
     }
     for code in Code::ALL {
         let error = WireError::new(*code, "One short sentence.");
