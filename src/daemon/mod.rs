@@ -14,6 +14,7 @@ mod machine;
 mod peer;
 mod persist;
 mod query;
+mod quota;
 mod session;
 mod socket;
 mod start;
