@@ -10,6 +10,10 @@ use crate::wire::error::{Code, WireError};
 pub fn refusal(error: &WireError, call: Endpoint, whom: &Whom) -> Option<String> {
     let code = Code::from_number(error.code)?;
     let hint = match code {
+        // What was bad is the policy, and the answer's detail says where.
+        Code::BadRequest if call == Endpoint::Reload => {
+            "mend it, `fairshare policy check` tries it; `man 5 fairshare-policy` has every key".to_owned()
+        }
         Code::BadRequest => {
             "`fairshare --help` says what is taken; if that was right, the daemon may be of another version: \
              `fairshare --version`, `sudo systemctl restart fairshared.service`"

@@ -165,6 +165,10 @@ pub fn machine_line(capacity: &CapacityInfo) -> String {
     let held_cpu = MilliCpu(capacity.cpu_milli.saturating_sub(capacity.free_cpu_milli));
     let held_mem = Bytes(capacity.mem_bytes.saturating_sub(capacity.free_mem_bytes));
     let members = counted(capacity.shares, "member", "members");
+    if capacity.cpu_milli == 0 && capacity.mem_bytes == 0 {
+        // Degraded: what can be handed out follows from the policy, and there is none.
+        return format!("Machine     shares held by {members}; what can be handed out is not known");
+    }
     let mut line = format!(
         "Machine     {held_cpu} of {} CPU and {} of {} held by {members}",
         MilliCpu(capacity.cpu_milli),

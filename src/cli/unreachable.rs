@@ -161,7 +161,7 @@ impl Membership {
         }
         if self.by_database {
             return fail(format!(
-                "you may not open {SOCKET} yet: you are a member of the group {GROUP} since after this login"
+                "you may not open {SOCKET} yet: your membership of the group {GROUP} is newer than this login"
             ))
             .hint(format!("log out and in again, or type `newgrp {GROUP}`"));
         }
@@ -228,11 +228,7 @@ mod tests {
             Membership { user: "alice".into(), group_exists: true, by_database: false, by_kernel: false };
         for (membership, says, mends) in [
             (nobody.clone(), "needs membership", "adduser alice fairshare"),
-            (
-                Membership { by_database: true, ..nobody.clone() },
-                "since after this login",
-                "newgrp fairshare",
-            ),
+            (Membership { by_database: true, ..nobody.clone() }, "newer than this login", "newgrp fairshare"),
             (Membership { by_database: true, by_kernel: true, ..nobody.clone() }, "although", "ls -l"),
             (Membership { group_exists: false, ..nobody.clone() }, "does not exist", "systemd-sysusers"),
         ] {

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use super::account::Account;
+use super::feed::Interest;
 use super::peer::Peer;
 use crate::identity::{JobId, Uid};
 use crate::policy::Role;
@@ -51,6 +52,7 @@ pub enum Act {
     Attach { pids: Vec<u32> },
     JobStatus { job: JobId },
     JobList { all: bool },
+    Subscribe { interest: Interest },
     Reload,
 }
 
@@ -131,6 +133,12 @@ pub fn authorize(peer: &Arc<Peer>, call: Call) -> Result<Authorised, WireError> 
         Call::Attach { pids } => Act::Attach { pids: pids.into_iter().map(pid).collect::<Result<_, _>>()? },
         Call::JobStatus { job_id } => Act::JobStatus { job: JobId(job_id) },
         Call::JobList { all } => Act::JobList { all: whole(peer, all)? },
+        Call::Subscribe { all, job_id } => {
+            let all = whole(peer, all)?;
+            // An admin may follow anybody's job by its id.
+            let all = all || (job_id.is_some() && peer.role == Role::Admin);
+            Act::Subscribe { interest: Interest { uid: peer.uid, all, job: job_id.map(JobId) } }
+        }
         Call::Reload => Act::Reload,
         other => return Err(bad(format!("`{}` is not offered by this version", other.endpoint().name()))),
     };

@@ -13,6 +13,7 @@ use super::authorize::{Act, Authorised};
 use super::condition::Condition;
 use super::event::{Event, Reply, Submission};
 use super::execute::{self, Context};
+use super::feed::Feed;
 use super::persist::Persist;
 use super::start::{self, Parts};
 use super::world::{self, Survey};
@@ -20,9 +21,9 @@ use super::{answer, clock, query, watchdog};
 use crate::identity::{Uid, UnitName};
 use crate::ledger::reconcile::Verdict;
 use crate::ledger::refusal::Refusal;
-use crate::ledger::{Command, Effect, Ledger, Member, Outcome};
+use crate::ledger::{Command, Effect, Ledger, Outcome};
 use crate::policy::{Machine, Policy};
-use crate::systemd::{Fault, Signal, Signals};
+use crate::systemd::{Fault, Signal, Signals, Systemd};
 use crate::wire::answer::Answer;
 use crate::wire::error::{Code, WireError};
 
@@ -42,6 +43,8 @@ pub struct EventLoop {
     pub(super) ledger: Ledger,
     pub(super) policy: Option<Arc<Policy>>,
     pub(super) context: Option<Context>,
+    /// Kept beside `context`, which takes a state file too: without one the connection would be closed and look lost.
+    pub(super) systemd: Option<Systemd>,
     pub(super) persist: Option<Persist>,
     pub(super) machine: Option<Machine>,
     pub(super) signals: Option<Signals>,
@@ -49,6 +52,8 @@ pub struct EventLoop {
     pub(super) strays: BTreeSet<Uid>,
     pub(super) usages: query::Usages,
     pub(super) policy_told: watch::Sender<Option<Arc<Policy>>>,
+    /// Where followers hear what happens.
+    pub(super) feed: Feed,
     /// Tells listener and sessions that the daemon stops.
     pub(super) stop: watch::Sender<bool>,
     pub(super) events: mpsc::Sender<Event>,
@@ -89,6 +94,7 @@ impl EventLoop {
             Event::Call(submission) => self.call(submission),
             Event::Settle { uid, outcome, reply } => {
                 let unknown = outcome == Outcome::Unknown;
+                let before = self.ledger.share(uid).cloned();
                 match self.ledger.apply(clock::now(), Command::Settle { uid, outcome }) {
                     Ok(_) => drop(reply.send(self.ledger.image())),
                     Err(refusal) => error!("the ledger refused an outcome: {refusal:?}"),
@@ -96,12 +102,13 @@ impl EventLoop {
                 if unknown {
                     self.condition.doubt(uid);
                 }
+                self.announce(uid, before.as_ref());
                 self.tell_status();
             }
             Event::Free(uid) => self.free(uid),
             Event::Usages(usages) => self.usages.arrived(usages, &self.ledger, self.capacity()),
             Event::Reloaded(result, reply) => self.reloaded(result, reply),
-            Event::Recovered(recovery) => self.recovered(*recovery),
+            Event::Recovered(recovery) => drop(self.recovered(*recovery)),
             Event::Mended(survey, uids) => self.mended(survey, uids),
             Event::Hangup => {
                 watchdog::reloading();
@@ -167,36 +174,6 @@ impl EventLoop {
         }
     }
 
-    fn command(&self, uid: Uid, act: &Act, cx: &Context) -> Result<Command, WireError> {
-        let policy = self.policy.as_deref().ok_or_else(|| self.condition.refusal())?;
-        let unit = UnitName::Share(uid);
-        let cgroup = |fault| answer::cgroup(&fault);
-        Ok(match act {
-            Act::Request { account, amount } => {
-                let member = Member {
-                    uid,
-                    user: account.user.clone(),
-                    policy: policy.member(uid, &account.groups),
-                    swap: policy.swap,
-                };
-                Command::Request { member, amount: *amount }
-            }
-            Act::Resize { account, amount } => {
-                let policy_for = policy.member(uid, &account.groups);
-                let member = Member { uid, user: None, policy: policy_for, swap: policy.swap };
-                let in_use = cx.cgroups.usage(unit).map_err(cgroup)?.unwrap_or_default().mem;
-                Command::Resize { member, amount: *amount, in_use }
-            }
-            Act::Release { stop, .. } => {
-                let inside = cx.cgroups.pids(unit, query::PIDS_READ_MAX).map_err(cgroup)?;
-                let populated = cx.cgroups.populated(unit).map_err(cgroup)?.unwrap_or(false);
-                let count = inside.len().max(usize::from(populated));
-                Command::Release { uid, pids: inside, count, stop: *stop }
-            }
-            _ => Command::Enter { uid },
-        })
-    }
-
     fn carry_out(&mut self, cx: &Context, authorised: &Authorised, effects: Vec<Effect>, reply: Reply) {
         let Some(effect) = effects.into_iter().next() else {
             return reply.send(self.nothing_to_do(authorised));
@@ -250,6 +227,7 @@ impl EventLoop {
     fn signal(&mut self, signal: Signal) {
         match signal {
             Signal::UnitRemoved(unit @ UnitName::Share(uid)) => {
+                self.strays.remove(&uid);
                 if self.ledger.share(uid).is_some() && !self.busy.contains_key(&uid) {
                     debug!(unit = %unit, "{unit} is gone");
                     self.condition.doubt(uid);
@@ -263,7 +241,7 @@ impl EventLoop {
             }
             Signal::BusLost => {
                 error!("the bus is gone: shares stay as they are, and nothing is granted until it is back");
-                (self.signals, self.context) = (None, None);
+                (self.signals, self.context, self.systemd) = (None, None, None);
                 self.condition.bus = Some("the bus is gone".to_owned());
                 self.tell_status();
             }
@@ -306,7 +284,7 @@ impl EventLoop {
                 uids.iter().for_each(|uid| self.condition.doubt_later(*uid));
             }
         }
-        self.store_in_background();
+        drop(self.store_in_background());
         for uid in uids {
             self.free(uid);
         }
@@ -322,6 +300,7 @@ impl EventLoop {
                 (Verdict::KeepStray, _) => drop(self.strays.insert(mended.uid)),
                 (_, Ok(())) => {
                     self.strays.remove(&mended.uid);
+                    let before = self.ledger.share(mended.uid).cloned();
                     self.ledger.reconciled(
                         clock::now(),
                         mended.uid,
@@ -329,6 +308,7 @@ impl EventLoop {
                         swap,
                         mended.known.as_ref(),
                     );
+                    self.announce(mended.uid, before.as_ref());
                 }
                 (_, Err(error)) => {
                     error!("the share of uid {} is not settled: {error}: {:?}", mended.uid, error.detail);
@@ -338,13 +318,13 @@ impl EventLoop {
         }
     }
 
-    pub(super) fn store_in_background(&self) {
-        let (Some(persist), image) = (self.persist.clone(), self.ledger.image()) else { return };
-        tokio::spawn(async move {
+    pub(super) fn store_in_background(&self) -> Option<JoinHandle<()>> {
+        let (persist, image) = (self.persist.clone()?, self.ledger.image());
+        Some(tokio::spawn(async move {
             if let Err(fault) = persist.save(image).await {
                 error!("{}", super::logging::chain(&*fault));
             }
-        });
+        }))
     }
 
     /// Tells systemd what `systemctl status` shows.
@@ -381,6 +361,9 @@ impl EventLoop {
                 self.policy = Some(Arc::clone(&policy));
                 self.policy_told.send_replace(Some(policy));
                 self.condition.policy = None;
+                if changed {
+                    self.feed.everybody("policy", Some("the policy has changed".to_owned()));
+                }
                 self.bound_all();
                 self.recover(true);
                 Ok(Answer::Changed { changed })
@@ -431,6 +414,7 @@ fn changed_by(authorised: &Authorised) -> Option<Uid> {
         | Act::Policy { .. }
         | Act::JobStatus { .. }
         | Act::JobList { .. }
+        | Act::Subscribe { .. }
         | Act::Reload => None,
     }
 }

@@ -13,12 +13,14 @@ use super::answer;
 use super::event::{Event, Reply};
 use super::logging::chain;
 use super::persist::Persist;
+use super::query;
 use crate::cgroup::Cgroups;
 use crate::identity::{JobId, Uid, UnitName};
 use crate::ledger::share::Share;
 use crate::ledger::{Image, Outcome};
 use crate::procfs::{ProcessError, ProcessId};
 use crate::quantity::Amount;
+use crate::store::StoreFault;
 use crate::systemd::{Fault, Process, Systemd, property};
 use crate::wire::answer::Answer;
 use crate::wire::error::{Code, WireError};
@@ -139,9 +141,7 @@ pub async fn grant(cx: Context, share: Share, intent: Image, reply: Reply) {
 async fn granted(cx: &Context, share: &Share, intent: Image) -> Result<(), WireError> {
     let uid = share.uid;
     if let Err(fault) = cx.persist.save(intent).await {
-        error!("{}", chain(&*fault));
-        cx.settle(uid, Outcome::undone(&*fault)).await;
-        return Err(answer::store(&fault));
+        return Err(intent_failed(cx, uid, &fault).await);
     }
     let result = cx.enforce(share).await;
     let result = match result {
@@ -156,6 +156,15 @@ async fn granted(cx: &Context, share: &Share, intent: Image) -> Result<(), WireE
         return Err(error);
     }
     Ok(())
+}
+
+/// Takes back an intent that could not be stored. The failed write may have got as far as the file, where a start
+/// would finish it: what holds is stored again, as far as that goes.
+async fn intent_failed(cx: &Context, uid: Uid, fault: &StoreFault) -> WireError {
+    error!("{}", chain(fault));
+    let image = cx.settle(uid, Outcome::undone(fault)).await;
+    let _ = cx.store_outcome(image).await;
+    answer::store(fault)
 }
 
 /// Removes a slice that was made for nothing; only an empty one, for what is inside is somebody's work.
@@ -186,14 +195,14 @@ pub async fn resize(cx: Context, share: Share, to: Amount, intent: Image, reply:
 async fn resized(cx: &Context, share: &Share, to: Amount, intent: Image) -> Result<Share, WireError> {
     let uid = share.uid;
     if let Err(fault) = cx.persist.save(intent).await {
-        error!("{}", chain(&*fault));
-        cx.settle(uid, Outcome::undone(&*fault)).await;
-        return Err(answer::store(&fault));
+        return Err(intent_failed(cx, uid, &fault).await);
     }
     let new = Share { amount: to, ..share.clone() };
     if let Err(error) = cx.set_limits(&new).await {
         let outcome = match cx.set_limits(share).await {
             Ok(()) => Outcome::undone(&error),
+            // What was refused has changed nothing: then a look later must not find an intent to finish.
+            Err(_) if query::limits_hold(&cx.cgroups, share).is_ok() => Outcome::undone(&error),
             Err(_) => Outcome::Unknown,
         };
         let image = cx.settle(uid, outcome).await;
@@ -230,9 +239,7 @@ pub async fn stop(cx: Context, uid: Uid, job: JobId, intent: Image, reply: Reply
 
 async fn released(cx: &Context, uid: Uid, intent: Image, within: Duration) -> Result<(), WireError> {
     if let Err(fault) = cx.persist.save(intent).await {
-        error!("{}", chain(&*fault));
-        cx.settle(uid, Outcome::undone(&*fault)).await;
-        return Err(answer::store(&fault));
+        return Err(intent_failed(cx, uid, &fault).await);
     }
     if let Err(fault) = cx.systemd.stop(UnitName::Share(uid), within).await {
         let error = logged(&fault);

@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tracing::{debug, info, warn};
 
 use super::event::Event;
+use super::feed::Feed;
 use super::peer::{self, Peer};
 use super::quota::Quota;
 use super::session::{End, Session};
@@ -109,6 +110,7 @@ pub struct Listener {
     events: mpsc::Sender<Event>,
     policy: watch::Receiver<Option<Arc<Policy>>>,
     stopping: watch::Receiver<bool>,
+    feed: Feed,
     accounts: BTreeMap<Uid, Account>,
     sessions: JoinSet<(Uid, i32, End)>,
 }
@@ -120,8 +122,9 @@ impl Listener {
         events: mpsc::Sender<Event>,
         policy: watch::Receiver<Option<Arc<Policy>>>,
         stopping: watch::Receiver<bool>,
+        feed: Feed,
     ) -> Self {
-        Self { socket, events, policy, stopping, accounts: BTreeMap::new(), sessions: JoinSet::new() }
+        Self { socket, events, policy, stopping, feed, accounts: BTreeMap::new(), sessions: JoinSet::new() }
     }
 
     /// Accepts until the daemon stops, then waits for answers in flight.
@@ -178,7 +181,8 @@ impl Listener {
     }
 
     fn session(&self, stream: UnixStream, peer: Peer, quota: Arc<Quota>) -> Session {
-        Session::new(stream, Arc::new(peer), quota, self.events.clone(), self.stopping.clone())
+        let (events, stopping, feed) = (self.events.clone(), self.stopping.clone(), self.feed.clone());
+        Session::new(stream, Arc::new(peer), quota, events, stopping, feed)
     }
 
     fn ended(&mut self, ended: Result<(Uid, i32, End), tokio::task::JoinError>) {
@@ -199,6 +203,9 @@ impl Listener {
             End::TimedOut(what) => Some(what.to_owned()),
             End::Frame(error) => Some(format!("protocol_violation: {error}")),
             End::NoHello => Some("protocol_violation: no hello that can be answered".to_owned()),
+            End::SpokeWhileFollowing => {
+                Some("protocol_violation: a request on a connection that follows events".to_owned())
+            }
             End::RateLimited => {
                 account.closed_for_violations(now);
                 Some("protocol_violation: too many requests that do not parse".to_owned())

@@ -1,13 +1,16 @@
 //! The daemon: start-up in numbered steps, then the listener and the event loop until a signal ends them.
 
 mod account;
+mod announce;
 mod answer;
 pub mod authorize;
 mod clock;
+mod command;
 mod condition;
 mod event;
 mod event_loop;
 mod execute;
+mod feed;
 mod listener;
 mod logging;
 mod machine;
@@ -120,7 +123,9 @@ async fn serve(arguments: Arguments) -> ExitCode {
         Ok(socket) => socket,
         Err(error) => return fail(&format!("the socket cannot be listened on: {error}")),
     };
-    let listener = tokio::spawn(listener::Listener::new(socket, events, policy, stopping).serve());
+    let listener = tokio::spawn(
+        listener::Listener::new(socket, events, policy, stopping, event_loop.feed.clone()).serve(),
+    );
     watchdog::ready(&event_loop.status_line());
     // 5. Until a signal ends it: then no more clients, the answers in flight, and the slices stay.
     if let Err(error) = event_loop.run(listener).await {
@@ -153,6 +158,7 @@ async fn prepare(
         ledger: Ledger::new(boot),
         policy: None,
         context: None,
+        systemd: None,
         persist: None,
         machine: machine::read().map_err(|error| error!("{error}, proceeding")).ok(),
         signals: None,
@@ -161,6 +167,7 @@ async fn prepare(
         usages: query::Usages::default(),
         policy_told,
         stop: watch::Sender::new(false),
+        feed: feed::Feed::new(),
         events,
         inbox,
         busy: BTreeMap::new(),
@@ -176,7 +183,10 @@ async fn prepare(
         Err(why) => event_loop.condition.policy = Some(why),
     }
     let recovery = start::recover(event_loop.before(true)).await;
-    event_loop.recovered(recovery);
+    // Ready means that the next start finds what this one made of the state.
+    if let Some(written) = event_loop.recovered(recovery) {
+        written.await.map_err(|error| error.to_string())?;
+    }
     Ok(event_loop)
 }
 

@@ -104,6 +104,8 @@ impl EventLoop {
                 let visible = self.ledger.jobs().values().filter(|job| *all || job.uid == own);
                 Ok(Answer::Jobs { jobs: visible.map(answer::job).collect() })
             }
+            // The session follows the feed by itself from here on.
+            Act::Subscribe { .. } => Ok(Answer::Subscribed { subscribed: true }),
             Act::Reload => return self.reload_for(reply),
             // Everything else changes a share, and does not come here.
             Act::Request { .. }

@@ -13,13 +13,14 @@ use tracing::{debug, info, warn};
 
 use super::account::{self, Account};
 use super::answer;
-use super::authorize::{Authorised, authorize};
+use super::authorize::{Act, Authorised, authorize};
 use super::event::{Event, Reply, Submission};
+use super::feed::{Feed, Follower};
 use super::peer::Peer;
 use super::quota::{FRAME_SMALL_BYTES_MAX, Quota, Tell};
 use crate::identity::Uid;
 use crate::wire::answer::Answer;
-use crate::wire::call::Call;
+use crate::wire::call::{Call, Endpoint};
 use crate::wire::decode::{decode_hello, decode_request};
 use crate::wire::error::{Code, WireError};
 use crate::wire::frame::{FRAME_BYTES_MAX, FrameBuffer, FrameError, encode_frame};
@@ -51,6 +52,17 @@ pub const VIOLATIONS_WINDOW: Duration = Duration::from_secs(10);
 /// How long a client that violated the contract too often should wait.
 pub const VIOLATIONS_RETRY_AFTER: Duration = VIOLATIONS_WINDOW;
 
+/// Endpoints that change nothing.
+const QUESTIONS: [Endpoint; 7] = [
+    Endpoint::Ping,
+    Endpoint::Health,
+    Endpoint::Status,
+    Endpoint::List,
+    Endpoint::Policy,
+    Endpoint::JobStatus,
+    Endpoint::JobList,
+];
+
 /// How a connection ended.
 #[derive(Debug)]
 pub enum End {
@@ -64,6 +76,8 @@ pub enum End {
     NoHello,
     /// Too many violations.
     RateLimited,
+    /// More than events was wanted of a connection that follows events.
+    SpokeWhileFollowing,
     /// The socket failed.
     Io(io::Error),
 }
@@ -81,6 +95,7 @@ pub struct Session {
     quota: Arc<Quota>,
     events: mpsc::Sender<Event>,
     stopping: watch::Receiver<bool>,
+    feed: Feed,
     input: FrameBuffer,
     /// While a large frame is read and decoded.
     large_frame: Option<OwnedSemaphorePermit>,
@@ -98,6 +113,7 @@ impl Session {
         quota: Arc<Quota>,
         events: mpsc::Sender<Event>,
         stopping: watch::Receiver<bool>,
+        feed: Feed,
     ) -> Self {
         Self {
             stream,
@@ -105,6 +121,7 @@ impl Session {
             quota,
             events,
             stopping,
+            feed,
             input: FrameBuffer::new(),
             large_frame: None,
             output: Vec::new(),
@@ -255,17 +272,58 @@ impl Session {
         };
         drop(frame);
         self.large_frame = None;
+        // Followed from before the answer, so that nothing is missed after it.
+        let follower = match &request.call {
+            Call::Subscribe { .. } => {
+                authorize(&self.peer, request.call.clone()).ok().and_then(|authorised| {
+                    match authorised.act() {
+                        Act::Subscribe { interest } => Some(self.feed.follow(*interest)),
+                        _ => None,
+                    }
+                })
+            }
+            _ => None,
+        };
         let body = match self.call(request.request_id, request.call).await? {
             Ok(answer) => Body::Ok(answer),
             Err(error) => Body::Err(error),
         };
+        let subscribed = matches!(body, Body::Ok(Answer::Subscribed { .. }));
         self.push(request.request_id, body);
+        if let Some(follower) = follower.filter(|_| subscribed) {
+            return self.follow(request.request_id, follower).await;
+        }
         if self.unanswered >= REQUESTS_OUTSTANDING_MAX || self.output.len() >= ANSWER_BYTES_HELD_MAX {
             self.flush().await?;
             // Whoever has sent the next requests already has had a turn: what was refused at once awaited nothing.
             tokio::task::yield_now().await;
         }
         Ok(())
+    }
+
+    /// Sends events for as long as both ends live. A client that says something more has misunderstood.
+    async fn follow(&mut self, request_id: u64, mut follower: Follower) -> Result<(), End> {
+        self.flush().await?;
+        let mut byte = [0];
+        loop {
+            let event = tokio::select! {
+                event = follower.next() => event.ok_or(End::Closed)?,
+                _ = self.stopping.changed() => return Err(End::Closed),
+                ready = self.stream.readable() => {
+                    ready?;
+                    match self.stream.try_read(&mut byte) {
+                        Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
+                        Ok(0) => return Err(End::Closed),
+                        Ok(_) => return Err(End::SpokeWhileFollowing),
+                        Err(error) => return Err(End::Io(error)),
+                    }
+                }
+            };
+            self.push(request_id, Body::Event(Box::new(event)));
+            // However long the client takes to read: the feed goes on without it.
+            self.stream.write_all(&self.output).await?;
+            self.output.clear();
+        }
     }
 
     /// Authorises one call, hands it to the event loop, and logs how it went.
@@ -302,7 +360,7 @@ impl Session {
             };
         }
         // What changes nothing is asked often, and would bury what does.
-        let asked_often = endpoint.idempotent() && code == 0 && unit.is_none() && job_id.is_none();
+        let asked_often = QUESTIONS.contains(&endpoint) && code == 0;
         match if asked_often { Tell::No } else { self.quota.tell() } {
             Tell::Yes => log!(info),
             Tell::NotFromHere => {
@@ -403,3 +461,6 @@ async fn find(uid: Uid) -> Result<Option<Account>, WireError> {
 fn internal(why: &str) -> WireError {
     WireError::new(Code::Internal, "This is a bug: the journal has it under this request id").detail(why)
 }
+
+#[cfg(test)]
+mod tests;

@@ -82,6 +82,9 @@ pub fn scope(unit: UnitName, what: &str) -> Vec<Property> {
         text("Slice", UnitName::Share(unit.uid()).to_string()),
         text("Description", format!("fairshare: {}", sanitised(what, DISPLAY_NAME_CHARS_MAX))),
         figure("TimeoutStopUSec", SCOPE_STOP_TIMEOUT_USEC),
+        // One program that the kernel killed for its memory is one program: systemd's default (`DefaultOOMPolicy=stop`)
+        // would then kill the member's whole shell or build.
+        text("OOMPolicy", "continue".to_owned()),
         // A scope that ended badly must not keep its name.
         text("CollectMode", "inactive-or-failed".to_owned()),
     ]
@@ -179,6 +182,7 @@ mod tests {
         let scope = scope(unit, "make -j4");
         assert_eq!(get(&scope, "Slice"), &Value::Text("fairshare-7.slice".to_owned()));
         assert_eq!(get(&scope, "TimeoutStopUSec"), &Value::U64(10_000_000));
+        assert_eq!(get(&scope, "OOMPolicy"), &Value::Text("continue".to_owned()));
         assert_eq!(get(&scope, "CollectMode"), &Value::Text("inactive-or-failed".to_owned()));
     }
 

@@ -246,5 +246,5 @@ async fn what_the_kernel_holds_is_seen_whatever_systemd_says() {
     world.faults.clear();
     world.faults.kernel_lags(Duration::from_millis(50));
     systemd.set_properties(&name, &property::limits(amount(4), Bytes(0))).await.unwrap();
-    poll::until("the kernel follows", || limits().holds(&amount(4), Bytes(0)).is_ok()).await;
+    poll::holds("the kernel follows", || limits().holds(&amount(4), Bytes(0)).is_ok()).await;
 }

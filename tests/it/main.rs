@@ -6,6 +6,7 @@ mod attack;
 mod cgroup;
 mod cli;
 mod client;
+mod daemon;
 mod fuzz;
 mod policy;
 mod poll;

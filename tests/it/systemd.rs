@@ -53,7 +53,7 @@ async fn turns() {
 
 /// Waits until systemd has been asked for this.
 async fn called(world: &World, method: &str) {
-    poll::until(method, || world.take_calls().iter().any(|(called, _)| called == method)).await;
+    poll::holds(method, || world.take_calls().iter().any(|(called, _)| called == method)).await;
 }
 
 #[tokio::test]
