@@ -2,7 +2,7 @@
 SHELL       := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo check fmt fmt-check lint test guest bench deb package-content lintian units deny man install clean
+.PHONY: help demo check fmt fmt-check lint test guest fuzz bench deb package-content lintian units deny man install clean
 
 CARGO := cargo
 LOCK  := --locked
@@ -45,6 +45,21 @@ guest: deb ## tests on real systemd: Debian 12 and 13 in QEMU
 	@mkdir -p $(LOGS)
 	$(CARGO) test $(LOCK) --test guest -- --test-threads=2 --skip bench 2>&1 | tee $(LOGS)/guest.log
 	@$(call some-ran,$(LOGS)/guest.log)
+
+# Apart from the rest: it takes nightly and cargo-fuzz, and builds everything once more. What it finds is kept under
+# tests/fuzz/artifacts; minimised and moved to the corpus, every `make test` replays it.
+FUZZ_SECONDS := 60
+FUZZ_TARGETS := frames hello call state policy proc
+fuzz: ## 60 s of each fuzz target, where nightly and cargo-fuzz are (FUZZ_SECONDS, FUZZ_TARGETS)
+	@if ! $(CARGO) +nightly fuzz --version >/dev/null 2>&1; then \
+		echo 'fuzz: SKIPPED, for want of nightly or cargo-fuzz (rustup toolchain install nightly; cargo install cargo-fuzz);' \
+			'the corpora were replayed by `make test`'; exit 0; fi; \
+	for target in $(FUZZ_TARGETS); do \
+		mkdir -p $(OUT)/fuzz-corpus/$$target; \
+		CARGO_TARGET_DIR=$(OUT)/fuzz nice -n 19 $(CARGO) +nightly fuzz run --fuzz-dir tests/fuzz $$target \
+			$(OUT)/fuzz-corpus/$$target tests/fuzz/corpus/$$target -- \
+			-max_total_time=$(FUZZ_SECONDS) -max_len=65536 -print_final_stats=1; \
+	done
 
 bench: deb ## the table of README's chapter Speed, measured in the guest
 	@.ci/prepare guest

@@ -74,6 +74,19 @@ Examples:
   fairshare admin reload
   fairshare admin drain                 before the machine goes down";
 
+const JSON_EXAMPLES: &str = "\
+Examples, a line in and the line out:
+  {\"type\":\"request_resources\",\"cpu\":4,\"mem\":\"16G\"}
+  {\"type\":\"success\",\"message\":\"Resources allocated: 4 CPUs, 16G memory\"}
+  {\"type\":\"status\"}
+  {\"type\":\"status_info\",\"allocated_cpu\":4,\"allocated_mem\":\"16G\"}
+  {\"type\":\"release\"}
+  {\"type\":\"error\",\"error\":\"1 process is inside\",\"code\":6}
+  {\"endpoint\":\"renew\",\"body\":{\"lease_ms\":3600000}}
+  {\"ok\":{\"share\":{...}}}, or {\"err\":{\"code\":...,\"message\":...}}
+
+Endpoints and bodies are those of fairshare-protocol(7). After subscribe there are only events.";
+
 const COMPLETIONS_EXAMPLES: &str = "\
 Examples:
   fairshare completions bash > ~/.local/share/bash-completion/completions/fairshare
@@ -136,6 +149,9 @@ pub enum Command {
     /// Act for other members, and on the daemon
     #[command(subcommand, after_help = ADMIN_EXAMPLES)]
     Admin(Admin),
+    /// Answer lines of JSON with lines of JSON, for programs
+    #[command(after_help = JSON_EXAMPLES)]
+    Json,
     /// Print completions for a shell
     #[command(after_help = COMPLETIONS_EXAMPLES)]
     Completions(Completions),

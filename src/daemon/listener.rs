@@ -13,6 +13,7 @@ use tracing::{debug, info, warn};
 use super::event::Event;
 use super::feed::Feed;
 use super::peer::{self, Peer};
+use super::quota::Quota;
 use super::session::{End, Session};
 use crate::identity::Uid;
 use crate::policy::Policy;
@@ -55,6 +56,7 @@ struct Account {
     shut_out_until: Option<Instant>,
     complaints: u32,
     complaints_since: Option<Instant>,
+    quota: Arc<Quota>,
 }
 
 impl Account {
@@ -98,6 +100,7 @@ impl Account {
             && self.shut_out_until.is_none_or(|until| until <= now)
             && over(self.closings.back().copied(), CLOSINGS_WINDOW)
             && over(self.complaints_since, CLOSINGS_WINDOW)
+            && self.quota.is_blank()
     }
 }
 
@@ -172,13 +175,14 @@ impl Listener {
             return refuse(&stream, error);
         }
         account.open += 1;
-        let (uid, pid) = (peer.uid, peer.pid);
-        let session = self.session(stream, peer);
+        let (uid, pid, quota) = (peer.uid, peer.pid, Arc::clone(&account.quota));
+        let session = self.session(stream, peer, quota);
         self.sessions.spawn(async move { (uid, pid, session.serve().await) });
     }
 
-    fn session(&self, stream: UnixStream, peer: Peer) -> Session {
-        Session::new(stream, Arc::new(peer), self.events.clone(), self.stopping.clone(), self.feed.clone())
+    fn session(&self, stream: UnixStream, peer: Peer, quota: Arc<Quota>) -> Session {
+        let (events, stopping, feed) = (self.events.clone(), self.stopping.clone(), self.feed.clone());
+        Session::new(stream, Arc::new(peer), quota, events, stopping, feed)
     }
 
     fn ended(&mut self, ended: Result<(Uid, i32, End), tokio::task::JoinError>) {

@@ -17,6 +17,7 @@ mod machine;
 mod peer;
 mod persist;
 mod query;
+mod quota;
 mod session;
 mod socket;
 mod start;

@@ -90,6 +90,7 @@ macro_rules! guest_test {
 }
 
 mod activation;
+mod attack;
 mod bench;
 mod changing;
 mod degraded;
@@ -98,6 +99,7 @@ mod entering;
 mod limits;
 mod main_job;
 mod package;
+mod protocol_client;
 mod roles;
 mod selftest;
 mod surviving;

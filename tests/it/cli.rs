@@ -4,6 +4,7 @@
 
 mod ask;
 mod jobs;
+mod json;
 mod line;
 mod refuse;
 mod run;

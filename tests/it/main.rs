@@ -2,10 +2,12 @@
 // clippy.toml allows these in #[test] functions; what such functions call fails a test no less.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod attack;
 mod cgroup;
 mod cli;
 mod client;
 mod daemon;
+mod fuzz;
 mod policy;
 mod poll;
 mod stand_in;

@@ -6,6 +6,7 @@ mod completions;
 mod events;
 mod health;
 mod jobs;
+mod json;
 mod policy;
 mod release;
 mod renew;
@@ -43,6 +44,7 @@ pub fn run(command: Command, socket: &Path) -> Result<Exit, Failure> {
         Command::Health(args) => health::run(&args, socket),
         Command::Policy(args) => policy::run(&args, socket),
         Command::Admin(args) => admin::run(&args, socket),
+        Command::Json => json::run(socket),
         Command::Completions(args) => completions::run(&args),
     }
 }

@@ -1,4 +1,4 @@
-//! The deadlines of a connection, under a clock that the tests hold.
+//! The deadlines, under a clock that stands still until it is moved.
 
 use std::os::unix::net::UnixStream as Blocking;
 
@@ -18,7 +18,7 @@ fn session() -> (tokio::task::JoinHandle<End>, UnixStream, watch::Sender<bool>) 
     let peer = Peer { uid: Uid::ROOT, gid: Gid::ROOT, pid: 1, groups: vec![Gid::ROOT], role: Role::Admin };
     let (stop, stopping) = watch::channel(false);
     let (events, _) = mpsc::channel(1);
-    let session = Session::new(stream(ours), Arc::new(peer), events, stopping, Feed::new());
+    let session = Session::new(stream(ours), Arc::new(peer), Arc::default(), events, stopping, Feed::new());
     (tokio::spawn(session.serve()), stream(theirs), stop)
 }
 
