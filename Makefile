@@ -2,7 +2,7 @@
 SHELL       := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo check fmt fmt-check lint test guest bench deb package-content lintian units deny man install clean
+.PHONY: help demo check fmt fmt-check lint test guest fuzz bench deb package-content lintian units deny man install clean
 
 CARGO := cargo
 LOCK  := --locked
@@ -46,6 +46,21 @@ guest: deb ## tests on real systemd: Debian 12 and 13 in QEMU
 	$(CARGO) test $(LOCK) --test guest -- --test-threads=2 --skip bench 2>&1 | tee $(LOGS)/guest.log
 	@$(call some-ran,$(LOGS)/guest.log)
 
+# Apart from the rest: it takes nightly and cargo-fuzz, and builds everything once more. What it finds is kept under
+# tests/fuzz/artifacts; minimised and moved to the corpus, every `make test` replays it.
+FUZZ_SECONDS := 60
+FUZZ_TARGETS := frames hello call state policy proc
+fuzz: ## 60 s of each fuzz target, where nightly and cargo-fuzz are (FUZZ_SECONDS, FUZZ_TARGETS)
+	@if ! $(CARGO) +nightly fuzz --version >/dev/null 2>&1; then \
+		echo 'fuzz: SKIPPED, for want of nightly or cargo-fuzz (rustup toolchain install nightly; cargo install cargo-fuzz);' \
+			'the corpora were replayed by `make test`'; exit 0; fi; \
+	for target in $(FUZZ_TARGETS); do \
+		mkdir -p $(OUT)/fuzz-corpus/$$target; \
+		CARGO_TARGET_DIR=$(OUT)/fuzz nice -n 19 $(CARGO) +nightly fuzz run --fuzz-dir tests/fuzz $$target \
+			$(OUT)/fuzz-corpus/$$target tests/fuzz/corpus/$$target -- \
+			-max_total_time=$(FUZZ_SECONDS) -max_len=65536 -print_final_stats=1; \
+	done
+
 bench: deb ## the table of README's chapter Speed, measured in the guest
 	@.ci/prepare guest
 	@mkdir -p $(LOGS)
@@ -64,13 +79,14 @@ deb: $(OUT)/deb/.built ## one target/deb/fairshare_*.deb
 $(OUT)/deb/.built: $(SOURCES)
 	@.ci/prepare build
 	@mkdir -p $(BUILD) $(OUT)/deb
+	@touch $(OUT)/deb/.begun # what is edited from now on is not in it
 	rm -rf $(BUILD) $(OUT)/deb-build/*.{deb,changes,buildinfo} && mkdir -p $(BUILD)
 	tar --create --exclude=./target --exclude=./.git . | tar --extract --directory=$(BUILD)
 	cd $(BUILD) && CARGO_TARGET_DIR=$(OUT) DEB_BUILD_OPTIONS="nocheck noautodbgsym $${DEB_BUILD_OPTIONS:-}" \
 		dpkg-buildpackage --build=binary --unsigned-changes --no-sign
 	rm -f $(OUT)/deb/*.deb
 	mv $(OUT)/deb-build/fairshare_*.deb $(OUT)/deb/
-	touch $@
+	mv $(OUT)/deb/.begun $@
 
 # What the package must hold: a man page or completion that came out empty at build time is found here.
 CONTENT := usr/bin/fairshare usr/sbin/fairshared etc/fairshare/policy.d/default.yaml usr/lib/sysusers.d/fairshare.conf \
@@ -103,7 +119,7 @@ units: $(ROOT)/.unpacked ## systemd-analyze verify and security
 	@.ci/prepare package
 	@units=$$(dirname "$$(find $(ROOT) -name fairshared.service)"); checked=$(OUT)/units; \
 	rm -rf "$$checked"; mkdir -p "$$checked"; cp "$$units"/* "$$checked"; \
-	sed -i 's#=/usr/sbin/fairshared$$#=$(ROOT)/usr/sbin/fairshared#' "$$checked/fairshared.service"; \
+	sed -i 's#=/usr/sbin/fairshared$$#=$(ROOT)/usr/sbin/fairshared#; s#=\(/usr/bin/fairshare \)#=$(ROOT)\1#' "$$checked/fairshared.service"; \
 	said=$$(MANPATH=$(ROOT)/usr/share/man systemd-analyze verify "$$checked"/* 2>&1) || true; \
 	[ -z "$$said" ] || { echo "$$said" >&2; exit 1; }; \
 	systemd-analyze security --offline=true --threshold=7 "$$units/fairshared.service" | tail -n 1

@@ -1,4 +1,32 @@
 //! fairshare: a fair, kernel-enforced share of one Linux machine for every member.
+//!
+//! # The map, in reading order
+//!
+//! | module | what it knows |
+//! | --- | --- |
+//! | [`quantity`] | what a share is measured in: CPU, memory, tasks |
+//! | [`identity`] | users, groups, and the names of the units that are ours |
+//! | [`sys`] | the system calls that no safe library offers |
+//! | [`policy`] | what may be held, by whom: YAML files as one checked value |
+//! | [`wire`] | frames, messages, error codes: the contract with every client |
+//! | [`ledger`] | who holds what, who may: a pure state machine |
+//! | [`store`] | the state file |
+//! | [`cgroup`] | the kernel's figures, read only |
+//! | [`procfs`] | whose a process is |
+//! | [`systemd`] | PID 1 over D-Bus |
+//! | [`client`] | a connection to the daemon, for the command and for other programs |
+//! | [`daemon`] | `fairshared` |
+//! | [`cli`] | `fairshare` |
+//!
+//! # The law
+//!
+//! Arrows go up this list only, and `tests/it/tidy.rs` checks it: `policy` and `wire` are strangers, so are
+//! `store`, `cgroup`, `procfs` and `systemd`, and so are `daemon` and `cli`.
+//!
+//! A request walks through the house once, without turning back: listener (peer), session (bytes), wire (frame,
+//! call), authorize (an act that only it can make), event loop (the ledger's one owner), [`ledger::Ledger::apply`],
+//! execute (intent stored, systemd told, its job awaited, the kernel read back, outcome stored), session (answer).
+
 pub mod cgroup;
 pub mod cli;
 pub mod client;

@@ -2,6 +2,8 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
 
 use clap::{ArgGroup, Parser, Subcommand, ValueEnum};
 
@@ -21,6 +23,8 @@ const REQUEST_EXAMPLES: &str = "\
 Examples:
   fairshare request                     as much as the policy gives by default
   fairshare request --cpu 0.5 --mem 2G  half a CPU and 2 GiB
+  fairshare request --cpu 8 --wait=1h   wait for room, for an hour at most
+  fairshare request --for 90m           gone after 90 minutes, if nothing runs in it then
 
 `fairshare policy show` says what the defaults are and what you may have at most.";
 
@@ -29,6 +33,10 @@ Examples:
   fairshare resize --mem 12G            CPU and tasks stay as they are
 
 Memory never goes under what is in use: no program dies of this.";
+
+const RENEW_EXAMPLES: &str = "\
+Examples:
+  fairshare renew --for 8h              held for eight more hours, counted from now";
 
 const RELEASE_EXAMPLES: &str = "\
 Examples:
@@ -63,7 +71,21 @@ const ADMIN_EXAMPLES: &str = "\
 Examples:
   fairshare admin resize --user alice --cpu 8
   fairshare admin release --user 1003 --stop
-  fairshare admin reload";
+  fairshare admin reload
+  fairshare admin drain                 before the machine goes down";
+
+const JSON_EXAMPLES: &str = "\
+Examples, a line in and the line out:
+  {\"type\":\"request_resources\",\"cpu\":4,\"mem\":\"16G\"}
+  {\"type\":\"success\",\"message\":\"Resources allocated: 4 CPUs, 16G memory\"}
+  {\"type\":\"status\"}
+  {\"type\":\"status_info\",\"allocated_cpu\":4,\"allocated_mem\":\"16G\"}
+  {\"type\":\"release\"}
+  {\"type\":\"error\",\"error\":\"1 process is inside\",\"code\":6}
+  {\"endpoint\":\"renew\",\"body\":{\"lease_ms\":3600000}}
+  {\"ok\":{\"share\":{...}}}, or {\"err\":{\"code\":...,\"message\":...}}
+
+Endpoints and bodies are those of fairshare-protocol(7). After subscribe there are only events.";
 
 const COMPLETIONS_EXAMPLES: &str = "\
 Examples:
@@ -96,6 +118,9 @@ pub enum Command {
     /// Change your share in place
     #[command(after_help = RESIZE_EXAMPLES)]
     Resize(Resize),
+    /// Move the end of your share's lease
+    #[command(after_help = RENEW_EXAMPLES)]
+    Renew(Renew),
     /// Give your share back
     #[command(after_help = RELEASE_EXAMPLES)]
     Release(Release),
@@ -108,6 +133,14 @@ pub enum Command {
     /// Move running processes of yours into your share
     #[command(after_help = ATTACH_EXAMPLES)]
     Attach(Attach),
+    /// Show your jobs: queued requests, submitted commands, releases that are under way
+    Jobs(Jobs),
+    /// Wait until a job has ended, and end as it did
+    Wait(JobNumber),
+    /// Cancel a job
+    Cancel(JobNumber),
+    /// Follow what happens to your share and your jobs
+    Events(Events),
     /// Say whether the daemon is well, check by check; exit 1 when it is not
     Health(Health),
     /// Show what the policy gives you, or check one
@@ -116,6 +149,9 @@ pub enum Command {
     /// Act for other members, and on the daemon
     #[command(subcommand, after_help = ADMIN_EXAMPLES)]
     Admin(Admin),
+    /// Answer lines of JSON with lines of JSON, for programs
+    #[command(after_help = JSON_EXAMPLES)]
+    Json,
     /// Print completions for a shell
     #[command(after_help = COMPLETIONS_EXAMPLES)]
     Completions(Completions),
@@ -146,6 +182,41 @@ impl Figures {
     }
 }
 
+/// A span of time that a person named.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Span(pub Duration);
+
+impl Span {
+    /// The same as a call carries it.
+    pub fn ms(self) -> u64 {
+        u64::try_from(self.0.as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+impl FromStr for Span {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let span = humantime::parse_duration(text.trim())
+            .map_err(|_| format!("{text:?} is not a span of time: write it like 90m, 8h or 7d"))?;
+        if span < Duration::from_millis(1) {
+            return Err("it must be longer than nothing".to_owned());
+        }
+        Ok(Self(span))
+    }
+}
+
+/// What share to take.
+#[derive(Debug, Clone, Copy, Default, clap::Args)]
+pub struct Wanted {
+    /// The policy's default for each that is not named.
+    #[command(flatten)]
+    pub figures: Figures,
+    /// For how long, like 90m, 8h or 7d
+    #[arg(long = "for", value_name = "DUR")]
+    pub lease: Option<Span>,
+}
+
 /// `fairshare status`.
 #[derive(Debug, clap::Args)]
 pub struct Status {
@@ -160,9 +231,12 @@ pub struct Status {
 /// `fairshare request`.
 #[derive(Debug, clap::Args)]
 pub struct Request {
-    /// What to take; the policy's default for each that is not named.
+    /// What to take.
     #[command(flatten)]
-    pub figures: Figures,
+    pub wanted: Wanted,
+    /// Wait in the queue where there is no room now, at most for DUR where it is given
+    #[arg(long, value_name = "DUR", num_args = 0..=1, require_equals = true)]
+    pub wait: Option<Option<Span>>,
     /// One JSON object instead of text
     #[arg(long)]
     pub json: bool,
@@ -175,6 +249,17 @@ pub struct Resize {
     /// What to change; the others stay.
     #[command(flatten)]
     pub figures: Figures,
+    /// One JSON object instead of text
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `fairshare renew`.
+#[derive(Debug, clap::Args)]
+pub struct Renew {
+    /// How long it is to be held from now on, like 90m, 8h or 7d
+    #[arg(long = "for", value_name = "DUR")]
+    pub lease: Span,
     /// One JSON object instead of text
     #[arg(long)]
     pub json: bool,
@@ -193,7 +278,7 @@ pub struct Release {
 pub struct Run {
     /// What to take where no share is held.
     #[command(flatten)]
-    pub figures: Figures,
+    pub wanted: Wanted,
     /// The command and its arguments
     #[arg(value_name = "CMD", required = true, trailing_var_arg = true)]
     pub command: Vec<OsString>,
@@ -204,7 +289,7 @@ pub struct Run {
 pub struct Shell {
     /// What to take where no share is held.
     #[command(flatten)]
-    pub figures: Figures,
+    pub wanted: Wanted,
 }
 
 /// `fairshare attach`.
@@ -213,6 +298,36 @@ pub struct Attach {
     /// Processes of yours, up to 64
     #[arg(value_name = "PID", required = true, num_args = 1..=64, value_parser = clap::value_parser!(u32).range(1..))]
     pub pids: Vec<u32>,
+}
+
+/// `fairshare jobs`.
+#[derive(Debug, clap::Args)]
+pub struct Jobs {
+    /// Everyone's, for admins
+    #[arg(long)]
+    pub all: bool,
+    /// One JSON object instead of text
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `fairshare wait`, `fairshare cancel`.
+#[derive(Debug, clap::Args)]
+pub struct JobNumber {
+    /// The job's number, as `fairshare jobs` shows it
+    #[arg(value_name = "ID")]
+    pub id: u64,
+}
+
+/// `fairshare events`.
+#[derive(Debug, clap::Args)]
+pub struct Events {
+    /// Everyone's, for admins
+    #[arg(long)]
+    pub all: bool,
+    /// One JSON object a line instead of text
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `fairshare health`.
@@ -256,10 +371,16 @@ pub enum Admin {
     Request(For<Request>),
     /// Change a member's share in place
     Resize(For<Resize>),
+    /// Move the end of a member's lease
+    Renew(For<Renew>),
     /// Give a member's share back
     Release(For<Release>),
     /// Have the daemon read its policy again
     Reload,
+    /// Have the daemon grant nothing new; what is held stays
+    Drain,
+    /// Have the daemon grant again
+    Undrain,
 }
 
 /// A member, and what to do for it.
@@ -329,7 +450,7 @@ mod tests {
             let args = Args::try_parse_from(["fairshare"].into_iter().chain(line.split(' '))).unwrap();
             let Command::Run(run) = args.command else { panic!("{line}") };
             assert_eq!(run.command, ["make", "-j4", "--cpu", "2", "--help"]);
-            assert_eq!(run.figures.cpu, None);
+            assert_eq!(run.wanted.figures.cpu, None);
         }
     }
 }

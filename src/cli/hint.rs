@@ -10,6 +10,10 @@ use crate::wire::error::{Code, WireError};
 pub fn refusal(error: &WireError, call: Endpoint, whom: &Whom) -> Option<String> {
     let code = Code::from_number(error.code)?;
     let hint = match code {
+        // What was bad is the policy, and the answer's detail says where.
+        Code::BadRequest if call == Endpoint::Reload => {
+            "mend it, `fairshare policy check` tries it; `man 5 fairshare-policy` has every key".to_owned()
+        }
         Code::BadRequest => {
             "`fairshare --help` says what is taken; if that was right, the daemon may be of another version: \
              `fairshare --version`, `sudo systemctl restart fairshared.service`"
@@ -38,7 +42,10 @@ pub fn refusal(error: &WireError, call: Endpoint, whom: &Whom) -> Option<String>
             .to_owned(),
         Code::OverLimit => over_limit(error),
         Code::NoCapacity => {
-            "ask for less, or try again later; `fairshare status` says what is free".to_owned()
+            format!(
+                "ask for less, or `{}` waits for room; `fairshare status` says what is free",
+                whom.command("request --wait")
+            )
         }
         Code::AlreadyAllocated => format!(
             "`{}` changes it in place, `{}` gives it back",
@@ -54,7 +61,11 @@ pub fn refusal(error: &WireError, call: Endpoint, whom: &Whom) -> Option<String>
             "`{}` shows what is held now; an administrator finds more with `journalctl -u fairshared.service`",
             whom.status()
         ),
-        Code::Draining => "what is held stays; try again when the administrator is done".to_owned(),
+        Code::Draining => {
+            "what is held stays; try again later: `fairshare admin undrain` is the administrator's way \
+             to end this"
+                .to_owned()
+        }
         Code::Degraded => degraded(call),
         Code::Internal => "this is a bug in fairshare; an administrator finds more with \
              `journalctl -u fairshared.service`, please report it"
@@ -70,7 +81,9 @@ fn not_found(call: Endpoint, whom: &Whom) -> String {
              `ps -u $USER` which processes are yours"
                 .to_owned()
         }
-        Endpoint::JobStatus | Endpoint::JobCancel => format!("`{}` shows what is held now", whom.status()),
+        Endpoint::JobStatus | Endpoint::JobCancel | Endpoint::Subscribe => {
+            "`fairshare jobs` shows which jobs there are".to_owned()
+        }
         _ => format!("`{}` takes a share", whom.command("request")),
     }
 }

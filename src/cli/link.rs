@@ -6,25 +6,21 @@ use std::path::Path;
 use super::exit::{Exit, Failure};
 use super::whom::Whom;
 use super::{hint, unreachable};
-use crate::client::{Client, ClientError, Deadlines, Violation};
+use crate::client::{Client, ClientError, Deadlines, Events, Violation};
 use crate::wire::answer::Answer;
 use crate::wire::call::{Call, Endpoint};
 use crate::wire::error::WireError;
 
-/// A connection, said hello on.
+/// A connection, made with its first call.
 pub struct Link {
     client: Client,
 }
 
 impl Link {
-    /// Connects. The daemon moves the process that connects (`run`), so that this must be the one to become
-    /// the member's command: no thread and no child may do it.
-    ///
-    /// # Errors
-    /// Whatever keeps the daemon from answering.
-    pub fn open(socket: &Path) -> Result<Self, Failure> {
-        let client = Client::connect(socket, "fairshare", env!("CARGO_PKG_VERSION"), Deadlines::default());
-        Ok(Self { client: client.map_err(fault)? })
+    /// A link to the daemon. The daemon moves the process that connects (`run`), so that the one which asks must be
+    /// the one to become the member's command: no thread and no child may do it.
+    pub fn new(socket: &Path) -> Self {
+        Self { client: Client::new(socket, "fairshare", env!("CARGO_PKG_VERSION"), Deadlines::default()) }
     }
 
     /// The answer to `call`, where a refusal is an answer too.
@@ -48,6 +44,18 @@ impl Link {
     }
 }
 
+/// Follows what happens: to one job, to the caller, or to `all`. On a connection of its own.
+///
+/// # Errors
+/// It was refused, or no daemon answers.
+pub fn subscribe(socket: &Path, all: bool, job_id: Option<u64>) -> Result<Events, Failure> {
+    let Link { client } = Link::new(socket);
+    client.subscribe(all, job_id).map_err(|error| match error {
+        ClientError::Refused(error) => refused(&error, Endpoint::Subscribe, &Whom::Me),
+        error => fault(error),
+    })
+}
+
 /// A refusal, as it is told.
 pub fn refused(error: &WireError, call: Endpoint, whom: &Whom) -> Failure {
     Failure {
@@ -64,7 +72,7 @@ pub fn unexpected(call: Endpoint) -> Failure {
 }
 
 /// Why there is no answer, as it is told.
-fn fault(error: ClientError) -> Failure {
+pub fn fault(error: ClientError) -> Failure {
     let hint = match &error {
         ClientError::NoSocket { path, .. } => return unreachable::no_daemon(path, false),
         ClientError::NobodyListens { path, .. } => return unreachable::no_daemon(path, true),

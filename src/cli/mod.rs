@@ -2,7 +2,7 @@
 //!
 //! `args` what can be typed · `command` what it does, one file a subcommand · `link` the connection ·
 //! `whom` for whom · `render` how it is shown · `exit` how it ends · `hint` and `unreachable` what to type
-//! next · `signals` what a command that we become inherits · `manual` fairshare(1).
+//! next · `manual` fairshare(1).
 
 pub mod args;
 mod command;
@@ -11,7 +11,6 @@ mod hint;
 mod link;
 mod manual;
 mod render;
-mod signals;
 mod unreachable;
 mod usage;
 mod whom;

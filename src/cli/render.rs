@@ -21,17 +21,33 @@ pub enum CpuUse {
     Unknown,
 }
 
+/// Whether somebody reads what is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reader {
+    /// Yes.
+    There,
+    /// No: the pipe is closed.
+    Gone,
+}
+
 /// Writes `text` and a newline to standard output. Where nobody reads it any more, that is no failure.
 ///
 /// # Errors
 /// It cannot be written, as on a full disk.
 pub fn print(text: &str) -> Result<(), Failure> {
+    print_to(text).map(|_| ())
+}
+
+/// The same for what goes on and on, and says whether there is use in going on.
+///
+/// # Errors
+/// It cannot be written, as on a full disk.
+pub fn print_to(text: &str) -> Result<Reader, Failure> {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.write_all(b"\n")).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(Failure::new(Exit::REFUSED, format!("cannot write the output: {error}")))
-        }
-        _ => Ok(()),
+        Ok(()) => Ok(Reader::There),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Reader::Gone),
+        Err(error) => Err(Failure::new(Exit::REFUSED, format!("cannot write the output: {error}"))),
     }
 }
 
@@ -149,6 +165,10 @@ pub fn machine_line(capacity: &CapacityInfo) -> String {
     let held_cpu = MilliCpu(capacity.cpu_milli.saturating_sub(capacity.free_cpu_milli));
     let held_mem = Bytes(capacity.mem_bytes.saturating_sub(capacity.free_mem_bytes));
     let members = counted(capacity.shares, "member", "members");
+    if capacity.cpu_milli == 0 && capacity.mem_bytes == 0 {
+        // Degraded: what can be handed out follows from the policy, and there is none.
+        return format!("Machine     shares held by {members}; what can be handed out is not known");
+    }
     let mut line = format!(
         "Machine     {held_cpu} of {} CPU and {} of {} held by {members}",
         MilliCpu(capacity.cpu_milli),

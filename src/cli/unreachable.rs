@@ -58,11 +58,12 @@ struct Machine {
 
 impl Machine {
     fn look() -> Self {
+        let unit_installed = SOCKET_UNITS.iter().any(|unit| Path::new(unit).exists());
         Self {
             daemon_installed: Path::new(DAEMON).exists(),
-            unit_installed: SOCKET_UNITS.iter().any(|unit| Path::new(unit).exists()),
+            unit_installed,
             unified_cgroups: Path::new(CGROUP_CONTROLLERS).exists(),
-            socket_unit: socket_unit(),
+            socket_unit: if unit_installed { socket_unit() } else { None },
         }
     }
 
@@ -160,7 +161,7 @@ impl Membership {
         }
         if self.by_database {
             return fail(format!(
-                "you may not open {SOCKET} yet: you are a member of the group {GROUP} since after this login"
+                "you may not open {SOCKET} yet: your membership of the group {GROUP} is newer than this login"
             ))
             .hint(format!("log out and in again, or type `newgrp {GROUP}`"));
         }
@@ -227,11 +228,7 @@ mod tests {
             Membership { user: "alice".into(), group_exists: true, by_database: false, by_kernel: false };
         for (membership, says, mends) in [
             (nobody.clone(), "needs membership", "adduser alice fairshare"),
-            (
-                Membership { by_database: true, ..nobody.clone() },
-                "since after this login",
-                "newgrp fairshare",
-            ),
+            (Membership { by_database: true, ..nobody.clone() }, "newer than this login", "newgrp fairshare"),
             (Membership { by_database: true, by_kernel: true, ..nobody.clone() }, "although", "ls -l"),
             (Membership { group_exists: false, ..nobody.clone() }, "does not exist", "systemd-sysusers"),
         ] {

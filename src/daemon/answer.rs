@@ -3,7 +3,8 @@
 use crate::cgroup::{CgroupFault, Pressure, Usage};
 use crate::identity::UnitName;
 use crate::ledger::job::{Job, JobEnd, JobKind, JobState};
-use crate::ledger::refusal::{Refusal, Timed};
+use crate::ledger::refusal::{Refusal, Shortage, Timed};
+use crate::ledger::room::Room;
 use crate::ledger::share::Share;
 use crate::policy::{MemberPolicy, Role};
 use crate::quantity::Amount;
@@ -18,8 +19,8 @@ pub const PIDS_NAMED_MAX: usize = 16;
 /// How soon asking again makes sense while a change is being settled, in milliseconds.
 pub const UNSETTLED_RETRY_AFTER_MS: u64 = 5000;
 
-/// A share as it is shown.
-pub fn share(share: &Share, usage: Option<wire::Usage>) -> wire::ShareInfo {
+/// A share as it is shown, with the end of its lease in wall time.
+pub fn share(share: &Share, lease_ends_ms: Option<u64>, usage: Option<wire::Usage>) -> wire::ShareInfo {
     wire::ShareInfo {
         uid: share.uid.get().into(),
         user: share.user.clone(),
@@ -27,9 +28,9 @@ pub fn share(share: &Share, usage: Option<wire::Usage>) -> wire::ShareInfo {
         mem_bytes: share.amount.mem.0,
         tasks_max: share.amount.tasks.0,
         slice: UnitName::Share(share.uid).to_string(),
-        state: wire::ShareState::Active,
+        state: if share.expired() { wire::ShareState::Expired } else { wire::ShareState::Active },
         granted_ms: share.granted.wall_ms,
-        lease_ends_ms: None,
+        lease_ends_ms,
         usage,
     }
 }
@@ -89,7 +90,11 @@ pub fn job(job: &Job) -> wire::JobInfo {
                     (wire::JobState::Failed, Some(error))
                 }
                 JobEnd::Failed(why) => {
-                    let error = WireError::new(Code::Systemd, "The share could not be stopped").detail(why);
+                    let what = match job.kind {
+                        JobKind::Request(_) => "The share could not be made",
+                        JobKind::Release => "The share could not be stopped",
+                    };
+                    let error = WireError::new(Code::Systemd, what).detail(why);
                     (wire::JobState::Failed, Some(error))
                 }
                 JobEnd::Interrupted => {
@@ -136,16 +141,7 @@ pub fn refusal(refusal: &Refusal) -> WireError {
         }
         Refusal::NoTime(Timed::Lease) => WireError::new(Code::BadRequest, "A lease must be longer than 0"),
         Refusal::NoTime(Timed::Wait) => WireError::new(Code::BadRequest, "A wait must be longer than 0"),
-        Refusal::NoCapacity(shortage) => {
-            let (free, largest) = (shortage.free, shortage.largest);
-            WireError::new(Code::NoCapacity, "There is no room for this now").detail(format!(
-                "free: {} CPU, {} memory; would be granted now: {} CPU, {} memory",
-                free.cpu(),
-                free.mem(),
-                largest.cpu(),
-                largest.mem(),
-            ))
-        }
+        Refusal::NoCapacity(shortage) => no_capacity(shortage),
         Refusal::AlreadyWaiting { job } => {
             WireError::new(Code::AlreadyAllocated, format!("A request of yours waits already, as job {job}"))
         }
@@ -176,6 +172,34 @@ pub fn refusal(refusal: &Refusal) -> WireError {
                 .retry_after_ms(UNSETTLED_RETRY_AFTER_MS)
         }
         Refusal::NoJob => WireError::new(Code::NotFound, "No such job"),
+    }
+}
+
+/// No room now: what is free, what would fit, and when what was asked will.
+fn no_capacity(shortage: &Shortage) -> WireError {
+    let (free, largest) = (shortage.free, shortage.largest);
+    let room = |room: Room| format!("{} CPU and {} of memory", room.cpu(), room.mem());
+    let mut detail = vec![format!("free: {}", room(free))];
+    detail.push(if largest.cpu().0 == 0 || largest.mem().0 == 0 {
+        "nothing would be granted now".to_owned()
+    } else {
+        format!("would be granted now: {}", room(largest))
+    });
+    if shortage.waiting > 0 {
+        detail.push(format!("waiting before you: {}", shortage.waiting));
+    }
+    let retry_after_ms = shortage.by_wall_ms.map(|by| by.saturating_sub(super::clock::now().wall_ms));
+    detail.push(match retry_after_ms {
+        Some(ms) => {
+            let seconds = std::time::Duration::from_secs(ms.div_ceil(1000));
+            format!("there will be room in {}", humantime::format_duration(seconds))
+        }
+        None => "when there will be room is not known: not all leases tell".to_owned(),
+    });
+    let error = WireError::new(Code::NoCapacity, "There is no room for this now").detail(detail.join("; "));
+    match retry_after_ms {
+        Some(ms) => error.retry_after_ms(ms),
+        None => error,
     }
 }
 

@@ -3,8 +3,10 @@
 //! The event loop takes nothing else, so that a call which nobody authorised does not compile.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::account::Account;
+use super::feed::Interest;
 use super::peer::Peer;
 use crate::identity::{JobId, Uid};
 use crate::policy::Role;
@@ -44,14 +46,45 @@ pub enum Act {
     Status { uid: Uid },
     List,
     Policy { account: Account },
-    Request { account: Account, amount: PartialAmount },
+    Request { account: Account, amount: PartialAmount, lease: Option<Duration>, wait: bool },
+    Renew { account: Account, lease: Duration },
     Resize { account: Account, amount: PartialAmount },
     Release { uid: Uid, stop: bool },
     Run,
     Attach { pids: Vec<u32> },
     JobStatus { job: JobId },
     JobList { all: bool },
+    JobCancel { job: JobId },
+    Drain,
+    Undrain,
+    Subscribe { interest: Interest },
     Reload,
+}
+
+impl Act {
+    /// Whether the answer is at hand: nothing is changed, and little is read.
+    pub fn is_quick(&self) -> bool {
+        match self {
+            Self::Ping
+            | Self::Status { .. }
+            | Self::Policy { .. }
+            | Self::JobStatus { .. }
+            | Self::JobList { .. }
+            | Self::Subscribe { .. } => true,
+            Self::Health
+            | Self::List
+            | Self::Request { .. }
+            | Self::Resize { .. }
+            | Self::Release { .. }
+            | Self::Run
+            | Self::Attach { .. }
+            | Self::Renew { .. }
+            | Self::JobCancel { .. }
+            | Self::Drain
+            | Self::Undrain
+            | Self::Reload => false,
+        }
+    }
 }
 
 /// An act that its peer may do. Only [`authorize`] makes one.
@@ -81,8 +114,10 @@ impl Authorised {
 
     /// The act with the account that it needs.
     pub fn complete(&mut self, found: Account) {
-        if let Act::Policy { account } | Act::Request { account, .. } | Act::Resize { account, .. } =
-            &mut self.act
+        if let Act::Policy { account }
+        | Act::Request { account, .. }
+        | Act::Renew { account, .. }
+        | Act::Resize { account, .. } = &mut self.act
         {
             // One's own groups are the kernel's word, not the database's.
             let groups = std::mem::take(&mut account.groups);
@@ -120,21 +155,36 @@ pub fn authorize(peer: &Arc<Peer>, call: Call) -> Result<Authorised, WireError> 
         Call::Status { .. } => Act::Status { uid: target },
         Call::List => Act::List,
         Call::Policy { .. } => Act::Policy { account: own },
-        Call::RequestResources { amounts, .. } => {
+        Call::RequestResources { amounts, lease_ms, wait, .. } => {
             // The name goes into the slice's description.
             lookup = Some(target);
-            Act::Request { account: own, amount: figures(amounts)? }
+            Act::Request {
+                account: own,
+                amount: figures(amounts)?,
+                lease: lease_ms.map(Duration::from_millis),
+                wait: wait.unwrap_or(false),
+            }
         }
+        Call::Renew { lease_ms, .. } => Act::Renew { account: own, lease: Duration::from_millis(lease_ms) },
         Call::Resize { amounts, .. } => Act::Resize { account: own, amount: figures(amounts)? },
         Call::Release { stop, .. } => Act::Release { uid: target, stop: stop.unwrap_or(false) },
         Call::Run => Act::Run,
         Call::Attach { pids } => Act::Attach { pids: pids.into_iter().map(pid).collect::<Result<_, _>>()? },
         Call::JobStatus { job_id } => Act::JobStatus { job: JobId(job_id) },
+        Call::JobCancel { job_id } => Act::JobCancel { job: JobId(job_id) },
+        Call::Drain => Act::Drain,
+        Call::Undrain => Act::Undrain,
         Call::JobList { all } => Act::JobList { all: whole(peer, all)? },
+        Call::Subscribe { all, job_id } => {
+            let all = whole(peer, all)?;
+            // An admin may follow anybody's job by its id.
+            let all = all || (job_id.is_some() && peer.role == Role::Admin);
+            Act::Subscribe { interest: Interest { uid: peer.uid, all, job: job_id.map(JobId) } }
+        }
         Call::Reload => Act::Reload,
         other => return Err(bad(format!("`{}` is not offered by this version", other.endpoint().name()))),
     };
-    if !matches!(act, Act::Policy { .. } | Act::Request { .. } | Act::Resize { .. }) {
+    if !matches!(act, Act::Policy { .. } | Act::Request { .. } | Act::Renew { .. } | Act::Resize { .. }) {
         lookup = None;
     }
     Ok(Authorised { peer: Arc::clone(peer), act, lookup })

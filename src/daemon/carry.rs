@@ -1,19 +1,114 @@
-//! Effects on their way: each in a task of its own, answered or not.
+//! Effects on their way: each in a task of its own, one at a time for each member; events to the feed and the journal.
 
-use tracing::error;
+use tracing::{error, info, warn};
 
+use super::answer;
+use super::authorize::{Act, Authorised};
 use super::clock;
-use super::event_loop::{EventLoop, Reply};
+use super::event::Reply;
+use super::event_loop::EventLoop;
 use super::execute::{self, Context};
-use crate::ledger::{Command, Effect};
-use crate::wire::answer::Answer;
+use crate::identity::{Uid, UnitName};
+use crate::ledger::Place;
+use crate::ledger::job::{Job, JobState};
+use crate::ledger::refusal::Refusal;
+use crate::ledger::share::Share;
+use crate::ledger::{Canceller, Command, Effect, Event};
+use crate::policy::{Role, Visibility};
+use crate::wire::answer::{Answer, JobInfo, ShareInfo};
+use crate::wire::error::WireError;
+
+/// How many of those who hold the room a refusal names, the largest first.
+const HOLDERS_NAMED_MAX: usize = 8;
 
 impl EventLoop {
-    /// Effects that nobody who could be answered called for.
+    /// What the ledger made of a call that changes the caller's share.
+    pub(super) fn carry_out(
+        &mut self,
+        cx: &Context,
+        authorised: &Authorised,
+        effects: Vec<Effect>,
+        reply: Reply,
+    ) {
+        let (mut effects, events) = apart(effects);
+        if effects.is_empty() {
+            let image = self.ledger.image();
+            match self.nothing_to_do(authorised) {
+                Ok(answer) => drop(tokio::spawn(execute::stored(cx.clone(), image, reply, answer))),
+                Err(error) => reply.send(Err(error)),
+            }
+        } else {
+            let others = effects.split_off(1);
+            match effects.pop() {
+                Some(Effect::Enter { uid, run }) => {
+                    let pids = match authorised.act() {
+                        Act::Attach { pids } => pids.clone(),
+                        _ => vec![authorised.peer().pid.unsigned_abs()],
+                    };
+                    tokio::spawn(execute::enter(cx.clone(), uid, run, pids, reply));
+                    self.busy.entry(uid).or_default();
+                }
+                Some(effect) => self.start(cx, effect, reply),
+                None => {}
+            }
+            self.carry_out_others(others);
+        }
+        events.into_iter().for_each(|event| self.publish(event));
+        self.tell_status();
+    }
+
+    /// The answer to a call that needs nothing done in the world.
+    fn nothing_to_do(&self, authorised: &Authorised) -> Result<Answer, WireError> {
+        match authorised.act() {
+            Act::Resize { account, .. } | Act::Renew { account, .. } => {
+                let share =
+                    self.ledger.share(account.uid).ok_or_else(|| answer::refusal(&Refusal::NoShare))?;
+                Ok(Answer::Share { share: self.shown(share) })
+            }
+            _ => Ok(Answer::Released { released: false }),
+        }
+    }
+
+    /// A call that changes nobody's share: an admin's word, or a job called back.
+    pub(super) fn decide(&mut self, authorised: &Authorised, reply: Reply) {
+        let Some(cx) = self.context.clone() else { return reply.send(Err(self.condition.refusal())) };
+        let was_draining = self.ledger.draining();
+        let command = match authorised.act() {
+            Act::JobCancel { job } if authorised.peer().role == Role::Admin => {
+                Command::Cancel { job: *job, by: Canceller::Admin }
+            }
+            Act::JobCancel { job } => {
+                Command::Cancel { job: *job, by: Canceller::Member(authorised.peer().uid) }
+            }
+            Act::Drain => Command::Drain,
+            _ => Command::Undrain,
+        };
+        let effects = match self.ledger.apply(clock::now(), command) {
+            Ok(effects) => effects,
+            Err(refusal) => return reply.send(Err(answer::refusal(&refusal))),
+        };
+        let answer = match authorised.act() {
+            Act::JobCancel { job } => match self.ledger.jobs().get(job) {
+                Some(job) => Answer::Job { job: self.job_shown(job) },
+                None => return reply.send(Err(answer::refusal(&Refusal::NoJob))),
+            },
+            _ => Answer::Changed { changed: self.ledger.draining() != was_draining },
+        };
+        tokio::spawn(execute::stored(cx, self.ledger.image(), reply, answer));
+        self.carry_out_others(effects);
+        self.tell_status();
+    }
+
+    /// Effects that nobody who could be answered called for, and events.
     pub(super) fn carry_out_others(&mut self, effects: Vec<Effect>) {
-        let Some(cx) = self.context.clone() else { return };
-        for effect in effects.into_iter().filter(|effect| effect.event().is_none()) {
-            self.start(&cx, effect, Reply::nobody());
+        let (effects, events) = apart(effects);
+        events.into_iter().for_each(|event| self.publish(event));
+        for effect in effects {
+            match self.context.clone() {
+                Some(cx) => self.start(&cx, effect, Reply::nobody()),
+                // The intent stands, and is looked at when systemd is back.
+                None => effect.uid().into_iter().for_each(|uid| self.condition.doubt(uid)),
+            }
         }
     }
 
@@ -25,35 +120,147 @@ impl EventLoop {
         }
     }
 
-    /// Has an effect carried out.
+    /// Has an effect carried out, after what is under way for its member.
     pub(super) fn start(&mut self, cx: &Context, effect: Effect, reply: Reply) {
-        let (cx, image) = (cx.clone(), self.ledger.image());
-        let share = |uid| self.ledger.share(uid).cloned();
-        let uid = match effect {
-            Effect::Grant(uid) => {
-                let Some(share) = share(uid) else { return };
-                tokio::spawn(execute::grant(cx, share, image, reply));
-                uid
-            }
-            Effect::Resize { uid, to, .. } => {
-                let Some(share) = share(uid) else { return };
-                tokio::spawn(execute::resize(cx, share, to, image, reply));
-                uid
-            }
-            Effect::Withdraw(uid) => {
-                tokio::spawn(execute::release(cx, uid, image, reply));
-                uid
-            }
-            Effect::Stop { uid, job } | Effect::Evict { uid, job } => {
-                tokio::spawn(execute::stop(cx, uid, job, image, reply));
-                uid
-            }
-            Effect::Queued { job, .. } => {
-                return reply.send(Ok(Answer::JobStarted { job_started: job.0 }));
-            }
-            // Enter is its caller's own, and events are told elsewhere.
-            Effect::Enter { .. } | Effect::Notify(_) => return,
-        };
+        let Some(uid) = effect.uid() else { return };
+        if let Effect::Queued { job, .. } = effect {
+            tokio::spawn(execute::queued(cx.clone(), job, self.ledger.image(), reply));
+            return;
+        }
+        if self.busy.contains_key(&uid) {
+            self.deferred.entry(uid).or_default().push_back((effect, reply));
+            return;
+        }
         self.busy.entry(uid).or_default();
+        self.spawn(cx, uid, effect, reply);
     }
+
+    /// Carries out an effect for a member who is marked busy.
+    pub(super) fn spawn(&mut self, cx: &Context, uid: Uid, effect: Effect, reply: Reply) {
+        let (cx, image) = (cx.clone(), self.ledger.image());
+        let share = self.ledger.share(uid).cloned().map(|share| (self.shown(&share), share));
+        match (effect, share) {
+            (Effect::Grant(_), Some((shown, share))) => {
+                tokio::spawn(execute::grant(cx, share, shown, image, reply));
+            }
+            (Effect::Resize { to, .. }, Some((shown, share))) => {
+                let shown =
+                    ShareInfo { cpu_milli: to.cpu.0, mem_bytes: to.mem.0, tasks_max: to.tasks.0, ..shown };
+                tokio::spawn(execute::resize(cx, share, to, shown, image, reply));
+            }
+            (Effect::Withdraw(_), _) => drop(tokio::spawn(execute::release(cx, uid, image, reply))),
+            (Effect::Stop { job, .. } | Effect::Evict { job, .. }, _) => {
+                tokio::spawn(execute::stop(cx, uid, job, image, reply));
+            }
+            // The share has gone since: then there is nothing to be done for it.
+            _ => {
+                let events = self.events.clone();
+                tokio::spawn(async move { events.send(super::event::Event::Free(uid)).await });
+            }
+        }
+    }
+
+    /// A refusal as it is answered to this caller: who holds the room is said as far as the policy lets them see it.
+    pub(super) fn refusal(&self, refusal: &Refusal, authorised: &Authorised) -> WireError {
+        let error = answer::refusal(refusal);
+        let names = self.policy.as_ref().is_some_and(|policy| policy.visibility == Visibility::Names);
+        let sees = names || authorised.peer().role == Role::Admin;
+        match (refusal, &error.detail) {
+            (Refusal::NoCapacity(_), Some(detail)) if sees => {
+                let holds = |share: &&Share| {
+                    let who = share.user.clone().unwrap_or_else(|| format!("uid {}", share.uid));
+                    format!("{who} {} CPU and {}", share.amount.cpu, share.amount.mem)
+                };
+                let holders: Vec<String> = self.ledger.holders(HOLDERS_NAMED_MAX).iter().map(holds).collect();
+                let detail = format!("{detail}; held by: {}", holders.join(", "));
+                error.detail(detail)
+            }
+            _ => error,
+        }
+    }
+
+    /// A job as it is shown.
+    pub(super) fn job_shown(&self, job: &Job) -> JobInfo {
+        let places =
+            if matches!(job.state, JobState::Queued { .. }) { self.ledger.places() } else { Vec::new() };
+        self.job_in(&places, job)
+    }
+
+    /// Jobs as they are shown.
+    pub(super) fn jobs_shown<'a>(&self, jobs: impl Iterator<Item = &'a Job>) -> Vec<JobInfo> {
+        let places = self.ledger.places();
+        jobs.map(|job| self.job_in(&places, job)).collect()
+    }
+
+    /// A job with its place in the queue, and when it starts if leases tell.
+    fn job_in(&self, places: &[Place], job: &Job) -> JobInfo {
+        let mut shown = answer::job(job);
+        if let Some(place) = places.iter().find(|place| place.waiting.job == job.id) {
+            shown.place = Some(place.place);
+            shown.starts_ms = place.starts.map(|at| self.ledger.wall_ms(clock::now(), at));
+        }
+        shown
+    }
+
+    /// A share as it is shown, without its use.
+    pub(super) fn shown(&self, share: &Share) -> ShareInfo {
+        let ends = share.lease.map(|lease| self.ledger.wall_ms(clock::now(), lease.ends));
+        answer::share(share, ends, None)
+    }
+
+    /// Tells followers, and the journal what an administrator should see without following.
+    fn publish(&mut self, event: Event) {
+        let minutes = |ms: u64| ms.div_ceil(60_000);
+        let tell = |kind: &str, uid: Uid, message: Option<String>| {
+            let shown = self.ledger.share(uid).map(|share| self.shown(share));
+            self.feed.share(kind, uid, shown, message);
+        };
+        match event {
+            Event::Granted { uid, job } => {
+                if let Some(job) = job {
+                    info!(job_id = job.0, unit = %UnitName::Share(uid), "uid {uid} waited, and holds a share now");
+                }
+                tell("granted", uid, None);
+            }
+            Event::Resized { uid } => tell("resized", uid, None),
+            Event::Renewed { uid } => tell("renewed", uid, None),
+            Event::Released { uid } => tell("released", uid, None),
+            Event::Expiring { uid, left_ms } => {
+                let left = minutes(left_ms);
+                warn!(unit = %UnitName::Share(uid), "the lease of uid {uid} ends in {left} min");
+                tell("expiring", uid, Some(format!("the lease ends in {left} min")));
+            }
+            Event::Expired { uid, stays } => {
+                let what =
+                    if stays { "work is inside: the share stays, with less CPU" } else { "the share goes" };
+                info!(unit = %UnitName::Share(uid), "the lease of uid {uid} is over: {what}");
+                tell("expired", uid, Some(format!("the lease is over: {what}")));
+            }
+            Event::Evicting { uid, in_ms } => {
+                let left = minutes(in_ms);
+                warn!(unit = %UnitName::Share(uid), "the work of uid {uid} is stopped in {left} min: someone waits");
+                tell("expired", uid, Some(format!("someone waits: what is inside is stopped in {left} min")));
+            }
+            Event::Job(id) => {
+                if let Some(job) = self.ledger.jobs().get(&id) {
+                    self.feed.job(job.uid, self.job_shown(job));
+                }
+            }
+            Event::Drained => self.feed.everybody("drained", None),
+            Event::Undrained => self.feed.everybody("undrained", None),
+        }
+    }
+}
+
+/// What is to be done, and what is to be told.
+fn apart(effects: Vec<Effect>) -> (Vec<Effect>, Vec<Event>) {
+    let mut events = Vec::new();
+    let mut rest = Vec::new();
+    for effect in effects {
+        match effect {
+            Effect::Notify(event) => events.push(event),
+            effect => rest.push(effect),
+        }
+    }
+    (rest, events)
 }

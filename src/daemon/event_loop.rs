@@ -4,29 +4,28 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinError, JoinHandle};
-use tokio::time::{Instant, MissedTickBehavior, interval_at};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
 use tracing::{debug, error, info};
 
 use super::authorize::{Act, Authorised};
 use super::condition::Condition;
-use super::execute::{self, Context};
+use super::event::{Event, Reply, Submission};
+use super::execute::Context;
+use super::feed::Feed;
 use super::persist::Persist;
 use super::start::{self, Parts};
 use super::world::{self, Survey};
-use super::{answer, clock, query, watchdog};
+use super::{clock, machine, query, watchdog};
 use crate::identity::{Uid, UnitName};
 use crate::ledger::reconcile::Verdict;
-use crate::ledger::refusal::Refusal;
-use crate::ledger::{Command, Effect, Image, Ledger, Member, Outcome, Wait};
+use crate::ledger::share::Phase;
+use crate::ledger::{Canceller, Command, Effect, Ledger, Outcome};
 use crate::policy::{Machine, Policy};
-use crate::systemd::{Fault, Signal, Signals};
-use crate::wire::answer::{Answer, Usage};
+use crate::systemd::{Fault, Signal, Signals, Systemd};
+use crate::wire::answer::Answer;
 use crate::wire::error::{Code, WireError};
-
-/// Events that the loop has not taken yet. Who sends one more waits.
-pub const EVENTS_WAITING_MAX: usize = 256;
 
 /// How often the kernel's limits are compared with the shares', and a lost bus is looked for again.
 pub const SWEEP_PERIOD: Duration = Duration::from_secs(60);
@@ -34,64 +33,12 @@ pub const SWEEP_PERIOD: Duration = Duration::from_secs(60);
 /// How soon something that is missing is looked for again.
 const RECOVERY_PERIOD: Duration = Duration::from_secs(1);
 
+/// The least time between two ticks.
+const TICK_PAUSE: Duration = Duration::from_millis(100);
+
 /// Calls of one member that wait for an earlier one: what their connections can send.
 const CALLS_WAITING_MAX: usize =
     super::listener::CONNECTIONS_PER_UID_MAX * super::session::REQUESTS_OUTSTANDING_MAX;
-
-/// Where the answer to a call goes.
-#[derive(Debug)]
-pub struct Reply(oneshot::Sender<Result<Answer, WireError>>);
-
-impl Reply {
-    /// Nobody waits for an answer.
-    pub fn nobody() -> Self {
-        Self(oneshot::channel().0)
-    }
-
-    /// Answers. Who asked may have gone; what was done stands all the same.
-    pub fn send(self, result: Result<Answer, WireError>) {
-        let _ = self.0.send(result);
-    }
-}
-
-/// A call that its caller may make.
-#[derive(Debug)]
-pub struct Submission {
-    /// What is to be done.
-    pub authorised: Authorised,
-    /// Where the answer goes.
-    pub reply: oneshot::Sender<Result<Answer, WireError>>,
-}
-
-/// Everything that can wake the loop.
-#[derive(Debug)]
-pub enum Event {
-    /// A member calls.
-    Call(Submission),
-    /// An effect has been carried out, or not.
-    Settle {
-        /// Whose share.
-        uid: Uid,
-        /// How it went.
-        outcome: Outcome,
-        /// Where what is to be stored goes.
-        reply: oneshot::Sender<Image>,
-    },
-    /// Nothing is under way for this member any more.
-    Free(Uid),
-    /// What the shares use has been read.
-    Usages(BTreeMap<Uid, Usage>),
-    /// The policy has been read again, or not.
-    Reloaded(Result<Policy, String>, Option<Reply>),
-    /// What was missing has been looked for.
-    Recovered(Box<start::Recovery>),
-    /// Members whose slices were in doubt have been looked at.
-    Mended(Result<Survey, Fault>, BTreeSet<Uid>),
-    /// SIGHUP.
-    Hangup,
-    /// SIGTERM or SIGINT.
-    Terminate,
-}
 
 /// The loop and what it owns.
 pub struct EventLoop {
@@ -99,6 +46,8 @@ pub struct EventLoop {
     pub(super) ledger: Ledger,
     pub(super) policy: Option<Arc<Policy>>,
     pub(super) context: Option<Context>,
+    /// Kept beside `context`, which takes a state file too: without one the connection would be closed and look lost.
+    pub(super) systemd: Option<Systemd>,
     pub(super) persist: Option<Persist>,
     pub(super) machine: Option<Machine>,
     pub(super) signals: Option<Signals>,
@@ -106,12 +55,20 @@ pub struct EventLoop {
     pub(super) strays: BTreeSet<Uid>,
     pub(super) usages: query::Usages,
     pub(super) policy_told: watch::Sender<Option<Arc<Policy>>>,
+    /// The revision of the state that needs no storing.
+    pub(super) stored: Option<u64>,
+    /// What systemd was last told that the daemon holds.
+    pub(super) status_told: String,
+    /// Where followers hear what happens.
+    pub(super) feed: Feed,
     /// Tells listener and sessions that the daemon stops.
     pub(super) stop: watch::Sender<bool>,
     pub(super) events: mpsc::Sender<Event>,
     pub(super) inbox: mpsc::Receiver<Event>,
     /// Members with something under way, and the calls that wait for its end.
     pub(super) busy: BTreeMap<Uid, VecDeque<Submission>>,
+    /// Effects that wait for what is under way for their member.
+    pub(super) deferred: BTreeMap<Uid, VecDeque<(Effect, Reply)>>,
     /// Whether something that is missing is being looked for.
     pub(super) recovering: bool,
 }
@@ -128,11 +85,13 @@ impl EventLoop {
         let mut sweep = ticker(SWEEP_PERIOD);
         let mut recovery = ticker(RECOVERY_PERIOD);
         loop {
+            let next_tick = self.next_tick();
             tokio::select! {
                 biased;
                 _ = alive.tick(), if period.is_some() => watchdog::alive(),
                 signal = next(&mut self.signals) => self.signal(signal),
                 _ = recovery.tick(), if self.condition.wants_recovery() => self.recover(false),
+                _ = sleep_until(next_tick), if self.context.is_some() => self.tick(),
                 _ = sweep.tick() => self.sweep(),
                 ended = &mut listener => return ended,
                 // The loop holds a sender itself: there is always another event to come.
@@ -158,10 +117,11 @@ impl EventLoop {
                 }
                 self.tell_status();
             }
+            Event::Uncalled(job) => self.tell(Command::Cancel { job, by: Canceller::Admin }),
             Event::Free(uid) => self.free(uid),
             Event::Usages(usages) => self.usages.arrived(usages, &self.ledger, self.capacity()),
             Event::Reloaded(result, reply) => self.reloaded(result, reply),
-            Event::Recovered(recovery) => self.recovered(*recovery),
+            Event::Recovered(recovery) => drop(self.recovered(*recovery)),
             Event::Mended(survey, uids) => self.mended(survey, uids),
             Event::Hangup => {
                 watchdog::reloading();
@@ -177,28 +137,31 @@ impl EventLoop {
     fn call(&mut self, submission: Submission) {
         let act = submission.authorised.act();
         if self.condition.is_degraded() && !allowed_degraded(act) {
-            return Reply(submission.reply).send(Err(self.condition.refusal()));
+            return submission.reply.send(Err(self.condition.refusal()));
         }
         let Some(uid) = changed_by(&submission.authorised) else {
             let Submission { authorised, reply, .. } = submission;
-            return self.query(&authorised, Reply(reply));
+            return self.query(&authorised, reply);
         };
         match self.busy.get_mut(&uid) {
             None => self.change(uid, submission),
             Some(waiting) if waiting.len() < CALLS_WAITING_MAX => waiting.push_back(submission),
             Some(_) => {
                 let error = WireError::new(Code::Busy, "Too many calls are waiting for an earlier one");
-                Reply(submission.reply).send(Err(error));
+                submission.reply.send(Err(error));
             }
         }
     }
 
     /// The next call that waited for what was under way for this member.
     fn free(&mut self, uid: Uid) {
+        if let (Some(cx), Some((effect, reply))) = (self.context.clone(), self.next_deferred(uid)) {
+            return self.spawn(&cx, uid, effect, reply);
+        }
         let Some(mut waiting) = self.busy.remove(&uid) else { return };
         let Some(next) = waiting.pop_front() else { return self.settle_doubts() };
         if self.condition.is_degraded() {
-            Reply(next.reply).send(Err(self.condition.refusal()));
+            next.reply.send(Err(self.condition.refusal()));
             self.busy.insert(uid, waiting);
             return self.free(uid);
         }
@@ -211,10 +174,19 @@ impl EventLoop {
         }
     }
 
+    /// What was decided for a member while something else was under way.
+    fn next_deferred(&mut self, uid: Uid) -> Option<(Effect, Reply)> {
+        let deferred = self.deferred.get_mut(&uid)?;
+        let next = deferred.pop_front();
+        if deferred.is_empty() {
+            self.deferred.remove(&uid);
+        }
+        next
+    }
+
     /// A call that changes a share: the ledger's word, and the effect on its way.
     fn change(&mut self, uid: Uid, submission: Submission) {
         let Submission { authorised, reply, .. } = submission;
-        let reply = Reply(reply);
         let Some(cx) = self.context.clone() else {
             return reply.send(Err(self.condition.refusal()));
         };
@@ -223,78 +195,18 @@ impl EventLoop {
             Err(error) => return reply.send(Err(error)),
         };
         match self.ledger.apply(clock::now(), command) {
-            Err(refusal) => reply.send(Err(answer::refusal(&refusal))),
+            Err(refusal) => {
+                let error = self.refusal(&refusal, &authorised);
+                reply.send(Err(error));
+            }
             Ok(effects) => self.carry_out(&cx, &authorised, effects, reply),
-        }
-    }
-
-    fn command(&self, uid: Uid, act: &Act, cx: &Context) -> Result<Command, WireError> {
-        let policy = self.policy.as_deref().ok_or_else(|| self.condition.refusal())?;
-        let unit = UnitName::Share(uid);
-        let cgroup = |fault| answer::cgroup(&fault);
-        Ok(match act {
-            Act::Request { account, amount } => {
-                let member = Member {
-                    uid,
-                    user: account.user.clone(),
-                    policy: policy.member(uid, &account.groups),
-                    swap: policy.swap,
-                };
-                Command::Request { member, amount: *amount, lease: None, wait: Wait::No }
-            }
-            Act::Resize { account, amount } => {
-                let policy_for = policy.member(uid, &account.groups);
-                let member = Member { uid, user: None, policy: policy_for, swap: policy.swap };
-                let in_use = cx.cgroups.usage(unit).map_err(cgroup)?.unwrap_or_default().mem;
-                Command::Resize { member, amount: *amount, in_use }
-            }
-            Act::Release { stop, .. } => {
-                let inside = cx.cgroups.pids(unit, query::PIDS_READ_MAX).map_err(cgroup)?;
-                let populated = cx.cgroups.populated(unit).map_err(cgroup)?.unwrap_or(false);
-                let count = inside.len().max(usize::from(populated));
-                Command::Release { uid, pids: inside, count, stop: *stop }
-            }
-            _ => Command::Enter { uid },
-        })
-    }
-
-    fn carry_out(&mut self, cx: &Context, authorised: &Authorised, mut effects: Vec<Effect>, reply: Reply) {
-        effects.retain(|effect| effect.event().is_none());
-        if effects.is_empty() {
-            return reply.send(self.nothing_to_do(authorised));
-        }
-        let others = effects.split_off(1);
-        match effects.pop() {
-            Some(Effect::Enter { uid, run }) => {
-                let pids = match authorised.act() {
-                    Act::Attach { pids } => pids.clone(),
-                    _ => vec![authorised.peer().pid.unsigned_abs()],
-                };
-                tokio::spawn(execute::enter(cx.clone(), uid, run, pids, reply));
-                self.busy.entry(uid).or_default();
-            }
-            Some(effect) => self.start(cx, effect, reply),
-            None => {}
-        }
-        self.carry_out_others(others);
-        self.tell_status();
-    }
-
-    /// The answer to a call that leaves everything as it is.
-    fn nothing_to_do(&self, authorised: &Authorised) -> Result<Answer, WireError> {
-        match authorised.act() {
-            Act::Resize { account, .. } => {
-                let share =
-                    self.ledger.share(account.uid).ok_or_else(|| answer::refusal(&Refusal::NoShare))?;
-                Ok(Answer::Share { share: answer::share(share, None) })
-            }
-            _ => Ok(Answer::Released { released: false }),
         }
     }
 
     fn signal(&mut self, signal: Signal) {
         match signal {
             Signal::UnitRemoved(unit @ UnitName::Share(uid)) => {
+                self.strays.remove(&uid);
                 if self.ledger.share(uid).is_some() && !self.busy.contains_key(&uid) {
                     debug!(unit = %unit, "{unit} is gone");
                     self.condition.doubt(uid);
@@ -308,15 +220,42 @@ impl EventLoop {
             }
             Signal::BusLost => {
                 error!("the bus is gone: shares stay as they are, and nothing is granted until it is back");
-                (self.signals, self.context) = (None, None);
+                (self.signals, self.context, self.systemd) = (None, None, None);
                 self.condition.bus = Some("the bus is gone".to_owned());
                 self.tell_status();
             }
         }
     }
 
+    /// When the ledger is to be told that time has passed. Never at once, so that nothing can make the loop spin.
+    fn next_tick(&self) -> Instant {
+        let due = self.ledger.next_wakeup().map(|at| at.saturating_sub(clock::now().boot_ms));
+        Instant::now() + due.map_or(SWEEP_PERIOD, Duration::from_millis).clamp(TICK_PAUSE, SWEEP_PERIOD)
+    }
+
+    /// Tells the ledger who is inside, and that time has passed.
+    pub(super) fn tick(&mut self) {
+        if self.condition.is_degraded() {
+            return;
+        }
+        let cgroups = Arc::clone(&self.parts.cgroups);
+        let seen =
+            self.ledger.shares().values().filter(|share| share.phase == Phase::Active).filter_map(|share| {
+                let populated = cgroups.populated(UnitName::Share(share.uid)).ok()??;
+                (share.empty_since.is_some() == populated).then_some((share.uid, populated))
+            });
+        let changed: Vec<(Uid, bool)> = seen.collect();
+        for (uid, populated) in changed {
+            self.tell(Command::Occupancy { uid, populated });
+        }
+        self.tell(Command::Tick);
+    }
+
     /// Compares what the kernel holds with the shares; what differs is looked at.
     fn sweep(&mut self) {
+        if machine::read().is_ok_and(|machine| Some(machine) != self.machine) {
+            self.bound_all();
+        }
         let Some(cx) = &self.context else { return };
         for share in self.ledger.shares().values().filter(|share| !self.busy.contains_key(&share.uid)) {
             if query::limits_hold(&cx.cgroups, share).is_err() {
@@ -352,7 +291,7 @@ impl EventLoop {
             }
         }
         self.tell(Command::Tick);
-        self.store_in_background();
+        drop(self.store_in_background());
         for uid in uids {
             self.free(uid);
         }
@@ -384,18 +323,27 @@ impl EventLoop {
         }
     }
 
-    pub(super) fn store_in_background(&self) {
-        let (Some(persist), image) = (self.persist.clone(), self.ledger.image()) else { return };
-        tokio::spawn(async move {
+    /// Stores what has changed since the state was loaded or last stored here.
+    pub(super) fn store_in_background(&mut self) -> Option<JoinHandle<()>> {
+        let (persist, image) = (self.persist.clone()?, self.ledger.image());
+        if self.stored == Some(image.revision) {
+            return None;
+        }
+        self.stored = Some(image.revision);
+        Some(tokio::spawn(async move {
             if let Err(fault) = persist.save(image).await {
                 error!("{}", super::logging::chain(&*fault));
             }
-        });
+        }))
     }
 
     /// Tells systemd what `systemctl status` shows.
-    pub(super) fn tell_status(&self) {
-        watchdog::status(&self.status_line());
+    pub(super) fn tell_status(&mut self) {
+        let line = self.status_line();
+        if line != self.status_told {
+            watchdog::status(&line);
+            self.status_told = line;
+        }
     }
 
     /// What the daemon holds, or what is missing, in one line.
@@ -427,6 +375,9 @@ impl EventLoop {
                 self.policy = Some(Arc::clone(&policy));
                 self.policy_told.send_replace(Some(policy));
                 self.condition.policy = None;
+                if changed {
+                    self.feed.everybody("policy", Some("the policy has changed".to_owned()));
+                }
                 self.bound_all();
                 self.recover(true);
                 Ok(Answer::Changed { changed })
@@ -467,7 +418,9 @@ fn allowed_degraded(act: &Act) -> bool {
 /// Whose share the act changes, or enters.
 fn changed_by(authorised: &Authorised) -> Option<Uid> {
     match authorised.act() {
-        Act::Request { account, .. } | Act::Resize { account, .. } => Some(account.uid),
+        Act::Request { account, .. } | Act::Resize { account, .. } | Act::Renew { account, .. } => {
+            Some(account.uid)
+        }
         Act::Release { uid, .. } => Some(*uid),
         Act::Run | Act::Attach { .. } => Some(authorised.peer().uid),
         Act::Ping
@@ -477,6 +430,10 @@ fn changed_by(authorised: &Authorised) -> Option<Uid> {
         | Act::Policy { .. }
         | Act::JobStatus { .. }
         | Act::JobList { .. }
+        | Act::JobCancel { .. }
+        | Act::Drain
+        | Act::Undrain
+        | Act::Subscribe { .. }
         | Act::Reload => None,
     }
 }

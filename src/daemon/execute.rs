@@ -10,17 +10,20 @@ use tokio::time::{Instant, sleep};
 use tracing::{error, info, warn};
 
 use super::answer;
-use super::event_loop::{Event, Reply};
+use super::event::{Event, Reply};
 use super::logging::chain;
 use super::persist::Persist;
+use super::query;
 use crate::cgroup::Cgroups;
 use crate::identity::{JobId, Uid, UnitName};
 use crate::ledger::share::Share;
 use crate::ledger::{Image, Outcome};
 use crate::procfs::{ProcessError, ProcessId};
 use crate::quantity::Amount;
-use crate::systemd::{Fault, Process, Systemd, property};
-use crate::wire::answer::Answer;
+use crate::store::StoreFault;
+use crate::systemd::property::{self, Property};
+use crate::systemd::{Fault, Process, Systemd};
+use crate::wire::answer::{Answer, ShareInfo};
 use crate::wire::error::{Code, WireError};
 
 /// How long the kernel's files may lag behind what systemd said.
@@ -120,28 +123,26 @@ impl Context {
         self.read_back(share).await
     }
 
-    async fn set_limits(&self, share: &Share) -> Result<(), WireError> {
+    /// Sets these properties, and proves that the kernel then holds the figures of `share`.
+    async fn set(&self, share: &Share, properties: Vec<Property>) -> Result<(), WireError> {
         let unit = UnitName::Share(share.uid).to_string();
-        let properties = property::limits(share.amount, share.swap);
         self.systemd.set_properties(&unit, &properties).await.map_err(|fault| logged(&fault))?;
         self.read_back(share).await
     }
 }
 
 /// Makes the slice of a share that was just asked for.
-pub async fn grant(cx: Context, share: Share, intent: Image, reply: Reply) {
+pub async fn grant(cx: Context, share: Share, shown: ShareInfo, intent: Image, reply: Reply) {
     let turn = cx.turn(share.uid);
     let result = granted(&cx, &share, intent).await;
     drop(turn);
-    reply.send(result.map(|()| Answer::Share { share: answer::share(&share, None) }));
+    reply.send(result.map(|()| Answer::Share { share: shown }));
 }
 
 async fn granted(cx: &Context, share: &Share, intent: Image) -> Result<(), WireError> {
     let uid = share.uid;
     if let Err(fault) = cx.persist.save(intent).await {
-        error!("{}", chain(&*fault));
-        cx.settle(uid, Outcome::undone(&*fault)).await;
-        return Err(answer::store(&fault));
+        return Err(intent_failed(cx, uid, &fault).await);
     }
     let result = cx.enforce(share).await;
     let result = match result {
@@ -156,6 +157,15 @@ async fn granted(cx: &Context, share: &Share, intent: Image) -> Result<(), WireE
         return Err(error);
     }
     Ok(())
+}
+
+/// Takes back an intent that could not be stored. The failed write may have got as far as the file, where a start
+/// would finish it: what holds is stored again, as far as that goes.
+async fn intent_failed(cx: &Context, uid: Uid, fault: &StoreFault) -> WireError {
+    error!("{}", chain(fault));
+    let image = cx.settle(uid, Outcome::undone(fault)).await;
+    let _ = cx.store_outcome(image).await;
+    answer::store(fault)
 }
 
 /// Removes a slice that was made for nothing; only an empty one, for what is inside is somebody's work.
@@ -176,24 +186,28 @@ async fn withdraw(cx: &Context, uid: Uid) -> Outcome {
 }
 
 /// Changes the limits of a share in place.
-pub async fn resize(cx: Context, share: Share, to: Amount, intent: Image, reply: Reply) {
+pub async fn resize(cx: Context, share: Share, to: Amount, shown: ShareInfo, intent: Image, reply: Reply) {
     let turn = cx.turn(share.uid);
     let result = resized(&cx, &share, to, intent).await;
     drop(turn);
-    reply.send(result.map(|share| Answer::Share { share: answer::share(&share, None) }));
+    reply.send(result.map(|()| Answer::Share { share: shown }));
 }
 
-async fn resized(cx: &Context, share: &Share, to: Amount, intent: Image) -> Result<Share, WireError> {
+async fn resized(cx: &Context, share: &Share, to: Amount, intent: Image) -> Result<(), WireError> {
     let uid = share.uid;
     if let Err(fault) = cx.persist.save(intent).await {
-        error!("{}", chain(&*fault));
-        cx.settle(uid, Outcome::undone(&*fault)).await;
-        return Err(answer::store(&fault));
+        return Err(intent_failed(cx, uid, &fault).await);
     }
     let new = Share { amount: to, ..share.clone() };
-    if let Err(error) = cx.set_limits(&new).await {
-        let outcome = match cx.set_limits(share).await {
+    let all = |share: &Share| property::limits(share.amount, share.swap);
+    // Where the slice has drifted, setting what changes would leave the rest adrift.
+    let drifted = query::limits_hold(&cx.cgroups, share).is_err();
+    let properties = if drifted { all(&new) } else { property::changes(share.amount, to) };
+    if let Err(error) = cx.set(&new, properties).await {
+        let outcome = match cx.set(share, all(share)).await {
             Ok(()) => Outcome::undone(&error),
+            // What was refused has changed nothing: then a look later must not find an intent to finish.
+            Err(_) if query::limits_hold(&cx.cgroups, share).is_ok() => Outcome::undone(&error),
             Err(_) => Outcome::Unknown,
         };
         let image = cx.settle(uid, outcome).await;
@@ -202,15 +216,49 @@ async fn resized(cx: &Context, share: &Share, to: Amount, intent: Image) -> Resu
     }
     // The intent is stored, and a start would finish it: where the outcome is not, nothing is lost.
     let _ = cx.store_outcome(cx.settle(uid, Outcome::Done).await).await;
-    Ok(new)
+    Ok(())
 }
 
 /// Removes the empty slice of a share that its member gave back.
 pub async fn release(cx: Context, uid: Uid, intent: Image, reply: Reply) {
     let turn = cx.turn(uid);
-    let result = released(&cx, uid, intent, WITHDRAW_TIMEOUT).await;
+    let result = withdrawn(&cx, uid, intent).await;
     drop(turn);
     reply.send(result.map(|()| Answer::Released { released: true }));
+}
+
+async fn withdrawn(cx: &Context, uid: Uid, intent: Image) -> Result<(), WireError> {
+    let unit = UnitName::Share(uid);
+    // Stopping a slice kills what is inside, and what was empty when it was decided may not be any more.
+    if !matches!(cx.cgroups.populated(unit), Ok(Some(true))) {
+        return released(cx, uid, intent, WITHDRAW_TIMEOUT).await;
+    }
+    let error = WireError::new(Code::Busy, "Processes have entered the share");
+    let _ = cx.store_outcome(cx.settle(uid, Outcome::undone(&error)).await).await;
+    Err(error)
+}
+
+/// Stores what the ledger has decided already, and then answers.
+pub async fn stored(cx: Context, image: Image, reply: Reply, answer: Answer) {
+    match cx.persist.save(image).await {
+        Ok(()) => reply.send(Ok(answer)),
+        Err(fault) => {
+            error!("{}", chain(&*fault));
+            reply.send(Err(answer::store(&fault)));
+        }
+    }
+}
+
+/// Stores a request that waits from now on, and then answers with its job. What is not stored does not wait.
+pub async fn queued(cx: Context, job: JobId, image: Image, reply: Reply) {
+    match cx.persist.save(image).await {
+        Ok(()) => reply.send(Ok(Answer::JobStarted { job_started: job.0 })),
+        Err(fault) => {
+            error!("{}", chain(&*fault));
+            let _ = cx.events.send(Event::Uncalled(job)).await;
+            reply.send(Err(answer::store(&fault)));
+        }
+    }
 }
 
 /// Stops what is in a share and removes its slice. Answered at once; the job says how it went.
@@ -230,9 +278,7 @@ pub async fn stop(cx: Context, uid: Uid, job: JobId, intent: Image, reply: Reply
 
 async fn released(cx: &Context, uid: Uid, intent: Image, within: Duration) -> Result<(), WireError> {
     if let Err(fault) = cx.persist.save(intent).await {
-        error!("{}", chain(&*fault));
-        cx.settle(uid, Outcome::undone(&*fault)).await;
-        return Err(answer::store(&fault));
+        return Err(intent_failed(cx, uid, &fault).await);
     }
     if let Err(fault) = cx.systemd.stop(UnitName::Share(uid), within).await {
         let error = logged(&fault);

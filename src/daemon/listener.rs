@@ -10,8 +10,10 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{debug, info, warn};
 
-use super::event_loop::Event;
+use super::event::Event;
+use super::feed::Feed;
 use super::peer::{self, Peer};
+use super::quota::Quota;
 use super::session::{End, Session};
 use crate::identity::Uid;
 use crate::policy::Policy;
@@ -54,6 +56,7 @@ struct Account {
     shut_out_until: Option<Instant>,
     complaints: u32,
     complaints_since: Option<Instant>,
+    quota: Arc<Quota>,
 }
 
 impl Account {
@@ -97,6 +100,7 @@ impl Account {
             && self.shut_out_until.is_none_or(|until| until <= now)
             && over(self.closings.back().copied(), CLOSINGS_WINDOW)
             && over(self.complaints_since, CLOSINGS_WINDOW)
+            && self.quota.is_blank()
     }
 }
 
@@ -106,6 +110,7 @@ pub struct Listener {
     events: mpsc::Sender<Event>,
     policy: watch::Receiver<Option<Arc<Policy>>>,
     stopping: watch::Receiver<bool>,
+    feed: Feed,
     accounts: BTreeMap<Uid, Account>,
     sessions: JoinSet<(Uid, i32, End)>,
 }
@@ -117,8 +122,9 @@ impl Listener {
         events: mpsc::Sender<Event>,
         policy: watch::Receiver<Option<Arc<Policy>>>,
         stopping: watch::Receiver<bool>,
+        feed: Feed,
     ) -> Self {
-        Self { socket, events, policy, stopping, accounts: BTreeMap::new(), sessions: JoinSet::new() }
+        Self { socket, events, policy, stopping, feed, accounts: BTreeMap::new(), sessions: JoinSet::new() }
     }
 
     /// Accepts until the daemon stops, then waits for answers in flight.
@@ -169,13 +175,14 @@ impl Listener {
             return refuse(&stream, error);
         }
         account.open += 1;
-        let (uid, pid) = (peer.uid, peer.pid);
-        let session = self.session(stream, peer);
+        let (uid, pid, quota) = (peer.uid, peer.pid, Arc::clone(&account.quota));
+        let session = self.session(stream, peer, quota);
         self.sessions.spawn(async move { (uid, pid, session.serve().await) });
     }
 
-    fn session(&self, stream: UnixStream, peer: Peer) -> Session {
-        Session::new(stream, Arc::new(peer), self.events.clone(), self.stopping.clone())
+    fn session(&self, stream: UnixStream, peer: Peer, quota: Arc<Quota>) -> Session {
+        let (events, stopping, feed) = (self.events.clone(), self.stopping.clone(), self.feed.clone());
+        Session::new(stream, Arc::new(peer), quota, events, stopping, feed)
     }
 
     fn ended(&mut self, ended: Result<(Uid, i32, End), tokio::task::JoinError>) {
@@ -196,6 +203,9 @@ impl Listener {
             End::TimedOut(what) => Some(what.to_owned()),
             End::Frame(error) => Some(format!("protocol_violation: {error}")),
             End::NoHello => Some("protocol_violation: no hello that can be answered".to_owned()),
+            End::SpokeWhileFollowing => {
+                Some("protocol_violation: a request on a connection that follows events".to_owned())
+            }
             End::RateLimited => {
                 account.closed_for_violations(now);
                 Some("protocol_violation: too many requests that do not parse".to_owned())

@@ -1,5 +1,7 @@
 //! Where messages go: to journald with fields under systemd, to the terminal otherwise.
 
+use std::io::IsTerminal as _;
+
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
@@ -22,7 +24,10 @@ pub fn start() {
             }
         }
     }
-    registry.with(tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false)).init();
+    let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let colored = wanted && std::io::stderr().is_terminal();
+    let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false);
+    registry.with(layer.with_ansi(colored)).init();
 }
 
 /// An error with all that caused it, in one line.

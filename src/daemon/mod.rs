@@ -5,15 +5,19 @@ mod answer;
 pub mod authorize;
 mod carry;
 mod clock;
+mod command;
 mod condition;
+mod event;
 mod event_loop;
 mod execute;
+mod feed;
 mod listener;
 mod logging;
 mod machine;
 mod peer;
 mod persist;
 mod query;
+mod quota;
 mod session;
 mod socket;
 mod start;
@@ -34,7 +38,8 @@ use crate::cgroup::Cgroups;
 use crate::ledger::Ledger;
 use crate::policy::file::POLICY_DIR;
 use crate::systemd::BusAddress;
-use event_loop::{EVENTS_WAITING_MAX, Event, EventLoop};
+use event::{EVENTS_WAITING_MAX, Event};
+use event_loop::EventLoop;
 use start::Parts;
 
 /// Where members connect when nothing else is said.
@@ -118,7 +123,9 @@ async fn serve(arguments: Arguments) -> ExitCode {
         Ok(socket) => socket,
         Err(error) => return fail(&format!("the socket cannot be listened on: {error}")),
     };
-    let listener = tokio::spawn(listener::Listener::new(socket, events, policy, stopping).serve());
+    let listener = tokio::spawn(
+        listener::Listener::new(socket, events, policy, stopping, event_loop.feed.clone()).serve(),
+    );
     watchdog::ready(&event_loop.status_line());
     // 5. Until a signal ends it: then no more clients, the answers in flight, and the slices stay.
     if let Err(error) = event_loop.run(listener).await {
@@ -151,6 +158,7 @@ async fn prepare(
         ledger: Ledger::new(boot),
         policy: None,
         context: None,
+        systemd: None,
         persist: None,
         machine: machine::read().map_err(|error| error!("{error}, proceeding")).ok(),
         signals: None,
@@ -159,9 +167,13 @@ async fn prepare(
         usages: query::Usages::default(),
         policy_told,
         stop: watch::Sender::new(false),
+        stored: None,
+        status_told: String::new(),
+        feed: feed::Feed::new(),
         events,
         inbox,
         busy: BTreeMap::new(),
+        deferred: BTreeMap::new(),
         recovering: false,
         parts,
     };
@@ -174,7 +186,10 @@ async fn prepare(
         Err(why) => event_loop.condition.policy = Some(why),
     }
     let recovery = start::recover(event_loop.before(true)).await;
-    event_loop.recovered(recovery);
+    // Ready means that the next start finds what this one made of the state.
+    if let Some(written) = event_loop.recovered(recovery) {
+        written.await.map_err(|error| error.to_string())?;
+    }
     Ok(event_loop)
 }
 

@@ -10,14 +10,15 @@ use tracing::error;
 use super::answer;
 use super::authorize::{Act, Authorised};
 use super::clock;
-use super::event_loop::{Event, EventLoop, Reply};
+use super::event::{Event, Reply};
+use super::event_loop::EventLoop;
 use super::logging::chain;
 use super::machine;
 use super::world;
 use crate::cgroup::{Cgroups, Difference};
 use crate::identity::{Uid, UnitName};
 use crate::ledger::refusal::Refusal;
-use crate::ledger::share::Share;
+use crate::ledger::share::{Phase, Share};
 use crate::ledger::{Command, Ledger};
 use crate::policy::{Role, Visibility};
 use crate::wire::answer::{Answer, CapacityInfo, Check, ShareInfo, Usage};
@@ -49,10 +50,20 @@ impl Usages {
 
     fn list(&self, ledger: &Ledger, capacity: CapacityInfo, only: Option<Uid>) -> Answer {
         let visible = ledger.shares().values().filter(|share| only.is_none_or(|uid| share.uid == uid));
-        let shares: Vec<ShareInfo> =
-            visible.map(|share| answer::share(share, self.read.get(&share.uid).cloned())).collect();
+        let visible = visible.filter(|share| is_held(share));
+        let now = clock::now();
+        let shown = |share: &Share| {
+            let ends = share.lease.map(|lease| ledger.wall_ms(now, lease.ends));
+            answer::share(share, ends, self.read.get(&share.uid).cloned())
+        };
+        let shares: Vec<ShareInfo> = visible.map(shown).collect();
         Answer::List { shares, capacity }
     }
+}
+
+/// Whether the member has it: what is still being made is not enforced, and may come to nothing.
+fn is_held(share: &Share) -> bool {
+    !matches!(share.phase, Phase::Granting { .. })
 }
 
 /// What one share uses, `None` where the kernel does not say.
@@ -101,11 +112,15 @@ impl EventLoop {
             Act::JobList { all } => {
                 let own = authorised.peer().uid;
                 let visible = self.ledger.jobs().values().filter(|job| *all || job.uid == own);
-                Ok(Answer::Jobs { jobs: visible.map(answer::job).collect() })
+                Ok(Answer::Jobs { jobs: self.jobs_shown(visible) })
             }
+            // The session follows the feed by itself from here on.
+            Act::Subscribe { .. } => Ok(Answer::Subscribed { subscribed: true }),
+            Act::JobCancel { .. } | Act::Drain | Act::Undrain => return self.decide(authorised, reply),
             Act::Reload => return self.reload_for(reply),
             // Everything else changes a share, and does not come here.
             Act::Request { .. }
+            | Act::Renew { .. }
             | Act::Resize { .. }
             | Act::Release { .. }
             | Act::Run
@@ -119,11 +134,13 @@ impl EventLoop {
         if job.uid != authorised.peer().uid && authorised.peer().role < Role::Admin {
             return Err(WireError::new(Code::Forbidden, format!("Job {id} is someone else's")));
         }
-        Ok(Answer::Job { job: answer::job(job) })
+        Ok(Answer::Job { job: self.job_shown(job) })
     }
 
     fn status(&self, uid: Uid) -> Answer {
-        let share = self.ledger.share(uid).map(|share| answer::share(share, usage(&self.parts.cgroups, uid)));
+        let held = self.ledger.share(uid).filter(|share| is_held(share));
+        let share =
+            held.map(|share| ShareInfo { usage: usage(&self.parts.cgroups, uid), ..self.shown(share) });
         Answer::Status { share, capacity: self.capacity() }
     }
 

@@ -7,17 +7,20 @@ use std::time::Duration;
 
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::UnixStream;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 use tokio::time::{Instant, timeout, timeout_at};
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 
-use super::account;
+use super::account::{self, Account};
 use super::answer;
-use super::authorize::{Authorised, authorize};
-use super::event_loop::{Event, Submission};
+use super::authorize::{Act, Authorised, authorize};
+use super::event::{Event, Reply, Submission};
+use super::feed::{Feed, Follower};
 use super::peer::Peer;
+use super::quota::{FRAME_SMALL_BYTES_MAX, Quota, Tell};
+use crate::identity::Uid;
 use crate::wire::answer::Answer;
-use crate::wire::call::Call;
+use crate::wire::call::{Call, Endpoint};
 use crate::wire::decode::{decode_hello, decode_request};
 use crate::wire::error::{Code, WireError};
 use crate::wire::frame::{FRAME_BYTES_MAX, FrameBuffer, FrameError, encode_frame};
@@ -49,6 +52,17 @@ pub const VIOLATIONS_WINDOW: Duration = Duration::from_secs(10);
 /// How long a client that violated the contract too often should wait.
 pub const VIOLATIONS_RETRY_AFTER: Duration = VIOLATIONS_WINDOW;
 
+/// Endpoints that change nothing.
+const QUESTIONS: [Endpoint; 7] = [
+    Endpoint::Ping,
+    Endpoint::Health,
+    Endpoint::Status,
+    Endpoint::List,
+    Endpoint::Policy,
+    Endpoint::JobStatus,
+    Endpoint::JobList,
+];
+
 /// How a connection ended.
 #[derive(Debug)]
 pub enum End {
@@ -62,6 +76,8 @@ pub enum End {
     NoHello,
     /// Too many violations.
     RateLimited,
+    /// More than events was wanted of a connection that follows events.
+    SpokeWhileFollowing,
     /// The socket failed.
     Io(io::Error),
 }
@@ -76,9 +92,13 @@ impl From<io::Error> for End {
 pub struct Session {
     stream: UnixStream,
     peer: Arc<Peer>,
+    quota: Arc<Quota>,
     events: mpsc::Sender<Event>,
     stopping: watch::Receiver<bool>,
+    feed: Feed,
     input: FrameBuffer,
+    /// While a large frame is read and decoded.
+    large_frame: Option<OwnedSemaphorePermit>,
     output: Vec<u8>,
     unanswered: usize,
     version: u64,
@@ -90,15 +110,20 @@ impl Session {
     pub fn new(
         stream: UnixStream,
         peer: Arc<Peer>,
+        quota: Arc<Quota>,
         events: mpsc::Sender<Event>,
         stopping: watch::Receiver<bool>,
+        feed: Feed,
     ) -> Self {
         Self {
             stream,
             peer,
+            quota,
             events,
             stopping,
+            feed,
             input: FrameBuffer::new(),
+            large_frame: None,
             output: Vec::new(),
             unanswered: 0,
             version: PROTOCOL_VERSION,
@@ -167,9 +192,10 @@ impl Session {
                 role: answer::role(self.peer.role),
             },
         };
-        // A hello-ack is a few hundred bytes: it always fits a frame.
+        // A hello-ack is a few hundred bytes: it always fits a frame. It is written before the daemon waits for the next
+        // frame, or with the answer to it where that is here already.
         let _ = encode_frame(&ack, &mut self.output);
-        self.flush().await
+        Ok(())
     }
 
     /// The next frame; `None` when the client closed the connection between two, or the daemon stops.
@@ -177,7 +203,11 @@ impl Session {
     /// Answers are written out before it waits.
     async fn frame(&mut self, idle_until: Instant) -> Result<Option<Vec<u8>>, End> {
         let mut deadline = idle_until;
+        self.large_frame = None;
         loop {
+            if self.large_frame.is_none() && self.input.length() > Some(FRAME_SMALL_BYTES_MAX) {
+                self.room(deadline).await?;
+            }
             let read = match self.stream.try_read(self.input.space()) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.flush().await?;
@@ -199,6 +229,17 @@ impl Session {
                 return Ok(Some(frame));
             }
         }
+    }
+
+    /// Waits until the frame that is being read may take memory.
+    async fn room(&mut self, deadline: Instant) -> Result<(), End> {
+        self.flush().await?;
+        let room = timeout_at(deadline, self.quota.large_frame()).await;
+        // Never closed: it would be an error of ours, and no room is the safe side of it.
+        let room = room.ok().and_then(Result::ok);
+        self.large_frame =
+            Some(room.ok_or(End::TimedOut("Other frames of this user were still on their way"))?);
+        Ok(())
     }
 
     /// Waits for bytes; `false` when the daemon stops before a frame began.
@@ -231,23 +272,67 @@ impl Session {
             }
         };
         drop(frame);
-        let body = match self.call(request.request_id, request.call).await {
+        self.large_frame = None;
+        // Followed from before the answer, so that nothing is missed after it.
+        let follower = match &request.call {
+            Call::Subscribe { .. } => {
+                authorize(&self.peer, request.call.clone()).ok().and_then(|authorised| {
+                    match authorised.act() {
+                        Act::Subscribe { interest } => Some(self.feed.follow(*interest)),
+                        _ => None,
+                    }
+                })
+            }
+            _ => None,
+        };
+        let body = match self.call(request.request_id, request.call).await? {
             Ok(answer) => Body::Ok(answer),
             Err(error) => Body::Err(error),
         };
+        let subscribed = matches!(body, Body::Ok(Answer::Subscribed { .. }));
         self.push(request.request_id, body);
+        if let Some(follower) = follower.filter(|_| subscribed) {
+            return self.follow(request.request_id, follower).await;
+        }
         if self.unanswered >= REQUESTS_OUTSTANDING_MAX || self.output.len() >= ANSWER_BYTES_HELD_MAX {
             self.flush().await?;
+            // Whoever has sent the next requests already has had a turn: what was refused at once awaited nothing.
+            tokio::task::yield_now().await;
         }
         Ok(())
     }
 
+    /// Sends events for as long as both ends live. A client that says something more has misunderstood.
+    async fn follow(&mut self, request_id: u64, mut follower: Follower) -> Result<(), End> {
+        self.flush().await?;
+        let mut byte = [0];
+        loop {
+            let event = tokio::select! {
+                event = follower.next() => event.ok_or(End::Closed)?,
+                _ = self.stopping.changed() => return Err(End::Closed),
+                ready = self.stream.readable() => {
+                    ready?;
+                    match self.stream.try_read(&mut byte) {
+                        Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
+                        Ok(0) => return Err(End::Closed),
+                        Ok(_) => return Err(End::SpokeWhileFollowing),
+                        Err(error) => return Err(End::Io(error)),
+                    }
+                }
+            };
+            self.push(request_id, Body::Event(Box::new(event)));
+            // However long the client takes to read: the feed goes on without it.
+            self.stream.write_all(&self.output).await?;
+            self.output.clear();
+        }
+    }
+
     /// Authorises one call, hands it to the event loop, and logs how it went.
-    async fn call(&mut self, request_id: u64, call: Call) -> Result<Answer, WireError> {
+    async fn call(&mut self, request_id: u64, call: Call) -> Result<Result<Answer, WireError>, End> {
         let started = Instant::now();
         let endpoint = call.endpoint();
         let result = match authorize(&self.peer, call) {
-            Ok(authorised) => self.submit(authorised).await,
+            Ok(authorised) => self.submit(authorised).await?,
             Err(error) => Err(error),
         };
         let duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -276,35 +361,61 @@ impl Session {
             };
         }
         // What changes nothing is asked often, and would bury what does.
-        if endpoint.idempotent() && code == 0 && unit.is_none() && job_id.is_none() {
-            log!(debug);
-        } else {
-            log!(info);
+        let asked_often = QUESTIONS.contains(&endpoint) && code == 0;
+        match if asked_often { Tell::No } else { self.quota.tell() } {
+            Tell::Yes => log!(info),
+            Tell::NotFromHere => {
+                warn!(
+                    peer_uid,
+                    peer_pid, "uid {peer_uid} calls too often: ignoring its calls in this journal"
+                );
+            }
+            Tell::No => log!(debug),
         }
-        result
+        Ok(result)
     }
 
-    async fn submit(&mut self, mut authorised: Authorised) -> Result<Answer, WireError> {
+    /// Has an authorised call done. The error is that of the connection: then nobody is there to be answered.
+    async fn submit(&mut self, mut authorised: Authorised) -> Result<Result<Answer, WireError>, End> {
         if let Some(uid) = authorised.lookup() {
-            let found = tokio::task::spawn_blocking(move || account::lookup(uid))
-                .await
-                .map_err(|error| internal(&error.to_string()))?
-                .map_err(|why| WireError::new(Code::Io, "The user database does not answer").detail(why))?;
-            match found {
-                Some(account) => authorised.complete(account),
-                None if uid == self.peer.uid => {}
-                None => return Err(WireError::new(Code::NotFound, format!("There is no user {uid}"))),
+            self.flush().await?;
+            match find(uid).await {
+                Ok(Some(account)) => authorised.complete(account),
+                Ok(None) if uid == self.peer.uid => {}
+                Ok(None) => {
+                    return Ok(Err(WireError::new(Code::NotFound, format!("There is no user {uid}"))));
+                }
+                Err(error) => return Ok(Err(error)),
             }
         }
-        // What may take long must not hold up the answers before it.
-        if self.flush().await.is_err() {
-            return Err(internal("the client does not read"));
+        // A client that has not heard the daemon's hello may know that nothing was changed for it. One that has gone is no
+        // reason not to do what it asked.
+        if !authorised.act().is_quick()
+            && let Err(end @ End::TimedOut(_)) = self.flush().await
+        {
+            return Err(end);
         }
-        let (reply, answer) = oneshot::channel();
+        let (reply, mut answer) = Reply::pair();
         let submission = Submission { authorised, reply };
         let stopped = || WireError::new(Code::Draining, "The daemon is stopping").retry_after_ms(1000);
-        self.events.send(Event::Call(submission)).await.map_err(|_| stopped())?;
-        answer.await.map_err(|_| stopped())?
+        if self.events.send(Event::Call(submission)).await.is_err() {
+            return Ok(Err(stopped()));
+        }
+        // What is answered in one turn of the loop goes out with the answers before it; what takes longer must not
+        // hold them up.
+        let at_once = tokio::select! {
+            biased;
+            answer = &mut answer => Some(answer),
+            () = tokio::task::yield_now() => None,
+        };
+        let answer = match at_once {
+            Some(answer) => answer,
+            None => {
+                self.flush().await?;
+                answer.await
+            }
+        };
+        Ok(answer.unwrap_or_else(|_| Err(stopped())))
     }
 
     async fn violation(&mut self, request_id: u64, error: WireError) -> Result<(), End> {
@@ -347,6 +458,17 @@ impl Session {
     }
 }
 
+/// The account of a user, which is looked up where that may block.
+async fn find(uid: Uid) -> Result<Option<Account>, WireError> {
+    tokio::task::spawn_blocking(move || account::lookup(uid))
+        .await
+        .map_err(|error| internal(&error.to_string()))?
+        .map_err(|why| WireError::new(Code::Io, "The user database does not answer").detail(why))
+}
+
 fn internal(why: &str) -> WireError {
     WireError::new(Code::Internal, "This is a bug: the journal has it under this request id").detail(why)
 }
+
+#[cfg(test)]
+mod tests;

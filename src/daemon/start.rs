@@ -4,10 +4,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 use tracing::{error, info};
 
 use super::clock;
-use super::event_loop::{Event, EventLoop};
+use super::event::Event;
+use super::event_loop::EventLoop;
 use super::execute::Context;
 use super::logging::chain;
 use super::persist::Persist;
@@ -129,7 +131,7 @@ impl EventLoop {
             parts: self.parts.clone(),
             policy: self.policy.clone(),
             persist: self.persist.clone(),
-            systemd: self.context.as_ref().map(|cx| cx.systemd.clone()),
+            systemd: self.systemd.clone(),
             ledger: self.ledger.clone(),
             with_state,
             events: self.events.clone(),
@@ -153,35 +155,40 @@ impl EventLoop {
         });
     }
 
-    /// Takes what a recovery found.
-    pub(super) fn recovered(&mut self, recovery: Recovery) {
+    /// Takes what a recovery found. What it changed is on its way into the state file: the task that writes it.
+    pub(super) fn recovered(&mut self, recovery: Recovery) -> Option<JoinHandle<()>> {
         self.recovering = false;
         match recovery.state {
             Some(Ok((persist, ledger))) => {
+                self.stored = (ledger.revision() > 0).then(|| ledger.revision());
                 (self.persist, self.ledger, self.condition.state) = (Some(persist), ledger, None);
             }
             Some(Err(why)) => self.condition.state = Some(why),
             None => {}
         }
-        let mut bus = None;
         match recovery.bus {
             Some(Ok((systemd, signals))) => {
-                bus = Some(systemd);
-                (self.signals, self.condition.bus) = (Some(signals), None);
+                (self.systemd, self.signals, self.condition.bus) = (Some(systemd), Some(signals), None);
             }
             Some(Err(why)) => self.condition.bus = Some(why),
-            None => bus = self.context.as_ref().map(|cx| cx.systemd.clone()),
+            None => {}
         }
-        if let (Some(systemd), Some(persist)) = (bus, self.persist.clone()) {
+        // What has not been laid side by side is not changed: without a policy there is no survey, and no context.
+        let surveyed = recovery.survey.is_some();
+        if let (Some(systemd), Some(persist), true) = (self.systemd.clone(), self.persist.clone(), surveyed) {
             let (cgroups, events) = (Arc::clone(&self.parts.cgroups), self.events.clone());
             self.context = Some(Context { persist, systemd, cgroups, events });
         }
+        let mut written = None;
         match recovery.survey {
             Some(Ok(survey)) => {
                 self.reconciled(survey);
                 self.ledger.interrupt_jobs(clock::now());
-                self.store_in_background();
+                written = self.store_in_background();
                 self.bound_all();
+                self.tick();
+                // What came into doubt while there was no bus, or since the world was looked at.
+                self.settle_doubts();
                 if !self.condition.is_degraded() {
                     info!("{} held, everything enforced", self.status_line());
                 }
@@ -189,10 +196,11 @@ impl EventLoop {
             Some(Err(fault)) => {
                 error!("{}", chain(&fault));
                 self.condition.bus = Some(chain(&fault));
-                (self.context, self.signals) = (None, None);
+                (self.context, self.systemd, self.signals) = (None, None, None);
             }
             None => {}
         }
         self.tell_status();
+        written
     }
 }

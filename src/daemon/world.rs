@@ -62,10 +62,27 @@ pub async fn mend(
             continue;
         }
         let known = known.get(&uid).cloned();
+        if verdict == Verdict::SetAgain && would_kill(ledger, &found, uid) {
+            continue;
+        }
         let done = carry_out(cx, ledger, policy.swap, uid, &verdict, known.as_ref()).await;
         mended.push(Mended { uid, verdict, known, done });
     }
     Ok(Survey { mended, runs_taken })
+}
+
+/// Whether setting a share's limits again would have the kernel kill in it. It stays as it is then, `health` says so,
+/// and the next sweep looks again.
+fn would_kill(ledger: &Ledger, found: &BTreeMap<Uid, Found>, uid: Uid) -> bool {
+    let (Some(share), Some(found)) = (ledger.share(uid), found.get(&uid)) else { return false };
+    let (in_use, mem, unit) = (found.mem_in_use, share.amount.mem, UnitName::Share(uid));
+    if in_use > mem {
+        warn!(
+            unit = %unit,
+            "{unit} has drifted from its share and uses {in_use}, more than its {mem}: proceeding without setting its limits"
+        );
+    }
+    in_use > mem
 }
 
 /// Looks at systemd and the kernel, and changes nothing: what is there is to be shown.
@@ -210,11 +227,36 @@ async fn carry_out(
             let share = Share { user, ..Share::active(uid, *amount, swap, granted, ledger.boot().clone()) };
             cx.enforce(&share).await
         }
+        Verdict::SetAgain => match share {
+            Some(share) => set_again(cx, share).await,
+            None => Ok(()),
+        },
         _ => match share {
             Some(share) => cx.enforce(share).await,
             None => Ok(()),
         },
     }
+}
+
+/// Sets the limits of a share again. Where more memory is in use than the share has, its limit stays what somebody else
+/// made it: the kernel would kill to get under it, and no start kills. `health` shows it, and each sweep tries again.
+async fn set_again(cx: &Context, share: &Share) -> Result<(), WireError> {
+    let unit = UnitName::Share(share.uid);
+    let usage = cx.cgroups.usage(unit).map_err(|fault| super::answer::cgroup(&fault))?;
+    let in_use = usage.unwrap_or_default().mem;
+    if in_use <= share.amount.mem {
+        return cx.enforce(share).await;
+    }
+    warn!(
+        unit = %unit,
+        "{unit} uses {in_use}, more than the {} of its share: proceeding without setting its memory", share.amount.mem
+    );
+    let mut properties = property::limits(share.amount, share.swap);
+    properties.retain(|property| property.name != "MemoryMax");
+    cx.systemd.set_properties(&unit.to_string(), &properties).await.map_err(|fault| {
+        error!(unit = %unit, "{}", chain(&fault));
+        super::answer::systemd(&fault)
+    })
 }
 
 /// Bounds all shares together by what can be handed out, so that they can never starve the system.

@@ -37,6 +37,7 @@ use room::{Capacity, Room};
 use share::Share;
 use time::{Clock, Time};
 
+pub use advance::Place;
 pub use command::{Canceller, Command, Effect, Event, Member, Outcome, Wait};
 
 /// A moment on both clocks, in milliseconds: deadlines run on boot time, people read wall time.
@@ -151,6 +152,11 @@ impl Ledger {
             shares: self.shares.values().cloned().collect(),
             jobs: self.jobs.values().cloned().collect(),
         }
+    }
+
+    /// Grows with every change.
+    pub fn revision(&self) -> u64 {
+        self.revision
     }
 
     /// This boot.

@@ -56,7 +56,24 @@ pub struct SystemNames;
 /// # Errors
 /// The first thing that is wrong: nothing can be read there, or what is read is no policy (1-product.md "Policy").
 pub fn load(path: &Path, names: &dyn Names) -> Result<Policy, PolicyError> {
-    let files = files(path)?;
+    assemble(&files(path)?, path, names, read)
+}
+
+/// The policy in the bytes of one file, as [`load`] has it.
+///
+/// # Errors
+/// The first thing that is wrong, in a file of no name.
+pub fn parse(bytes: &[u8], names: &dyn Names) -> Result<Policy, PolicyError> {
+    let nameless = PathBuf::new();
+    assemble(std::slice::from_ref(&nameless), &nameless, names, |file| text(file, bytes.to_owned()))
+}
+
+fn assemble(
+    files: &[PathBuf],
+    path: &Path,
+    names: &dyn Names,
+    read: impl Fn(&Path) -> Result<String, PolicyError>,
+) -> Result<Policy, PolicyError> {
     let mut draft = Draft::default();
     for (index, file) in files.iter().enumerate() {
         let text = read(file)?;
@@ -64,9 +81,9 @@ pub fn load(path: &Path, names: &dyn Names) -> Result<Policy, PolicyError> {
         yaml::parse(&text)
             .map_err(place)
             .and_then(|top| top.map_or(Ok(()), |top| draft.read(index, &top, names)))
-            .map_err(|wrong| in_file(wrong, &files, path))?;
+            .map_err(|wrong| in_file(wrong, files, path))?;
     }
-    draft.finish().map_err(|wrong| in_file(wrong, &files, path))
+    draft.finish().map_err(|wrong| in_file(wrong, files, path))
 }
 
 fn in_file(wrong: Wrong, files: &[PathBuf], path: &Path) -> PolicyError {
@@ -119,6 +136,10 @@ fn read(path: &Path) -> Result<String, PolicyError> {
     if bytes.len() as u64 > FILE_BYTES_MAX {
         return Err(whole(path, format!("is larger than {FILE_BYTES_MAX} bytes: split it")));
     }
+    text(path, bytes)
+}
+
+fn text(path: &Path, bytes: Vec<u8>) -> Result<String, PolicyError> {
     String::from_utf8(bytes).map_err(|error| {
         let valid = error.as_bytes().get(..error.utf8_error().valid_up_to()).unwrap_or_default();
         let place = Some(end_of(&String::from_utf8_lossy(valid)));

@@ -69,6 +69,27 @@ pub fn limits(amount: Amount, swap: Bytes) -> Vec<Property> {
     ]
 }
 
+/// The limits that differ between two amounts: what a change in place sets.
+///
+/// systemd keeps each property that is set in a file of its own, so that fewer are quicker.
+pub fn changes(from: Amount, to: Amount) -> Vec<Property> {
+    let mut changes = Vec::new();
+    if from.cpu != to.cpu {
+        changes.extend([
+            cpu_quota(to.cpu),
+            figure("CPUWeight", weight(to.cpu)),
+            figure("IOWeight", weight(to.cpu)),
+        ]);
+    }
+    if from.mem != to.mem {
+        changes.push(figure("MemoryMax", to.mem.0));
+    }
+    if from.tasks != to.tasks {
+        changes.push(figure("TasksMax", to.tasks.0));
+    }
+    changes
+}
+
 /// What all shares together may use, for `fairshare.slice`.
 pub fn capacity(cpu: MilliCpu, mem: Bytes) -> Vec<Property> {
     vec![cpu_quota(cpu), figure("MemoryMax", mem.0)]
@@ -82,6 +103,9 @@ pub fn scope(unit: UnitName, what: &str) -> Vec<Property> {
         text("Slice", UnitName::Share(unit.uid()).to_string()),
         text("Description", format!("fairshare: {}", sanitised(what, DISPLAY_NAME_CHARS_MAX))),
         figure("TimeoutStopUSec", SCOPE_STOP_TIMEOUT_USEC),
+        // One program that the kernel killed for its memory is one program: systemd's default (`DefaultOOMPolicy=stop`)
+        // would then kill the member's whole shell or build.
+        text("OOMPolicy", "continue".to_owned()),
         // A scope that ended badly must not keep its name.
         text("CollectMode", "inactive-or-failed".to_owned()),
     ]
@@ -159,6 +183,16 @@ mod tests {
     }
 
     #[test]
+    fn a_change_names_what_changes_and_nothing_else() {
+        let names =
+            |to: Amount| changes(amount(1500), to).iter().map(|property| property.name).collect::<Vec<_>>();
+        assert_eq!(names(amount(1500)), Vec::<&str>::new());
+        assert_eq!(names(amount(500)), ["CPUQuotaPerSecUSec", "CPUWeight", "IOWeight"]);
+        assert_eq!(names(Amount { mem: Bytes(1 << 30), ..amount(1500) }), ["MemoryMax"]);
+        assert_eq!(names(Amount { tasks: Tasks(7), ..amount(1500) }), ["TasksMax"]);
+    }
+
+    #[test]
     fn weights_stay_in_range() {
         assert_eq!(weight(MilliCpu(10)), 1);
         assert_eq!(weight(MilliCpu(0)), 1);
@@ -179,6 +213,7 @@ mod tests {
         let scope = scope(unit, "make -j4");
         assert_eq!(get(&scope, "Slice"), &Value::Text("fairshare-7.slice".to_owned()));
         assert_eq!(get(&scope, "TimeoutStopUSec"), &Value::U64(10_000_000));
+        assert_eq!(get(&scope, "OOMPolicy"), &Value::Text("continue".to_owned()));
         assert_eq!(get(&scope, "CollectMode"), &Value::Text("inactive-or-failed".to_owned()));
     }
 

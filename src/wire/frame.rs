@@ -96,6 +96,11 @@ impl FrameBuffer {
         Ok(Some(std::mem::take(self).payload))
     }
 
+    /// The length of the frame that is being read, once its prefix came.
+    pub fn length(&self) -> Option<usize> {
+        (self.prefix_filled == PREFIX_BYTES).then_some(self.length)
+    }
+
     /// Whether the stream stands within a frame: its first byte came, its last did not.
     pub fn partial(&self) -> bool {
         self.prefix_filled > 0
@@ -208,6 +213,7 @@ mod tests {
         let mut buffer = FrameBuffer::new();
         feed(&mut buffer, &[0, 0x10, 0, 0, 7], usize::MAX).unwrap();
         assert!(buffer.partial());
+        assert_eq!(buffer.length(), Some(FRAME_BYTES_MAX));
         assert!(buffer.payload.capacity() <= READ_CHUNK_BYTES);
         let frames = feed(&mut buffer, &vec![7; FRAME_BYTES_MAX - 1], 1000).unwrap();
         assert_eq!(frames, vec![vec![7; FRAME_BYTES_MAX]]);

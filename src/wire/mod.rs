@@ -1,6 +1,6 @@
 //! The wire contract, version 1: frames, messages, error codes. `protocol.cddl` beside this file is its schema.
 //!
-//! A stream becomes payloads in [`frame`], a payload a message in [`decode`] (by [`strict`] over [`reader`]), and
+//! A stream becomes payloads in [`frame`], a payload a message in [`decode`] (by `strict` over `reader`), and
 //! a message a frame by [`frame::encode_frame`]. What the messages are is in [`message`], [`call`], [`answer`], [`error`].
 
 pub mod answer;

@@ -89,5 +89,18 @@ macro_rules! guest_test {
     };
 }
 
+mod activation;
+mod attack;
+mod bench;
+mod changing;
+mod degraded;
+mod demo;
+mod entering;
+mod limits;
 mod main_job;
+mod package;
+mod protocol_client;
+mod roles;
 mod selftest;
+mod surviving;
+mod words;

@@ -93,9 +93,21 @@ impl Command {
     #[track_caller]
     pub fn spawn(self) -> Background {
         match self.start(true) {
-            Ok(pid) => Background { command: self, pid },
+            Ok(pid) => {
+                self.await_identity(pid);
+                Background { command: self, pid }
+            }
             Err(error) => panic!("{}", self.guest.report(&format!("{}: {error}", self.describe()))),
         }
+    }
+
+    /// Waits until a started process is the user's own: until then it is the agent, setpriv or env.
+    #[track_caller]
+    fn await_identity(&self, pid: i64) {
+        let ours = format!(
+            "read -r name < /proc/{pid}/comm || exit 0; [[ ! $name =~ ^(qemu-ga|gmain|setpriv|env)$ ]]"
+        );
+        self.guest.root(&format!("until ( {ours} ) 2> /dev/null; do sleep 0.01; done")).expect_ok();
     }
 
     /// As `run`, for the harness itself: a fault is a value.

@@ -3,8 +3,11 @@
 use std::cell::RefCell;
 use std::fs::File;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::cache;
+
+const PLACE_POLL: Duration = Duration::from_millis(50);
 
 /// A place to run guests in, held by a test until its last guest is gone.
 ///
@@ -33,11 +36,13 @@ impl Slot {
 fn wait_for_place() -> File {
     let places = std::thread::available_parallelism().map_or(2, |count| count.get().max(2));
     let open = |place: usize| cache::lock_file(&cache::root().join(format!("place-{place}.lock")));
-    if let Some(free) = (0..places).map(open).find(|file| file.try_lock().is_ok()) {
-        return free;
+    let files: Vec<File> = (0..places).map(open).collect();
+    // The kernel can wait for one lock, not for the first of several; to queue for one would be to wait
+    // for a test of a minute while another place is free.
+    loop {
+        if let Some(free) = files.iter().position(|file| file.try_lock().is_ok()) {
+            return files.into_iter().nth(free).expect("its position was found");
+        }
+        std::thread::sleep(PLACE_POLL);
     }
-    // All taken: queue for one of them. Which does not matter, as long as not all queue for the same.
-    let place = open(std::process::id() as usize % places);
-    place.lock().expect("a lock in the cache");
-    place
 }

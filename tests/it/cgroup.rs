@@ -11,6 +11,7 @@ use fairshare::quantity::{Amount, Bytes, MilliCpu, Tasks};
 use fairshare::systemd::{BusAddress, Systemd, property};
 use tempfile::TempDir;
 
+use crate::poll;
 use crate::stand_in::World;
 
 const FILES: [(&str, &str); 12] = [
@@ -245,9 +246,5 @@ async fn what_the_kernel_holds_is_seen_whatever_systemd_says() {
     world.faults.clear();
     world.faults.kernel_lags(Duration::from_millis(50));
     systemd.set_properties(&name, &property::limits(amount(4), Bytes(0))).await.unwrap();
-    let began = Instant::now();
-    while limits().holds(&amount(4), Bytes(0)).is_err() {
-        assert!(began.elapsed() < Duration::from_secs(5));
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    poll::holds("the kernel follows", || limits().holds(&amount(4), Bytes(0)).is_ok()).await;
 }

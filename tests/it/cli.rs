@@ -3,6 +3,8 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, its helpers too")]
 
 mod ask;
+mod jobs;
+mod json;
 mod line;
 mod refuse;
 mod run;
@@ -16,7 +18,8 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 
 use fairshare::wire::answer::{
-    AmountInfo, Answer, CapacityInfo, PolicyInfo, Role, ShareInfo, ShareState, Usage,
+    AmountInfo, Answer, CapacityInfo, EventInfo, JobInfo, JobKind, JobState, PolicyInfo, Role, ShareInfo,
+    ShareState, Usage,
 };
 use fairshare::wire::call::Call;
 use fairshare::wire::decode::{decode_hello, decode_request};
@@ -34,6 +37,14 @@ enum Next {
     Sends(&'static [u8]),
     /// Closes.
     Closes,
+    /// Says yes to a subscription and sends these events; then closes, or leaves it open.
+    Streams(Vec<EventInfo>, Then),
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Then {
+    Closes,
+    Waits,
 }
 
 impl From<Answer> for Next {
@@ -54,8 +65,8 @@ impl From<Code> for Next {
     }
 }
 
-/// A daemon on a socket of its own. It serves one connection after the other, and answers their calls with what
-/// stands next in its script.
+/// A daemon on a socket of its own. It answers calls with what stands next in its script, whichever connection
+/// they come on.
 struct Daemon {
     dir: tempfile::TempDir,
     heard: Arc<Mutex<Vec<Heard>>>,
@@ -83,12 +94,14 @@ impl Daemon {
         let listener = UnixListener::bind(dir.path().join("socket")).unwrap();
         let heard = Arc::new(Mutex::new(Vec::new()));
         let log = Arc::clone(&heard);
-        // Ends with the test process: it waits for connections until then.
+        let script = Arc::new(Mutex::new(script.into_iter()));
+        let hello = Arc::new(hello);
+        // The threads end with the test process: they wait for connections and calls until then.
         thread::spawn(move || {
-            let mut script = script.into_iter();
             for stream in listener.incoming() {
+                let (log, script, hello) = (Arc::clone(&log), Arc::clone(&script), Arc::clone(&hello));
                 log.lock().unwrap().push(Heard::Connected);
-                serve(stream.unwrap(), hello.as_ref(), &mut script, &log);
+                thread::spawn(move || serve(stream.unwrap(), hello.as_ref().as_ref(), &script, &log));
             }
         });
         Self { dir, heard }
@@ -133,7 +146,7 @@ fn fairshare(line: &str) -> Command {
 fn serve(
     mut stream: UnixStream,
     hello: Option<&Next>,
-    script: &mut impl Iterator<Item = Next>,
+    script: &Mutex<std::vec::IntoIter<Next>>,
     log: &Mutex<Vec<Heard>>,
 ) {
     let Some(first) = frame(&mut stream) else { return };
@@ -158,9 +171,13 @@ fn serve(
     while let Some(payload) = frame(&mut stream) {
         let request = decode_request(&payload).unwrap();
         log.lock().unwrap().push(Heard::Asked(request.call));
-        match script.next() {
+        let next = script.lock().unwrap().next();
+        match next {
             Some(Next::Closes) | None => return,
-            Some(next) => follow(&mut stream, &next, request.request_id),
+            Some(ref next) => follow(&mut stream, next, request.request_id),
+        }
+        if matches!(next, Some(Next::Streams(_, Then::Closes))) {
+            return;
         }
     }
 }
@@ -175,6 +192,13 @@ fn follow(stream: &mut UnixStream, next: &Next, request_id: u64) {
             send(stream, &Response { v: 1, request_id, body });
         }
         Next::Sends(bytes) => stream.write_all(bytes).unwrap(),
+        Next::Streams(events, _) => {
+            let body = Body::Ok(Answer::Subscribed { subscribed: true });
+            send(stream, &Response { v: 1, request_id, body });
+            for event in events {
+                send(stream, &Response { v: 1, request_id, body: Body::Event(Box::new(event.clone())) });
+            }
+        }
         Next::Closes => {}
     }
 }
@@ -182,7 +206,8 @@ fn follow(stream: &mut UnixStream, next: &Next, request_id: u64) {
 fn send(stream: &mut UnixStream, message: &impl serde::Serialize) {
     let mut frame = Vec::new();
     encode_frame(message, &mut frame).unwrap();
-    stream.write_all(&frame).unwrap();
+    // Whoever is gone does not hear it.
+    let _ = stream.write_all(&frame);
 }
 
 /// The next payload; `None` where the other side has closed.
@@ -278,4 +303,44 @@ fn policy() -> PolicyInfo {
         idle_ms: Some(30 * 60_000),
         role: Role::Operator,
     }
+}
+
+fn job(state: JobState) -> JobInfo {
+    JobInfo {
+        job_id: 7,
+        uid: 1000,
+        kind: JobKind::Release,
+        state,
+        created_ms: 1,
+        started_ms: None,
+        ended_ms: None,
+        name: None,
+        unit: None,
+        place: None,
+        starts_ms: None,
+        exit_code: None,
+        signal: None,
+        oom: None,
+        peak_mem_bytes: None,
+        cpu_usec: None,
+        error: None,
+    }
+}
+
+fn event(kind: &str) -> EventInfo {
+    EventInfo {
+        at_ms: 1_000,
+        kind: kind.into(),
+        uid: None,
+        job_id: None,
+        job: None,
+        share: None,
+        message: None,
+        lagged: None,
+    }
+}
+
+fn interrupt(pid: u32) {
+    let pid = nix::unistd::Pid::from_raw(pid.try_into().unwrap());
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT).unwrap();
 }

@@ -2,11 +2,16 @@
 // clippy.toml allows these in #[test] functions; what such functions call fails a test no less.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod attack;
 mod cgroup;
 mod cli;
 mod client;
+mod daemon;
+mod fuzz;
 mod ledger;
 mod policy;
+mod poll;
 mod stand_in;
 mod systemd;
 mod tidy;
+mod wire;

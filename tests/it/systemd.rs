@@ -14,6 +14,7 @@ use fairshare::systemd::{
     StopResult, Systemd,
 };
 
+use crate::poll;
 use crate::stand_in::{Setting, Verb, World};
 
 const SHARE: &str = "fairshare-1001.slice";
@@ -41,6 +42,18 @@ async fn connect(world: &World) -> (Systemd, Signals) {
 /// The next signal, at once.
 async fn next(signals: &mut Signals) -> Signal {
     tokio::time::timeout(PROMPT, signals.next()).await.unwrap()
+}
+
+/// Lets every other task have its turn, many times over.
+async fn turns() {
+    for _ in 0..10_000 {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Waits until systemd has been asked for this.
+async fn called(world: &World, method: &str) {
+    poll::holds(method, || world.take_calls().iter().any(|(called, _)| called == method)).await;
 }
 
 #[tokio::test]
@@ -206,7 +219,7 @@ async fn whoever_waits_when_the_bus_dies_is_told_at_once() {
         systemd.list(),
         tokio::time::timeout(PROMPT, systemd.closed()),
         async {
-            tokio::time::sleep(Duration::from_millis(100)).await;
+            called(&world, "ListUnitsByPatterns").await;
             world.kill_bus();
         }
     );
@@ -246,7 +259,8 @@ async fn when_systemd_re_executes_calls_wait_and_signals_come_again() {
     world.vanish();
     assert_eq!(next(&mut signals).await, Signal::Reloading(true));
     let (listed, ()) = tokio::join!(systemd.list(), async {
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        // The call is on its way by now: both futures are polled in turn, this one last.
+        tokio::task::yield_now().await;
         world.come_back();
     });
     assert_eq!(listed.unwrap().ours.len(), 1);
@@ -278,7 +292,7 @@ async fn nobody_else_on_the_bus_can_pass_for_systemd() {
     let forged = async {
         let (path, manager) = ("/org/freedesktop/systemd1", "org.freedesktop.systemd1.Manager");
         let job = zbus::OwnedObjectPath::try_from(format!("{path}/job/1")).unwrap();
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        called(&world, "StartTransientUnit").await;
         for number in 1..20 {
             // To whoever is on the bus: our own connection is one of these.
             let to = format!(":1.{number}");
@@ -288,10 +302,20 @@ async fn nobody_else_on_the_bus_can_pass_for_systemd() {
             let _ = somebody.emit_signal(Some(to.as_str()), path, manager, "UnitRemoved", gone).await;
         }
     };
+    let seen = async {
+        forged.await;
+        // The bus keeps the order: what it answers after this came to us after everything forged.
+        somebody
+            .call_method(Some("org.freedesktop.DBus"), "/", Some("org.freedesktop.DBus"), "GetId", &())
+            .await
+            .unwrap();
+        systemd.list().await.unwrap();
+        turns().await;
+    };
     tokio::select! {
         started = systemd.start_slice(share(), &properties) => panic!("believed it: {started:?}"),
         signal = signals.next() => panic!("believed it: {signal:?}"),
-        () = async { forged.await; tokio::time::sleep(Duration::from_millis(200)).await } => (),
+        () = seen => (),
     }
 }
 
@@ -305,7 +329,7 @@ async fn signals_that_are_not_taken_are_said_to_be_lost() {
     }
     systemd.list().await.unwrap();
     // The list was answered after all the signals were sent; the reader has them as soon as it had its turn.
-    tokio::time::sleep(Duration::from_millis(200)).await;
+    turns().await;
     while let Ok(Signal::UnitRemoved(_)) =
         tokio::time::timeout(Duration::from_millis(100), signals.next()).await
     {

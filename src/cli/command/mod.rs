@@ -3,14 +3,19 @@
 mod admin;
 mod attach;
 mod completions;
+mod events;
 mod health;
+mod jobs;
+mod json;
 mod policy;
 mod release;
+mod renew;
 mod request;
 mod resize;
 mod run;
 mod shell;
 mod status;
+mod watch;
 
 use std::path::Path;
 
@@ -27,13 +32,19 @@ pub fn run(command: Command, socket: &Path) -> Result<Exit, Failure> {
         Command::Status(args) => status::run(&args, socket),
         Command::Request(args) => request::run(&args, &Whom::Me, socket),
         Command::Resize(args) => resize::run(&args, &Whom::Me, socket),
+        Command::Renew(args) => renew::run(&args, &Whom::Me, socket),
         Command::Release(args) => release::run(&args, &Whom::Me, socket),
         Command::Run(args) => run::run(&args, socket),
         Command::Shell(args) => shell::run(&args, socket),
         Command::Attach(args) => attach::run(&args, socket),
+        Command::Jobs(args) => jobs::list(&args, socket),
+        Command::Wait(args) => jobs::wait(&args, socket),
+        Command::Cancel(args) => jobs::cancel(&args, socket),
+        Command::Events(args) => events::run(&args, socket),
         Command::Health(args) => health::run(&args, socket),
         Command::Policy(args) => policy::run(&args, socket),
         Command::Admin(args) => admin::run(&args, socket),
+        Command::Json => json::run(socket),
         Command::Completions(args) => completions::run(&args),
     }
 }

@@ -4,12 +4,14 @@ use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
+use super::watch;
 use crate::cli::args::Release;
 use crate::cli::exit::{Exit, Failure};
-use crate::cli::link::{self, Link, unexpected};
+use crate::cli::link::{Link, unexpected};
 use crate::cli::whom::Whom;
-use crate::cli::{note, render, signals};
-use crate::wire::answer::{Answer, JobInfo, JobState};
+use crate::cli::{note, render};
+use crate::sys::signals;
+use crate::wire::answer::{Answer, JobState};
 use crate::wire::call::{Call, Endpoint};
 
 /// How often a job is looked at: soon enough for a person, and at most fifty calls for the ten seconds
@@ -21,12 +23,12 @@ const JOB_LOOK_EVERY: Duration = Duration::from_millis(200);
 /// # Errors
 /// Refused, as with processes inside, or no daemon answers.
 pub fn run(args: &Release, whom: &Whom, socket: &Path) -> Result<Exit, Failure> {
-    let mut link = Link::open(socket)?;
+    let mut link = Link::new(socket);
     let call = Call::Release { stop: args.stop.then_some(true), for_uid: whom.for_uid() };
     match link.ask(&call, whom)? {
         Answer::Released { released } => render::print(&text(released, whom))?,
         Answer::JobStarted { job_started } => {
-            watch(&mut link, job_started, whom)?;
+            wait(&mut link, job_started, whom)?;
             render::print(&text(true, whom))?;
         }
         _ => return Err(unexpected(Endpoint::Release)),
@@ -40,7 +42,7 @@ fn text(released: bool, whom: &Whom) -> String {
 }
 
 /// Waits until the job has ended. Interrupting ends the waiting and not the job.
-fn watch(link: &mut Link, job_id: u64, whom: &Whom) -> Result<(), Failure> {
+fn wait(link: &mut Link, job_id: u64, whom: &Whom) -> Result<(), Failure> {
     signals::on_interrupt_say(format!(
         "\nfairshare: no longer waiting; job {job_id} goes on ending the processes\n  hint: `{}` shows whether the share is gone\n",
         whom.status()
@@ -53,21 +55,9 @@ fn watch(link: &mut Link, job_id: u64, whom: &Whom) -> Result<(), Failure> {
         match job.state {
             JobState::Queued | JobState::Running => thread::sleep(JOB_LOOK_EVERY),
             JobState::Done => return Ok(()),
-            JobState::Failed | JobState::Cancelled | JobState::Interrupted => return Err(ended(&job, whom)),
+            JobState::Failed | JobState::Cancelled | JobState::Interrupted => {
+                return watch::outcome(&job, whom).and_then(|_| Err(unexpected(Endpoint::JobStatus)));
+            }
         }
     }
-}
-
-/// Why a job did not come to its end.
-fn ended(job: &JobInfo, whom: &Whom) -> Failure {
-    if let Some(error) = &job.error {
-        return link::refused(error, Endpoint::JobStatus, whom);
-    }
-    let (exit, how) = match job.state {
-        JobState::Cancelled => (Exit::REFUSED, "was cancelled"),
-        JobState::Interrupted => (Exit::TRY_AGAIN, "was interrupted: the daemon was restarted meanwhile"),
-        _ => (Exit::REFUSED, "failed"),
-    };
-    Failure::new(exit, format!("job {} {how}", job.job_id))
-        .hint(format!("`{}` shows what is held now", whom.status()))
 }

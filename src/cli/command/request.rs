@@ -1,34 +1,103 @@
 //! `fairshare request`: take a share.
 
 use std::path::Path;
+use std::time::{Duration, Instant};
 
-use crate::cli::args::Request;
+use super::watch::{self, Waited};
+use crate::cli::args::{Request, Span, Wanted};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::link::{Link, unexpected};
-use crate::cli::render;
 use crate::cli::whom::Whom;
-use crate::wire::answer::{Answer, ShareInfo};
+use crate::cli::{note, render};
+use crate::sys::signals;
+use crate::wire::answer::{Answer, JobState, ShareInfo};
 use crate::wire::call::{Call, Endpoint};
 
-/// Takes a share for `whom`.
+/// Takes a share for `whom`, waiting for room where that was asked for.
 ///
 /// # Errors
-/// Refused, or no daemon answers.
+/// Refused, the time is over, or no daemon answers.
 pub fn run(args: &Request, whom: &Whom, socket: &Path) -> Result<Exit, Failure> {
-    let call = Call::RequestResources {
-        amounts: args.figures.amounts(),
-        lease_ms: None,
+    let mut link = Link::new(socket);
+    if args.wait.is_some() {
+        // From here on, so that no signal can leave a request in the queue for which nobody waits.
+        signals::note_end();
+    }
+    let mut call = call(args.wanted, whom);
+    if let Call::RequestResources { wait, .. } = &mut call {
+        *wait = args.wait.map(|_| true);
+    }
+    let share = match link.ask(&call, whom)? {
+        Answer::Share { share } => share,
+        Answer::JobStarted { job_started } => {
+            let most = args.wait.flatten().map(|span| span.0);
+            wait(&mut link, job_started, most, whom, socket)?
+        }
+        _ => return Err(unexpected(Endpoint::RequestResources)),
+    };
+    let text =
+        if args.json { render::json(&Answer::Share { share })? } else { now_held("Granted", whom, &share) };
+    render::print(&text)?;
+    Ok(Exit::DONE)
+}
+
+/// Waits for the share until it is granted; gives up its place in the queue where it waits no longer.
+fn wait(
+    link: &mut Link,
+    job_id: u64,
+    most: Option<Duration>,
+    whom: &Whom,
+    socket: &Path,
+) -> Result<ShareInfo, Failure> {
+    let until = most.and_then(|most| Instant::now().checked_add(most));
+    let mut told = String::new();
+    let waited = watch::watch(link, socket, job_id, until, |job| {
+        let place = watch::place(job, render::now_ms());
+        if job.state == JobState::Queued && place != told {
+            let place_said = if place.is_empty() { "in the queue" } else { place.as_str() };
+            note(&format!("waiting as job {job_id}: {place_said}"));
+            told = place;
+        }
+    })?;
+    let job = match &waited {
+        Waited::Ended(job) => (**job).clone(),
+        Waited::TimeOver | Waited::Interrupted => match link.ask(&Call::JobCancel { job_id }, whom)? {
+            Answer::Job { job } => job,
+            _ => return Err(unexpected(Endpoint::JobCancel)),
+        },
+    };
+    // A grant may have been faster than the cancelling.
+    if job.state == JobState::Done {
+        let held = link.ask(&Call::Status { for_uid: whom.for_uid() }, whom)?;
+        let Answer::Status { share, .. } = held else { return Err(unexpected(Endpoint::Status)) };
+        return share.ok_or_else(|| {
+            Failure::new(Exit::REFUSED, "the share was granted and is gone again")
+                .hint(format!("`{}` shows what is held now", whom.status()))
+        });
+    }
+    match waited {
+        Waited::Ended(job) => watch::outcome(&job, whom).and_then(|_| Err(unexpected(Endpoint::JobStatus))),
+        Waited::TimeOver => {
+            let most = render::span(most.unwrap_or_default());
+            Err(Failure::new(Exit::TRY_AGAIN, format!("no room within {most}; the request was taken back"))
+                .hint("ask for less, wait longer, or see `fairshare status`"))
+        }
+        Waited::Interrupted => {
+            note("interrupted; the request was taken back");
+            signals::die_as_asked();
+            Err(Failure::new(Exit::TRY_AGAIN, "interrupted"))
+        }
+    }
+}
+
+/// The call for a share.
+pub fn call(wanted: Wanted, whom: &Whom) -> Call {
+    Call::RequestResources {
+        amounts: wanted.figures.amounts(),
+        lease_ms: wanted.lease.map(Span::ms),
         wait: None,
         for_uid: whom.for_uid(),
-    };
-    let answer = Link::open(socket)?.ask(&call, whom)?;
-    let Answer::Share { share } = &answer else { return Err(unexpected(Endpoint::RequestResources)) };
-    if args.json {
-        render::print(&render::json(&answer)?)?;
-    } else {
-        render::print(&now_held("Granted", whom, share))?;
     }
-    Ok(Exit::DONE)
 }
 
 /// One line on what is held after `verb` was done.

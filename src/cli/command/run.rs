@@ -7,13 +7,15 @@ use std::path::Path;
 use nix::errno::Errno;
 use nix::unistd::execvp;
 
-use crate::cli::args::{Figures, Run};
+use super::request;
+use crate::cli::args::{Figures, Run, Wanted};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::link::{self, Link, unexpected};
 use crate::cli::whom::Whom;
-use crate::cli::{note, render, signals};
+use crate::cli::{note, render};
+use crate::sys::signals;
 use crate::wire::answer::{Answer, ShareInfo};
-use crate::wire::call::{Call, Endpoint};
+use crate::wire::call::{Amounts, Call, Endpoint};
 use crate::wire::error::Code;
 
 /// Moves this process into the share and executes the command, so that it returns only where it failed.
@@ -21,7 +23,7 @@ use crate::wire::error::Code;
 /// # Errors
 /// Refused, no daemon answers, or the command cannot be executed.
 pub fn run(args: &Run, socket: &Path) -> Result<Exit, Failure> {
-    enter(args.figures, socket)?;
+    enter(args.wanted, socket)?;
     Err(execute(&args.command))
 }
 
@@ -29,16 +31,18 @@ pub fn run(args: &Run, socket: &Path) -> Result<Exit, Failure> {
 ///
 /// # Errors
 /// Refused, or no daemon answers.
-pub fn enter(wanted: Figures, socket: &Path) -> Result<(), Failure> {
-    let mut link = Link::open(socket)?;
+pub fn enter(wanted: Wanted, socket: &Path) -> Result<(), Failure> {
+    let mut link = Link::new(socket);
     match link.try_ask(&Call::Run)? {
-        Ok(Answer::Unit { .. }) => return compare(&mut link, wanted),
+        Ok(Answer::Unit { .. }) => {
+            compare(&mut link, wanted);
+            return Ok(());
+        }
         Ok(_) => return Err(unexpected(Endpoint::Run)),
         Err(error) if error.is(Code::NotFound) => {}
         Err(error) => return Err(link::refused(&error, Endpoint::Run, &Whom::Me)),
     }
-    let request =
-        Call::RequestResources { amounts: wanted.amounts(), lease_ms: None, wait: None, for_uid: None };
+    let request = request::call(wanted, &Whom::Me);
     let raced = match link.try_ask(&request)? {
         Ok(Answer::Share { .. }) => false,
         Ok(_) => return Err(unexpected(Endpoint::RequestResources)),
@@ -48,28 +52,32 @@ pub fn enter(wanted: Figures, socket: &Path) -> Result<(), Failure> {
     };
     match link.ask(&Call::Run, &Whom::Me)? {
         Answer::Unit { .. } if raced => compare(&mut link, wanted),
-        Answer::Unit { .. } => Ok(()),
-        _ => Err(unexpected(Endpoint::Run)),
-    }
-}
-
-/// Says so where figures were named and the share that is held has others: the command runs in what is held.
-fn compare(link: &mut Link, wanted: Figures) -> Result<(), Failure> {
-    let amounts = wanted.amounts();
-    if amounts == crate::wire::call::Amounts::default() {
-        return Ok(());
-    }
-    let Answer::Status { share: Some(held), .. } = link.ask(&Call::Status { for_uid: None }, &Whom::Me)?
-    else {
-        return Ok(());
-    };
-    if differs(wanted, &held) {
-        note(&format!(
-            "using the share that you hold, {}; `fairshare resize` changes it",
-            render::figures(held.cpu_milli, held.mem_bytes, held.tasks_max)
-        ));
+        Answer::Unit { .. } => {}
+        _ => return Err(unexpected(Endpoint::Run)),
     }
     Ok(())
+}
+
+/// Says so where another share was asked for than the one that is held: the command runs in what is held.
+/// It is in there by now, so that nothing which goes wrong here is worth keeping it from running.
+fn compare(link: &mut Link, wanted: Wanted) {
+    if wanted.figures.amounts() == Amounts::default() && wanted.lease.is_none() {
+        return;
+    }
+    let status = link.try_ask(&Call::Status { for_uid: None });
+    let Ok(Ok(Answer::Status { share: Some(held), .. })) = status else { return };
+    let mut ways = Vec::new();
+    if differs(wanted.figures, &held) {
+        ways.push("`fairshare resize` changes it");
+    }
+    if wanted.lease.is_some() {
+        ways.push("`fairshare renew` moves its lease's end");
+    }
+    if !ways.is_empty() {
+        let figures = render::figures(held.cpu_milli, held.mem_bytes, held.tasks_max);
+        let lease = render::lease(&held, render::now_ms());
+        note(&format!("using the share that you hold, {figures}, {lease}; {}", ways.join(", ")));
+    }
 }
 
 fn differs(wanted: Figures, held: &ShareInfo) -> bool {

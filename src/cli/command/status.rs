@@ -23,7 +23,7 @@ const CPU_WATCHED_FOR: Duration = Duration::from_millis(100);
 /// # Errors
 /// Refused, or no daemon answers.
 pub fn run(args: &Status, socket: &Path) -> Result<Exit, Failure> {
-    let mut link = Link::open(socket)?;
+    let mut link = Link::new(socket);
     if args.all {
         return all(args, &mut link);
     }
@@ -63,8 +63,13 @@ fn all(args: &Status, link: &mut Link) -> Result<Exit, Failure> {
     let text = if args.json {
         render::json(&answer)?
     } else {
-        let table = render::share_table(shares, render::now_ms());
-        format!("{table}\n{}", render::machine_line(capacity))
+        let machine = render::machine_line(capacity);
+        // None are held, or none that the policy shows: a heading over nothing says neither.
+        if shares.is_empty() {
+            machine
+        } else {
+            format!("{}\n{machine}", render::share_table(shares, render::now_ms()))
+        }
     };
     render::print(&text)?;
     Ok(Exit::DONE)

@@ -4,7 +4,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::Stdio;
 use std::thread;
 
-use fairshare::wire::answer::{Answer, JobInfo, JobKind, JobState};
+use fairshare::wire::answer::{Answer, JobInfo, JobState};
 use fairshare::wire::call::{Amounts, Call};
 use fairshare::wire::error::{Code, WireError};
 
@@ -19,6 +19,12 @@ fn figures_go_out_as_they_were_typed() {
             "request --cpu 0.5 --mem 1.5G --tasks 9",
             Call::RequestResources { amounts, lease_ms: None, wait: None, for_uid: None },
         ),
+        (
+            "request --for 90m",
+            Call::RequestResources { amounts: nothing, lease_ms: Some(5_400_000), wait: None, for_uid: None },
+        ),
+        ("renew --for 7d", Call::Renew { lease_ms: 604_800_000, for_uid: None }),
+        ("admin renew --user root --for 1ms", Call::Renew { lease_ms: 1, for_uid: Some(0) }),
         ("request", Call::RequestResources { amounts: nothing, lease_ms: None, wait: None, for_uid: None }),
         ("resize --cpu 0.5 --mem 1.5G --tasks 9", Call::Resize { amounts, for_uid: None }),
         (
@@ -56,28 +62,6 @@ fn release_says_whether_anything_was_held() {
     }
 }
 
-fn job(state: JobState) -> JobInfo {
-    JobInfo {
-        job_id: 7,
-        uid: 1000,
-        kind: JobKind::Release,
-        state,
-        created_ms: 1,
-        started_ms: None,
-        ended_ms: None,
-        name: None,
-        unit: None,
-        place: None,
-        starts_ms: None,
-        exit_code: None,
-        signal: None,
-        oom: None,
-        peak_mem_bytes: None,
-        cpu_usec: None,
-        error: None,
-    }
-}
-
 #[test]
 fn release_with_stop_waits_until_the_job_has_ended() {
     let started = || Answer::JobStarted { job_started: 7 }.into();
@@ -103,7 +87,7 @@ fn release_with_stop_waits_until_the_job_has_ended() {
         let daemon = Daemon::saying([started(), Answer::Job { job }.into()]);
         let complaint = complaint(&daemon.run("release --stop"), exit);
         assert!(complaint.contains(&format!("\nfairshare: {says}")), "{complaint}");
-        assert!(complaint.contains("\n  hint: `fairshare status`"), "{complaint}");
+        assert!(complaint.contains("\n  hint: `fairshare "), "{complaint}");
     }
 }
 
@@ -127,20 +111,22 @@ fn interrupting_a_release_leaves_it_running_and_says_so() {
     assert!(stderr.contains("job 7 goes on") && stderr.contains("hint: `fairshare status`"), "{stderr}");
 }
 
-fn interrupt(pid: u32) {
-    let pid = nix::unistd::Pid::from_raw(pid.try_into().unwrap());
-    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT).unwrap();
-}
-
 #[test]
-fn attach_and_reload_say_what_was_done() {
+fn attach_and_what_changes_the_daemon_say_what_was_done() {
     let daemon = Daemon::saying([unit()]);
     assert_eq!(shown(&daemon.run("attach 4 5")), "Moved 2 processes into fairshare-1000-run1.scope\n");
     assert_eq!(daemon.calls(), [Call::Attach { pids: vec![4, 5] }]);
-    for (changed, says) in [(true, "was read again"), (false, "has not changed")] {
+    for (line, call, changed, says) in [
+        ("admin reload", Call::Reload, true, "was read again"),
+        ("admin reload", Call::Reload, false, "has not changed"),
+        ("admin drain", Call::Drain, true, "Nothing new is granted from now on"),
+        ("admin drain", Call::Drain, false, "already"),
+        ("admin undrain", Call::Undrain, true, "granted again"),
+        ("admin undrain", Call::Undrain, false, "already"),
+    ] {
         let daemon = Daemon::saying([Answer::Changed { changed }.into()]);
-        let shown = shown(&daemon.run("admin reload"));
+        let shown = shown(&daemon.run(line));
         assert!(shown.contains(says), "{shown}");
-        assert_eq!(daemon.calls(), [Call::Reload]);
+        assert_eq!(daemon.calls(), [call]);
     }
 }

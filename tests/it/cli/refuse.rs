@@ -27,7 +27,9 @@ fn every_code_ends_with_its_status_and_says_what_to_type_next() {
             | Code::Degraded => 75,
             _ => 1,
         };
-        for line in ["request", "resize --cpu 1", "release", "run true", "attach 1", "admin reload"] {
+        for line in
+            ["request", "resize --cpu 1", "renew --for 1h", "release", "run true", "attach 1", "admin reload"]
+        {
             // `run` takes NotFound for "no share yet" and AlreadyAllocated for a race it lost.
             if line.starts_with("run") && matches!(code, Code::NotFound) {
                 continue;

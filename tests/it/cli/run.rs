@@ -21,9 +21,9 @@ fn run_with_a_share_costs_one_connection_and_one_call() {
 #[test]
 fn run_takes_a_share_where_none_is_held() {
     let amounts = Amounts { cpu_milli: Some(1000), mem_bytes: Some(GIB), tasks_max: None };
-    let request = Call::RequestResources { amounts, lease_ms: None, wait: None, for_uid: None };
+    let request = Call::RequestResources { amounts, lease_ms: Some(60_000), wait: None, for_uid: None };
     let daemon = Daemon::saying([Code::NotFound.into(), granted(), unit()]);
-    assert_eq!(shown(&daemon.run("run --cpu 1 --mem 1G echo in")), "in\n");
+    assert_eq!(shown(&daemon.run("run --cpu 1 --mem 1G --for 1m echo in")), "in\n");
     assert_eq!(
         daemon.heard(),
         [Heard::Connected, Heard::Asked(Call::Run), Heard::Asked(request.clone()), Heard::Asked(Call::Run)]
@@ -36,11 +36,15 @@ fn run_takes_a_share_where_none_is_held() {
 
 #[test]
 fn run_says_so_where_another_share_than_the_wanted_is_held() {
-    for (line, notes) in [
-        ("run --cpu 4 echo in", true),
-        ("run --mem 4G echo in", true),
-        ("run --tasks 4 echo in", true),
-        ("run --cpu 2 --mem 8G --tasks 4096 echo in", false),
+    const RESIZE: &str = "`fairshare resize` changes it";
+    const RENEW: &str = "`fairshare renew` moves its lease's end";
+    for (line, ways) in [
+        ("run --cpu 4 echo in", RESIZE.to_owned()),
+        ("run --mem 4G echo in", RESIZE.to_owned()),
+        ("run --tasks 4 echo in", RESIZE.to_owned()),
+        ("run --cpu 2 --for 1h echo in", RENEW.to_owned()),
+        ("run --cpu 4 --for 1h echo in", format!("{RESIZE}, {RENEW}")),
+        ("run --cpu 2 --mem 8G --tasks 4096 echo in", String::new()),
     ] {
         for race in [false, true] {
             let lost = || vec![Code::NotFound.into(), Code::AlreadyAllocated.into()];
@@ -48,10 +52,17 @@ fn run_says_so_where_another_share_than_the_wanted_is_held() {
             script.extend([unit(), status()]);
             let output = Daemon::saying(script).run(line);
             assert_eq!((output.status.code(), text(&output.stdout)), (Some(0), "in\n".to_owned()));
-            let note = "fairshare: using the share that you hold, 2 CPU, 8.0 GiB and 4096 tasks; \
-                        `fairshare resize` changes it\n";
-            assert_eq!(text(&output.stderr), if notes { note } else { "" }, "{line}");
+            let held = "using the share that you hold, 2 CPU, 8.0 GiB and 4096 tasks, no lease";
+            let note = if ways.is_empty() { ways.clone() } else { format!("fairshare: {held}; {ways}\n") };
+            assert_eq!(text(&output.stderr), note, "{line}");
         }
+    }
+}
+
+#[test]
+fn what_is_in_the_share_runs_even_where_the_share_cannot_be_shown() {
+    for next in [Code::Degraded.into(), Next::Closes] {
+        assert_eq!(shown(&Daemon::saying([unit(), next]).run("run --cpu 4 echo in")), "in\n");
     }
 }
 

@@ -112,6 +112,11 @@ impl World {
         self.order(Order::Remove(name.to_owned()));
     }
 
+    /// A unit is gone with everything in it, and nobody is told.
+    pub fn forget_unit(&self, name: &str) {
+        self.shared.units.lock().unwrap().remove(name);
+    }
+
     /// systemd says of a unit that it is gone, and nothing else happens.
     pub fn say_removed(&self, name: &str) {
         self.order(Order::SayRemoved(name.to_owned()));

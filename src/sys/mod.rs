@@ -1,6 +1,8 @@
 //! System calls that no safe library offers. The only place where unsafe code is allowed.
 #![allow(unsafe_code)]
 
+pub mod signals;
+
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 

@@ -1,14 +1,9 @@
 //! Signals: giving a command that we become what we were started with, and being interrupted politely.
-#![expect(
-    unsafe_code,
-    reason = "a signal's disposition can only be read and set by sigaction(2), for which there is no safe call"
-)]
-
 use std::ffi::c_int;
 use std::mem::MaybeUninit;
 use std::ptr;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
 /// Whether whoever started us had SIGPIPE ignored, as systemd does for its services (`IgnoreSIGPIPE=`).
 static SIGPIPE_WAS_IGNORED: AtomicBool = AtomicBool::new(false);
@@ -40,6 +35,45 @@ pub fn restore_sigpipe() {
     if !SIGPIPE_WAS_IGNORED.load(Ordering::Relaxed) {
         // SAFETY: the default action is no function of ours, so there is nothing that must stay valid.
         unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
+    }
+}
+
+/// The signal that asked this process to end; 0 where none did.
+static ASKED_TO_END: AtomicI32 = AtomicI32::new(0);
+
+/// Makes ^C, a closed terminal and SIGTERM be noted, for [`asked_to_end`], once; the second one kills as ever.
+/// What is ignored stays ignored.
+pub fn note_end() {
+    let handler: extern "C" fn(c_int) = note_signal;
+    for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
+        if disposition(signal) != Some(libc::SIG_IGN) {
+            // SAFETY: as in `on_interrupt_say`.
+            unsafe { libc::signal(signal, handler as *const () as libc::sighandler_t) };
+        }
+    }
+}
+
+extern "C" fn note_signal(signal: c_int) {
+    ASKED_TO_END.store(signal, Ordering::Relaxed);
+    // SAFETY: as in `restore_sigpipe`.
+    unsafe { libc::signal(signal, libc::SIG_DFL) };
+}
+
+/// Whether this process was asked to end.
+pub fn asked_to_end() -> bool {
+    ASKED_TO_END.load(Ordering::Relaxed) != 0
+}
+
+/// Dies of the signal that asked for it, so that a shell script sees it and stops as well. Returns where
+/// there was none.
+pub fn die_as_asked() {
+    let signal = ASKED_TO_END.load(Ordering::Relaxed);
+    if signal != 0 {
+        // SAFETY: as in `say_and_die`.
+        unsafe {
+            libc::signal(signal, libc::SIG_DFL);
+            libc::raise(signal);
+        }
     }
 }
 

@@ -1,0 +1,103 @@
+//! `fairshare jobs`, `wait`, `cancel`: what takes long.
+
+use std::path::Path;
+use std::time::Duration;
+
+use super::watch::{self, Waited};
+use crate::cli::args::{JobNumber, Jobs};
+use crate::cli::exit::{Exit, Failure};
+use crate::cli::link::{Link, unexpected};
+use crate::cli::render;
+use crate::cli::whom::Whom;
+use crate::wire::answer::{Answer, JobInfo, JobKind, JobState};
+use crate::wire::call::{Call, Endpoint};
+
+/// Shows the caller's jobs, or everyone's.
+///
+/// # Errors
+/// Refused, or no daemon answers.
+pub fn list(args: &Jobs, socket: &Path) -> Result<Exit, Failure> {
+    let answer = Link::new(socket).ask(&Call::JobList { all: args.all.then_some(true) }, &Whom::Me)?;
+    let Answer::Jobs { jobs } = &answer else { return Err(unexpected(Endpoint::JobList)) };
+    let text = if args.json {
+        render::json(&answer)?
+    } else if jobs.is_empty() {
+        "No jobs".to_owned()
+    } else {
+        table(jobs, render::now_ms())
+    };
+    render::print(&text)?;
+    Ok(Exit::DONE)
+}
+
+/// Waits until a job has ended, and ends with its command's own status.
+///
+/// # Errors
+/// Refused, no daemon answers, or the job did not do what it was for.
+pub fn wait(args: &JobNumber, socket: &Path) -> Result<Exit, Failure> {
+    let mut link = Link::new(socket);
+    match watch::watch(&mut link, socket, args.id, None, |_| {})? {
+        Waited::Ended(job) => watch::outcome(&job, &Whom::Me),
+        // Neither can be: there is no time, and signals have their usual effect.
+        Waited::TimeOver | Waited::Interrupted => Ok(Exit::TRY_AGAIN),
+    }
+}
+
+/// Cancels a job. One that has ended stays as it is.
+///
+/// # Errors
+/// Refused, or no daemon answers.
+pub fn cancel(args: &JobNumber, socket: &Path) -> Result<Exit, Failure> {
+    match Link::new(socket).ask(&Call::JobCancel { job_id: args.id }, &Whom::Me)? {
+        Answer::Job { job } => render::print(&format!("Job {} is {}", job.job_id, state(&job)))?,
+        _ => return Err(unexpected(Endpoint::JobCancel)),
+    }
+    Ok(Exit::DONE)
+}
+
+fn table(jobs: &[JobInfo], now_ms: u64) -> String {
+    let mut rows = vec![["JOB", "UID", "KIND", "STATE", "AGE", "NAME", "RESULT"].map(str::to_owned).to_vec()];
+    for job in jobs {
+        rows.push(vec![
+            job.job_id.to_string(),
+            job.uid.to_string(),
+            kind(job).to_owned(),
+            state(job).to_owned(),
+            render::span(Duration::from_millis(now_ms.saturating_sub(job.created_ms))),
+            job.name.as_deref().map_or_else(|| "-".to_owned(), render::safe),
+            result(job, now_ms),
+        ]);
+    }
+    render::table(&rows)
+}
+
+fn kind(job: &JobInfo) -> &'static str {
+    match job.kind {
+        JobKind::Request => "request",
+        JobKind::Submit => "submit",
+        JobKind::Release => "release",
+    }
+}
+
+/// In one word where a job stands.
+pub fn state(job: &JobInfo) -> &'static str {
+    match job.state {
+        JobState::Queued => "queued",
+        JobState::Running => "running",
+        JobState::Done => "done",
+        JobState::Failed => "failed",
+        JobState::Cancelled => "cancelled",
+        JobState::Interrupted => "interrupted",
+    }
+}
+
+fn result(job: &JobInfo, now_ms: u64) -> String {
+    match (job.exit_code, job.signal, &job.error) {
+        _ if job.state == JobState::Queued => watch::place(job, now_ms),
+        _ if job.oom == Some(true) => "out of memory".to_owned(),
+        (Some(code), ..) => format!("exit {code}"),
+        (_, Some(signal), _) => format!("signal {signal}"),
+        (.., Some(error)) => render::safe(&error.message),
+        _ => String::new(),
+    }
+}

@@ -1,0 +1,150 @@
+//! Waiting for a job: `wait`, and `request --wait`.
+
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::cli::exit::{Exit, Failure};
+use crate::cli::link::{self, Link, unexpected};
+use crate::cli::render;
+use crate::cli::whom::Whom;
+use crate::client::{ClientError, Events};
+use crate::sys::signals;
+use crate::wire::answer::{Answer, EventInfo, JobInfo, JobState};
+use crate::wire::call::{Call, Endpoint};
+
+/// How soon a signal or the end of the time is seen.
+const SEEN_WITHIN: Duration = Duration::from_millis(200);
+
+/// How long after a lost connection the next one is made: a daemon that fails again and again is not to be
+/// kept busy by those who wait for it.
+const RECONNECT_AFTER: Duration = Duration::from_millis(200);
+
+/// How the waiting ended.
+#[derive(Debug)]
+pub enum Waited {
+    /// The job has ended.
+    Ended(Box<JobInfo>),
+    /// The time is over.
+    TimeOver,
+    /// This process was asked to end ([`signals::note_end`]).
+    Interrupted,
+}
+
+/// Waits until the job has ended, over restarts of the daemon. `changed` is told of the job at first and
+/// whenever something about it changes.
+///
+/// # Errors
+/// Refused, as where there is no such job, or no daemon answers.
+pub fn watch(
+    link: &mut Link,
+    socket: &Path,
+    job_id: u64,
+    until: Option<Instant>,
+    mut changed: impl FnMut(&JobInfo),
+) -> Result<Waited, Failure> {
+    // Before the job is looked at, so that its end cannot fall between the two.
+    let events = link::subscribe(socket, false, Some(job_id))?;
+    let mut watch = Watch { link, socket, job_id, events };
+    let mut job = look(watch.link, job_id)?;
+    loop {
+        changed(&job);
+        if has_ended(&job) {
+            return Ok(Waited::Ended(Box::new(job)));
+        }
+        match watch.next(until)? {
+            Some(next) => job = next,
+            None if signals::asked_to_end() => return Ok(Waited::Interrupted),
+            None => return Ok(Waited::TimeOver),
+        }
+    }
+}
+
+struct Watch<'a> {
+    link: &'a mut Link,
+    socket: &'a Path,
+    job_id: u64,
+    events: Events,
+}
+
+impl Watch<'_> {
+    /// The job after something about it changed; none where it is no longer to be waited for.
+    fn next(&mut self, until: Option<Instant>) -> Result<Option<JobInfo>, Failure> {
+        loop {
+            let left = until.map_or(SEEN_WITHIN, |until| until.saturating_duration_since(Instant::now()));
+            if signals::asked_to_end() || left.is_zero() {
+                return Ok(None);
+            }
+            match self.events.next_within(left.min(SEEN_WITHIN)) {
+                Ok(Some(EventInfo { job: Some(job), .. })) if job.job_id == self.job_id => {
+                    return Ok(Some(job));
+                }
+                // Some events were left out, and one of them may have been the end.
+                Ok(Some(EventInfo { lagged: Some(_), .. })) => return look(self.link, self.job_id).map(Some),
+                Ok(_) => {}
+                // The daemon is restarting: the job lives on in its state file.
+                Err(ClientError::Closed | ClientError::Refused(_)) => {
+                    thread::sleep(RECONNECT_AFTER);
+                    self.events = link::subscribe(self.socket, false, Some(self.job_id))?;
+                    return look(self.link, self.job_id).map(Some);
+                }
+                Err(error) => return Err(link::fault(error)),
+            }
+        }
+    }
+}
+
+fn look(link: &mut Link, job_id: u64) -> Result<JobInfo, Failure> {
+    match link.ask(&Call::JobStatus { job_id }, &Whom::Me)? {
+        Answer::Job { job } => Ok(job),
+        _ => Err(unexpected(Endpoint::JobStatus)),
+    }
+}
+
+/// Whether nothing will happen to the job any more.
+pub fn has_ended(job: &JobInfo) -> bool {
+    !matches!(job.state, JobState::Queued | JobState::Running)
+}
+
+/// How a job that has ended ended: with the status of its command, where it had one that ran.
+///
+/// # Errors
+/// It did not do what it was for, and why.
+pub fn outcome(job: &JobInfo, whom: &Whom) -> Result<Exit, Failure> {
+    if let Some(code) = job.exit_code {
+        return Ok(Exit(u8::try_from(code).unwrap_or(u8::MAX)));
+    }
+    let shows = if matches!(whom, Whom::Me) { "fairshare jobs" } else { "fairshare jobs --all" };
+    let fail = |exit, how: &str| {
+        Err(Failure::new(exit, format!("job {} {how}", job.job_id)).hint(format!("`{shows}` shows it")))
+    };
+    if let Some(signal) = job.signal {
+        // As a shell has it (POSIX, Shell Command Language, 2.8.2).
+        let exit =
+            Exit(u8::try_from(signal).ok().and_then(|signal| signal.checked_add(128)).unwrap_or(u8::MAX));
+        let oom = job.oom == Some(true);
+        return fail(exit, if oom { "was killed: it was out of memory" } else { "was ended by a signal" });
+    }
+    match (&job.error, job.state) {
+        (_, JobState::Done) => Ok(Exit::DONE),
+        (Some(error), _) => Err(link::refused(error, Endpoint::JobStatus, whom)),
+        (None, JobState::Cancelled) => fail(Exit::REFUSED, "was cancelled"),
+        (None, JobState::Interrupted) => {
+            fail(Exit::TRY_AGAIN, "was interrupted: the daemon was restarted meanwhile")
+        }
+        (None, _) => fail(Exit::REFUSED, "failed"),
+    }
+}
+
+/// Where a queued job stands: `place 2, expected in 5m`.
+pub fn place(job: &JobInfo, now_ms: u64) -> String {
+    let place = job.place.map(|place| format!("place {place}"));
+    let starts = job
+        .starts_ms
+        .map(|ms| format!("expected in {}", render::span(Duration::from_millis(ms.saturating_sub(now_ms)))));
+    match (place, starts) {
+        (Some(place), Some(starts)) => format!("{place}, {starts}"),
+        (Some(only), None) | (None, Some(only)) => only,
+        (None, None) => String::new(),
+    }
+}

@@ -1,0 +1,62 @@
+//! What an act says to the ledger.
+
+use super::answer;
+use super::authorize::Act;
+use super::event_loop::EventLoop;
+use super::execute::Context;
+use super::query;
+use crate::identity::{Uid, UnitName};
+use crate::ledger::refusal::Refusal;
+use crate::ledger::{Command, Member, Wait};
+use crate::quantity::Bytes;
+use crate::wire::error::WireError;
+
+impl EventLoop {
+    /// The command that an act is, with what the kernel says of the share at this moment.
+    ///
+    /// # Errors
+    /// The policy is missing, the kernel's figures cannot be read, or the command would kill somebody's work.
+    pub(super) fn command(&self, uid: Uid, act: &Act, cx: &Context) -> Result<Command, WireError> {
+        let policy = self.policy.as_deref().ok_or_else(|| self.condition.refusal())?;
+        let unit = UnitName::Share(uid);
+        let cgroup = |fault| answer::cgroup(&fault);
+        Ok(match act {
+            Act::Request { account, amount, lease, wait } => {
+                let policy_for = policy.member(uid, &account.groups);
+                self.refuse_to_strangle(uid, amount.or(policy_for.defaults).mem, cx)?;
+                let user = account.user.clone();
+                let member = Member { uid, user, policy: policy_for, swap: policy.swap };
+                let wait = if *wait { Wait::Granted } else { Wait::No };
+                Command::Request { member, amount: *amount, lease: *lease, wait }
+            }
+            Act::Renew { account, lease } => {
+                let policy_for = policy.member(uid, &account.groups);
+                let member = Member { uid, user: None, policy: policy_for, swap: policy.swap };
+                Command::Renew { member, lease: *lease }
+            }
+            Act::Resize { account, amount } => {
+                let policy_for = policy.member(uid, &account.groups);
+                let member = Member { uid, user: None, policy: policy_for, swap: policy.swap };
+                let in_use = cx.cgroups.usage(unit).map_err(cgroup)?.unwrap_or_default().mem;
+                Command::Resize { member, amount: *amount, in_use }
+            }
+            Act::Release { stop, .. } => {
+                let inside = cx.cgroups.pids(unit, query::PIDS_READ_MAX).map_err(cgroup)?;
+                let populated = cx.cgroups.populated(unit).map_err(cgroup)?.unwrap_or(false);
+                let count = inside.len().max(usize::from(populated));
+                Command::Release { uid, pids: inside, count, stop: *stop }
+            }
+            _ => Command::Enter { uid },
+        })
+    }
+
+    /// A slice that someone made behind our back may be busy: the work in it must not die of a share's limit.
+    fn refuse_to_strangle(&self, uid: Uid, asked: Bytes, cx: &Context) -> Result<(), WireError> {
+        if self.ledger.share(uid).is_some() {
+            return Ok(());
+        }
+        let usage = cx.cgroups.usage(UnitName::Share(uid)).map_err(|fault| answer::cgroup(&fault))?;
+        let in_use = usage.unwrap_or_default().mem;
+        if in_use > asked { Err(answer::refusal(&Refusal::MemoryInUse { in_use, asked })) } else { Ok(()) }
+    }
+}

@@ -1,0 +1,81 @@
+//! Everything that can wake the event loop: a closed list.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tokio::sync::oneshot;
+
+use super::authorize::Authorised;
+use super::start;
+use super::world::Survey;
+use crate::identity::{JobId, Uid};
+use crate::ledger::{Image, Outcome};
+use crate::policy::Policy;
+use crate::systemd::Fault;
+use crate::wire::answer::{Answer, Usage};
+use crate::wire::error::WireError;
+
+/// Events that the loop has not taken yet. Who sends one more waits.
+pub const EVENTS_WAITING_MAX: usize = 256;
+
+/// Where the answer to a call goes.
+#[derive(Debug)]
+pub struct Reply(oneshot::Sender<Result<Answer, WireError>>);
+
+impl Reply {
+    /// A place for one answer, and where to wait for it.
+    pub fn pair() -> (Self, oneshot::Receiver<Result<Answer, WireError>>) {
+        let (sender, receiver) = oneshot::channel();
+        (Self(sender), receiver)
+    }
+
+    /// Nobody waits for an answer.
+    pub fn nobody() -> Self {
+        Self::pair().0
+    }
+
+    /// Answers. Who asked may have gone; what was done stands all the same.
+    pub fn send(self, result: Result<Answer, WireError>) {
+        let _ = self.0.send(result);
+    }
+}
+
+/// A call that its caller may make.
+#[derive(Debug)]
+pub struct Submission {
+    /// What is to be done.
+    pub authorised: Authorised,
+    /// Where the answer goes.
+    pub reply: Reply,
+}
+
+/// Everything that can wake the loop.
+#[derive(Debug)]
+pub enum Event {
+    /// A member calls.
+    Call(Submission),
+    /// An effect has been carried out, or not.
+    Settle {
+        /// Whose share.
+        uid: Uid,
+        /// How it went.
+        outcome: Outcome,
+        /// Where what is to be stored goes.
+        reply: oneshot::Sender<Image>,
+    },
+    /// A request that was to wait could not be stored.
+    Uncalled(JobId),
+    /// Nothing is under way for this member any more.
+    Free(Uid),
+    /// What the shares use has been read.
+    Usages(BTreeMap<Uid, Usage>),
+    /// The policy has been read again, or not.
+    Reloaded(Result<Policy, String>, Option<Reply>),
+    /// What was missing has been looked for.
+    Recovered(Box<start::Recovery>),
+    /// Members whose slices were in doubt have been looked at.
+    Mended(Result<Survey, Fault>, BTreeSet<Uid>),
+    /// SIGHUP.
+    Hangup,
+    /// SIGTERM or SIGINT.
+    Terminate,
+}

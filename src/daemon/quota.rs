@@ -1,0 +1,114 @@
+//! What all connections of one user share: room for large frames, and lines in the journal.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
+
+/// A payload up to this many bytes is read by every connection for itself.
+///
+/// Nearly every request is under 100 bytes. With 16 connections a user and 512 in all, those who hold parts of frames back
+/// hold 8 MiB here at most, and as many MiB in large frames as there are users: 32 take all connections.
+pub const FRAME_SMALL_BYTES_MAX: usize = 16 << 10;
+
+/// Larger payloads of one user that are being read or decoded at a time. The next one waits in the socket, which is the
+/// client's memory and not the daemon's, within the deadline that every frame has.
+pub const LARGE_FRAMES_PER_UID_MAX: usize = 1;
+
+/// Lines about the calls of one user that go to the journal ...
+///
+/// With all users that have connections this stays under what journald takes of one service (10 000 lines in 30 s), so that
+/// nobody can have the lines about others dropped.
+pub const CALLS_TOLD_MAX: u32 = 300;
+
+/// ... in this time.
+pub const CALLS_TOLD_WINDOW: Duration = Duration::from_secs(60);
+
+/// What is left to one user. Counters without an order between them: all sessions run on one thread.
+#[derive(Debug)]
+pub struct Quota {
+    large_frames: Arc<Semaphore>,
+    start: Instant,
+    window: AtomicU64,
+    told: AtomicU32,
+}
+
+/// Whether a line goes to the journal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tell {
+    /// It does.
+    Yes,
+    /// It does not, and this is the first one: that should be said.
+    NotFromHere,
+    /// It does not.
+    No,
+}
+
+impl Quota {
+    /// Everything is left.
+    pub fn new() -> Self {
+        Self {
+            large_frames: Arc::new(Semaphore::new(LARGE_FRAMES_PER_UID_MAX)),
+            start: Instant::now(),
+            window: AtomicU64::new(0),
+            told: AtomicU32::new(0),
+        }
+    }
+
+    /// Waits for room for a large frame. It is given back with the value.
+    pub async fn large_frame(&self) -> Result<OwnedSemaphorePermit, AcquireError> {
+        Arc::clone(&self.large_frames).acquire_owned().await
+    }
+
+    /// Whether one more line about this user's calls goes to the journal.
+    pub fn tell(&self) -> Tell {
+        let window = self.now_window();
+        if self.window.swap(window, Ordering::Relaxed) != window {
+            self.told.store(0, Ordering::Relaxed);
+        }
+        let told = self.told.load(Ordering::Relaxed);
+        self.told.store(told.saturating_add(1), Ordering::Relaxed);
+        match told {
+            told if told < CALLS_TOLD_MAX => Tell::Yes,
+            CALLS_TOLD_MAX => Tell::NotFromHere,
+            _ => Tell::No,
+        }
+    }
+
+    /// Whether nothing needs to be remembered: no line was told in this window.
+    pub fn is_blank(&self) -> bool {
+        self.told.load(Ordering::Relaxed) == 0 || self.window.load(Ordering::Relaxed) != self.now_window()
+    }
+
+    fn now_window(&self) -> u64 {
+        self.start.elapsed().as_secs() / CALLS_TOLD_WINDOW.as_secs()
+    }
+}
+
+impl Default for Quota {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn lines_are_counted_by_the_window() {
+        let quota = Quota::new();
+        assert!(quota.is_blank());
+        for _ in 0..2 {
+            for _ in 0..CALLS_TOLD_MAX {
+                assert_eq!(quota.tell(), Tell::Yes);
+            }
+            assert_eq!([quota.tell(), quota.tell(), quota.tell()], [Tell::NotFromHere, Tell::No, Tell::No]);
+            assert!(!quota.is_blank());
+            tokio::time::advance(CALLS_TOLD_WINDOW).await;
+            assert!(quota.is_blank());
+        }
+    }
+}

@@ -1,0 +1,180 @@
+"""Times fairshare against what a user would use instead, inside a guest, in one run.
+
+Each pair is run in turn, A B A B ...; the figure is the ratio of the medians. Commands are spawned with
+posix_spawn by a process that already is the user they run as, so that nothing but the command is timed.
+"""
+
+import glob
+import json
+import os
+import socket
+import statistics
+import struct
+import subprocess
+import sys
+import time
+
+import cbor2
+
+RUNS = int(sys.argv[1]) if len(sys.argv) > 1 else 20
+SHARES = 200
+FIRST_UID = 20000
+PROPERTIES = (("CPUQuota=", "%"), ("CPUWeight=", ""), ("IOWeight=", ""))
+
+
+class User:
+    """A process of a user's that runs commands and says how long each took, in seconds."""
+
+    def __init__(self, name):
+        self.ours, theirs = socket.socketpair()
+        if os.fork() == 0:
+            self.ours.close()
+            if name != "root":
+                import grp
+                import pwd
+                user = pwd.getpwnam(name)
+                os.initgroups(name, user.pw_gid)
+                os.setgid(user.pw_gid)
+                os.setuid(user.pw_uid)
+            self.serve(theirs.makefile("rw"))
+            os._exit(0)
+        theirs.close()
+        self.pipe = self.ours.makefile("rw")
+
+    @staticmethod
+    def serve(pipe):
+        null = os.open(os.devnull, os.O_RDWR)
+        redirect = [(os.POSIX_SPAWN_DUP2, null, fd) for fd in (0, 1, 2)]
+        for line in pipe:
+            argv = json.loads(line)
+            began = time.perf_counter()
+            pid = os.posix_spawnp(argv[0], argv, os.environ, file_actions=redirect)
+            _, status = os.waitpid(pid, 0)
+            took = time.perf_counter() - began
+            pipe.write(json.dumps([took, os.waitstatus_to_exitcode(status)]) + "\n")
+            pipe.flush()
+
+    def __call__(self, *argv):
+        self.pipe.write(json.dumps(argv) + "\n")
+        self.pipe.flush()
+        took, code = json.loads(self.pipe.readline())
+        if code != 0:
+            raise SystemExit(f"{argv}: exit code {code}")
+        return took
+
+
+class Client:
+    """A connection to the daemon."""
+
+    def __init__(self):
+        self.socket = socket.socket(socket.AF_UNIX)
+        self.socket.connect("/run/fairshare.sock")
+        self.number = 0
+        hello = {"protocol_version": 1, "client_name": "bench", "client_version": "1", "supports": []}
+        self.exchange(hello)
+
+    def exchange(self, message):
+        payload = cbor2.dumps(message)
+        self.socket.sendall(struct.pack(">I", len(payload)) + payload)
+        (length,) = struct.unpack(">I", self.socket.recv(4, socket.MSG_WAITALL))
+        return cbor2.loads(self.socket.recv(length, socket.MSG_WAITALL))
+
+    def call(self, endpoint, **body):
+        self.number += 1
+        answer = self.exchange({"v": 1, "request_id": self.number, "endpoint": endpoint, "body": body})
+        if "ok" not in answer["body"]:
+            raise SystemExit(f"{endpoint}: {answer['body']}")
+        return answer["body"]["ok"]
+
+
+root, alice = User("root"), User("alice")
+
+
+def quietly(*argv):
+    subprocess.run(argv, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def medians(ours, theirs, runs=RUNS):
+    """Both in turn; the first of each is not counted."""
+    pairs = [(ours(at), theirs(at)) for at in range(runs + 1)][1:]
+    return [statistics.median(column) for column in zip(*pairs)]
+
+
+def row(what, against, most, figures, unit="ms"):
+    ours, theirs = figures
+    scale = 1000 if unit == "ms" else 1
+    print(f"| {what} | {against} | {ours * scale:.1f} {unit} | {theirs * scale:.1f} {unit} "
+          f"| {ours / theirs:.2f} | {most} |", flush=True)
+
+
+def anon_kib(pid):
+    with open(f"/proc/{pid}/status") as status:
+        return next(int(line.split()[1]) for line in status if line.startswith("RssAnon"))
+
+
+def main_pid(unit):
+    shown = subprocess.run(["systemctl", "show", "-P", "MainPID", unit], capture_output=True, check=True, text=True)
+    return int(shown.stdout)
+
+
+def one_share():
+    alice("fairshare", "request", "--cpu", "0.5", "--mem", "64M")
+    row("`fairshare run -- true`, share held", "`systemd-run --scope -q true` as root", 1.0, medians(
+        lambda _: alice("fairshare", "run", "--", "true"),
+        lambda _: root("systemd-run", "--scope", "-q", "true")))
+
+    # CPU as a quota and as weights: what `resize --cpu` sets, and what is set again by hand.
+    def figure(at):
+        return ("0.5", "50") if at % 2 else ("0.25", "25")
+    row("`fairshare resize` to another figure", "`systemctl set-property --runtime` of the same", 1.0, medians(
+        lambda at: alice("fairshare", "resize", "--cpu", figure(at)[0]),
+        lambda at: root("systemctl", "set-property", "--runtime", "fairshare-1001.slice",
+                        *(name + figure(at + 1)[1] + unit for name, unit in PROPERTIES))))
+    row("`fairshare status`, daemon running", "`busctl get-property` of Manager.Version", 0.6, medians(
+        lambda _: alice("fairshare", "status"),
+        lambda _: root("busctl", "get-property", "org.freedesktop.systemd1", "/org/freedesktop/systemd1",
+                       "org.freedesktop.systemd1.Manager", "Version")))
+
+    def cold(unit, command):
+        quietly("systemctl", "stop", unit)
+        return command()
+    row("`fairshare status`, daemon not running (cold)", "`hostnamectl` with systemd-hostnamed not running", 0.7,
+        medians(lambda _: cold("fairshared.service", lambda: alice("fairshare", "status")),
+                lambda _: cold("systemd-hostnamed.service", lambda: root("hostnamectl"))))
+    alice("fairshare", "release")
+
+
+def many_shares():
+    with open("/etc/passwd", "a") as passwd:
+        for uid in range(FIRST_UID, FIRST_UID + SHARES):
+            passwd.write(f"u{uid}:x:{uid}:100::/nonexistent:/usr/sbin/nologin\n")
+    client = Client()
+    for uid in range(FIRST_UID, FIRST_UID + SHARES):
+        client.call("request_resources", cpu_milli=10, mem_bytes=4 << 20, tasks_max=10, for_uid=uid)
+    slices = [f"fairshare-{uid}.slice" for uid in range(FIRST_UID, FIRST_UID + SHARES)]
+    show = ["systemctl", "show", "-p", "CPUQuotaPerSecUSec", "-p", "MemoryMax", "-p", "TasksMax", *slices]
+    runs = max(RUNS, 20)
+    row(f"`fairshare status --all`, {SHARES} shares", f"`systemctl show` of the {SHARES} slices, three properties",
+        0.05, medians(lambda _: alice("fairshare", "status", "--all"), lambda _: root(*show), runs))
+
+    def start():
+        quietly("systemctl", "stop", "fairshared.service")
+        return root("systemctl", "start", "fairshared.service")
+    row(f"start with {SHARES} surviving slices to READY", "the same `systemctl show`", 0.5,
+        medians(lambda _: start(), lambda _: root(*show), runs))
+
+
+def memory():
+    quietly("systemctl", "restart", "fairshared.service")
+    client = Client()
+    for _ in range(1000):
+        client.call("status")
+    quietly("systemctl", "start", "systemd-logind.service")
+    row("the daemon's memory (RssAnon) after 1000 requests", "systemd-logind's", 2.0,
+        (anon_kib(main_pid("fairshared.service")), anon_kib(main_pid("systemd-logind.service"))), "KiB")
+
+
+one_share()
+memory()
+many_shares()
+assert len(glob.glob("/sys/fs/cgroup/fairshare.slice/fairshare-2*.slice")) == SHARES

@@ -1,0 +1,165 @@
+//! What each fuzz target does with its bytes. Shared with the native tests, which replay the corpora.
+
+use std::io;
+
+use fairshare::identity::{Gid, Uid};
+use fairshare::ledger::{BootId, Ledger};
+use fairshare::policy::file::{Names, parse};
+use fairshare::wire::call::Call;
+use fairshare::wire::decode::{decode_hello, decode_hello_reply, decode_request, decode_response};
+use fairshare::wire::frame::{FRAME_BYTES_MAX, FrameBuffer, PREFIX_BYTES, READ_CHUNK_BYTES, encode_frame};
+use fairshare::{cgroup, procfs, store};
+
+/// A target: its name, which is that of its corpus, and what it does.
+pub type Target = (&'static str, fn(&[u8]));
+
+/// Every target.
+pub const TARGETS: &[Target] = &[
+    ("frames", frames),
+    ("hello", hello),
+    ("call", call),
+    ("state", state),
+    ("policy", policy),
+    ("proc", proc),
+];
+
+/// Frames come out of a stream as they went in, in whichever pieces it comes: the first byte says how many bytes there
+/// are to a piece.
+pub fn frames(data: &[u8]) {
+    let Some((piece, stream)) = data.split_first() else { return };
+    let pieces = cut(stream, usize::from(*piece).max(1));
+    assert_eq!(pieces, cut(stream, usize::MAX), "in pieces of {piece}");
+    // And as the contract says, by code that has nothing of the reader's.
+    let mut rest = stream;
+    let mut frames = pieces.0.iter();
+    while let Some((prefix, after)) = rest.split_first_chunk::<PREFIX_BYTES>() {
+        let length = u32::from_be_bytes(*prefix) as usize;
+        if length == 0 || length > FRAME_BYTES_MAX {
+            assert!(pieces.1, "a length of {length} was taken");
+            break;
+        }
+        let Some((payload, after)) = after.split_at_checked(length) else { break };
+        assert_eq!(frames.next().map(Vec::as_slice), Some(payload));
+        rest = after;
+    }
+    assert_eq!(frames.next(), None);
+}
+
+/// The frames, and whether a length ended it that no frame has.
+fn cut(mut stream: &[u8], piece: usize) -> (Vec<Vec<u8>>, bool) {
+    let (mut buffer, mut frames) = (FrameBuffer::new(), Vec::new());
+    while !stream.is_empty() {
+        let space = buffer.space();
+        assert!((1..=READ_CHUNK_BYTES).contains(&space.len()));
+        let count = space.len().min(piece).min(stream.len());
+        let (now, later) = stream.split_at(count);
+        space[..count].copy_from_slice(now);
+        stream = later;
+        match buffer.filled(count) {
+            Ok(frame) => frames.extend(frame),
+            Err(_) => return (frames, true),
+        }
+    }
+    (frames, false)
+}
+
+/// Whatever is taken for a hello, or for the answer to one, is one: it survives being sent.
+pub fn hello(data: &[u8]) {
+    if let Ok(hello) = decode_hello(data) {
+        assert_eq!(decode_hello(&payload(&hello)), Ok(hello));
+    }
+    let _ = decode_hello_reply(data);
+}
+
+/// Whatever is taken for a request or a response is one; a refusal fits a line of the journal.
+pub fn call(data: &[u8]) {
+    match decode_request(data) {
+        Ok(request) => {
+            let endpoint = request.call.endpoint();
+            assert_eq!(decode_request(&payload(&request)), Ok(request.clone()));
+            let json = serde_json::to_string(&request.call.body()).expect("a call in JSON");
+            let mut json = serde_json::Deserializer::from_str(&json);
+            assert_eq!(Call::from_body(endpoint, &mut json).expect("and back"), request.call);
+        }
+        Err(bad) => {
+            let told = bad.to_string();
+            assert!(told.len() < 4096 && !told.contains(char::is_control), "{told:?}");
+        }
+    }
+    if let Ok(response) = decode_response(data) {
+        assert_eq!(decode_response(&payload(&response)), Ok(response));
+    }
+}
+
+/// Whatever is taken for a state file is one.
+pub fn state(data: &[u8]) {
+    if let Ok(image) = store::parse(data) {
+        let again = store::encode(&image).expect("an image that was read");
+        assert_eq!(store::parse(&again).ok().as_ref(), Some(&image));
+    }
+    // The checksum keeps most of what is tried from ever being looked into: here it is made to fit.
+    if let Ok(image) = store::parse(&sealed(data)) {
+        assert!(store::encode(&image).is_ok());
+    }
+}
+
+/// A policy is valid or refused at a place that is in it.
+pub fn policy(data: &[u8]) {
+    match parse(data, &Everyone) {
+        Ok(policy) => {
+            let member = policy.member(Uid::new(1000).expect("a user"), &[]);
+            assert!(member.max.cpu >= member.defaults.cpu && member.max.mem >= member.defaults.mem);
+        }
+        Err(error) => {
+            let lines = data.split(|byte| *byte == b'\n').count();
+            // One past the end is where what is missing would be.
+            assert!(error.place.is_none_or(|place| place.line <= lines + 1), "{error}");
+            assert!(!error.problem.is_empty());
+        }
+    }
+}
+
+/// The kernel is believed in what it says, and not in how much there is of it.
+pub fn proc(data: &[u8]) {
+    let _ = procfs::parse_start_time(data);
+    let _ = procfs::parse_ids(data);
+    let _ = procfs::parse_cgroup(data);
+    let _ = cgroup::parse::parse_cpu_max(data);
+    let _ = cgroup::parse::parse_limit(data, |limit| limit);
+    let _ = cgroup::parse::parse_number(data);
+    let _ = cgroup::parse::parse_key(data, "populated");
+    let _ = cgroup::parse::parse_pressure(data);
+}
+
+/// A state file that holds `payload`, whatever that is.
+fn sealed(payload: &[u8]) -> Vec<u8> {
+    let mut bytes = store::encode(&Ledger::new(BootId("boot".to_owned())).image()).expect("an empty state");
+    // Magic and version; length and checksum are made anew.
+    bytes.truncate(12);
+    bytes.extend_from_slice(&(payload.len() as u32).to_be_bytes());
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(&bytes);
+    hasher.update(payload);
+    bytes.extend_from_slice(&hasher.finalize().to_be_bytes());
+    bytes.extend_from_slice(payload);
+    bytes
+}
+
+fn payload(message: &impl serde::Serialize) -> Vec<u8> {
+    let mut frame = Vec::new();
+    encode_frame(message, &mut frame).expect("what came in a frame fits one");
+    frame.split_off(PREFIX_BYTES)
+}
+
+/// A machine on which every short name is somebody's.
+struct Everyone;
+
+impl Names for Everyone {
+    fn user(&self, name: &str) -> io::Result<Option<Uid>> {
+        Ok((name.len() < 8).then(|| Uid::new(1000)).flatten())
+    }
+
+    fn group(&self, name: &str) -> io::Result<Option<Gid>> {
+        Ok((name.len() < 8).then(|| Gid::new(100)).flatten())
+    }
+}

@@ -1,0 +1,18 @@
+//! `make bench`: fairshare against what a user would use instead, inside a guest, in one run.
+
+use std::time::Duration;
+
+use crate::guest::Guest;
+
+/// The runs of the slowest pair take minutes under emulation.
+const TIMEOUT: Duration = Duration::from_secs(2400);
+
+guest_test!(bench, |guest: Guest| {
+    guest.write_file("/root/bench.py", include_bytes!("../data/bench/bench.py"), 0o755);
+    let ran = guest.command("python3 /root/bench.py 20").within(TIMEOUT).run().expect_ok();
+    eprintln!(
+        "\n{}\n| fairshare | against | median | median | ratio | at most |\n| --- | --- | --- | --- | --- | --- |\n{}",
+        guest.release(),
+        ran.stdout()
+    );
+});

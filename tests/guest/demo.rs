@@ -1,0 +1,105 @@
+//! `make demo`: the main job, told to a newcomer while it happens.
+
+use std::sync::Mutex;
+
+use crate::guest::Guest;
+use crate::image::Release;
+use crate::run::Ran;
+
+/// One story at a time on the terminal.
+static STAGE: Mutex<()> = Mutex::new(());
+
+const SLICE: &str = "fairshare.slice/fairshare-1001.slice";
+
+/// A program that takes a little memory at a time and says how far it came.
+const HUNGRY: &str = "python3 -c 'import itertools
+held = []
+for mib in itertools.count(8, 8):
+    held.append(bytearray(8 << 20))
+    print(\"   ... holds\", mib, \"MiB\", flush=True)'";
+
+struct Story<'a> {
+    guest: &'a Guest,
+}
+
+impl Story<'_> {
+    fn say(&self, what: &str) {
+        eprintln!("\n\u{2014} {what}");
+    }
+
+    fn show(&self, prompt: &str, command: &str, ran: Ran) -> Ran {
+        eprintln!("  {prompt} {command}");
+        for line in ran.stdout().lines().chain(ran.stderr().lines()) {
+            eprintln!("    {line}");
+        }
+        ran
+    }
+
+    fn root(&self, command: &str) -> Ran {
+        self.show("root#", command, self.guest.root(command))
+    }
+
+    fn user(&self, user: &str, command: &str) -> Ran {
+        self.show(&format!("{user}$"), command, self.guest.as_user(user, command))
+    }
+}
+
+#[test]
+fn demo() {
+    let _stage = STAGE.lock();
+    let guest = Guest::installed(Release::Trixie);
+    let story = Story { guest: &guest };
+    eprintln!(
+        "fairshare on a fresh Debian 13 in QEMU, installed from the .deb. alice, bob and carol are members."
+    );
+
+    story.say("Only the socket is there. The daemon starts with the first client.");
+    story.root("systemctl is-active fairshared.socket fairshared.service").stdout_has("inactive");
+    story.user("alice", "fairshare status").expect_ok();
+    story.root("systemctl is-active fairshared.service").expect_ok();
+
+    story.say("alice works in a share of her own: half a CPU, 64 MiB.");
+    story
+        .user(
+            "alice",
+            "fairshare run --cpu 0.5 --mem 64M -- sh -c 'echo working, as pid $$; cat /proc/self/cgroup'",
+        )
+        .expect_ok()
+        .stdout_has("/fairshare.slice/fairshare-1001.slice/");
+    story.say("What the kernel holds, in its own files, not what anybody declared.");
+    let held = story
+        .root(&format!("cd /sys/fs/cgroup/{SLICE} && grep . cpu.max memory.max memory.swap.max pids.max"));
+    held.expect_ok().stdout_has("cpu.max:50000 100000").stdout_has("memory.max:67108864");
+
+    story
+        .say("A program that wants more memory than the share has is stopped at 64 MiB, and nobody else is.");
+    story.user("alice", &format!("fairshare run -- {HUNGRY}")).expect_code(137);
+    story.user("alice", "fairshare status").expect_ok();
+
+    story.say("bob asks for more than the policy allows, and is told what would do.");
+    story.user("bob", "fairshare request --cpu 64").expect_code(1).stderr_has("exceeds maximum allowed");
+    story.say("bob cannot touch what is alice's; mallory is no member and cannot even ask.");
+    story.user("bob", "fairshare admin release --user alice").expect_code(77);
+    story.user("mallory", "fairshare status").expect_code(77);
+
+    story.say("alice has work running when the daemon is killed with SIGKILL.");
+    let work = guest.spawn_as("alice", "fairshare run -- sleep 1000");
+    guest.await_cmd(&format!("grep -q . /sys/fs/cgroup/{SLICE}/fairshare-1001-run*/cgroup.procs"), 30);
+    story.root("cat /sys/fs/cgroup/fairshare.slice/fairshare-1001.slice/*/cgroup.procs").expect_ok();
+    let killed = guest.kill_daemon();
+    eprintln!("  root# kill -9 {killed}    (fairshared)");
+    story.say("The next client starts it again. The share is still held, the work still runs.");
+    story.user("alice", "fairshare status").expect_ok().stdout_has("0.5 CPU");
+    story.root("cat /sys/fs/cgroup/fairshare.slice/fairshare-1001.slice/*/cgroup.procs").expect_ok();
+    assert!(work.is_running(), "the work died with the daemon");
+    assert_eq!(guest.cgroup(SLICE, "cpu.max"), "50000 100000");
+
+    story.say("Giving back a busy share is refused, naming what is inside, until alice says to stop it.");
+    story.user("alice", "fairshare release").expect_code(75);
+    story.user("alice", "fairshare release --stop").expect_ok();
+    assert!(!guest.cgroup_exists(SLICE), "the slice outlived its release");
+
+    story.say("All of it is in the journal.");
+    story.root("journalctl --no-pager -o cat -u fairshared.service | tail -n 12").expect_ok();
+    eprintln!("\nThat was the main job. `make check` proves all of it and much more, on Debian 12 and 13.");
+}

@@ -1,0 +1,85 @@
+//! What a share says is what the kernel enforces, and on that share only.
+
+use crate::guest::Guest;
+
+const ALICE: &str = "fairshare.slice/fairshare-1001.slice";
+const BOB: &str = "fairshare.slice/fairshare-1002.slice";
+
+/// A figure of a cgroup file with lines like `nr_throttled 7`.
+fn figure(guest: &Guest, group: &str, file: &str, name: &str) -> u64 {
+    let text = guest.cgroup(group, file);
+    let line = text.lines().find_map(|line| line.strip_prefix(&format!("{name} ")));
+    line.unwrap_or_else(|| panic!("no {name} in {file}:\n{text}")).parse().unwrap()
+}
+
+guest_test!(a_program_is_held_to_its_share_and_nobody_else_notices, |guest: Guest| {
+    let bobs = guest.command("exec fairshare run --cpu 1 --mem 256M -- sleep 1000").user("bob").spawn();
+    guest.await_cmd(&format!("grep -qx 'populated 1' /sys/fs/cgroup/{BOB}/cgroup.events"), 20);
+    let daemon = guest.daemon_pid();
+
+    // Memory: the kernel kills the program that is over, and nothing beside it: not even the shell that started it.
+    guest
+        .as_user(
+            "alice",
+            "fairshare run --cpu 1 --mem 96M --tasks 24 -- \
+             bash -c 'python3 -c \"b = b\\\"x\\\" * (300 << 20)\"; echo the shell saw $?'",
+        )
+        .expect_ok()
+        .stdout_has("the shell saw 137");
+    assert!(figure(&guest, ALICE, "memory.events", "oom_kill") >= 1);
+    assert_eq!(figure(&guest, BOB, "memory.events", "oom_kill"), 0);
+    guest.as_user("alice", "fairshare status").expect_ok().stdout_has("1 process killed out of memory");
+
+    // CPU: a program that would take all gets a fifth of one, within what one period of 100 ms can be off.
+    guest.as_user("alice", "fairshare resize --cpu 0.2").expect_ok();
+    let script = "before=$(awk '/^usage_usec/ { print $2 }' /sys/fs/cgroup/fairshare.slice/fairshare-1001.slice/cpu.stat)
+        start=$EPOCHREALTIME
+        fairshare run -- timeout 3 sh -c 'while :; do :; done'
+        end=$EPOCHREALTIME
+        after=$(awk '/^usage_usec/ { print $2 }' /sys/fs/cgroup/fairshare.slice/fairshare-1001.slice/cpu.stat)
+        echo $((after - before)) $((${end/./} - ${start/./}))";
+    let ran = guest.as_user("alice", script).expect_ok().text();
+    let (used, wall) = ran.split_once(' ').unwrap();
+    let (used, wall): (u64, u64) = (used.parse().unwrap(), wall.parse().unwrap());
+    assert!(figure(&guest, ALICE, "cpu.stat", "nr_throttled") > 0);
+    assert!(used <= wall / 5 + 200_000, "{used} µs of CPU in {wall} µs with a quota of 0.2 CPU");
+
+    guest.as_user("alice", "fairshare resize --cpu 1").expect_ok();
+    // Tasks: who forks without end is refused by the kernel, and the others can still fork.
+    let bomb = "import os, sys, time
+children = 0
+try:
+    while children < 500:
+        if os.fork() == 0:
+            time.sleep(60)
+            os._exit(0)
+        children += 1
+except BlockingIOError:
+    pass
+print(children)
+sys.stdout.flush()
+os.killpg(0, 9)";
+    guest.write_file("/home/alice/bomb.py", bomb, 0o644);
+    let ran = guest.as_user("alice", "setsid --wait fairshare run -- python3 bomb.py");
+    let children: u64 = ran.text().parse().unwrap();
+    assert!((1..24).contains(&children), "{children} children with 24 tasks allowed");
+
+    assert!(bobs.is_running(), "bob's program died of what alice did");
+    assert_eq!(guest.daemon_pid(), daemon);
+    assert_eq!(guest.property("fairshared.service", "NRestarts"), "0");
+});
+
+guest_test!(all_shares_together_are_bounded, |guest: Guest| {
+    guest.write_file("/etc/fairshare/policy.d/site.yaml", "reserve: {cpu: 0.5, mem: 512M}\n", 0o644);
+    guest.as_user("alice", "fairshare request --cpu 0.5 --mem 64M").expect_ok();
+    // Two processors less the reserve; the memory depends on what the kernel left of 1536 MiB.
+    guest.await_cmd("grep -qx '150000 100000' /sys/fs/cgroup/fairshare.slice/cpu.max", 20);
+    let total = guest.root("awk '/^MemTotal/ { print $2 * 1024 }' /proc/meminfo").text();
+    let total: u64 = total.parse().unwrap();
+    assert_eq!(guest.cgroup("fairshare.slice", "memory.max"), (total - (512 << 20)).to_string());
+    let answer = guest.as_user("alice", "fairshare status --json").expect_ok().json();
+    assert_eq!(answer["capacity"]["cpu_milli"], 1500);
+    assert_eq!(answer["capacity"]["mem_bytes"], total - (512 << 20));
+    assert_eq!(answer["capacity"]["free_cpu_milli"], 1000);
+    assert_eq!(answer["capacity"]["shares"], 1);
+});

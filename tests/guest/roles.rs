@@ -1,0 +1,150 @@
+//! Who may do what, from the kernel's word: endpoint × role, asked by a client that is not ours.
+
+use std::collections::BTreeMap;
+
+use crate::guest::Guest;
+
+/// The roles, least first, by who has them below; an outsider cannot even connect.
+const WHO: [(&str, usize); 6] =
+    [("root", 3), ("bob", 3), ("carol", 3), ("alice", 2), ("erin", 1), ("mallory", 0)];
+const ROLES: [&str; 4] = ["none", "read_only", "operator", "admin"];
+
+/// Each call with the least role that may make it. Order matters: a share is taken before it is used.
+const CALLS: [(&str, &str, usize); 29] = [
+    ("ping", "{}", 1),
+    ("health", "{}", 1),
+    ("status", "{}", 1),
+    ("list", "{}", 1),
+    ("policy", "{}", 1),
+    ("job_status", r#"{"job_id": 999}"#, 1),
+    ("job_list", "{}", 1),
+    ("request_resources", r#"{"cpu_milli": 500, "mem_bytes": 134217728}"#, 2),
+    ("resize", r#"{"cpu_milli": 600}"#, 2),
+    ("renew", r#"{"lease_ms": 3600000}"#, 2),
+    ("attach", r#"{"pids": ["CHILD"]}"#, 2),
+    ("run", "{}", 2),
+    ("release", "{}", 2),
+    ("submit", r#"{"argv": ["true"], "cwd": "/", "env": {}}"#, 2),
+    ("job_cancel", r#"{"job_id": 999}"#, 2),
+    ("status", r#"{"for_uid": 1003}"#, 3),
+    ("policy", r#"{"for_uid": 1003}"#, 3),
+    ("request_resources", r#"{"for_uid": 1666, "cpu_milli": 100, "mem_bytes": 67108864}"#, 3),
+    ("resize", r#"{"for_uid": 1666, "cpu_milli": 200}"#, 3),
+    ("renew", r#"{"for_uid": 1666, "lease_ms": 60000}"#, 3),
+    ("release", r#"{"for_uid": 1666}"#, 3),
+    // One's own uid is a uid as well.
+    ("status", r#"{"for_uid": 1001}"#, 3),
+    ("job_list", r#"{"all": true}"#, 3),
+    ("reload", "{}", 3),
+    ("drain", "{}", 3),
+    ("undrain", "{}", 3),
+    // Nobody is 4294967295: setuid(2) takes it for "leave as it is".
+    ("status", r#"{"for_uid": 4294967295}"#, 3),
+    ("subscribe", r#"{"all": true}"#, 3),
+    ("subscribe", "{}", 1),
+];
+
+/// Those that this version answers, and answers well when the role is enough.
+const SERVED: [&str; 12] = [
+    "ping",
+    "health",
+    "status",
+    "list",
+    "policy",
+    "job_list",
+    "request_resources",
+    "resize",
+    "attach",
+    "run",
+    "reload",
+    "release",
+];
+const FORBIDDEN: u64 = 4;
+
+guest_test!(every_endpoint_takes_its_role_whoever_asks, |guest: Guest| {
+    let policy = "users: {bob: {role: admin}}\ngroups: {staff: {role: admin}, students: {role: read_only}}\n";
+    guest.write_file("/etc/fairshare/policy.d/roles.yaml", policy, 0o644);
+    guest.root("useradd -m -u 1004 -G fairshare,students erin && usermod -aG staff carol").expect_ok();
+    guest.write_file("/usr/local/lib/raw.py", include_str!("raw.py"), 0o644);
+    let calls: String = CALLS.iter().map(|(endpoint, body, _)| format!("{endpoint} {body}\n")).collect();
+    for (user, role) in WHO {
+        let ran = guest.command("python3 /usr/local/lib/raw.py").user(user).stdin(&calls).run().expect_ok();
+        let text = ran.text();
+        let mut lines = text.lines();
+        if role == 0 {
+            assert_eq!(text, "EACCES", "{user}");
+            continue;
+        }
+        let uid: BTreeMap<_, _> =
+            [("root", 0), ("bob", 1002), ("carol", 1003), ("alice", 1001), ("erin", 1004)].into();
+        assert_eq!(lines.next(), Some(format!("role {} {}", ROLES[role], uid[user]).as_str()));
+        let mut failures = Vec::new();
+        for (endpoint, body, least) in CALLS {
+            let line = lines.next().unwrap_or_default();
+            let code: Option<u64> = line.split(' ').nth(1).and_then(|code| code.parse().ok());
+            let code = code.unwrap_or_else(|| panic!("{user}: {endpoint} {body}: {line:?}\n{text}"));
+            let in_use = endpoint == "release" && body == "{}";
+            // What a later version serves must be forbidden from then on.
+            let not_yet = !SERVED.contains(&endpoint) && line.contains("is not offered by this version");
+            let good = match (role >= least, SERVED.contains(&endpoint)) {
+                (false, _) if not_yet && endpoint == "subscribe" => true,
+                (false, _) => code == FORBIDDEN,
+                // The client itself is inside: Busy.
+                (true, true) if in_use => code == 6,
+                (true, true) if body.contains("4294967295") => code == 1,
+                (true, true) => code == 0,
+                (true, false) => code != FORBIDDEN,
+            };
+            if !good {
+                failures.push(format!("{user} ({}): {body}: {line}", ROLES[role]));
+            }
+        }
+        assert!(failures.is_empty(), "{}", guest.report(&failures.join("\n")));
+        guest.root(&format!("fairshare admin release --user {user} --stop")).expect_ok();
+    }
+    // What an admin does for others is written down under the admin's own name.
+    let journal = guest.journal("fairshared.service");
+    assert!(journal.iter().any(|entry| {
+        entry.field("ENDPOINT") == Some("resize")
+            && entry.field("PEER_UID") == Some("1002")
+            && entry.field("UNIT") == Some("fairshare-1666.slice")
+    }));
+
+    // The same through the command.
+    guest
+        .as_user("bob", "fairshare admin request --user mallory --cpu 0.5 --mem 64M")
+        .expect_ok()
+        .stdout_has("mallory");
+    assert_eq!(guest.cgroup("fairshare.slice/fairshare-1666.slice", "cpu.max"), "50000 100000");
+    guest.as_user("carol", "fairshare admin release --user 1666").expect_ok();
+    guest
+        .as_user("bob", "fairshare admin request --user nobody-here")
+        .expect_code(1)
+        .stderr_has("nobody-here");
+    for refused in ["admin resize --user bob --cpu 1", "admin reload", "admin release --user alice"] {
+        guest
+            .as_user("alice", &format!("fairshare {refused}"))
+            .expect_code(77)
+            .stderr_has("role")
+            .stderr_has("hint:");
+    }
+    guest.as_user("erin", "fairshare status").expect_ok();
+    let refused = guest.as_user("erin", "fairshare run -- true").expect_code(77).stderr_has("read_only");
+    eprintln!("{}", refused.stderr());
+});
+
+guest_test!(the_largest_user_ids_hold_shares, |guest: Guest| {
+    for uid in ["2147483647", "2147483648", "4294967294"] {
+        guest.root(&format!("useradd -M -d / -u {uid} -G fairshare u{uid}")).expect_ok();
+        let run = format!(
+            "setpriv --reuid {uid} --regid {uid} --init-groups fairshare run --cpu 0.5 --mem 64M -- cat /proc/self/cgroup"
+        );
+        guest.root(&run).expect_ok().stdout_has(&format!("/fairshare-{uid}.slice/fairshare-{uid}-run"));
+        assert_eq!(guest.cgroup(&format!("fairshare.slice/fairshare-{uid}.slice"), "memory.max"), "67108864");
+    }
+    guest.kill_daemon();
+    let all = guest.as_user("alice", "fairshare status --all").expect_ok();
+    all.stdout_has("u2147483647").stdout_has("u2147483648").stdout_has("u4294967294").stdout_has("3 members");
+    guest.root("fairshare admin release --user 4294967294").expect_ok();
+    guest.root("fairshare admin release --user 4294967295").expect_code(1);
+});

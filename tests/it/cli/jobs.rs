@@ -1,0 +1,201 @@
+//! What takes long: waiting for a share, jobs, events.
+
+use std::io::{BufRead, BufReader};
+use std::os::unix::process::ExitStatusExt;
+use std::process::Stdio;
+
+use fairshare::wire::answer::{Answer, EventInfo, JobInfo, JobState};
+use fairshare::wire::call::{Amounts, Call};
+use fairshare::wire::error::{Code, WireError};
+
+use super::*;
+
+const FOLLOW: Call = Call::Subscribe { all: None, job_id: Some(7) };
+const LOOK: Call = Call::JobStatus { job_id: 7 };
+const CANCEL: Call = Call::JobCancel { job_id: 7 };
+
+fn looked(job: JobInfo) -> Next {
+    Answer::Job { job }.into()
+}
+
+fn happened(job: JobInfo) -> EventInfo {
+    EventInfo { job: Some(job), job_id: Some(7), ..event("job") }
+}
+
+fn queued(place: u64) -> JobInfo {
+    JobInfo { place: Some(place), ..job(JobState::Queued) }
+}
+
+fn started() -> Next {
+    Answer::JobStarted { job_started: 7 }.into()
+}
+
+fn waiting() -> Call {
+    Call::RequestResources { amounts: Amounts::default(), lease_ms: None, wait: Some(true), for_uid: None }
+}
+
+#[test]
+fn a_request_that_waits_shows_its_place_and_then_the_share() {
+    let events = vec![happened(queued(1)), happened(queued(1)), happened(job(JobState::Done))];
+    let daemon = Daemon::saying([started(), Next::Streams(events, Then::Waits), looked(queued(2)), status()]);
+    let output = daemon.run("request --wait");
+    assert!(text(&output.stdout).starts_with("Granted: 2 CPU"), "{}", text(&output.stdout));
+    assert_eq!(
+        text(&output.stderr),
+        "fairshare: waiting as job 7: place 2\nfairshare: waiting as job 7: place 1\n"
+    );
+    assert_eq!(daemon.calls(), [waiting(), FOLLOW, LOOK, Call::Status { for_uid: None }]);
+
+    let json = Daemon::saying([
+        started(),
+        Next::Streams(vec![], Then::Waits),
+        looked(job(JobState::Done)),
+        status(),
+    ]);
+    assert!(shown(&json.run("request --wait --json")).starts_with(r#"{"share":{"#));
+    let at_once = Daemon::saying([granted()]);
+    assert!(shown(&at_once.run("request --wait=1h")).starts_with("Granted"));
+}
+
+#[test]
+fn a_request_whose_time_is_over_is_taken_back() {
+    let script = |cancelled| {
+        vec![
+            started(),
+            Next::Streams(vec![], Then::Waits),
+            looked(queued(2)),
+            looked(job(cancelled)),
+            status(),
+        ]
+    };
+    let daemon = Daemon::saying(script(JobState::Cancelled));
+    let output = daemon.run("request --wait=1ms");
+    assert_eq!(output.status.code(), Some(75));
+    assert!(
+        text(&output.stderr).contains("the request was taken back\n  hint: "),
+        "{}",
+        text(&output.stderr)
+    );
+    assert_eq!(daemon.calls(), [waiting(), FOLLOW, LOOK, CANCEL]);
+    let faster = Daemon::saying(script(JobState::Done)).run("request --wait=1ms");
+    assert_eq!(faster.status.code(), Some(0));
+    assert!(text(&faster.stdout).starts_with("Granted: "), "a grant was faster than the cancelling");
+}
+
+#[test]
+fn an_interrupted_request_is_taken_back() {
+    let daemon = Daemon::saying([
+        started(),
+        Next::Streams(vec![], Then::Waits),
+        looked(queued(2)),
+        looked(job(JobState::Cancelled)),
+    ]);
+    let mut command = daemon.command("request --wait");
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut stderr = BufReader::new(child.stderr.take().unwrap()).lines();
+    assert_eq!(stderr.next().unwrap().unwrap(), "fairshare: waiting as job 7: place 2");
+    interrupt(child.id());
+    assert_eq!(child.wait().unwrap().signal(), Some(2), "a script must see that it was interrupted");
+    assert_eq!(stderr.next().unwrap().unwrap(), "fairshare: interrupted; the request was taken back");
+    assert_eq!(daemon.calls(), [waiting(), FOLLOW, LOOK, CANCEL]);
+}
+
+#[test]
+fn waiting_outlives_a_restart_of_the_daemon() {
+    let daemon = Daemon::saying([
+        Next::Streams(vec![happened(job(JobState::Running))], Then::Closes),
+        looked(job(JobState::Running)),
+        Next::Streams(vec![EventInfo { lagged: Some(3), ..event("lagged") }], Then::Waits),
+        looked(job(JobState::Running)),
+        looked(JobInfo { exit_code: Some(5), ..job(JobState::Failed) }),
+    ]);
+    assert_eq!(daemon.run("wait 7").status.code(), Some(5));
+    assert_eq!(daemon.calls(), [FOLLOW, LOOK, FOLLOW, LOOK, LOOK]);
+}
+
+#[test]
+fn wait_ends_as_the_job_did() {
+    let error = |code| Some(Box::new(WireError::new(code, "not so")));
+    for (job, exit, says) in [
+        (JobInfo { exit_code: Some(0), ..job(JobState::Done) }, 0, ""),
+        (job(JobState::Done), 0, ""),
+        (JobInfo { exit_code: Some(42), ..job(JobState::Failed) }, 42, ""),
+        (JobInfo { signal: Some(15), ..job(JobState::Failed) }, 143, "was ended by a signal"),
+        (JobInfo { signal: Some(9), oom: Some(true), ..job(JobState::Failed) }, 137, "out of memory"),
+        (JobInfo { error: error(Code::NoCapacity), ..job(JobState::Failed) }, 75, "not so"),
+        (JobInfo { error: error(Code::Systemd), ..job(JobState::Failed) }, 75, "not so"),
+        (job(JobState::Cancelled), 1, "was cancelled"),
+        (job(JobState::Interrupted), 75, "was interrupted"),
+    ] {
+        let daemon = Daemon::saying([Next::Streams(vec![], Then::Waits), looked(job.clone())]);
+        let output = daemon.run("wait 7");
+        assert_eq!(output.status.code(), Some(exit), "{job:?}");
+        let stderr = text(&output.stderr);
+        assert!(stderr.contains(says) && stderr.is_empty() == says.is_empty(), "{stderr}");
+    }
+    let unknown = Daemon::saying([WireError::new(Code::NotFound, "there is no job 7").into()]);
+    assert!(complaint(&unknown.run("wait 7"), 1).contains("hint: `fairshare jobs`"));
+}
+
+#[test]
+fn jobs_are_a_table() {
+    let named = JobInfo { name: Some("x\x1b".into()), exit_code: Some(3), ..job(JobState::Failed) };
+    let daemon = Daemon::saying([Answer::Jobs { jobs: vec![queued(2), named] }.into()]);
+    let shown_jobs = shown(&daemon.run("jobs"));
+    let lines: Vec<&str> = shown_jobs.lines().collect();
+    assert!(lines[0].starts_with("JOB  UID"), "{shown_jobs}");
+    assert!(lines[1].contains("  release  queued  ") && lines[1].ends_with("place 2"), "{shown_jobs}");
+    assert!(lines[2].ends_with(r"x\u{1b}  exit 3"), "{shown_jobs}");
+    assert_eq!(daemon.calls(), [Call::JobList { all: None }]);
+    let daemon = Daemon::saying([Answer::Jobs { jobs: vec![] }.into()]);
+    assert_eq!(shown(&daemon.run("jobs --all --json")), "{\"jobs\":[]}\n");
+    assert_eq!(daemon.calls(), [Call::JobList { all: Some(true) }]);
+}
+
+#[test]
+fn cancel_says_where_the_job_stands_then() {
+    for (state, says) in [(JobState::Cancelled, "cancelled"), (JobState::Done, "done")] {
+        let daemon = Daemon::saying([looked(job(state))]);
+        assert_eq!(shown(&daemon.run("cancel 7")), format!("Job 7 is {says}\n"));
+        assert_eq!(daemon.calls(), [CANCEL]);
+    }
+}
+
+#[test]
+fn events_are_followed_until_nobody_reads_them() {
+    let granted = EventInfo { uid: Some(1000), share: Some(share()), ..event("granted") };
+    let hostile = EventInfo { uid: Some(7), message: Some("a\nb\x1b".into()), ..event("expiring") };
+    let ended = happened(job(JobState::Done));
+    let text_lines = [
+        "1970-01-01T00:00:01Z  granted  alice  2 CPU, 8.0 GiB and 4096 tasks",
+        r"1970-01-01T00:00:01Z  expiring  uid 7  a\u{a}b\u{1b}",
+        "1970-01-01T00:00:01Z  job  job 7 done",
+        "1970-01-01T00:00:01Z  lagged  3 events left out",
+    ];
+    for json in [false, true] {
+        let lagged = EventInfo { lagged: Some(3), ..event("lagged") };
+        let first = vec![granted.clone(), hostile.clone()];
+        let then = vec![ended.clone(), lagged];
+        // More than a pipe holds, so that it is written to after it was closed.
+        let flood = vec![hostile.clone(); 10_000];
+        let daemon = Daemon::saying([
+            Next::Streams(first, Then::Closes),
+            Next::Streams(then, Then::Closes),
+            Next::Streams(flood, Then::Waits),
+        ]);
+        let mut command = daemon.command(if json { "events --all --json" } else { "events --all" });
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        for expected in text_lines {
+            let line = lines.next().unwrap().unwrap();
+            if json {
+                assert!(serde_json::from_str::<EventInfo>(&line).is_ok(), "{line}");
+            } else {
+                assert_eq!(line, expected);
+            }
+        }
+        drop(lines);
+        assert_eq!(child.wait().unwrap().code(), Some(0));
+        assert_eq!(daemon.calls()[0], Call::Subscribe { all: Some(true), job_id: None });
+    }
+}

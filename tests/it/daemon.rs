@@ -1,0 +1,14 @@
+//! The real daemon, as a process, against the stand-in: what it does when anything goes wrong.
+
+mod contract;
+mod degraded;
+mod disk_faults;
+mod harness;
+mod moves;
+mod raw;
+mod reconcile;
+mod roles;
+mod start;
+mod state;
+mod strace;
+mod systemd_faults;

@@ -1,0 +1,245 @@
+//! Every call under the state file that fails, and `kill -9` at every call that matters: then never a share nobody
+//! remembers, and never a remembered share that is not enforced.
+
+use std::path::PathBuf;
+
+use fairshare::ledger::share::Phase;
+use fairshare::wire::answer::Answer;
+use fairshare::wire::call::Call;
+use fairshare::wire::error::{Code, WireError};
+
+use super::harness::{Daemon, Home, PATIENCE};
+use super::raw::{release, request, resize_mem};
+use super::strace::Tracer;
+use super::systemd_faults::own_slice;
+use crate::poll::until;
+use crate::stand_in::World;
+
+/// The calls that the state file is written with.
+const WRITING: [&str; 4] = ["openat", "write", "fsync", "renameat"];
+
+/// The calls that bus, client and the daemon's own threads are talked to with, each so often at least.
+const TALKING: [(&str, u32); 3] = [("sendmsg", 1), ("recvmsg", 2), ("sendto,write", 3)];
+
+/// What is done while something goes wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Change {
+    Grant,
+    Resize,
+    Release,
+}
+
+const CHANGES: [Change; 3] = [Change::Grant, Change::Resize, Change::Release];
+
+impl Change {
+    fn call(self) -> Call {
+        match self {
+            Self::Grant => request(),
+            Self::Resize => resize_mem(128 << 20),
+            Self::Release => release(),
+        }
+    }
+
+    /// A daemon for which the change is the next thing to do.
+    fn prepared(self, home: &mut Home) -> Daemon {
+        let daemon = home.activate();
+        let mut raw = daemon.client();
+        match (self, raw.status().0.is_some()) {
+            (Self::Grant, true) => assert!(raw.released()),
+            (Self::Resize | Self::Release, false) => drop(raw.granted(&request())),
+            _ => {}
+        }
+        if self == Self::Resize {
+            raw.granted(&resize_mem(64 << 20));
+        }
+        daemon
+    }
+}
+
+fn state_paths(home: &Home) -> Vec<PathBuf> {
+    vec![home.state_dir(), home.state_dir().join("state.new"), home.state_file()]
+}
+
+/// What is held is remembered, enforced, and shown, all three the same.
+fn agree(world: &World, home: &Home, daemon: &Daemon, what: &str) -> Option<u64> {
+    let share = daemon.client().status().0;
+    let shown = share.as_ref().map(|share| share.mem_bytes);
+    let unit = world.unit(&own_slice()).filter(|unit| unit.active == "active");
+    assert_eq!(unit.and_then(|unit| unit.figure("MemoryMax")), shown, "{what}: systemd and the daemon");
+    let kernel = world.cgroup_file(&own_slice(), "memory.max");
+    assert_eq!(kernel.map(|max| max.trim().parse().unwrap()), shown, "{what}: the kernel and the daemon");
+    let remembered = home.state().shares;
+    assert!(remembered.iter().all(|share| share.phase == Phase::Active), "{what}: {remembered:?}");
+    let figure = remembered.first().map(|share| share.amount.mem.0);
+    assert_eq!(figure, shown, "{what}: the state and the daemon");
+    shown
+}
+
+/// One change with one call failing; `None` where that call was not made that often.
+fn with_fault(
+    world: &World,
+    home: &mut Home,
+    change: Change,
+    call: &str,
+    fault: &str,
+    when: u32,
+) -> Option<Result<Answer, WireError>> {
+    let daemon = change.prepared(home);
+    let before = daemon.client().status().0.map(|share| share.mem_bytes);
+    let inject = format!("{call}:error={fault}:when={when}");
+    let what = format!("{change:?} with {inject}");
+    let tracer = Tracer::attach(&daemon, home, &WRITING.join(","), Some(&inject), &state_paths(home));
+    let mut raw = daemon.client();
+    let answer = raw.ask(&change.call());
+    let fired = tracer.detach().contains("(INJECTED)");
+    if fired {
+        // Nothing is under way any more, and then everything agrees: alive, and after a crash.
+        until("health", PATIENCE, || raw.healthy().then_some(()));
+        let after = raw.status().0.map(|share| share.mem_bytes);
+        if let Err(error) = &answer {
+            assert!(error.is(Code::Io), "{what}: {error:?}");
+            assert_eq!(error.message, "The state could not be written: nothing was changed");
+            assert!(error.retryable);
+            assert_eq!(after, before, "{what}: refused and changed");
+        } else {
+            assert_ne!(after, before, "{what}: answered and not changed");
+        }
+        daemon.kill();
+        let daemon = home.activate();
+        assert_eq!(agree(world, home, &daemon, &what), after, "{what}: a crash changed it");
+        let mut raw = daemon.client();
+        assert!(!home.state_dir().join("state.new").exists(), "{what}: state.new stays");
+        // The fault is gone, and the next change works.
+        raw.released();
+        raw.granted(&request());
+        assert!(raw.released());
+    }
+    fired.then_some(answer)
+}
+
+/// Every call of the state file's, in both of the writes that a change makes: intent and outcome.
+fn every_write_fails(change: Change, fault: &str) {
+    let world = World::start();
+    let mut home = Home::new(&world);
+    for call in WRITING {
+        // fsync is called for the file and for the folder.
+        let calls = if call == "fsync" { 4 } else { 2 };
+        let mut refused = 0;
+        for when in 1..=calls {
+            // Counted thread by thread: where the second write had another thread the fault did not come.
+            let answer = (0..20).find_map(|_| with_fault(&world, &mut home, change, call, fault, when));
+            let answer = answer.unwrap_or_else(|| panic!("{call} was never called {when} times"));
+            refused += u32::from(answer.is_err());
+        }
+        // A change whose intent is stored is finished by a start: but nothing is granted without its outcome stored.
+        let expected = if change == Change::Grant { calls } else { calls / 2 };
+        assert_eq!(refused, expected, "{change:?} {call}");
+    }
+}
+
+#[test]
+fn a_full_disk_under_a_grant() {
+    every_write_fails(Change::Grant, "ENOSPC");
+}
+
+#[test]
+fn a_failing_disk_under_a_resize() {
+    every_write_fails(Change::Resize, "EIO");
+}
+
+#[test]
+fn a_read_only_disk_under_a_release() {
+    every_write_fails(Change::Release, "EROFS");
+}
+
+/// A disk that stays full: everything that changes is refused, everything else is answered, and nothing is lost.
+#[test]
+fn a_disk_that_stays_full() {
+    let world = World::start();
+    let mut home = Home::new(&world);
+    for (call, fault) in [("write", "ENOSPC"), ("openat", "EROFS"), ("renameat", "EIO"), ("fsync", "EIO")] {
+        for change in CHANGES {
+            let what = format!("{change:?} while {call} fails");
+            let daemon = change.prepared(&mut home);
+            let before = daemon.client().status().0.map(|share| share.mem_bytes);
+            let inject = format!("{call}:error={fault}");
+            let calls = WRITING.join(",");
+            let tracer = Tracer::attach(&daemon, &home, &calls, Some(&inject), &state_paths(&home));
+            let mut raw = daemon.client();
+            for _ in 0..2 {
+                let error = raw.refused(&change.call(), Code::Io);
+                assert!(
+                    !error.detail.unwrap().contains("/state"),
+                    "the path is the administrator's business"
+                );
+                assert_eq!(raw.status().0.map(|share| share.mem_bytes), before, "{what}");
+            }
+            tracer.detach();
+            raw.ask(&change.call()).unwrap_or_else(|error| panic!("{what}: afterwards {error:?}"));
+            daemon.kill();
+            let daemon = home.activate();
+            agree(&world, &home, &daemon, &what);
+        }
+    }
+}
+
+/// `kill -9` at the n-th of these calls, for every n until the change is through.
+fn killed_at_every(change: Change, calls: &[(&str, u32)], paths: impl Fn(&Home) -> Vec<PathBuf>) {
+    let world = World::start();
+    let mut home = Home::new(&world);
+    for (call, least) in calls {
+        let mut deaths = 0;
+        for _ in 0..100 {
+            let when = deaths + 1;
+            let daemon = change.prepared(&mut home);
+            let before = daemon.client().status().0.map(|share| share.mem_bytes);
+            let mut raw = daemon.client();
+            let inject = format!("{call}:signal=KILL:when={when}");
+            let what = format!("{change:?} with {inject}");
+            let tracer = Tracer::attach(&daemon, &home, call, Some(&inject), &paths(&home));
+            let answer = raw.try_ask(&change.call());
+            let died = answer.is_none() || raw.try_ask(&Call::Ping).is_none();
+            tracer.detach();
+            daemon.kill();
+            let daemon = home.activate();
+            until("health", PATIENCE, || daemon.client().healthy().then_some(()));
+            let after = agree(&world, &home, &daemon, &what);
+            // What was answered was done; what was not answered was done or not.
+            if let Some(answer) = answer {
+                answer.unwrap_or_else(|error| panic!("{what}: {error:?}"));
+                assert_ne!(after, before, "{what}: answered and forgotten");
+            }
+            // Counted thread by thread: a write by another thread than the one before is not the second.
+            deaths += u32::from(died);
+            if !died && deaths >= *least {
+                break;
+            }
+        }
+        println!("{change:?}: killed at {deaths} calls of {call}");
+        assert!(deaths >= *least, "{change:?}: killed at {deaths} calls of {call} only");
+    }
+}
+
+#[test]
+fn killed_at_every_call_of_the_state_file() {
+    // Intent and outcome; each file is synced, and its folder.
+    let calls = [("openat", 2), ("write", 2), ("fsync", 4), ("renameat", 2)];
+    for change in CHANGES {
+        killed_at_every(change, &calls, state_paths);
+    }
+}
+
+#[test]
+fn killed_at_every_word_on_a_socket_in_a_grant() {
+    killed_at_every(Change::Grant, &TALKING, |_| Vec::new());
+}
+
+#[test]
+fn killed_at_every_word_on_a_socket_in_a_resize() {
+    killed_at_every(Change::Resize, &TALKING, |_| Vec::new());
+}
+
+#[test]
+fn killed_at_every_word_on_a_socket_in_a_release() {
+    killed_at_every(Change::Release, &TALKING, |_| Vec::new());
+}

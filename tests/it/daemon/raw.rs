@@ -1,0 +1,204 @@
+//! A client that does one thing at a time and forgives nothing: no reconnection, no retry, every byte by hand.
+
+use std::io::{Read as _, Write as _};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+
+use fairshare::wire::answer::{Answer, CapacityInfo, Check, ShareInfo};
+use fairshare::wire::call::{Amounts, Call};
+use fairshare::wire::decode::{HelloReply, decode_hello_reply, decode_response};
+use fairshare::wire::error::{Code, WireError};
+use fairshare::wire::frame::{FrameBuffer, encode_frame};
+use fairshare::wire::message::{Body, Hello, HelloAck, PROTOCOL_VERSION, Request, Response};
+
+use super::harness::PATIENCE;
+
+/// What a hello says.
+pub fn hello_frame() -> Vec<u8> {
+    let hello = Hello {
+        protocol_version: PROTOCOL_VERSION,
+        client_name: "test".to_owned(),
+        client_version: "0".to_owned(),
+        supports: Vec::new(),
+    };
+    let mut frame = Vec::new();
+    encode_frame(&hello, &mut frame).unwrap();
+    frame
+}
+
+/// A request as it is sent.
+pub fn request_frame(request_id: u64, call: &Call) -> Vec<u8> {
+    let mut frame = Vec::new();
+    encode_frame(&Request { v: PROTOCOL_VERSION, request_id, call: call.clone() }, &mut frame).unwrap();
+    frame
+}
+
+/// A frame with these bytes in it.
+pub fn frame(payload: &[u8]) -> Vec<u8> {
+    let mut frame = u32::try_from(payload.len()).unwrap().to_be_bytes().to_vec();
+    frame.extend_from_slice(payload);
+    frame
+}
+
+pub fn request() -> Call {
+    request_of(Amounts::default())
+}
+
+pub fn request_of(amounts: Amounts) -> Call {
+    Call::RequestResources { amounts, lease_ms: None, wait: None, for_uid: None }
+}
+
+pub fn request_for(uid: u64) -> Call {
+    Call::RequestResources { amounts: Amounts::default(), lease_ms: None, wait: None, for_uid: Some(uid) }
+}
+
+pub fn resize_mem(mem: u64) -> Call {
+    let amounts = Amounts { mem_bytes: Some(mem), ..Amounts::default() };
+    Call::Resize { amounts, for_uid: None }
+}
+
+pub fn release() -> Call {
+    Call::Release { stop: None, for_uid: None }
+}
+
+/// A connection, byte by byte.
+pub struct Raw {
+    pub stream: UnixStream,
+    incoming: FrameBuffer,
+    next: u64,
+}
+
+impl Raw {
+    /// Connects, and says nothing.
+    pub fn connect(socket: &Path) -> Self {
+        let stream = UnixStream::connect(socket).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_write_timeout(Some(PATIENCE)).unwrap();
+        Self { stream, incoming: FrameBuffer::new(), next: 1 }
+    }
+
+    /// Connects, and says hello.
+    pub fn hello(socket: &Path) -> Self {
+        let mut raw = Self::connect(socket);
+        raw.greet().unwrap_or_else(|error| panic!("{error:?}"));
+        raw
+    }
+
+    /// Says hello.
+    pub fn greet(&mut self) -> Result<HelloAck, WireError> {
+        let _ = self.stream.write_all(&hello_frame());
+        match decode_hello_reply(&self.payload().expect("no answer to a hello")).unwrap() {
+            HelloReply::Ack(ack) => Ok(ack),
+            HelloReply::Refused(error) => Err(error),
+        }
+    }
+
+    pub fn send(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).unwrap();
+    }
+
+    /// Sends a call without waiting; its request id.
+    pub fn post(&mut self, call: &Call) -> u64 {
+        let id = self.next;
+        self.next += 1;
+        // Who has gone is noticed by the reading.
+        let _ = self.stream.write_all(&request_frame(id, call));
+        id
+    }
+
+    /// The next response, `None` where the daemon closed the connection.
+    pub fn response(&mut self) -> Option<Response> {
+        self.payload().map(|payload| decode_response(&payload).unwrap())
+    }
+
+    /// The payload of the next frame, `None` where the daemon closed the connection.
+    pub fn payload(&mut self) -> Option<Vec<u8>> {
+        loop {
+            let count = match self.stream.read(self.incoming.space()) {
+                Ok(count) => count,
+                Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => 0,
+                Err(error) => panic!("nothing to read: {error}"),
+            };
+            if count == 0 {
+                return None;
+            }
+            if let Some(payload) = self.incoming.filled(count).unwrap() {
+                return Some(payload);
+            }
+        }
+    }
+
+    /// Calls; `None` where the daemon closed the connection instead of answering.
+    pub fn try_ask(&mut self, call: &Call) -> Option<Result<Answer, WireError>> {
+        let id = self.post(call);
+        let Response { request_id, body, .. } = self.response()?;
+        assert_eq!(request_id, id);
+        match body {
+            Body::Ok(answer) => Some(Ok(answer)),
+            Body::Err(error) => Some(Err(error)),
+            Body::Event(event) => panic!("an event: {event:?}"),
+        }
+    }
+
+    pub fn ask(&mut self, call: &Call) -> Result<Answer, WireError> {
+        self.try_ask(call).expect("the daemon closed the connection")
+    }
+
+    /// Calls, and is refused with that code.
+    pub fn refused(&mut self, call: &Call, code: Code) -> WireError {
+        let error = self.ask(call).expect_err("it was not refused");
+        assert!(error.is(code), "{error:?}");
+        assert_eq!(error.retryable, code.retryable());
+        error
+    }
+
+    /// Calls, and gets a share.
+    pub fn granted(&mut self, call: &Call) -> ShareInfo {
+        match self.ask(call) {
+            Ok(Answer::Share { share }) => share,
+            other => panic!("no share: {other:?}"),
+        }
+    }
+
+    pub fn status(&mut self) -> (Option<ShareInfo>, CapacityInfo) {
+        match self.ask(&Call::Status { for_uid: None }) {
+            Ok(Answer::Status { share, capacity }) => (share, capacity),
+            other => panic!("no status: {other:?}"),
+        }
+    }
+
+    pub fn shares(&mut self) -> Vec<ShareInfo> {
+        match self.ask(&Call::List) {
+            Ok(Answer::List { shares, .. }) => shares,
+            other => panic!("no list: {other:?}"),
+        }
+    }
+
+    /// Gives its share back.
+    pub fn released(&mut self) -> bool {
+        match self.ask(&release()) {
+            Ok(Answer::Released { released }) => released,
+            other => panic!("not released: {other:?}"),
+        }
+    }
+
+    pub fn healthy(&mut self) -> bool {
+        match self.ask(&Call::Health) {
+            Ok(Answer::Health { healthy, checks }) => {
+                assert_eq!(healthy, checks.iter().all(|check| check.ok));
+                healthy
+            }
+            other => panic!("no health: {other:?}"),
+        }
+    }
+
+    /// One check of health.
+    pub fn check(&mut self, name: &str) -> Check {
+        match self.ask(&Call::Health) {
+            Ok(Answer::Health { checks, .. }) => {
+                checks.into_iter().find(|check| check.name == name).expect("no such check")
+            }
+            other => panic!("no health: {other:?}"),
+        }
+    }
+}

@@ -1,0 +1,265 @@
+//! Every row of the reconciliation table, and that a second start changes nothing.
+
+use std::fs;
+
+use fairshare::identity::JobId;
+use fairshare::ledger::BootId;
+use fairshare::ledger::share::{Phase, Share};
+use fairshare::quantity::{Amount, Bytes, MilliCpu};
+use fairshare::wire::answer::ShareInfo;
+
+use super::degraded::FIGURES;
+use super::harness::{DEFAULTS, Home, share};
+use crate::stand_in::World;
+
+/// Methods of the manager that change nothing.
+const QUESTIONS: [&str; 2] = ["Subscribe", "ListUnitsByPatterns"];
+
+/// A user that every system has, and an id that none gives out.
+const DAEMON: u64 = 1;
+const NOBODY_KNOWS: u64 = 424_242;
+
+fn slice(uid: u64) -> String {
+    format!("fairshare-{uid}.slice")
+}
+
+/// What a start made of it.
+struct Seen {
+    shares: Vec<ShareInfo>,
+    calls: Vec<(String, String)>,
+    logs: String,
+    healthy: bool,
+}
+
+fn start(world: &World, home: &mut Home) -> Seen {
+    world.take_calls();
+    let daemon = home.activate();
+    let mut raw = daemon.client();
+    let (shares, healthy) = (raw.shares(), raw.healthy());
+    // The state and the bound of all shares are written beside the first answers: a stop awaits neither.
+    crate::poll::until("the state", super::harness::PATIENCE, || {
+        let bound = world.cgroup_file("fairshare.slice", "memory.max").is_none_or(|max| max != "max\n");
+        let held = home.state_file().exists().then(|| home.state()).is_some_and(|image| {
+            image.shares.len() == shares.len() && image.shares.iter().all(|s| s.phase == Phase::Active)
+        });
+        (held && bound).then_some(())
+    });
+    daemon.signal(rustix::process::Signal::TERM);
+    let logs = daemon.logs();
+    daemon.stop();
+    let mut calls = world.take_calls();
+    // While there is no share the slice above all has no cgroup to be compared with, and is told its bound again.
+    let compared = world.cgroup_file("fairshare.slice", "memory.max").is_some();
+    calls.retain(|(method, unit)| {
+        !QUESTIONS.contains(&method.as_str()) && (compared || unit != "fairshare.slice")
+    });
+    Seen { shares, calls, logs, healthy }
+}
+
+/// Starts on it once, and again: the second time must change nothing.
+fn settle(world: &World, home: &mut Home) -> Seen {
+    let first = start(world, home);
+    let state = home.state();
+    let second = start(world, home);
+    assert_eq!(second.calls, [], "the second start changed something");
+    assert_eq!(second.shares, first.shares);
+    assert_eq!(home.state().shares, state.shares);
+    first
+}
+
+fn world_with(units: &[(u64, &[(&str, u64)])], shares: Vec<Share>) -> (World, Home) {
+    let world = World::start();
+    let home = Home::new(&world);
+    for (uid, figures) in units {
+        world.make_slice(&slice(*uid), figures);
+    }
+    home.set_state(shares);
+    (world, home)
+}
+
+fn about(seen: &Seen, uid: u64) -> Vec<&str> {
+    seen.calls.iter().filter(|(_, unit)| *unit == slice(uid)).map(|(method, _)| method.as_str()).collect()
+}
+
+#[test]
+fn a_share_with_its_limits_is_not_touched() {
+    let (world, mut home) = world_with(&[(DAEMON, &FIGURES)], vec![share(DAEMON, DEFAULTS)]);
+    let before = world.unit(&slice(DAEMON));
+    let seen = settle(&world, &mut home);
+    assert_eq!(about(&seen, DAEMON), [] as [&str; 0]);
+    assert_eq!(seen.shares.len(), 1);
+    assert_eq!(world.unit(&slice(DAEMON)), before);
+    assert!(seen.healthy);
+}
+
+#[test]
+fn other_limits_are_set_again_and_logged() {
+    let drifted = [FIGURES[0], ("MemoryMax", 1 << 30), FIGURES[2], FIGURES[3]];
+    let (world, mut home) = world_with(&[(DAEMON, &drifted)], vec![share(DAEMON, DEFAULTS)]);
+    let seen = settle(&world, &mut home);
+    assert!(seen.logs.contains("has drifted from its share: setting its limits again"), "{}", seen.logs);
+    assert_eq!(world.unit(&slice(DAEMON)).unwrap().figure("MemoryMax"), Some(64 << 20));
+    assert_eq!(seen.shares[0].mem_bytes, 64 << 20);
+    assert!(seen.healthy);
+}
+
+/// "No process is ever killed by reconciliation": a limit under what is in use would do that.
+#[test]
+fn limits_are_not_set_again_under_what_is_in_use() {
+    let drifted = [FIGURES[0], ("MemoryMax", 1 << 30), FIGURES[2], FIGURES[3]];
+    let (world, mut home) = world_with(&[(DAEMON, &drifted)], vec![share(DAEMON, DEFAULTS)]);
+    world.pretend_processes(&slice(DAEMON), &[std::process::id()]);
+    world.write_cgroup_file(&slice(DAEMON), "memory.current", "536870912");
+    let daemon = home.activate();
+    let max = world.unit(&slice(DAEMON)).unwrap().figure("MemoryMax").unwrap();
+    assert!(max >= 512 << 20, "set to {max} with 512 MiB in use");
+    assert!(!daemon.client().healthy(), "a share that is not enforced is not said");
+    daemon.wait_logged("proceeding without setting");
+    // When less is in use, what the share says is set.
+    world.write_cgroup_file(&slice(DAEMON), "memory.current", "1048576");
+    daemon.kill();
+    let daemon = home.activate();
+    assert_eq!(world.unit(&slice(DAEMON)).unwrap().figure("MemoryMax"), Some(64 << 20));
+    assert!(daemon.client().healthy());
+}
+
+#[test]
+fn a_share_of_this_boot_whose_slice_was_stopped_is_dropped() {
+    let (world, mut home) = world_with(&[], vec![share(DAEMON, DEFAULTS)]);
+    let seen = settle(&world, &mut home);
+    assert_eq!(about(&seen, DAEMON), [] as [&str; 0]);
+    assert!(seen.shares.is_empty() && home.state().shares.is_empty());
+    assert!(seen.logs.contains("dropped the share of uid 1"), "{}", seen.logs);
+    assert!(world.unit(&slice(DAEMON)).is_none());
+}
+
+#[test]
+fn a_share_of_an_earlier_boot_gets_its_slice_again() {
+    let mut earlier = share(DAEMON, DEFAULTS);
+    earlier.boot = BootId("earlier".to_owned());
+    let (world, mut home) = world_with(&[], vec![earlier.clone()]);
+    let seen = settle(&world, &mut home);
+    assert_eq!(about(&seen, DAEMON), ["StartTransientUnit"]);
+    assert_eq!(seen.shares.len(), 1);
+    assert_eq!(world.unit(&slice(DAEMON)).unwrap().figure("MemoryMax"), Some(64 << 20));
+    let now = home.state().shares;
+    assert_eq!((&now[0].boot, now[0].granted), (&share(DAEMON, DEFAULTS).boot, earlier.granted));
+}
+
+#[test]
+fn an_intent_without_outcome_is_finished_where_there_is_a_slice() {
+    let to = Amount { mem: Bytes(128 << 20), ..DEFAULTS };
+    for (phase, mem) in [
+        (Phase::Granting { job: None }, 64 << 20),
+        (Phase::Resizing { to }, 128 << 20),
+        (Phase::Releasing, 0),
+        (Phase::Stopping { job: JobId(3) }, 0),
+    ] {
+        let intent = Share { phase, ..share(DAEMON, DEFAULTS) };
+        let (world, mut home) = world_with(&[(DAEMON, &FIGURES)], vec![intent]);
+        let seen = settle(&world, &mut home);
+        let unit = world.unit(&slice(DAEMON));
+        match mem {
+            0 => assert!(unit.is_none() && seen.shares.is_empty(), "{phase:?}"),
+            mem => {
+                assert_eq!(unit.unwrap().figure("MemoryMax"), Some(mem), "{phase:?}");
+                assert_eq!(seen.shares[0].mem_bytes, mem, "{phase:?}");
+            }
+        }
+        assert!(seen.healthy);
+    }
+}
+
+#[test]
+fn an_intent_without_outcome_is_dropped_where_there_is_no_slice() {
+    let to = Amount { mem: Bytes(128 << 20), ..DEFAULTS };
+    let stopping = Phase::Stopping { job: JobId(3) };
+    for phase in [Phase::Granting { job: None }, Phase::Resizing { to }, Phase::Releasing, stopping] {
+        let intent = Share { phase, ..share(DAEMON, DEFAULTS) };
+        let (world, mut home) = world_with(&[], vec![intent]);
+        let seen = settle(&world, &mut home);
+        assert!(seen.shares.is_empty() && home.state().shares.is_empty(), "{phase:?}");
+        assert!(world.unit(&slice(DAEMON)).is_none(), "{phase:?}");
+    }
+}
+
+/// Nothing is killed by a start: a release whose share is busy is not finished.
+#[test]
+fn a_release_under_way_of_a_busy_share_leaves_the_share() {
+    for phase in [Phase::Releasing, Phase::Stopping { job: JobId(3) }] {
+        let intent = Share { phase, ..share(DAEMON, DEFAULTS) };
+        let (world, mut home) = world_with(&[(DAEMON, &FIGURES)], vec![intent]);
+        world.pretend_processes(&slice(DAEMON), &[std::process::id()]);
+        let seen = settle(&world, &mut home);
+        assert_eq!(seen.shares.len(), 1, "{phase:?}");
+        assert!(!world.unit(&slice(DAEMON)).unwrap().pids.is_empty());
+    }
+}
+
+#[test]
+fn a_shrinking_under_what_is_in_use_is_undone() {
+    let to = Amount { mem: Bytes(16 << 20), ..DEFAULTS };
+    let intent = Share { phase: Phase::Resizing { to }, ..share(DAEMON, DEFAULTS) };
+    let (world, mut home) = world_with(&[(DAEMON, &FIGURES)], vec![intent]);
+    world.pretend_processes(&slice(DAEMON), &[std::process::id()]);
+    world.write_cgroup_file(&slice(DAEMON), "memory.current", "33554432");
+    let seen = settle(&world, &mut home);
+    assert_eq!(seen.shares[0].mem_bytes, 64 << 20);
+    assert_eq!(world.unit(&slice(DAEMON)).unwrap().figure("MemoryMax"), Some(64 << 20));
+}
+
+#[test]
+fn a_slice_nobody_remembers_is_adopted_with_its_limits() {
+    let figures = [("CPUQuotaPerSecUSec", 500_000), ("MemoryMax", 1 << 30), FIGURES[2], ("TasksMax", 77)];
+    let (world, mut home) = world_with(&[(DAEMON, &figures)], Vec::new());
+    let seen = settle(&world, &mut home);
+    assert_eq!(seen.shares.len(), 1);
+    let adopted = home.state().shares.remove(0);
+    assert_eq!(adopted.amount.cpu, MilliCpu(500));
+    assert_eq!((adopted.amount.mem, adopted.amount.tasks.0), (Bytes(1 << 30), 77));
+    assert_eq!(adopted.user.as_deref(), Some("daemon"));
+    assert_eq!(world.unit(&slice(DAEMON)).unwrap().figure("MemoryMax"), Some(1 << 30));
+}
+
+#[test]
+fn a_slice_of_nobody_is_stopped_when_empty_and_kept_and_reported_when_busy() {
+    let (world, mut home) = world_with(&[(NOBODY_KNOWS, &FIGURES)], Vec::new());
+    let seen = settle(&world, &mut home);
+    assert!(seen.shares.is_empty() && seen.healthy);
+    assert_eq!(about(&seen, NOBODY_KNOWS), ["StopUnit"]);
+    assert!(world.unit(&slice(NOBODY_KNOWS)).is_none());
+
+    world.make_slice(&slice(NOBODY_KNOWS), &FIGURES);
+    world.pretend_processes(&slice(NOBODY_KNOWS), &[std::process::id()]);
+    let seen = settle(&world, &mut home);
+    assert_eq!(about(&seen, NOBODY_KNOWS), [] as [&str; 0]);
+    assert!(seen.shares.is_empty() && !seen.healthy);
+    assert!(world.unit(&slice(NOBODY_KNOWS)).is_some());
+    let daemon = home.activate();
+    let check = daemon.client().check("strays");
+    assert!(!check.ok && check.detail.unwrap().contains(&slice(NOBODY_KNOWS)));
+}
+
+#[test]
+fn a_stray_that_a_share_is_no_name_of_is_left_alone() {
+    let (world, mut home) = world_with(&[], Vec::new());
+    world.make_slice("fairshare-007.slice", &FIGURES);
+    world.make_slice("fairshare-x.slice", &FIGURES);
+    let seen = settle(&world, &mut home);
+    assert!(seen.shares.is_empty() && world.unit("fairshare-007.slice").is_some());
+    assert!(seen.logs.contains("ignoring fairshare-007.slice"), "{}", seen.logs);
+}
+
+/// Everything at once, and a thing that goes wrong with one does not keep the others from being settled.
+#[test]
+fn many_rows_at_once() {
+    let mut earlier = share(2, DEFAULTS);
+    earlier.boot = BootId("earlier".to_owned());
+    let granting = Share { phase: Phase::Granting { job: None }, ..share(3, DEFAULTS) };
+    let (world, mut home) =
+        world_with(&[(1, &FIGURES), (4, &FIGURES)], vec![share(1, DEFAULTS), earlier, granting]);
+    let seen = settle(&world, &mut home);
+    let held: Vec<u64> = seen.shares.iter().map(|share| share.uid).collect();
+    assert_eq!(held, [1, 2, 4]);
+    assert!(fs::metadata(home.state_file()).is_ok());
+}

@@ -1,0 +1,327 @@
+//! One message of every kind, with all that it may have and with no more than it must.
+
+use std::collections::BTreeMap;
+
+use fairshare::wire::answer::*;
+use fairshare::wire::call::{Amounts, Call, Submission};
+use fairshare::wire::decode::{
+    HelloReply, decode_hello, decode_hello_reply, decode_request, decode_response,
+};
+use fairshare::wire::error::{Code, WireError};
+use fairshare::wire::frame::{FRAME_BYTES_MAX, encode_frame};
+use fairshare::wire::message::{Authz, Body, Hello, HelloAck, Request, Response};
+
+/// Whatever goes into a frame.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Message {
+    Hello(Hello),
+    Ack(HelloAck),
+    Request(Request),
+    Response(Response),
+}
+
+impl Message {
+    pub fn frame(&self) -> Vec<u8> {
+        let mut frame = Vec::new();
+        match self {
+            Self::Hello(message) => encode_frame(message, &mut frame),
+            Self::Ack(message) => encode_frame(message, &mut frame),
+            Self::Request(message) => encode_frame(message, &mut frame),
+            Self::Response(message) => encode_frame(message, &mut frame),
+        }
+        .unwrap();
+        frame
+    }
+
+    /// What the payload of the same kind decodes to.
+    pub fn decode(&self, payload: &[u8]) -> Result<Self, String> {
+        match self {
+            Self::Hello(_) => decode_hello(payload).map(Self::Hello).map_err(|error| error.to_string()),
+            Self::Ack(_) => match decode_hello_reply(payload) {
+                Ok(HelloReply::Ack(ack)) => Ok(Self::Ack(ack)),
+                other => Err(format!("{other:?}")),
+            },
+            Self::Request(_) => decode_request(payload).map(Self::Request).map_err(|error| error.to_string()),
+            Self::Response(_) => {
+                decode_response(payload).map(Self::Response).map_err(|error| error.to_string())
+            }
+        }
+    }
+
+    /// The rule of the schema that it falls under.
+    pub fn rule(&self) -> &'static str {
+        match self {
+            Self::Hello(_) | Self::Request(_) => "client-frame",
+            Self::Ack(_) | Self::Response(_) => "daemon-frame",
+        }
+    }
+}
+
+/// Every kind of message, by name.
+pub fn all() -> Vec<(String, Message)> {
+    let mut all = Vec::new();
+    all.extend(hellos());
+    for (request_id, (name, call)) in (1..).zip(calls()) {
+        all.push((format!("request-{name}"), Message::Request(Request { v: 1, request_id, call })));
+    }
+    for (name, answer) in answers() {
+        all.push((format!("ok-{name}"), response(1, Body::Ok(answer))));
+    }
+    for code in Code::ALL {
+        let error = WireError::new(*code, "One short sentence.");
+        all.push((format!("err-{:03}-{}", code.number(), code.name()), response(0, Body::Err(error))));
+    }
+    all.push(("err-full".to_owned(), response(u64::MAX, Body::Err(error()))));
+    for (name, event) in events() {
+        all.push((format!("event-{name}"), response(9, Body::Event(Box::new(event)))));
+    }
+    all
+}
+
+fn response(request_id: u64, body: Body) -> Message {
+    Message::Response(Response { v: 1, request_id, body })
+}
+
+fn text(text: &str) -> String {
+    text.to_owned()
+}
+
+fn hellos() -> Vec<(String, Message)> {
+    let hello = Hello {
+        protocol_version: 1,
+        client_name: text("fairshare"),
+        client_version: text("0.1.0"),
+        supports: vec![],
+    };
+    let ack = HelloAck {
+        protocol_version: 1,
+        daemon_version: text("0.1.0"),
+        features: vec![],
+        max_frame: FRAME_BYTES_MAX as u64,
+        authz: Authz { uid: 1000, gid: 1000, role: Role::Operator },
+    };
+    let with_role = |role| HelloAck { authz: Authz { role, ..ack.authz }, ..ack.clone() };
+    let supporting = Hello { supports: vec![text("a"), text("of-the-future")], ..hello.clone() };
+    let featured = HelloAck { features: vec![text("a")], ..with_role(Role::ReadOnly) };
+    vec![
+        (text("hello-min"), Message::Hello(hello)),
+        (text("hello-full"), Message::Hello(supporting)),
+        (text("hello-ack-min"), Message::Ack(ack.clone())),
+        (text("hello-ack-full"), Message::Ack(featured)),
+        (text("hello-ack-admin"), Message::Ack(with_role(Role::Admin))),
+    ]
+}
+
+const AMOUNTS: Amounts = Amounts { cpu_milli: Some(2000), mem_bytes: Some(8 << 30), tasks_max: Some(4096) };
+const NOTHING: Amounts = Amounts { cpu_milli: None, mem_bytes: None, tasks_max: None };
+
+#[rustfmt::skip]
+fn calls() -> Vec<(&'static str, Call)> {
+    let env = BTreeMap::from([(text("PATH"), text("/usr/bin:/bin")), (text("EMPTY"), text(""))]);
+    let submit_full = Submission {
+        argv: vec![text("make"), text("-j4"), text("")], cwd: text("/home/alice/é"), env, amounts: AMOUNTS,
+        name: Some(text("nightly")), lease_ms: Some(3_600_000), wait: Some(true),
+    };
+    let submit_min = Submission {
+        argv: vec![text("true")], cwd: text("/"), env: BTreeMap::new(), amounts: NOTHING,
+        name: None, lease_ms: None, wait: None,
+    };
+    vec![
+        ("ping", Call::Ping),
+        ("health", Call::Health),
+        ("status-min", Call::Status { for_uid: None }),
+        ("status-full", Call::Status { for_uid: Some(1001) }),
+        ("list", Call::List),
+        ("policy-min", Call::Policy { for_uid: None }),
+        ("policy-full", Call::Policy { for_uid: Some(1001) }),
+        ("request_resources-min", Call::RequestResources { amounts: NOTHING, lease_ms: None, wait: None, for_uid: None }),
+        ("request_resources-full", Call::RequestResources { amounts: AMOUNTS, lease_ms: Some(28_800_000), wait: Some(true), for_uid: Some(1001) }),
+        ("resize-min", Call::Resize { amounts: NOTHING, for_uid: None }),
+        ("resize-full", Call::Resize { amounts: AMOUNTS, for_uid: Some(1001) }),
+        ("renew-min", Call::Renew { lease_ms: 0, for_uid: None }),
+        ("renew-full", Call::Renew { lease_ms: 604_800_000, for_uid: Some(1001) }),
+        ("release-min", Call::Release { stop: None, for_uid: None }),
+        ("release-full", Call::Release { stop: Some(true), for_uid: Some(1001) }),
+        ("run", Call::Run),
+        ("attach-min", Call::Attach { pids: vec![2] }),
+        ("attach-full", Call::Attach { pids: (100..164).collect() }),
+        ("submit-min", Call::Submit(submit_min)),
+        ("submit-full", Call::Submit(submit_full)),
+        ("job_status", Call::JobStatus { job_id: 17 }),
+        ("job_list-min", Call::JobList { all: None }),
+        ("job_list-full", Call::JobList { all: Some(true) }),
+        ("job_cancel", Call::JobCancel { job_id: 17 }),
+        ("subscribe-min", Call::Subscribe { all: None, job_id: None }),
+        ("subscribe-full", Call::Subscribe { all: Some(false), job_id: Some(17) }),
+        ("reload", Call::Reload),
+        ("drain", Call::Drain),
+        ("undrain", Call::Undrain),
+    ]
+}
+
+fn error() -> WireError {
+    WireError::new(Code::NoCapacity, "There is no room for 4 CPU now.")
+        .detail("free: 2 CPU; 4 CPU will fit in 3h")
+        .retry_after_ms(10_800_000)
+}
+
+fn share_min() -> ShareInfo {
+    ShareInfo {
+        uid: 1001,
+        user: None,
+        cpu_milli: 500,
+        mem_bytes: 1 << 20,
+        tasks_max: 16,
+        slice: text("fairshare-1001.slice"),
+        state: ShareState::Expired,
+        granted_ms: 0,
+        lease_ends_ms: None,
+        usage: None,
+    }
+}
+
+fn share_full() -> ShareInfo {
+    let usage = Usage {
+        cpu_usec: 12_345_678,
+        mem_bytes: 3 << 30,
+        tasks: 37,
+        oom_kills: 1,
+        cpu_pressure_centi: Some(250),
+        mem_pressure_centi: Some(0),
+    };
+    ShareInfo {
+        user: Some(text("alice")),
+        state: ShareState::Active,
+        granted_ms: 1_700_000_000_000,
+        lease_ends_ms: Some(1_700_028_800_000),
+        usage: Some(usage),
+        ..share_min()
+    }
+}
+
+fn capacity() -> CapacityInfo {
+    CapacityInfo {
+        cpu_milli: 15_000,
+        mem_bytes: 62 << 30,
+        free_cpu_milli: 9000,
+        free_mem_bytes: 42 << 30,
+        shares: 3,
+        waiting: 1,
+    }
+}
+
+fn job_min(kind: JobKind, state: JobState) -> JobInfo {
+    JobInfo {
+        job_id: 17,
+        uid: 1001,
+        kind,
+        state,
+        created_ms: 1_700_000_000_000,
+        started_ms: None,
+        ended_ms: None,
+        name: None,
+        unit: None,
+        place: None,
+        starts_ms: None,
+        exit_code: None,
+        signal: None,
+        oom: None,
+        peak_mem_bytes: None,
+        cpu_usec: None,
+        error: None,
+    }
+}
+
+fn job_full() -> JobInfo {
+    JobInfo {
+        job_id: 17,
+        uid: 1001,
+        kind: JobKind::Submit,
+        state: JobState::Failed,
+        created_ms: 1_700_000_000_000,
+        started_ms: Some(1_700_000_001_000),
+        ended_ms: Some(1_700_000_002_000),
+        name: Some(text("nightly")),
+        unit: Some(text("fairshare-1001-job17.service")),
+        place: Some(1),
+        starts_ms: Some(1_700_000_001_000),
+        exit_code: Some(1),
+        signal: Some(9),
+        oom: Some(true),
+        peak_mem_bytes: Some(1 << 30),
+        cpu_usec: Some(1_000_000),
+        error: Some(Box::new(error())),
+    }
+}
+
+#[rustfmt::skip]
+fn answers() -> Vec<(&'static str, Answer)> {
+    let figures = |cpu_milli| AmountInfo { cpu_milli, mem_bytes: 8 << 30, tasks_max: 4096 };
+    let policy_min = PolicyInfo {
+        defaults: figures(2000), max: figures(8000), lease_default_ms: None, lease_max_ms: None, idle_ms: None,
+        role: Role::Operator,
+    };
+    let policy_full = PolicyInfo {
+        lease_default_ms: Some(28_800_000), lease_max_ms: Some(604_800_000), idle_ms: Some(1_800_000),
+        ..policy_min.clone()
+    };
+    let policy_of = |role| PolicyInfo { role, ..policy_min.clone() };
+    let checks = vec![
+        Check { name: text("bus"), ok: true, detail: None },
+        Check { name: text("policy"), ok: false, detail: Some(text("default.yaml:3:1: no such key")) },
+    ];
+    let states = vec![
+        job_full(),
+        job_min(JobKind::Request, JobState::Queued), job_min(JobKind::Release, JobState::Running),
+        job_min(JobKind::Submit, JobState::Done), job_min(JobKind::Submit, JobState::Cancelled),
+        job_min(JobKind::Submit, JobState::Interrupted),
+    ];
+    vec![
+        ("pong", Answer::Pong { at_ms: 1_700_000_000_123 }),
+        ("health-min", Answer::Health { healthy: true, checks: vec![] }),
+        ("health-full", Answer::Health { healthy: false, checks }),
+        ("status-min", Answer::Status { share: None, capacity: capacity() }),
+        ("status-full", Answer::Status { share: Some(share_full()), capacity: capacity() }),
+        ("list-min", Answer::List { shares: vec![], capacity: capacity() }),
+        ("list-full", Answer::List { shares: vec![share_full(), share_min()], capacity: capacity() }),
+        ("policy-min", Answer::Policy { policy: policy_min.clone() }),
+        ("policy-full", Answer::Policy { policy: policy_full }),
+        ("policy-read_only", Answer::Policy { policy: policy_of(Role::ReadOnly) }),
+        ("policy-admin", Answer::Policy { policy: policy_of(Role::Admin) }),
+        ("share-min", Answer::Share { share: ShareInfo { usage: Some(Usage::default()), ..share_min() } }),
+        ("share-full", Answer::Share { share: share_full() }),
+        ("released", Answer::Released { released: true }),
+        ("unit", Answer::Unit { unit: text("fairshare-1001-run1.scope") }),
+        ("job_started", Answer::JobStarted { job_started: 17 }),
+        ("job-min", Answer::Job { job: job_min(JobKind::Request, JobState::Queued) }),
+        ("job-full", Answer::Job { job: job_full() }),
+        ("jobs-min", Answer::Jobs { jobs: vec![] }),
+        ("jobs-full", Answer::Jobs { jobs: states }),
+        ("subscribed", Answer::Subscribed { subscribed: true }),
+        ("changed", Answer::Changed { changed: false }),
+    ]
+}
+
+fn events() -> Vec<(&'static str, EventInfo)> {
+    let min = EventInfo {
+        at_ms: 1_700_000_000_000,
+        kind: text("drained"),
+        uid: None,
+        job_id: None,
+        job: None,
+        share: None,
+        message: None,
+        lagged: None,
+    };
+    let full = EventInfo {
+        kind: text("job"),
+        uid: Some(1001),
+        job_id: Some(17),
+        job: Some(job_full()),
+        share: Some(share_full()),
+        message: Some(text("nightly failed")),
+        lagged: Some(3),
+        ..min.clone()
+    };
+    vec![("min", min), ("full", full)]
+}
