@@ -372,8 +372,14 @@ fn read_at<'b>(cgroup: BorrowedFd<'_>, file: &str, buffer: &'b mut [u8]) -> rust
     let mut filled = 0;
     loop {
         let rest = buffer.get_mut(filled..).filter(|rest| !rest.is_empty()).ok_or(Errno::FBIG)?;
+        let rest_bytes = rest.len();
         match rustix::io::read(&file, rest) {
             Ok(0) => break,
+            // The kernel makes the whole of such a small file at once: less than there was room for is all there is.
+            Ok(read) if read < rest_bytes => {
+                filled += read;
+                break;
+            }
             Ok(read) => filled += read,
             Err(Errno::INTR) => (),
             Err(errno) => return Err(errno),

@@ -11,20 +11,16 @@ use crate::wire::answer::Answer;
 use crate::wire::call::{Call, Endpoint};
 use crate::wire::error::WireError;
 
-/// A connection, said hello on.
+/// A connection, made with its first call.
 pub struct Link {
     client: Client,
 }
 
 impl Link {
-    /// Connects. The daemon moves the process that connects (`run`), so that this must be the one to become
-    /// the member's command: no thread and no child may do it.
-    ///
-    /// # Errors
-    /// Whatever keeps the daemon from answering.
-    pub fn open(socket: &Path) -> Result<Self, Failure> {
-        let client = Client::connect(socket, "fairshare", env!("CARGO_PKG_VERSION"), Deadlines::default());
-        Ok(Self { client: client.map_err(fault)? })
+    /// A link to the daemon. The daemon moves the process that connects (`run`), so that the one which asks must be
+    /// the one to become the member's command: no thread and no child may do it.
+    pub fn new(socket: &Path) -> Self {
+        Self { client: Client::new(socket, "fairshare", env!("CARGO_PKG_VERSION"), Deadlines::default()) }
     }
 
     /// The answer to `call`, where a refusal is an answer too.
@@ -53,7 +49,7 @@ impl Link {
 /// # Errors
 /// It was refused, or no daemon answers.
 pub fn subscribe(socket: &Path, all: bool, job_id: Option<u64>) -> Result<Events, Failure> {
-    let Link { client } = Link::open(socket)?;
+    let Link { client } = Link::new(socket);
     client.subscribe(all, job_id).map_err(|error| match error {
         ClientError::Refused(error) => refused(&error, Endpoint::Subscribe, &Whom::Me),
         error => fault(error),

@@ -80,13 +80,30 @@ pub struct Client {
     deadlines: Deadlines,
     /// None from where an answer can no longer be told from a late one.
     connection: Option<Connection>,
-    /// What the daemon said when it was last connected to.
-    ack: HelloAck,
+    /// What the daemon said when it was last connected to; none before that.
+    ack: Option<HelloAck>,
     request_id: u64,
 }
 
+/// A call may go out together with the hello, before the version is agreed on, because there is only one to agree on.
+/// With a second version the hello has to be awaited first.
+const _: () = assert!(PROTOCOL_VERSION == PROTOCOL_VERSION_OLDEST);
+
 impl Client {
-    /// Connects to the daemon at `path`, and introduces the caller by `name` and `version` (1 to 64 bytes each).
+    /// A client of the daemon at `path`, which introduces the caller by `name` and `version` (1 to 64 bytes each).
+    ///
+    /// It connects with its first call, and sends hello and call together: one round trip less than [`Self::connect`].
+    pub fn new(path: &Path, name: &str, version: &str, deadlines: Deadlines) -> Self {
+        let hello = Hello {
+            protocol_version: PROTOCOL_VERSION,
+            client_name: name.to_owned(),
+            client_version: version.to_owned(),
+            supports: Vec::new(),
+        };
+        Self { path: path.to_owned(), hello, deadlines, connection: None, ack: None, request_id: 0 }
+    }
+
+    /// The same, connected: the daemon has said who the caller is.
     ///
     /// # Errors
     /// All of [`ClientError`].
@@ -96,24 +113,24 @@ impl Client {
         version: &str,
         deadlines: Deadlines,
     ) -> Result<Self, ClientError> {
-        let hello = Hello {
-            protocol_version: PROTOCOL_VERSION,
-            client_name: name.to_owned(),
-            client_version: version.to_owned(),
-            supports: Vec::new(),
-        };
-        let (connection, ack) = open(path, &hello, Deadline::after(deadlines.hello))?;
-        Ok(Self { path: path.to_owned(), hello, deadlines, connection: Some(connection), ack, request_id: 0 })
+        let mut client = Self::new(path, name, version, deadlines);
+        let deadline = Deadline::after(deadlines.hello);
+        match client.open(deadline) {
+            // The daemon was stopped in between, and nothing was asked yet.
+            Err(ClientError::Closed) => client.open(deadline)?,
+            result => result?,
+        }
+        Ok(client)
     }
 
-    /// Who the kernel told the daemon that the caller is, and its role.
-    pub fn authz(&self) -> Authz {
-        self.ack.authz
+    /// Who the kernel told the daemon that the caller is, and its role. None before the daemon has said so.
+    pub fn authz(&self) -> Option<Authz> {
+        self.ack.as_ref().map(|ack| ack.authz)
     }
 
-    /// The daemon's version.
-    pub fn daemon_version(&self) -> &str {
-        &self.ack.daemon_version
+    /// The daemon's version. None before the daemon has said so.
+    pub fn daemon_version(&self) -> Option<&str> {
+        self.ack.as_ref().map(|ack| ack.daemon_version.as_str())
     }
 
     /// Makes a call, whichever it is.
@@ -143,31 +160,51 @@ impl Client {
         self.exchange(call, descriptors, deadline)?.ok_or(ClientError::Closed)
     }
 
-    /// Sends a call and reads its answer: none when the daemon had closed an idle connection, and so never read the
-    /// call. The connection is kept only when both are whole.
+    /// Connects and exchanges hellos.
+    fn open(&mut self, deadline: Deadline) -> Result<(), ClientError> {
+        let mut connection = Connection::open(&self.path, deadline)?;
+        let mut frame = Vec::new();
+        encode_frame(&self.hello, &mut frame)?;
+        say(&mut connection, &frame, &[], deadline)?;
+        self.ack = Some(hear_hello(&mut connection, deadline)?);
+        self.connection = Some(connection);
+        Ok(())
+    }
+
+    /// Sends a call and reads its answer: none when the daemon had closed the connection without reading the call. The
+    /// connection is kept only when both are whole.
     fn exchange(
         &mut self,
         call: &Call,
         descriptors: &[BorrowedFd<'_>],
         deadline: Deadline,
     ) -> Result<Option<Answer>, ClientError> {
+        let hello_deadline = deadline.within(self.deadlines.hello);
+        if self.connection.is_none() && !descriptors.is_empty() {
+            // Descriptors belong to the first byte of their own frame, and so of what is sent.
+            self.open(hello_deadline)?;
+        }
+        self.request_id = self.request_id.wrapping_add(1);
+        let request = Request { v: PROTOCOL_VERSION, request_id: self.request_id, call: call.clone() };
+        let mut frame = Vec::new();
+        let said_hello = self.connection.is_some();
+        if !said_hello {
+            encode_frame(&self.hello, &mut frame)?;
+        }
+        encode_frame(&request, &mut frame).map_err(ClientError::Unsendable)?;
         let mut connection = match self.connection.take() {
             Some(connection) => connection,
-            None => {
-                let (connection, ack) = open(&self.path, &self.hello, deadline.within(self.deadlines.hello))?;
-                self.ack = ack;
-                connection
-            }
+            None => Connection::open(&self.path, hello_deadline)?,
         };
-        self.request_id = self.request_id.wrapping_add(1);
-        let request =
-            Request { v: self.ack.protocol_version, request_id: self.request_id, call: call.clone() };
-        let mut frame = Vec::new();
-        if let Err(error) = encode_frame(&request, &mut frame) {
-            self.connection = Some(connection);
-            return Err(ClientError::Unsendable(error));
-        }
         say(&mut connection, &frame, descriptors, deadline)?;
+        if !said_hello {
+            match hear_hello(&mut connection, hello_deadline) {
+                Ok(ack) => self.ack = Some(ack),
+                // A call that changes something is carried out only after the hello was answered.
+                Err(ClientError::Closed) => return Ok(None),
+                Err(error) => return Err(error),
+            }
+        }
         let Response { request_id, body, .. } = decode_response(&connection.receive(deadline)?)?;
         match body {
             Body::Err(refusal) if request_id == 0 => of_the_connection(refusal),
@@ -187,19 +224,8 @@ impl Client {
     }
 }
 
-/// Connects and exchanges hellos; once more when the daemon was stopped in between, for nothing was asked yet.
-fn open(path: &Path, hello: &Hello, deadline: Deadline) -> Result<(Connection, HelloAck), ClientError> {
-    match open_once(path, hello, deadline) {
-        Err(ClientError::Closed) => open_once(path, hello, deadline),
-        result => result,
-    }
-}
-
-fn open_once(path: &Path, hello: &Hello, deadline: Deadline) -> Result<(Connection, HelloAck), ClientError> {
-    let mut connection = Connection::open(path, deadline)?;
-    let mut frame = Vec::new();
-    encode_frame(hello, &mut frame)?;
-    say(&mut connection, &frame, &[], deadline)?;
+/// The daemon's hello.
+fn hear_hello(connection: &mut Connection, deadline: Deadline) -> Result<HelloAck, ClientError> {
     let ack = match decode_hello_reply(&connection.receive(deadline)?)? {
         HelloReply::Ack(ack) => ack,
         HelloReply::Refused(refusal) => return Err(ClientError::Refused(refusal)),
@@ -207,7 +233,7 @@ fn open_once(path: &Path, hello: &Hello, deadline: Deadline) -> Result<(Connecti
     if !(PROTOCOL_VERSION_OLDEST..=PROTOCOL_VERSION).contains(&ack.protocol_version) {
         return Err(Violation::Version(ack.protocol_version).into());
     }
-    Ok((connection, ack))
+    Ok(ack)
 }
 
 /// Sends a frame. That nobody reads it is no error yet: why the daemon closed may still be there to be read.

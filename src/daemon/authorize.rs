@@ -56,6 +56,28 @@ pub enum Act {
     Reload,
 }
 
+impl Act {
+    /// Whether the answer is at hand: nothing is changed, and little is read.
+    pub fn is_quick(&self) -> bool {
+        match self {
+            Self::Ping
+            | Self::Status { .. }
+            | Self::Policy { .. }
+            | Self::JobStatus { .. }
+            | Self::JobList { .. }
+            | Self::Subscribe { .. } => true,
+            Self::Health
+            | Self::List
+            | Self::Request { .. }
+            | Self::Resize { .. }
+            | Self::Release { .. }
+            | Self::Run
+            | Self::Attach { .. }
+            | Self::Reload => false,
+        }
+    }
+}
+
 /// An act that its peer may do. Only [`authorize`] makes one.
 #[derive(Debug, Clone)]
 pub struct Authorised {

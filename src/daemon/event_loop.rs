@@ -52,6 +52,10 @@ pub struct EventLoop {
     pub(super) strays: BTreeSet<Uid>,
     pub(super) usages: query::Usages,
     pub(super) policy_told: watch::Sender<Option<Arc<Policy>>>,
+    /// The revision of the state that needs no storing.
+    pub(super) stored: Option<u64>,
+    /// What systemd was last told that the daemon holds.
+    pub(super) status_told: String,
     /// Where followers hear what happens.
     pub(super) feed: Feed,
     /// Tells listener and sessions that the daemon stops.
@@ -318,8 +322,13 @@ impl EventLoop {
         }
     }
 
-    pub(super) fn store_in_background(&self) -> Option<JoinHandle<()>> {
+    /// Stores what has changed since the state was loaded or last stored here.
+    pub(super) fn store_in_background(&mut self) -> Option<JoinHandle<()>> {
         let (persist, image) = (self.persist.clone()?, self.ledger.image());
+        if self.stored == Some(image.revision) {
+            return None;
+        }
+        self.stored = Some(image.revision);
         Some(tokio::spawn(async move {
             if let Err(fault) = persist.save(image).await {
                 error!("{}", super::logging::chain(&*fault));
@@ -328,8 +337,12 @@ impl EventLoop {
     }
 
     /// Tells systemd what `systemctl status` shows.
-    pub(super) fn tell_status(&self) {
-        watchdog::status(&self.status_line());
+    pub(super) fn tell_status(&mut self) {
+        let line = self.status_line();
+        if line != self.status_told {
+            watchdog::status(&line);
+            self.status_told = line;
+        }
     }
 
     /// What the daemon holds, or what is missing, in one line.

@@ -21,7 +21,8 @@ use crate::ledger::{Image, Outcome};
 use crate::procfs::{ProcessError, ProcessId};
 use crate::quantity::Amount;
 use crate::store::StoreFault;
-use crate::systemd::{Fault, Process, Systemd, property};
+use crate::systemd::property::{self, Property};
+use crate::systemd::{Fault, Process, Systemd};
 use crate::wire::answer::Answer;
 use crate::wire::error::{Code, WireError};
 
@@ -122,9 +123,9 @@ impl Context {
         self.read_back(share).await
     }
 
-    async fn set_limits(&self, share: &Share) -> Result<(), WireError> {
+    /// Sets these properties, and proves that the kernel then holds the figures of `share`.
+    async fn set(&self, share: &Share, properties: Vec<Property>) -> Result<(), WireError> {
         let unit = UnitName::Share(share.uid).to_string();
-        let properties = property::limits(share.amount, share.swap);
         self.systemd.set_properties(&unit, &properties).await.map_err(|fault| logged(&fault))?;
         self.read_back(share).await
     }
@@ -198,8 +199,12 @@ async fn resized(cx: &Context, share: &Share, to: Amount, intent: Image) -> Resu
         return Err(intent_failed(cx, uid, &fault).await);
     }
     let new = Share { amount: to, ..share.clone() };
-    if let Err(error) = cx.set_limits(&new).await {
-        let outcome = match cx.set_limits(share).await {
+    let all = |share: &Share| property::limits(share.amount, share.swap);
+    // Where the slice has drifted, setting what changes would leave the rest adrift.
+    let drifted = query::limits_hold(&cx.cgroups, share).is_err();
+    let properties = if drifted { all(&new) } else { property::changes(share.amount, to) };
+    if let Err(error) = cx.set(&new, properties).await {
+        let outcome = match cx.set(share, all(share)).await {
             Ok(()) => Outcome::undone(&error),
             // What was refused has changed nothing: then a look later must not find an intent to finish.
             Err(_) if query::limits_hold(&cx.cgroups, share).is_ok() => Outcome::undone(&error),

@@ -167,6 +167,8 @@ async fn prepare(
         usages: query::Usages::default(),
         policy_told,
         stop: watch::Sender::new(false),
+        stored: None,
+        status_told: String::new(),
         feed: feed::Feed::new(),
         events,
         inbox,

@@ -19,7 +19,7 @@ use crate::cgroup::{Cgroups, Difference};
 use crate::identity::{Uid, UnitName};
 use crate::ledger::Ledger;
 use crate::ledger::refusal::Refusal;
-use crate::ledger::share::Share;
+use crate::ledger::share::{Phase, Share};
 use crate::policy::{Role, Visibility};
 use crate::wire::answer::{Answer, CapacityInfo, Check, ShareInfo, Usage};
 use crate::wire::error::{Code, WireError};
@@ -50,10 +50,16 @@ impl Usages {
 
     fn list(&self, ledger: &Ledger, capacity: CapacityInfo, only: Option<Uid>) -> Answer {
         let visible = ledger.shares().values().filter(|share| only.is_none_or(|uid| share.uid == uid));
+        let visible = visible.filter(|share| is_held(share));
         let shares: Vec<ShareInfo> =
             visible.map(|share| answer::share(share, self.read.get(&share.uid).cloned())).collect();
         Answer::List { shares, capacity }
     }
+}
+
+/// Whether the member has it: what is still being made is not enforced, and may come to nothing.
+fn is_held(share: &Share) -> bool {
+    share.phase != Phase::Granting
 }
 
 /// What one share uses, `None` where the kernel does not say.
@@ -126,7 +132,8 @@ impl EventLoop {
     }
 
     fn status(&self, uid: Uid) -> Answer {
-        let share = self.ledger.share(uid).map(|share| answer::share(share, usage(&self.parts.cgroups, uid)));
+        let held = self.ledger.share(uid).filter(|share| is_held(share));
+        let share = held.map(|share| answer::share(share, usage(&self.parts.cgroups, uid)));
         Answer::Status { share, capacity: self.capacity() }
     }
 

@@ -192,9 +192,10 @@ impl Session {
                 role: answer::role(self.peer.role),
             },
         };
-        // A hello-ack is a few hundred bytes: it always fits a frame.
+        // A hello-ack is a few hundred bytes: it always fits a frame. It is written before the daemon waits for the next
+        // frame, or with the answer to it where that is here already.
         let _ = encode_frame(&ack, &mut self.output);
-        self.flush().await
+        Ok(())
     }
 
     /// The next frame; `None` when the client closed the connection between two, or the daemon stops.
@@ -386,6 +387,13 @@ impl Session {
                 }
                 Err(error) => return Ok(Err(error)),
             }
+        }
+        // A client that has not heard the daemon's hello may know that nothing was changed for it. One that has gone is no
+        // reason not to do what it asked.
+        if !authorised.act().is_quick()
+            && let Err(end @ End::TimedOut(_)) = self.flush().await
+        {
+            return Err(end);
         }
         let (reply, mut answer) = Reply::pair();
         let submission = Submission { authorised, reply };

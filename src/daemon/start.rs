@@ -160,6 +160,7 @@ impl EventLoop {
         self.recovering = false;
         match recovery.state {
             Some(Ok((persist, ledger))) => {
+                self.stored = (ledger.revision() > 0).then(|| ledger.revision());
                 (self.persist, self.ledger, self.condition.state) = (Some(persist), ledger, None);
             }
             Some(Err(why)) => self.condition.state = Some(why),

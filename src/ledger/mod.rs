@@ -191,6 +191,11 @@ impl Ledger {
         }
     }
 
+    /// Grows with every change.
+    pub fn revision(&self) -> u64 {
+        self.revision
+    }
+
     /// This boot.
     pub fn boot(&self) -> &BootId {
         &self.boot

@@ -69,6 +69,27 @@ pub fn limits(amount: Amount, swap: Bytes) -> Vec<Property> {
     ]
 }
 
+/// The limits that differ between two amounts: what a change in place sets.
+///
+/// systemd keeps each property that is set in a file of its own, so that fewer are quicker.
+pub fn changes(from: Amount, to: Amount) -> Vec<Property> {
+    let mut changes = Vec::new();
+    if from.cpu != to.cpu {
+        changes.extend([
+            cpu_quota(to.cpu),
+            figure("CPUWeight", weight(to.cpu)),
+            figure("IOWeight", weight(to.cpu)),
+        ]);
+    }
+    if from.mem != to.mem {
+        changes.push(figure("MemoryMax", to.mem.0));
+    }
+    if from.tasks != to.tasks {
+        changes.push(figure("TasksMax", to.tasks.0));
+    }
+    changes
+}
+
 /// What all shares together may use, for `fairshare.slice`.
 pub fn capacity(cpu: MilliCpu, mem: Bytes) -> Vec<Property> {
     vec![cpu_quota(cpu), figure("MemoryMax", mem.0)]
@@ -159,6 +180,16 @@ mod tests {
         assert_eq!(get(&share, "IOWeight"), &Value::U64(150));
         assert_eq!(get(&share, "IOAccounting"), &Value::Bool(true));
         assert_eq!(get(&share, "Description"), &Value::Text("fairshare: share of alice (1001)".to_owned()));
+    }
+
+    #[test]
+    fn a_change_names_what_changes_and_nothing_else() {
+        let names =
+            |to: Amount| changes(amount(1500), to).iter().map(|property| property.name).collect::<Vec<_>>();
+        assert_eq!(names(amount(1500)), Vec::<&str>::new());
+        assert_eq!(names(amount(500)), ["CPUQuotaPerSecUSec", "CPUWeight", "IOWeight"]);
+        assert_eq!(names(Amount { mem: Bytes(1 << 30), ..amount(1500) }), ["MemoryMax"]);
+        assert_eq!(names(Amount { tasks: Tasks(7), ..amount(1500) }), ["TasksMax"]);
     }
 
     #[test]

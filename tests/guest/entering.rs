@@ -57,6 +57,9 @@ expect(rb"33 77\r\n"); expect(rb"/dev/pts/\d+\r\n"); expect(rb"started\r\n")
 say("\x1a"); expect(rb"Stopped")
 say("jobs\n"); expect(rb"Stopped +fairshare run")
 say("fg\n"); expect(rb"fairshare run[^\r]*\r\n")
+# bash names the job before it hands it the terminal.
+while os.tcgetpgrp(tty) == pid:
+    time.sleep(0.02)
 say("\x03"); say("echo ended with $?\n"); expect(rb"ended with 130")
 say("exit\n")
 print("the terminal is the command's own")

@@ -174,8 +174,9 @@ fn calls_follow_each_other_on_one_connection() {
         peer.end();
     })]);
     let mut client = daemon.connect().unwrap();
-    assert_eq!((client.authz().uid, client.authz().role), (1000, Role::Operator));
-    assert_eq!(client.daemon_version(), "9.9");
+    let authz = client.authz().unwrap();
+    assert_eq!((authz.uid, authz.role), (1000, Role::Operator));
+    assert_eq!(client.daemon_version(), Some("9.9"));
     assert_eq!(client.ping().unwrap(), 5);
     let amounts = Amounts { cpu_milli: Some(2000), ..Amounts::default() };
     assert_eq!(client.request(amounts, Some(7), false, None).unwrap(), Granted::Share(Box::new(share())));

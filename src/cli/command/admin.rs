@@ -45,7 +45,7 @@ pub fn run(args: &Admin, socket: &Path) -> Result<Exit, Failure> {
 /// Makes a call that changes the daemon, and says which of `done` holds: something changed, or nothing.
 fn change(call: &Call, done: [&str; 2], socket: &Path) -> Result<Exit, Failure> {
     let [changed_text, unchanged_text] = done;
-    let Answer::Changed { changed } = Link::open(socket)?.ask(call, &Whom::Me)? else {
+    let Answer::Changed { changed } = Link::new(socket).ask(call, &Whom::Me)? else {
         return Err(unexpected(call.endpoint()));
     };
     render::print(if changed { changed_text } else { unchanged_text })?;

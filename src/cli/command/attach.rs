@@ -17,7 +17,7 @@ use crate::wire::call::{Call, Endpoint};
 pub fn run(args: &Attach, socket: &Path) -> Result<Exit, Failure> {
     let pids: Vec<u64> = args.pids.iter().copied().map(u64::from).collect();
     let moved = render::counted(args.pids.len().try_into().unwrap_or(u64::MAX), "process", "processes");
-    match Link::open(socket)?.ask(&Call::Attach { pids }, &Whom::Me)? {
+    match Link::new(socket).ask(&Call::Attach { pids }, &Whom::Me)? {
         Answer::Unit { unit } => render::print(&format!("Moved {moved} into {}", render::safe(&unit)))?,
         _ => return Err(unexpected(Endpoint::Attach)),
     }

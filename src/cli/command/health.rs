@@ -15,7 +15,7 @@ use crate::wire::call::{Call, Endpoint};
 /// # Errors
 /// Refused, or no daemon answers.
 pub fn run(args: &Health, socket: &Path) -> Result<Exit, Failure> {
-    let answer = Link::open(socket)?.ask(&Call::Health, &Whom::Me)?;
+    let answer = Link::new(socket).ask(&Call::Health, &Whom::Me)?;
     let Answer::Health { healthy, checks } = &answer else { return Err(unexpected(Endpoint::Health)) };
     if args.json {
         render::print(&render::json(&answer)?)?;

@@ -17,7 +17,7 @@ use crate::wire::call::{Call, Endpoint};
 /// # Errors
 /// Refused, or no daemon answers.
 pub fn list(args: &Jobs, socket: &Path) -> Result<Exit, Failure> {
-    let answer = Link::open(socket)?.ask(&Call::JobList { all: args.all.then_some(true) }, &Whom::Me)?;
+    let answer = Link::new(socket).ask(&Call::JobList { all: args.all.then_some(true) }, &Whom::Me)?;
     let Answer::Jobs { jobs } = &answer else { return Err(unexpected(Endpoint::JobList)) };
     let text = if args.json {
         render::json(&answer)?
@@ -35,7 +35,7 @@ pub fn list(args: &Jobs, socket: &Path) -> Result<Exit, Failure> {
 /// # Errors
 /// Refused, no daemon answers, or the job did not do what it was for.
 pub fn wait(args: &JobNumber, socket: &Path) -> Result<Exit, Failure> {
-    let mut link = Link::open(socket)?;
+    let mut link = Link::new(socket);
     match watch::watch(&mut link, socket, args.id, None, |_| {})? {
         Waited::Ended(job) => watch::outcome(&job, &Whom::Me),
         // Neither can be: there is no time, and signals have their usual effect.
@@ -48,7 +48,7 @@ pub fn wait(args: &JobNumber, socket: &Path) -> Result<Exit, Failure> {
 /// # Errors
 /// Refused, or no daemon answers.
 pub fn cancel(args: &JobNumber, socket: &Path) -> Result<Exit, Failure> {
-    match Link::open(socket)?.ask(&Call::JobCancel { job_id: args.id }, &Whom::Me)? {
+    match Link::new(socket).ask(&Call::JobCancel { job_id: args.id }, &Whom::Me)? {
         Answer::Job { job } => render::print(&format!("Job {} is {}", job.job_id, state(&job)))?,
         _ => return Err(unexpected(Endpoint::JobCancel)),
     }

@@ -25,7 +25,7 @@ pub fn run(args: &Policy, socket: &Path) -> Result<Exit, Failure> {
 }
 
 fn show(args: &PolicyShow, socket: &Path) -> Result<Exit, Failure> {
-    let answer = Link::open(socket)?.ask(&Call::Policy { for_uid: None }, &Whom::Me)?;
+    let answer = Link::new(socket).ask(&Call::Policy { for_uid: None }, &Whom::Me)?;
     let Answer::Policy { policy } = &answer else { return Err(unexpected(Endpoint::Policy)) };
     if args.json {
         render::print(&render::json(&answer)?)?;

@@ -23,7 +23,7 @@ const JOB_LOOK_EVERY: Duration = Duration::from_millis(200);
 /// # Errors
 /// Refused, as with processes inside, or no daemon answers.
 pub fn run(args: &Release, whom: &Whom, socket: &Path) -> Result<Exit, Failure> {
-    let mut link = Link::open(socket)?;
+    let mut link = Link::new(socket);
     let call = Call::Release { stop: args.stop.then_some(true), for_uid: whom.for_uid() };
     match link.ask(&call, whom)? {
         Answer::Released { released } => render::print(&text(released, whom))?,

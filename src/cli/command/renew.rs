@@ -17,7 +17,7 @@ use crate::wire::call::{Call, Endpoint};
 /// Refused, or no daemon answers.
 pub fn run(args: &Renew, whom: &Whom, socket: &Path) -> Result<Exit, Failure> {
     let call = Call::Renew { lease_ms: args.lease.ms(), for_uid: whom.for_uid() };
-    let answer = Link::open(socket)?.ask(&call, whom)?;
+    let answer = Link::new(socket).ask(&call, whom)?;
     let Answer::Share { share } = &answer else { return Err(unexpected(Endpoint::Renew)) };
     if args.json {
         render::print(&render::json(&answer)?)?;

@@ -18,7 +18,7 @@ use crate::wire::call::{Call, Endpoint};
 /// # Errors
 /// Refused, the time is over, or no daemon answers.
 pub fn run(args: &Request, whom: &Whom, socket: &Path) -> Result<Exit, Failure> {
-    let mut link = Link::open(socket)?;
+    let mut link = Link::new(socket);
     if args.wait.is_some() {
         // From here on, so that no signal can leave a request in the queue for which nobody waits.
         signals::note_end();

@@ -17,7 +17,7 @@ use crate::wire::call::{Call, Endpoint};
 /// Refused, or no daemon answers.
 pub fn run(args: &Resize, whom: &Whom, socket: &Path) -> Result<Exit, Failure> {
     let call = Call::Resize { amounts: args.figures.amounts(), for_uid: whom.for_uid() };
-    let answer = Link::open(socket)?.ask(&call, whom)?;
+    let answer = Link::new(socket).ask(&call, whom)?;
     let Answer::Share { share } = &answer else { return Err(unexpected(Endpoint::Resize)) };
     if args.json {
         render::print(&render::json(&answer)?)?;

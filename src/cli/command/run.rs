@@ -32,7 +32,7 @@ pub fn run(args: &Run, socket: &Path) -> Result<Exit, Failure> {
 /// # Errors
 /// Refused, or no daemon answers.
 pub fn enter(wanted: Wanted, socket: &Path) -> Result<(), Failure> {
-    let mut link = Link::open(socket)?;
+    let mut link = Link::new(socket);
     match link.try_ask(&Call::Run)? {
         Ok(Answer::Unit { .. }) => {
             compare(&mut link, wanted);

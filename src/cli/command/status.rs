@@ -23,7 +23,7 @@ const CPU_WATCHED_FOR: Duration = Duration::from_millis(100);
 /// # Errors
 /// Refused, or no daemon answers.
 pub fn run(args: &Status, socket: &Path) -> Result<Exit, Failure> {
-    let mut link = Link::open(socket)?;
+    let mut link = Link::new(socket);
     if args.all {
         return all(args, &mut link);
     }

@@ -19,6 +19,7 @@ import cbor2
 RUNS = int(sys.argv[1]) if len(sys.argv) > 1 else 20
 SHARES = 200
 FIRST_UID = 20000
+PROPERTIES = (("CPUQuota=", "%"), ("CPUWeight=", ""), ("IOWeight=", ""))
 
 
 class User:
@@ -122,12 +123,13 @@ def one_share():
         lambda _: alice("fairshare", "run", "--", "true"),
         lambda _: root("systemd-run", "--scope", "-q", "true")))
 
+    # CPU as a quota and as weights: what `resize --cpu` sets, and what is set again by hand.
     def figure(at):
-        return ("0.5", "50%") if at % 2 else ("0.25", "25%")
+        return ("0.5", "50") if at % 2 else ("0.25", "25")
     row("`fairshare resize` to another figure", "`systemctl set-property --runtime` of the same", 1.0, medians(
         lambda at: alice("fairshare", "resize", "--cpu", figure(at)[0]),
         lambda at: root("systemctl", "set-property", "--runtime", "fairshare-1001.slice",
-                        f"CPUQuota={figure(at + 1)[1]}")))
+                        *(name + figure(at + 1)[1] + unit for name, unit in PROPERTIES))))
     row("`fairshare status`, daemon running", "`busctl get-property` of Manager.Version", 0.6, medians(
         lambda _: alice("fairshare", "status"),
         lambda _: root("busctl", "get-property", "org.freedesktop.systemd1", "/org/freedesktop/systemd1",

@@ -101,6 +101,7 @@ fn one_hanging_start_holds_up_nobody_else() {
     world.faults.clear();
     let mut raw = daemon.client();
     assert!(raw.healthy());
+    assert!(raw.status().0.is_none() && raw.shares().is_empty(), "shown before it is enforced");
     raw.granted(&super::raw::request_for(1));
     assert_ne!(world.unit(&own_slice()).map(|unit| unit.active), Some("active"), "too slow to tell");
     assert!(slow.response().is_some());

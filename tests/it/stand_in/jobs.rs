@@ -286,7 +286,8 @@ fn known(unit: &str, property: &str) -> bool {
         "IOAccounting",
         "CollectMode",
     ];
-    ALL.contains(&property) || (unit.ends_with(".scope") && ["Slice", "TimeoutStopUSec"].contains(&property))
+    ALL.contains(&property)
+        || (unit.ends_with(".scope") && ["Slice", "TimeoutStopUSec", "OOMPolicy"].contains(&property))
 }
 
 fn pids_of(pidfds: &OwnedVariant) -> Vec<u32> {
