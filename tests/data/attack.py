@@ -126,9 +126,11 @@ def pipeline():
         peers = [connect() for _ in range(14)]
         for peer in peers:
             peer.setblocking(False)
+            requests = request(endpoint, {}) * 1000
             try:
-                while True:
-                    peer.send(request(endpoint, {}) * 1000)
+                # A part of it is all that is taken: what came after that would begin within a frame.
+                while peer.send(requests) == len(requests):
+                    pass
             except BlockingIOError:
                 pass
 
