@@ -63,7 +63,8 @@ def code(peer):
 def silent():
     peers = [connect(greet=False) for _ in range(1000)]
     codes = [code(peer) for peer in peers]
-    assert codes.count(7) == 16 and codes.count(6) == 984, codes
+    # Where connecting takes longer than the 2 s for a hello, places become free meanwhile.
+    assert set(codes) == {6, 7} and codes.count(7) >= 16, codes
 
 
 def lengths():
@@ -125,9 +126,11 @@ def pipeline():
         peers = [connect() for _ in range(14)]
         for peer in peers:
             peer.setblocking(False)
+            requests = request(endpoint, {}) * 1000
             try:
-                while True:
-                    peer.send(request(endpoint, {}) * 1000)
+                # A part of it is all that is taken: what came after that would begin within a frame.
+                while peer.send(requests) == len(requests):
+                    pass
             except BlockingIOError:
                 pass
 

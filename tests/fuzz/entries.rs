@@ -111,7 +111,8 @@ pub fn policy(data: &[u8]) {
             assert!(member.max.cpu >= member.defaults.cpu && member.max.mem >= member.defaults.mem);
         }
         Err(error) => {
-            let lines = data.split(|byte| *byte == b'\n').count();
+            // A carriage return alone ends a line too (YAML 1.2, 5.4).
+            let lines = data.split(|byte| matches!(byte, b'\n' | b'\r')).count();
             // One past the end is where what is missing would be.
             assert!(error.place.is_none_or(|place| place.line <= lines + 1), "{error}");
             assert!(!error.problem.is_empty());

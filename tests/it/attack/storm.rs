@@ -129,7 +129,9 @@ fn unread(socket: &Path, requests: &[u8]) {
         peer.stream.set_nonblocking(true).unwrap();
         loop {
             match peer.stream.write(requests) {
-                Ok(_) => {}
+                Ok(count) if count == requests.len() => {}
+                // What came after a part of it would begin within a frame.
+                Ok(_) => break,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 Err(error) => panic!("{error}"),
             }
