@@ -25,7 +25,8 @@ use crate::stand_in::World;
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A policy that lets this machine's tests ask for what they like.
-pub const POLICY: &str = "defaults: {cpu: 1, mem: 64M, tasks: 100}\nmax: {cpu: 2, mem: 256M, tasks: 1000}\n";
+pub const POLICY: &str = "defaults: {cpu: 1, mem: 64M, tasks: 100}\nmax: {cpu: 2, mem: 256M, tasks: 1000}\n\
+    overcommit: {cpu: 100, mem: 100}\n";
 
 /// Ends the thread that reads a daemon's messages.
 const END: &str = "END";
