@@ -100,6 +100,7 @@ mod limits;
 mod main_job;
 mod package;
 mod protocol_client;
+mod queue;
 mod roles;
 mod selftest;
 mod surviving;

@@ -36,7 +36,7 @@ enum Step {
     Settle { which: u64, fails: bool },
     Gone { who: u64 },
     Pass { ms: u64, late: bool },
-    ClockStep { to: u64 },
+    ClockJump { to: u64 },
     Crash { reboot: bool },
     Capacity { cpu: u64, mem: u64 },
     Rules { half_life: u64, evict: bool },
@@ -73,7 +73,7 @@ fn step(dice: &mut Dice, calm: bool) -> Step {
         46..58 => Step::Settle { which: dice.below(8), fails: !calm && dice.below(6) == 0 },
         58..68 => Step::Pass { ms: dice.below(3000), late: !calm && dice.below(5) == 0 },
         68 => Step::Gone { who },
-        69..71 => Step::ClockStep { to: dice.below(2_000_000) },
+        69..71 => Step::ClockJump { to: dice.below(2_000_000) },
         71..74 => Step::Crash { reboot: dice.below(3) == 0 },
         74..76 => Step::Capacity { cpu: dice.below(10), mem: 1 + dice.below(10) },
         76..78 => Step::Rules { half_life: 1 + dice.below(8000), evict: dice.below(2) == 0 },
@@ -231,7 +231,7 @@ impl World {
                 }
             }
             Step::Pass { ms, late } => self.pass(ms, late),
-            Step::ClockStep { to } => self.now.wall_ms = to,
+            Step::ClockJump { to } => self.now.wall_ms = to,
             Step::Crash { reboot } => self.crash(reboot),
             Step::Capacity { cpu, mem } => {
                 self.promised = None;

@@ -1,0 +1,53 @@
+//! Two members who want more than there is: leases, the queue, and drain, through a crash and a reboot.
+
+use crate::guest::Guest;
+
+const ALICES: &str = "fairshare.slice/fairshare-1001.slice";
+const BOBS: &str = "fairshare.slice/fairshare-1002.slice";
+
+guest_test!(who_waits_is_served_when_the_lease_before_ends, |guest: Guest| {
+    // The guest has 2 CPUs, less half a CPU that the default policy keeps for the system.
+    guest.as_user("alice", "fairshare request --cpu 1 --mem 64M --for 45s").expect_ok().stdout_has("1 CPU");
+    guest
+        .as_user("bob", "fairshare request --cpu 1 --mem 64M")
+        .expect_code(75)
+        .stderr_has("There is no room for this now")
+        .stderr_has("free: 0.5 CPU")
+        .stderr_has("there will be room in")
+        .stderr_has("held by: alice 1 CPU");
+    guest.as_user("bob", "fairshare request --cpu 2 --mem 64M").expect_code(1).stderr_has("(1.5)");
+    let call =
+        r#"{"endpoint":"request_resources","body":{"cpu_milli":1000,"mem_bytes":67108864,"wait":true}}"#;
+    guest.as_user("bob", &format!("echo '{call}' | fairshare json")).expect_ok().stdout_has("job_started");
+    let job = guest.as_user("bob", "fairshare jobs --json").expect_ok().json()["jobs"][0].clone();
+    assert_eq!((job["state"].as_str(), job["place"].as_u64()), (Some("queued"), Some(1)), "{job}");
+    assert!(job["starts_ms"].as_u64() > job["created_ms"].as_u64(), "{job}");
+    guest.kill_daemon();
+    let after = guest.as_user("bob", "fairshare jobs --json").expect_ok().json()["jobs"][0].clone();
+    assert_eq!((&after["job_id"], &after["place"]), (&job["job_id"], &job["place"]), "the place was lost");
+    // The lease ends, the share is empty and goes, and bob has what he waited for.
+    guest.await_cmd(&format!("test -d /sys/fs/cgroup/{BOBS}"), 90);
+    guest.await_cmd(&format!("test ! -d /sys/fs/cgroup/{ALICES}"), 30);
+    assert_eq!(guest.cgroup(BOBS, "cpu.max"), "100000 100000");
+    guest.await_cmd("runuser -u bob -- fairshare jobs --json | grep -q '\"state\":\"done\"'", 30);
+    let journal = guest.journal("fairshared.service");
+    assert!(
+        journal.iter().any(|entry| entry.message().contains("the lease of uid 1001 is over")),
+        "{journal:?}"
+    );
+    // Without a lease it is held until it is given back, also by a machine that was off in between.
+    assert_eq!(guest.reboot(), "running");
+    guest.as_user("bob", "fairshare status").expect_ok().stdout_has("1 CPU");
+    assert_eq!(guest.cgroup(BOBS, "cpu.max"), "100000 100000");
+    guest.as_user("bob", "fairshare renew --for 1h").expect_ok();
+    guest.as_user("bob", "fairshare status").expect_ok().stdout_has("lease ends in");
+    // Maintenance: nothing new until the admin says so; what is held stays.
+    guest.as_user("bob", "fairshare admin drain").expect_code(77);
+    guest.root("fairshare admin drain").expect_ok();
+    guest
+        .as_user("alice", "fairshare request --cpu 0.1")
+        .expect_code(75)
+        .stderr_has("An admin stopped new requests");
+    guest.root("fairshare admin undrain").expect_ok();
+    guest.as_user("alice", "fairshare request --cpu 0.1 --mem 64M").expect_ok();
+});
