@@ -34,6 +34,7 @@ fmt-check:
 lint: ## clippy, no warning allowed
 	@.ci/prepare build
 	$(CARGO) clippy $(LOCK) --all-targets -- -D warnings
+	$(CARGO) clippy $(LOCK) --test guest --test bench -- -D warnings
 
 test: ## native tests: any machine, no root
 	@.ci/prepare native

@@ -1,5 +1,6 @@
 //! The command line, as clap reads it. The doc comments are what `--help` and fairshare(1) say.
 
+use super::command::simulate;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -346,6 +347,9 @@ pub enum Policy {
     /// Say whether a policy is right, by the daemon's own code and without a daemon
     #[command(after_help = POLICY_CHECK_EXAMPLES)]
     Check(PolicyCheck),
+    /// Replay a trace of requests under a policy, in no time and without a daemon
+    #[command(after_help = simulate::EXAMPLES)]
+    Simulate(simulate::PolicySimulate),
 }
 
 /// `fairshare policy show`.

@@ -31,10 +31,8 @@ guest_test!(who_waits_is_served_when_the_lease_before_ends, |guest: Guest| {
     assert_eq!(guest.cgroup(BOBS, "cpu.max"), "100000 100000");
     guest.await_cmd("runuser -u bob -- fairshare jobs --json | grep -q '\"state\":\"done\"'", 30);
     let journal = guest.journal("fairshared.service");
-    assert!(
-        journal.iter().any(|entry| entry.message().contains("the lease of uid 1001 is over")),
-        "{journal:?}"
-    );
+    let told = |entry: &crate::observe::Entry| entry.message().contains("the lease of uid 1001 is over");
+    assert!(journal.iter().any(told), "the journal does not say that the lease ended");
     // Without a lease it is held until it is given back, also by a machine that was off in between.
     assert_eq!(guest.reboot(), "running");
     guest.as_user("bob", "fairshare status").expect_ok().stdout_has("1 CPU");

@@ -14,6 +14,7 @@ mod request;
 mod resize;
 mod run;
 mod shell;
+pub mod simulate;
 mod status;
 mod watch;
 

@@ -1,0 +1,145 @@
+//! `fairshare policy simulate`: what a policy would have made of a trace of requests.
+
+use std::ffi::CString;
+use std::fs;
+use std::num::NonZero;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use nix::unistd::{User, getgrouplist};
+
+use crate::cli::exit::{Exit, Failure};
+use crate::cli::render;
+use crate::identity::{Gid, Uid};
+use crate::policy::Machine;
+use crate::policy::file::{self, POLICY_DIR, SystemNames};
+use crate::quantity::{Bytes, MilliCpu};
+use crate::simulate::trace::{BadLines, Format, Trace};
+use crate::simulate::{Report, replay};
+
+/// What the help shows.
+pub const EXAMPLES: &str = "Examples:
+  fairshare policy simulate --trace requests.csv
+  fairshare policy simulate --policy ./policy.d --trace cluster.swf --format swf --cpus 64 --memory 256G";
+
+/// `fairshare policy simulate`.
+#[derive(Debug, clap::Args)]
+pub struct PolicySimulate {
+    /// The folder with the policy's *.yaml
+    #[arg(long, value_name = "DIR", default_value = POLICY_DIR)]
+    pub policy: PathBuf,
+
+    /// The requests
+    #[arg(long, value_name = "FILE")]
+    pub trace: PathBuf,
+
+    /// How the trace is written
+    #[arg(long, value_enum, default_value = "csv")]
+    pub format: TraceFormat,
+
+    /// Leave out lines that are not understood, instead of stopping at the first
+    #[arg(long)]
+    pub skip_bad_lines: bool,
+
+    /// The machine's CPUs, where it is not this one
+    #[arg(long, value_name = "N")]
+    pub cpus: Option<MilliCpu>,
+
+    /// The machine's memory, where it is not this one
+    #[arg(long, value_name = "SIZE")]
+    pub memory: Option<Bytes>,
+
+    /// One JSON object instead of tables
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// How a trace is written.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+pub enum TraceFormat {
+    /// arrival_s,user,cpu,mem,wanted_s
+    Csv,
+    /// The Standard Workload Format of the Parallel Workloads Archive
+    Swf,
+}
+
+/// Replays the trace and prints the report.
+///
+/// # Errors
+/// The policy or the trace cannot be read, or there is nothing to hand out.
+pub fn run(args: &PolicySimulate) -> Result<Exit, Failure> {
+    let refused = |why: String| Failure::new(Exit::REFUSED, why);
+    let policy = file::load(&args.policy, &SystemNames).map_err(|error| refused(error.to_string()))?;
+    let path = args.trace.display();
+    let text = fs::read_to_string(&args.trace).map_err(|error| refused(format!("{path}: {error}")))?;
+    let format = match args.format {
+        TraceFormat::Csv => Format::Csv,
+        TraceFormat::Swf => Format::Swf,
+    };
+    let bad_lines = if args.skip_bad_lines { BadLines::Skip } else { BadLines::Refuse };
+    let trace = Trace::parse(&text, format, bad_lines).map_err(|bad| {
+        refused(format!("{path}: {bad}"))
+            .hint("mend the line, or leave such lines out with `--skip-bad-lines`")
+    })?;
+    let report = replay(&trace, &policy, machine(args), None, account).map_err(|error| {
+        refused(error.to_string())
+            .hint("name a larger machine with `--cpus` and `--memory`, or a smaller `reserve`")
+    })?;
+    render::print(&if args.json { render::json(&report)? } else { table(&report) })?;
+    Ok(Exit::DONE)
+}
+
+/// The machine that is named; for what is not named, this one.
+fn machine(args: &PolicySimulate) -> Machine {
+    let cpus = std::thread::available_parallelism().map_or(1, NonZero::get);
+    let memory = rustix::system::sysinfo();
+    Machine {
+        cpu: args.cpus.unwrap_or(MilliCpu(u64::try_from(cpus).unwrap_or(1).saturating_mul(1000))),
+        mem: args.memory.unwrap_or(Bytes(u64::from(memory.mem_unit).saturating_mul(memory.totalram))),
+    }
+}
+
+/// A user of this machine with all groups; names that nobody has here get what the policy gives everyone.
+fn account(name: &str) -> Option<(Uid, Vec<Gid>)> {
+    let user = User::from_name(name).ok()??;
+    let groups = getgrouplist(&CString::new(name).ok()?, user.gid).ok()?;
+    let groups = groups.into_iter().filter_map(|gid| Gid::new(gid.as_raw().into())).collect();
+    Some((Uid::new(user.uid.as_raw().into())?, groups))
+}
+
+fn table(report: &Report) -> String {
+    let span = |ms: u64| render::span(Duration::from_millis(ms));
+    let percent = |part: f64| format!("{:.1} %", part * 100.0);
+    let row = |name: &str, value: String| vec![name.to_owned(), value];
+    let Report { requests, granted, refused, skipped, .. } = report;
+    let whole = render::table(&[
+        row(
+            "Requests",
+            format!("{requests} ({granted} granted, {refused} refused, {skipped} lines left out)"),
+        ),
+        row("Wait, mean", span(report.wait_mean_ms)),
+        row("Wait, p95", span(report.wait_p95_ms)),
+        row("Wait, max", span(report.wait_max_ms)),
+        row("Slowdown, mean", format!("{:.2}", report.slowdown_mean)),
+        row("CPU held", percent(report.utilisation_cpu)),
+        row("Memory held", percent(report.utilisation_mem)),
+        row("Lasted", span(report.makespan_ms)),
+    ]);
+    let head = ["USER", "REQUESTS", "GRANTED", "WAIT, MEAN", "CPU TIME", "SHARE"].map(str::to_owned).to_vec();
+    let users = report.users.iter().map(|user| {
+        vec![
+            render::safe(&user.user).to_string(),
+            user.requests.to_string(),
+            user.granted.to_string(),
+            span(user.wait_mean_ms),
+            format!("{:.0} s", user.cpu_seconds),
+            percent(user.share),
+        ]
+    });
+    let rows: Vec<Vec<String>> = std::iter::once(head).chain(users).collect();
+    let refused: Vec<String> =
+        report.refused_lines.iter().map(|line| render::safe(&line.to_string()).to_string()).collect();
+    let refused =
+        if refused.is_empty() { String::new() } else { format!("\n\nRefused\n  {}", refused.join("\n  ")) };
+    format!("{whole}\n\n{}{refused}", render::table(&rows))
+}
