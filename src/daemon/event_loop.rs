@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinError, JoinHandle};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
-use tracing::{debug, error, info};
+use tracing::{debug, error};
 
 use super::authorize::{Act, Authorised};
 use super::condition::Condition;
@@ -15,7 +15,7 @@ use super::event::{Event, Reply, Submission};
 use super::execute::Context;
 use super::feed::Feed;
 use super::persist::Persist;
-use super::start::{self, Parts};
+use super::start::Parts;
 use super::world::{self, Survey};
 use super::{clock, machine, query, watchdog};
 use crate::identity::{Uid, UnitName};
@@ -24,7 +24,6 @@ use crate::ledger::share::Phase;
 use crate::ledger::{Canceller, Command, Effect, Ledger, Outcome};
 use crate::policy::{Machine, Policy};
 use crate::systemd::{Fault, Signal, Signals, Systemd};
-use crate::wire::answer::Answer;
 use crate::wire::error::{Code, WireError};
 
 /// How often the kernel's limits are compared with the shares', and a lost bus is looked for again.
@@ -69,8 +68,14 @@ pub struct EventLoop {
     pub(super) busy: BTreeMap<Uid, VecDeque<Submission>>,
     /// Effects that wait for what is under way for their member.
     pub(super) deferred: BTreeMap<Uid, VecDeque<(Effect, Reply)>>,
+    /// When the kernel was last seen to hold all that it should.
+    pub(super) in_order_at: Option<Instant>,
     /// Whether something that is missing is being looked for.
     pub(super) recovering: bool,
+    /// Whether the state file is to be looked at again with the next look for what is missing.
+    pub(super) retry_state: bool,
+    /// Reloads that are answered when what they brought back is in order, and whether each changed the policy.
+    pub(super) reloads: Vec<(Reply, bool)>,
 }
 
 impl EventLoop {
@@ -90,7 +95,7 @@ impl EventLoop {
                 biased;
                 _ = alive.tick(), if period.is_some() => watchdog::alive(),
                 signal = next(&mut self.signals) => self.signal(signal),
-                _ = recovery.tick(), if self.condition.wants_recovery() => self.recover(false),
+                _ = recovery.tick(), if self.wants_recovery() => self.recover(false),
                 _ = sleep_until(next_tick), if self.context.is_some() => self.tick(),
                 _ = sweep.tick() => self.sweep(),
                 ended = &mut listener => return ended,
@@ -354,59 +359,6 @@ impl EventLoop {
             None => format!("{shares} {plural}"),
             Some(reasons) => format!("degraded, {shares} {plural} kept: {reasons}"),
         }
-    }
-
-    fn reload(&mut self, reply: Option<Reply>) {
-        let (path, events) = (self.parts.policy.clone(), self.events.clone());
-        info!("reading the policy in {} again", path.display());
-        tokio::spawn(async move {
-            let result = start::policy(path).await;
-            let _ = events.send(Event::Reloaded(result, reply)).await;
-        });
-    }
-
-    fn reloaded(&mut self, result: Result<Policy, String>, reply: Option<Reply>) {
-        let asked_by_signal = reply.is_none();
-        let result = match result {
-            Ok(policy) => {
-                let policy = Arc::new(policy);
-                let changed = self.policy.as_ref() != Some(&policy);
-                info!("the policy is in force{}", if changed { "" } else { ", and is what it was" });
-                self.policy = Some(Arc::clone(&policy));
-                self.policy_told.send_replace(Some(policy));
-                self.condition.policy = None;
-                if changed {
-                    self.feed.everybody("policy", Some("the policy has changed".to_owned()));
-                }
-                self.bound_all();
-                self.recover(true);
-                Ok(Answer::Changed { changed })
-            }
-            Err(why) => {
-                let kept = if self.policy.is_some() {
-                    "the old one stays in force"
-                } else {
-                    "there is none in force"
-                };
-                error!("the policy cannot be used, and {kept}: {why}");
-                if self.policy.is_none() {
-                    self.condition.policy = Some(why.clone());
-                }
-                Err(WireError::new(Code::BadRequest, format!("The policy cannot be used, and {kept}"))
-                    .detail(why))
-            }
-        };
-        if let Some(reply) = reply {
-            reply.send(result);
-        }
-        if asked_by_signal {
-            watchdog::ready(&self.status_line());
-        }
-        self.tell_status();
-    }
-
-    pub(super) fn reload_for(&mut self, reply: Reply) {
-        self.reload(Some(reply));
     }
 }
 

@@ -18,6 +18,7 @@ mod peer;
 mod persist;
 mod query;
 mod quota;
+mod reload;
 mod session;
 mod socket;
 mod start;
@@ -175,6 +176,9 @@ async fn prepare(
         busy: BTreeMap::new(),
         deferred: BTreeMap::new(),
         recovering: false,
+        retry_state: false,
+        reloads: Vec::new(),
+        in_order_at: None,
         parts,
     };
     match start::policy(event_loop.parts.policy.clone()).await {

@@ -141,6 +141,7 @@ impl EventLoop {
     /// Looks for what is missing, unless that is being done, or something is still under way on what was there.
     pub(super) fn recover(&mut self, with_state: bool) {
         self.condition.doubt_again();
+        self.retry_state |= with_state && self.persist.is_none();
         if !self.condition.is_degraded() && self.context.is_some() {
             return self.settle_doubts();
         }
@@ -148,6 +149,7 @@ impl EventLoop {
             return;
         }
         self.recovering = true;
+        let with_state = std::mem::take(&mut self.retry_state);
         let (before, events) = (self.before(with_state), self.events.clone());
         tokio::spawn(async move {
             let recovery = Box::new(recover(before).await);
@@ -201,6 +203,13 @@ impl EventLoop {
             None => {}
         }
         self.tell_status();
+        self.answer_reloads();
         written
+    }
+
+    /// Whether there is something to look for: what may mend itself, or what came back and is not in use yet.
+    pub(super) fn wants_recovery(&self) -> bool {
+        let unused = self.context.is_none() && !self.condition.is_degraded();
+        self.condition.wants_recovery() || self.retry_state || unused
     }
 }

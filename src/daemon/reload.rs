@@ -1,0 +1,77 @@
+//! The policy read again while the daemon runs.
+
+use std::sync::Arc;
+
+use tracing::{error, info};
+
+use super::event::{Event, Reply};
+use super::event_loop::EventLoop;
+use super::{start, watchdog};
+use crate::policy::Policy;
+use crate::wire::answer::Answer;
+use crate::wire::error::{Code, WireError};
+
+impl EventLoop {
+    /// Reads the policy again, for a caller or a signal.
+    pub(super) fn reload(&mut self, reply: Option<Reply>) {
+        let (path, events) = (self.parts.policy.clone(), self.events.clone());
+        info!("reading the policy in {} again", path.display());
+        tokio::spawn(async move {
+            let result = start::policy(path).await;
+            let _ = events.send(Event::Reloaded(result, reply)).await;
+        });
+    }
+
+    /// Takes what was read; a policy that cannot be used leaves the old one in force.
+    pub(super) fn reloaded(&mut self, result: Result<Policy, String>, reply: Option<Reply>) {
+        let asked_by_signal = reply.is_none();
+        let refused = match result {
+            Ok(policy) => {
+                let policy = Arc::new(policy);
+                let changed = self.policy.as_ref() != Some(&policy);
+                info!("the policy is in force{}", if changed { "" } else { ", and is what it was" });
+                self.policy = Some(Arc::clone(&policy));
+                self.policy_told.send_replace(Some(policy));
+                self.condition.policy = None;
+                if changed {
+                    self.feed.everybody("policy", Some("the policy has changed".to_owned()));
+                }
+                self.bound_all();
+                self.recover(true);
+                self.reloads.extend(reply.map(|reply| (reply, changed)));
+                self.answer_reloads();
+                None
+            }
+            Err(why) => {
+                let kept = if self.policy.is_some() {
+                    "the old one stays in force"
+                } else {
+                    "there is none in force"
+                };
+                error!("the policy cannot be used, and {kept}: {why}");
+                if self.policy.is_none() {
+                    self.condition.policy = Some(why.clone());
+                }
+                let message = format!("The policy cannot be used, and {kept}");
+                reply.map(|reply| (reply, WireError::new(Code::BadRequest, message).detail(why)))
+            }
+        };
+        if let Some((reply, error)) = refused {
+            reply.send(Err(error));
+        }
+        if asked_by_signal {
+            watchdog::ready(&self.status_line());
+        }
+        self.tell_status();
+    }
+
+    /// Answers the reloads, as soon as nothing is being looked for any more: who asked may go on at once.
+    pub(super) fn answer_reloads(&mut self) {
+        if self.recovering || self.wants_recovery() && !self.condition.is_degraded() {
+            return;
+        }
+        for (reply, changed) in std::mem::take(&mut self.reloads) {
+            reply.send(Ok(Answer::Changed { changed }));
+        }
+    }
+}
