@@ -15,7 +15,7 @@ use crate::ledger::reconcile::{Found, Known, Limits, SwapLimit, Verdict, verdict
 use crate::ledger::share::Share;
 use crate::ledger::{Ledger, Now};
 use crate::policy::Policy;
-use crate::quantity::{Bytes, MilliCpu};
+use crate::quantity::{Amount, Bytes, MilliCpu};
 use crate::systemd::{ActiveState, Fault, Systemd, property};
 use crate::wire::error::WireError;
 
@@ -256,7 +256,16 @@ async fn set_again(cx: &Context, share: &Share) -> Result<(), WireError> {
     cx.systemd.set_properties(&unit.to_string(), &properties).await.map_err(|fault| {
         error!(unit = %unit, "{}", chain(&fault));
         super::answer::systemd(&fault)
-    })
+    })?;
+    // systemd may answer before the kernel's files change. Without any limit of memory there is no figure to await them by.
+    let limits = cx.cgroups.limits(unit).map_err(|fault| super::answer::cgroup(&fault))?;
+    match limits.and_then(|limits| limits.mem) {
+        Some(Limit::At(mem)) => {
+            let rest = Share { amount: Amount { mem, ..share.amount }, ..share.clone() };
+            cx.read_back(&rest).await
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Bounds all shares together by what can be handed out, so that they can never starve the system.

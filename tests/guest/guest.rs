@@ -196,7 +196,8 @@ impl Guest {
     /// Restarts it as an admin does. The disk stays, `/run` and every transient unit go. Answers what
     /// `systemctl is-system-running` says then.
     pub fn reboot(&self) -> String {
-        self.root("systemctl --no-block reboot").expect_ok();
+        // In the background, so that the command's own end is told before the agent ends with everything else.
+        self.root("(sleep 1; systemctl --no-block reboot) > /dev/null 2>&1 &").expect_ok();
         if let Some(power) = self.power().as_mut() {
             power.machine.await_off(SHUTDOWN_TIMEOUT);
         }

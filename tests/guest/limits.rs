@@ -13,7 +13,7 @@ fn figure(guest: &Guest, group: &str, file: &str, name: &str) -> u64 {
 }
 
 guest_test!(a_program_is_held_to_its_share_and_nobody_else_notices, |guest: Guest| {
-    let bobs = guest.command("exec fairshare run --cpu 1 --mem 256M -- sleep 1000").user("bob").spawn();
+    let bobs = guest.command("exec fairshare run --cpu 0.5 --mem 256M -- sleep 1000").user("bob").spawn();
     guest.await_cmd(&format!("grep -qx 'populated 1' /sys/fs/cgroup/{BOB}/cgroup.events"), 20);
     let daemon = guest.daemon_pid();
 

@@ -57,6 +57,25 @@ mod run;
 mod slot;
 mod snapshot;
 
+/// How often a test is begun whose guest's kernel crashes: that is the emulator's doing (two processors, and code that is
+/// patched while it runs), and says nothing of fairshare, which has no business in the kernel.
+const BEGUN_MAX: usize = 3;
+
+/// Runs a test, and once more where it failed because the guest's kernel crashed under it.
+fn unless_the_kernel_crashes(test: impl Fn()) {
+    for begun in 1.. {
+        let Err(panic) = std::panic::catch_unwind(std::panic::AssertUnwindSafe(&test)) else { return };
+        let said = panic.downcast_ref::<String>().map_or("", String::as_str);
+        let crashed = ["Call Trace:", "Oops:", "Kernel panic"].iter().any(|mark| said.contains(mark));
+        if !crashed || begun == BEGUN_MAX {
+            std::panic::resume_unwind(panic);
+        }
+        eprintln!(
+            "guest: the kernel crashed under the emulator: the test begins again ({begun} of {BEGUN_MAX})"
+        );
+    }
+}
+
 /// A test that runs once on each release: `guest_test!(name, |guest: Guest| { … });` makes
 /// `name::bookworm` and `name::trixie`. The guest is [`Guest::installed`](guest::Guest::installed), or
 /// what a second argument says: `guest_test!(name, Guest::restored, |guest: Guest| { … });`.
@@ -71,7 +90,7 @@ macro_rules! guest_test {
 
             fn on(release: $crate::image::Release) {
                 let body: fn($crate::guest::Guest) = $body;
-                body($start(release));
+                $crate::unless_the_kernel_crashes(|| body($start(release)));
             }
 
             #[test]

@@ -214,7 +214,7 @@ guest_test!(a_share_outlives_a_reboot_and_a_power_cut, |guest: Guest| {
     }
     guest.as_user("alice", "fairshare health").expect_ok();
     guest
-        .as_user("bob", "fairshare release && fairshare request --cpu 0.25 && fairshare release")
+        .as_user("bob", "fairshare release && fairshare request --cpu 0.25 --mem 64M && fairshare release")
         .expect_ok();
 });
 
