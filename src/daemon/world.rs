@@ -62,27 +62,10 @@ pub async fn mend(
             continue;
         }
         let known = known.get(&uid).cloned();
-        if verdict == Verdict::SetAgain && would_kill(ledger, &found, uid) {
-            continue;
-        }
         let done = carry_out(cx, ledger, policy.swap, uid, &verdict, known.as_ref()).await;
         mended.push(Mended { uid, verdict, known, done });
     }
     Ok(Survey { mended, runs_taken })
-}
-
-/// Whether setting a share's limits again would have the kernel kill in it. It stays as it is then, `health` says so,
-/// and the next sweep looks again.
-fn would_kill(ledger: &Ledger, found: &BTreeMap<Uid, Found>, uid: Uid) -> bool {
-    let (Some(share), Some(found)) = (ledger.share(uid), found.get(&uid)) else { return false };
-    let (in_use, mem, unit) = (found.mem_in_use, share.amount.mem, UnitName::Share(uid));
-    if in_use > mem {
-        warn!(
-            unit = %unit,
-            "{unit} has drifted from its share and uses {in_use}, more than its {mem}: proceeding without setting its limits"
-        );
-    }
-    in_use > mem
 }
 
 /// Looks at systemd and the kernel, and changes nothing: what is there is to be shown.

@@ -143,6 +143,8 @@ def pipeline():
                     pass
             except BlockingIOError:
                 pass
+        for peer in peers:
+            peer.close()
 
 
 def claims():

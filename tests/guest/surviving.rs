@@ -100,7 +100,14 @@ guest_test!(a_killed_daemon_comes_back_to_what_it_left, |guest: Guest| {
     eprintln!("{}", health.text());
     assert!(hog.is_running(), "a start killed a program");
     assert_eq!(guest.cgroup(ALICE, "memory.max"), (512u64 << 20).to_string());
-    assert_eq!(guest.cgroup(ALICE, "pids.max"), "4096");
+    let told: Vec<String> = guest
+        .journal("fairshared.service")
+        .iter()
+        .rev()
+        .take(8)
+        .map(|entry| entry.message().to_owned())
+        .collect();
+    assert_eq!(guest.cgroup(ALICE, "pids.max"), "4096", "{told:#?}");
     hog.kill("KILL");
     guest.await_cmd(&format!("test $(cat /sys/fs/cgroup/{ALICE}/memory.current) -lt $((100 << 20))"), 20);
     guest.kill_daemon();
