@@ -1,5 +1,6 @@
-//! The task that writes the state file: newest image first, older ones never after it.
+//! The thread that writes the state file: newest image first, older ones never after it.
 
+use std::io;
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
@@ -17,36 +18,14 @@ type Written = Result<(), Arc<StoreFault>>;
 pub struct Persist(mpsc::Sender<(Image, oneshot::Sender<Written>)>);
 
 impl Persist {
-    /// Starts the writer.
-    pub fn start(store: Arc<Store>) -> Self {
-        let (sender, mut receiver) = mpsc::channel::<(Image, oneshot::Sender<Written>)>(IMAGES_WAITING_MAX);
-        tokio::spawn(async move {
-            let mut newest_written = None;
-            while let Some((mut image, waiter)) = receiver.recv().await {
-                let mut waiters = vec![waiter];
-                while let Ok((other, waiter)) = receiver.try_recv() {
-                    waiters.push(waiter);
-                    if other.revision > image.revision {
-                        image = other;
-                    }
-                }
-                let written = if newest_written.is_some_and(|newest| newest >= image.revision) {
-                    Ok(())
-                } else {
-                    let revision = image.revision;
-                    let written = save(Arc::clone(&store), image).await;
-                    if written.is_ok() {
-                        newest_written = Some(revision);
-                    }
-                    written
-                };
-                for waiter in waiters {
-                    // Who waited may have gone; the image is written all the same.
-                    let _ = waiter.send(written.clone());
-                }
-            }
-        });
-        Self(sender)
+    /// Starts the writer, on a thread of its own: what waits for the disk holds up nobody else who waits for something.
+    ///
+    /// # Errors
+    /// The thread cannot be started.
+    pub fn start(store: Store) -> io::Result<Self> {
+        let (sender, receiver) = mpsc::channel(IMAGES_WAITING_MAX);
+        std::thread::Builder::new().name("state".to_owned()).spawn(move || write(&store, receiver))?;
+        Ok(Self(sender))
     }
 
     /// Writes the image, or knows a newer one written.
@@ -62,10 +41,29 @@ impl Persist {
     }
 }
 
-async fn save(store: Arc<Store>, image: Image) -> Written {
-    match tokio::task::spawn_blocking(move || store.save(&image)).await {
-        Ok(written) => written.map_err(Arc::new),
-        Err(_) => Err(gone()),
+/// Writes what comes, the newest of what waits, and tells all who wait.
+fn write(store: &Store, mut receiver: mpsc::Receiver<(Image, oneshot::Sender<Written>)>) {
+    let mut newest_written = None;
+    while let Some((mut image, waiter)) = receiver.blocking_recv() {
+        let mut waiters = vec![waiter];
+        while let Ok((other, waiter)) = receiver.try_recv() {
+            waiters.push(waiter);
+            if other.revision > image.revision {
+                image = other;
+            }
+        }
+        let written = if newest_written.is_some_and(|newest| newest >= image.revision) {
+            Ok(())
+        } else {
+            store.save(&image).map_err(Arc::new)
+        };
+        if written.is_ok() {
+            newest_written = newest_written.max(Some(image.revision));
+        }
+        for waiter in waiters {
+            // Who waited may have gone; the image is written all the same.
+            let _ = waiter.send(written.clone());
+        }
     }
 }
 
@@ -74,6 +72,6 @@ fn gone() -> Arc<StoreFault> {
     Arc::new(StoreFault::Io {
         path: "state".into(),
         action: "write",
-        source: std::io::Error::other("the daemon is stopping"),
+        source: io::Error::other("the daemon is stopping"),
     })
 }

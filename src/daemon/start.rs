@@ -121,7 +121,9 @@ async fn state(parts: &Parts) -> Result<(Persist, Ledger), String> {
             Ledger::new(parts.boot.clone())
         }
     };
-    Ok((Persist::start(Arc::new(store)), ledger))
+    let persist =
+        Persist::start(store).map_err(|error| format!("the state's writer cannot be started: {error}"))?;
+    Ok((persist, ledger))
 }
 
 impl EventLoop {
