@@ -226,3 +226,11 @@ pub fn store(fault: &StoreFault) -> WireError {
 pub fn cgroup(fault: &CgroupFault) -> WireError {
     WireError::new(Code::Internal, "The kernel's figures could not be read").detail(fault.to_string())
 }
+
+/// How soon a daemon that stops may be there again, in milliseconds: systemd restarts it after half of this.
+const STOPPING_RETRY_AFTER_MS: u64 = 1000;
+
+/// The answer to what comes while the daemon stops.
+pub fn stopping() -> WireError {
+    WireError::new(Code::Draining, "The daemon is stopping").retry_after_ms(STOPPING_RETRY_AFTER_MS)
+}

@@ -82,7 +82,7 @@ impl Context {
 
     /// Stores an outcome. Where that fails the intent is still in the file, and a start settles it. Logged here.
     async fn store_outcome(&self, image: Option<Image>) -> Result<(), WireError> {
-        let Some(image) = image else { return Err(stopped()) };
+        let Some(image) = image else { return Err(answer::stopping()) };
         self.persist.save(image).await.map_err(|fault| {
             error!("{}", chain(&*fault));
             answer::store(&fault)
@@ -350,8 +350,4 @@ fn not_movable(error: &ProcessError) -> WireError {
 fn logged(fault: &Fault) -> WireError {
     error!("{}", chain(fault));
     answer::systemd(fault)
-}
-
-fn stopped() -> WireError {
-    WireError::new(Code::Draining, "The daemon is stopping").retry_after_ms(1000)
 }

@@ -397,9 +397,8 @@ impl Session {
         }
         let (reply, mut answer) = Reply::pair();
         let submission = Submission { authorised, reply };
-        let stopped = || WireError::new(Code::Draining, "The daemon is stopping").retry_after_ms(1000);
         if self.events.send(Event::Call(submission)).await.is_err() {
-            return Ok(Err(stopped()));
+            return Ok(Err(answer::stopping()));
         }
         // What is answered in one turn of the loop goes out with the answers before it; what takes longer must not
         // hold them up.
@@ -415,7 +414,7 @@ impl Session {
                 answer.await
             }
         };
-        Ok(answer.unwrap_or_else(|_| Err(stopped())))
+        Ok(answer.unwrap_or_else(|_| Err(answer::stopping())))
     }
 
     async fn violation(&mut self, request_id: u64, error: WireError) -> Result<(), End> {
