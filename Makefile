@@ -76,14 +76,15 @@ SOURCES := $(shell find src systemd debian policy.d Cargo.toml Cargo.lock README
 deb: $(OUT)/deb/.built ## one target/deb/fairshare_*.deb
 	@ls $(OUT)/deb/fairshare_*.deb
 
-# In a copy of the tree, so that the tree stays clean; times are kept, so that cargo sees what is unchanged.
+# In a copy of the tree, so that the tree stays clean; times are kept, so that cargo sees what is unchanged. With a target
+# of its own: cargo would take what was built from the copy for what is in the tree, however that has changed.
 $(OUT)/deb/.built: $(SOURCES)
 	@.ci/prepare build
 	@mkdir -p $(BUILD) $(OUT)/deb
 	@touch $(OUT)/deb/.begun # what is edited from now on is not in it
 	rm -rf $(BUILD) $(OUT)/deb-build/*.{deb,changes,buildinfo} && mkdir -p $(BUILD)
 	tar --create --exclude=./target --exclude=./.git . | tar --extract --directory=$(BUILD)
-	cd $(BUILD) && CARGO_TARGET_DIR=$(OUT) DEB_BUILD_OPTIONS="nocheck noautodbgsym $${DEB_BUILD_OPTIONS:-}" \
+	cd $(BUILD) && CARGO_TARGET_DIR=$(OUT)/package DEB_BUILD_OPTIONS="nocheck noautodbgsym $${DEB_BUILD_OPTIONS:-}" \
 		dpkg-buildpackage --build=binary --unsigned-changes --no-sign
 	rm -f $(OUT)/deb/*.deb
 	mv $(OUT)/deb-build/fairshare_*.deb $(OUT)/deb/
