@@ -86,7 +86,7 @@ pub enum Verdict {
     Drop,
     /// The share's slice went with the last boot, and its lease is over: there is no share.
     Lapse,
-    /// A change was under way and is finished by setting these figures.
+    /// A change was under way and is finished by setting these figures, where there is no slice by making it.
     Finish {
         /// What the share then has.
         amount: Amount,
@@ -149,7 +149,9 @@ fn sliceless(share: &Share, boot: &BootId, now: Time) -> Verdict {
         Phase::Granting { .. } | Phase::Releasing | Phase::Stopping { .. } => Verdict::Forget,
         Phase::Active | Phase::Resizing { .. } if share.boot == *boot => Verdict::Drop,
         Phase::Active | Phase::Resizing { .. } if over => Verdict::Lapse,
-        Phase::Active | Phase::Resizing { .. } => Verdict::MakeAgain,
+        Phase::Active => Verdict::MakeAgain,
+        // It may have been done and answered before its outcome was stored.
+        Phase::Resizing { to } => Verdict::Finish { amount: to },
     }
 }
 

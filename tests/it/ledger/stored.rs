@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use fairshare::ledger::reconcile::{Verdict, verdicts};
 use fairshare::ledger::{BootId, Command, Ledger, Now, Wait};
-use fairshare::quantity::Bytes;
+use fairshare::quantity::{Bytes, MilliCpu, PartialAmount};
 use fairshare::store;
 
-use super::village::{GIB, at, ledger, named, policy, request, settle_all, uid};
+use super::village::{GIB, at, ledger, member, named, policy, request, settle_all, uid};
 
 fn stored(ledger: &Ledger, boot: &str, now: Now) -> Ledger {
     let image = ledger.image();
@@ -70,6 +70,21 @@ fn a_reboot_takes_from_a_lease_what_the_wall_clock_says() {
     let after = stored(&before, "second", early);
     let ends = after.share(uid(1)).unwrap().lease.unwrap().ends;
     assert_eq!(ends.since(after.time(early)), 3_600_000 - 2000);
+}
+
+#[test]
+fn a_resize_that_may_have_been_answered_holds_after_a_reboot() {
+    let mut before = busy();
+    let amount = PartialAmount { cpu: Some(MilliCpu(2000)), ..PartialAmount::default() };
+    let resize = Command::Resize { member: member(&policy(), 1), amount, in_use: Bytes(0) };
+    before.apply(at(8000), resize).unwrap();
+    let now = Now { boot_ms: 30_000, wall_ms: at(9000).wall_ms };
+    let mut after = stored(&before, "second", now);
+    let verdict = verdicts(&after, &BTreeMap::new(), &BTreeMap::new())[&uid(1)].clone();
+    after.reconciled(now, uid(1), &verdict, Bytes(0), None);
+    let share = after.share(uid(1)).unwrap();
+    assert_eq!((share.amount.cpu, share.boot.clone()), (MilliCpu(2000), BootId("second".into())));
+    after.audit();
 }
 
 #[test]
