@@ -100,12 +100,20 @@ Examples:
 #[derive(Debug, Parser)]
 #[command(name = "fairshare", version, after_help = EXAMPLES, max_term_width = 100)]
 pub struct Args {
-    /// The daemon's socket [default: $FAIRSHARE_SOCKET, or /run/fairshare.sock]
-    #[arg(long, global = true, value_name = "PATH", display_order = 900)]
-    pub socket: Option<PathBuf>,
+    /// For every subcommand.
+    #[command(flatten)]
+    pub global: Global,
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
+}
+
+/// What can be said with every subcommand.
+#[derive(Debug, clap::Args)]
+pub struct Global {
+    /// The daemon's socket [default: $FAIRSHARE_SOCKET, or /run/fairshare.sock]
+    #[arg(long, global = true, value_name = "PATH", display_order = 900)]
+    pub socket: Option<PathBuf>,
 }
 
 /// What the command can do.
@@ -444,7 +452,7 @@ mod tests {
     #[test]
     fn the_socket_is_named_before_or_after_the_subcommand() {
         for line in [["fairshare", "--socket", "/s", "status"], ["fairshare", "status", "--socket", "/s"]] {
-            assert_eq!(Args::try_parse_from(line).unwrap().socket, Some("/s".into()));
+            assert_eq!(Args::try_parse_from(line).unwrap().global.socket, Some("/s".into()));
         }
     }
 

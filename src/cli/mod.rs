@@ -1,6 +1,6 @@
 //! The members' command: reads the command line, makes the calls, shows the answers.
 //!
-//! `args` what can be typed · `command` what it does, one file a subcommand · `link` the connection ·
+//! `args` what can be typed · `parse` what was typed · `command` what it does, one file a subcommand · `link` the connection ·
 //! `whom` for whom · `render` how it is shown · `exit` how it ends · `hint` and `unreachable` what to type
 //! next · `manual` fairshare(1).
 
@@ -10,6 +10,7 @@ mod exit;
 mod hint;
 mod link;
 mod manual;
+mod parse;
 mod render;
 mod unreachable;
 mod usage;
@@ -21,19 +22,16 @@ use std::io::{self, IsTerminal, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::Parser;
-
-use self::args::Args;
 use self::exit::Failure;
 use crate::client::SOCKET_PATH;
 
 /// Does what the command line says. The status is one of `fairshare(1)`, section EXIT STATUS.
 pub fn main() -> ExitCode {
-    let args = match Args::try_parse() {
+    let args = match parse::args(env::args_os()) {
         Ok(args) => args,
         Err(error) => return ExitCode::from(usage::tell(&error).0),
     };
-    let socket = socket(args.socket);
+    let socket = socket(args.global.socket);
     let exit = match command::run(args.command, &socket) {
         Ok(exit) => exit,
         Err(failure) => {
