@@ -64,7 +64,9 @@ mod tests {
 
     #[test]
     fn a_mistake_is_told_by_the_whole_description() {
-        for text in ["status --al", "resize", "run", "request --cpu -1", "status --help", "release now", "stat"] {
+        for text in
+            ["status --al", "resize", "run", "request --cpu -1", "status --help", "release now", "stat"]
+        {
             let line = line(text);
             assert!(named_only(&line).is_none(), "{text}");
             let whole = Args::try_parse_from(&line).unwrap_err().to_string();

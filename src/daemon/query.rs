@@ -30,6 +30,12 @@ pub const PIDS_READ_MAX: usize = 1024;
 /// How old the figures of a list may be: many who ask at once cost one reading.
 const USAGES_FRESH: Duration = Duration::from_secs(1);
 
+/// Threads that read figures for one list ...
+const USAGES_READERS_MAX: usize = 2;
+
+/// ... each of at least so many shares: for fewer, a second thread costs more than it saves.
+const USAGES_PER_READER_MIN: usize = 32;
+
 /// What all shares use, read not long ago, and the lists that wait for a reading.
 #[derive(Debug, Default)]
 pub struct Usages {
@@ -158,9 +164,19 @@ impl EventLoop {
         let (cgroups, events) = (Arc::clone(&self.parts.cgroups), self.events.clone());
         let uids: Vec<Uid> = self.ledger.shares().keys().copied().collect();
         tokio::spawn(async move {
-            let read =
-                move || uids.into_iter().filter_map(|uid| Some((uid, usage(&cgroups, uid)?))).collect();
-            let usages = tokio::task::spawn_blocking(read).await.unwrap_or_default();
+            let at_once = uids.len().div_ceil(USAGES_READERS_MAX).max(USAGES_PER_READER_MIN);
+            let readers: Vec<_> = uids
+                .chunks(at_once)
+                .map(|uids| {
+                    let (uids, cgroups) = (uids.to_vec(), Arc::clone(&cgroups));
+                    let read = move |uid| Some((uid, usage(&cgroups, uid)?));
+                    tokio::task::spawn_blocking(move || uids.into_iter().filter_map(read).collect::<Vec<_>>())
+                })
+                .collect();
+            let mut usages = BTreeMap::new();
+            for reader in readers {
+                usages.extend(reader.await.unwrap_or_default());
+            }
             let _ = events.send(Event::Usages(usages)).await;
         });
     }

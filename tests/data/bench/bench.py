@@ -147,13 +147,15 @@ def one_share():
 
 
 def many_shares():
+    uids = range(FIRST_UID, FIRST_UID + SHARES)
     with open("/etc/passwd", "a") as passwd:
-        for uid in range(FIRST_UID, FIRST_UID + SHARES):
+        for uid in uids:
             passwd.write(f"u{uid}:x:{uid}:100::/nonexistent:/usr/sbin/nologin\n")
     client = Client()
-    for uid in range(FIRST_UID, FIRST_UID + SHARES):
+    for uid in uids:
         client.call("request_resources", cpu_milli=10, mem_bytes=4 << 20, tasks_max=10, for_uid=uid)
-    slices = [f"fairshare-{uid}.slice" for uid in range(FIRST_UID, FIRST_UID + SHARES)]
+    assert len(glob.glob("/sys/fs/cgroup/fairshare.slice/fairshare-2*.slice")) == SHARES
+    slices = [f"fairshare-{uid}.slice" for uid in uids]
     show = ["systemctl", "show", "-p", "CPUQuotaPerSecUSec", "-p", "MemoryMax", "-p", "TasksMax", *slices]
     runs = max(RUNS, 20)
     row(f"`fairshare status --all`, {SHARES} shares", f"`systemctl show` of the {SHARES} slices, three properties",
@@ -164,6 +166,9 @@ def many_shares():
         return root("systemctl", "start", "fairshared.service")
     row(f"start with {SHARES} surviving slices to READY", "the same `systemctl show`", 0.5,
         medians(lambda _: start(), lambda _: root(*show), runs))
+    client = Client()
+    for uid in uids:
+        client.call("release", for_uid=uid)
 
 
 def memory():
@@ -179,4 +184,3 @@ def memory():
 one_share()
 memory()
 many_shares()
-assert len(glob.glob("/sys/fs/cgroup/fairshare.slice/fairshare-2*.slice")) == SHARES
