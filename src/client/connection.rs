@@ -130,10 +130,10 @@ impl Connection {
         loop {
             set_socket_timeout(&self.socket, Timeout::Recv, deadline.remaining()?)
                 .map_err(|errno| deadline.meaning(errno))?;
-            match rustix::io::read(&self.socket, self.incoming.space()) {
+            match rustix::io::read(&self.socket, self.incoming.space()?) {
                 Ok(0) => return Err(ClientError::Closed),
                 Ok(count) => {
-                    if let Some(payload) = self.incoming.filled(count)? {
+                    if let Some(payload) = self.incoming.filled(count) {
                         return Ok(payload);
                     }
                 }

@@ -11,6 +11,7 @@ mod event;
 mod event_loop;
 mod execute;
 mod feed;
+mod incoming;
 mod listener;
 mod logging;
 mod machine;

@@ -16,6 +16,7 @@ use super::answer;
 use super::authorize::{Act, Authorised, authorize};
 use super::event::{Event, Reply, Submission};
 use super::feed::{Feed, Follower};
+use super::incoming::{Incoming, Message, Read};
 use super::peer::Peer;
 use super::quota::{FRAME_SMALL_BYTES_MAX, Quota, Tell};
 use crate::identity::Uid;
@@ -23,7 +24,7 @@ use crate::wire::answer::Answer;
 use crate::wire::call::{Call, Endpoint};
 use crate::wire::decode::{decode_hello, decode_request};
 use crate::wire::error::{Code, WireError};
-use crate::wire::frame::{FRAME_BYTES_MAX, FrameBuffer, FrameError, encode_frame};
+use crate::wire::frame::{FRAME_BYTES_MAX, FrameError, encode_frame};
 use crate::wire::message::{
     Authz, Body, HelloAck, PROTOCOL_VERSION, PROTOCOL_VERSION_OLDEST, Request, Response,
 };
@@ -96,7 +97,7 @@ pub struct Session {
     events: mpsc::Sender<Event>,
     stopping: watch::Receiver<bool>,
     feed: Feed,
-    input: FrameBuffer,
+    input: Incoming,
     /// While a large frame is read and decoded.
     large_frame: Option<OwnedSemaphorePermit>,
     output: Vec<u8>,
@@ -122,7 +123,7 @@ impl Session {
             events,
             stopping,
             feed,
-            input: FrameBuffer::new(),
+            input: Incoming::default(),
             large_frame: None,
             output: Vec::new(),
             unanswered: 0,
@@ -158,7 +159,7 @@ impl Session {
             Ok(frame) => frame?.ok_or(End::Closed)?,
             Err(_) => return Err(End::TimedOut("No hello in time")),
         };
-        let hello = match decode_hello(&frame) {
+        let hello = match decode_hello(&frame.payload) {
             Ok(hello) => hello,
             Err(error) => {
                 let error = WireError::new(Code::BadRequest, "A hello comes first").detail(error.to_string());
@@ -201,32 +202,29 @@ impl Session {
     /// The next frame; `None` when the client closed the connection between two, or the daemon stops.
     ///
     /// Answers are written out before it waits.
-    async fn frame(&mut self, idle_until: Instant) -> Result<Option<Vec<u8>>, End> {
-        let mut deadline = idle_until;
+    async fn frame(&mut self, idle_until: Instant) -> Result<Option<Message>, End> {
+        // The first bytes of a frame may have come with the end of the one before.
+        let mut deadline = if self.input.partial() { Instant::now() + FRAME_TIMEOUT } else { idle_until };
         self.large_frame = None;
         loop {
-            if self.large_frame.is_none() && self.input.length() > Some(FRAME_SMALL_BYTES_MAX) {
+            let length = self.input.length().map_err(End::Frame)?;
+            if self.large_frame.is_none() && length > Some(FRAME_SMALL_BYTES_MAX) {
                 self.room(deadline).await?;
             }
-            let read = match self.stream.try_read(self.input.space()) {
+            let began = self.input.partial();
+            match self.input.read(&self.stream).map_err(End::Frame)? {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.flush().await?;
-                    if self.wait_readable(deadline).await? {
-                        continue;
+                    if !self.wait_readable(deadline).await? {
+                        return Ok(None);
                     }
-                    return Ok(None);
                 }
-                Err(error) if error.kind() == io::ErrorKind::ConnectionReset => 0,
-                read => read?,
-            };
-            if read == 0 {
-                return Ok(None);
-            }
-            if !self.input.partial() {
-                deadline = Instant::now() + FRAME_TIMEOUT;
-            }
-            if let Some(frame) = self.input.filled(read).map_err(End::Frame)? {
-                return Ok(Some(frame));
+                Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(None),
+                Err(error) => return Err(error.into()),
+                Ok(Read::Closed) => return Ok(None),
+                Ok(Read::Frame(message)) => return Ok(Some(message)),
+                Ok(Read::Part) if !began => deadline = Instant::now() + FRAME_TIMEOUT,
+                Ok(Read::Part) => {}
             }
         }
     }
@@ -260,8 +258,8 @@ impl Session {
         }
     }
 
-    async fn handle(&mut self, frame: Vec<u8>) -> Result<(), End> {
-        let request = match decode_request(&frame) {
+    async fn handle(&mut self, frame: Message) -> Result<(), End> {
+        let request = match decode_request(&frame.payload) {
             Ok(request) if request.v == self.version => request,
             Ok(Request { v, request_id, .. }) => {
                 let message = format!("v is {v}, and the connection speaks {}", self.version);

@@ -39,16 +39,14 @@ pub enum EncodeError {
 
 /// Cuts a stream of bytes into the payloads of its frames.
 ///
-/// It never offers room beyond the frame that is being read: the payload is neither read nor allocated for before
-/// its length was found good, descriptors that came with a frame cannot be taken for another's, and a caller that
-/// stops asking leaves everything else in the socket. It holds at most one frame, and only as much of it as came,
-/// rounded up by no more than its double or one chunk; a finished frame takes its memory along.
+/// It never offers room beyond the frame that is being read and the prefix of the next: a payload is neither read nor
+/// allocated for before its length was found good, and a caller that stops asking leaves everything else in the socket.
+/// It holds at most one frame, and only as much of it as came, rounded up by no more than its double or one chunk; a
+/// finished frame takes its memory along.
 #[derive(Debug, Default)]
 pub struct FrameBuffer {
     prefix: [u8; PREFIX_BYTES],
     prefix_filled: usize,
-    /// What the prefix says, once it is whole.
-    length: usize,
     /// What came of the payload, then room that was offered and not filled.
     payload: Vec<u8>,
     payload_filled: usize,
@@ -63,42 +61,52 @@ impl FrameBuffer {
     /// Where the next bytes of the stream go. Never empty.
     ///
     /// A read that is given up half way loses nothing, as long as what it read is told to [`Self::filled`].
-    pub fn space(&mut self) -> &mut [u8] {
-        if self.prefix_filled < PREFIX_BYTES {
-            return self.prefix.get_mut(self.prefix_filled..).unwrap_or_default();
-        }
-        let end = self.length.min(self.payload_filled.saturating_add(READ_CHUNK_BYTES));
+    ///
+    /// # Errors
+    /// When the prefix is whole and says 0 or more than [`FRAME_BYTES_MAX`]; then always.
+    pub fn space(&mut self) -> Result<&mut [u8], FrameError> {
+        let Some(length) = self.length()? else {
+            return Ok(self.prefix.get_mut(self.prefix_filled..).unwrap_or_default());
+        };
+        // With the last of the payload the next frame's prefix is taken: a frame that follows at once costs one read.
+        let whole = length.saturating_add(PREFIX_BYTES);
+        let end = whole.min(self.payload_filled.saturating_add(READ_CHUNK_BYTES));
         if self.payload.capacity() < end {
             // Doubling keeps the copying linear; the cap keeps a full frame from taking twice its size.
-            let capacity = self.payload.capacity().saturating_mul(2).clamp(end, self.length);
+            let capacity = self.payload.capacity().saturating_mul(2).clamp(end, whole);
             self.payload.reserve_exact(capacity.saturating_sub(self.payload.len()));
         }
         self.payload.resize(end, 0);
-        self.payload.get_mut(self.payload_filled..).unwrap_or_default()
+        Ok(self.payload.get_mut(self.payload_filled..).unwrap_or_default())
     }
 
     /// Takes note that `count` bytes were read into [`Self::space`], and gives the payload when that completes one.
-    ///
-    /// # Errors
-    /// When the prefix is now whole and says 0 or more than [`FRAME_BYTES_MAX`].
-    pub fn filled(&mut self, count: usize) -> Result<Option<Vec<u8>>, FrameError> {
-        if self.prefix_filled < PREFIX_BYTES {
+    pub fn filled(&mut self, count: usize) -> Option<Vec<u8>> {
+        let Ok(Some(length)) = self.length() else {
             self.prefix_filled = self.prefix_filled.saturating_add(count).min(PREFIX_BYTES);
-            if self.prefix_filled == PREFIX_BYTES {
-                self.length = checked_length(self.prefix)?;
-            }
-            return Ok(None);
-        }
+            return None;
+        };
         self.payload_filled = self.payload_filled.saturating_add(count).min(self.payload.len());
-        if self.payload_filled < self.length {
-            return Ok(None);
+        let surplus = self.payload_filled.checked_sub(length)?;
+        let mut whole = std::mem::take(self);
+        let next = whole.payload.get(length..whole.payload_filled).unwrap_or_default();
+        for (to, from) in self.prefix.iter_mut().zip(next) {
+            *to = *from;
         }
-        Ok(Some(std::mem::take(self).payload))
+        self.prefix_filled = surplus;
+        whole.payload.truncate(length);
+        Some(whole.payload)
     }
 
     /// The length of the frame that is being read, once its prefix came.
-    pub fn length(&self) -> Option<usize> {
-        (self.prefix_filled == PREFIX_BYTES).then_some(self.length)
+    ///
+    /// # Errors
+    /// It is one that no frame may have.
+    pub fn length(&self) -> Result<Option<usize>, FrameError> {
+        if self.prefix_filled < PREFIX_BYTES {
+            return Ok(None);
+        }
+        checked_length(self.prefix).map(Some)
     }
 
     /// Whether the stream stands within a frame: its first byte came, its last did not.
@@ -171,13 +179,14 @@ mod tests {
     fn feed(buffer: &mut FrameBuffer, mut bytes: &[u8], piece: usize) -> Result<Vec<Vec<u8>>, FrameError> {
         let mut frames = Vec::new();
         while !bytes.is_empty() {
-            let space = buffer.space();
+            let space = buffer.space()?;
             let count = space.len().min(piece).min(bytes.len());
             space[..count].copy_from_slice(&bytes[..count]);
             bytes = &bytes[count..];
-            frames.extend(buffer.filled(count)?);
+            frames.extend(buffer.filled(count));
         }
-        Ok(frames)
+        // A prefix that came last is judged before anything is read for it.
+        buffer.space().map(|_| frames)
     }
 
     fn frame(payload: &[u8]) -> Vec<u8> {
@@ -213,11 +222,11 @@ mod tests {
         let mut buffer = FrameBuffer::new();
         feed(&mut buffer, &[0, 0x10, 0, 0, 7], usize::MAX).unwrap();
         assert!(buffer.partial());
-        assert_eq!(buffer.length(), Some(FRAME_BYTES_MAX));
-        assert!(buffer.payload.capacity() <= READ_CHUNK_BYTES);
+        assert_eq!(buffer.length(), Ok(Some(FRAME_BYTES_MAX)));
+        assert!(buffer.payload.capacity() <= 2 * READ_CHUNK_BYTES);
         let frames = feed(&mut buffer, &vec![7; FRAME_BYTES_MAX - 1], 1000).unwrap();
         assert_eq!(frames, vec![vec![7; FRAME_BYTES_MAX]]);
-        assert!(frames[0].capacity() <= FRAME_BYTES_MAX);
+        assert!(frames[0].capacity() <= FRAME_BYTES_MAX + PREFIX_BYTES);
         assert_eq!(buffer.payload.capacity(), 0);
         assert!(!buffer.partial());
     }

@@ -49,18 +49,16 @@ pub fn frames(data: &[u8]) {
 fn cut(mut stream: &[u8], piece: usize) -> (Vec<Vec<u8>>, bool) {
     let (mut buffer, mut frames) = (FrameBuffer::new(), Vec::new());
     while !stream.is_empty() {
-        let space = buffer.space();
+        let Ok(space) = buffer.space() else { return (frames, true) };
         assert!((1..=READ_CHUNK_BYTES).contains(&space.len()));
         let count = space.len().min(piece).min(stream.len());
         let (now, later) = stream.split_at(count);
         space[..count].copy_from_slice(now);
         stream = later;
-        match buffer.filled(count) {
-            Ok(frame) => frames.extend(frame),
-            Err(_) => return (frames, true),
-        }
+        frames.extend(buffer.filled(count));
     }
-    (frames, false)
+    let over = buffer.space().is_err();
+    (frames, over)
 }
 
 /// Whatever is taken for a hello, or for the answer to one, is one: it survives being sent.

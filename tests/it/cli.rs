@@ -24,7 +24,7 @@ use fairshare::wire::answer::{
 use fairshare::wire::call::Call;
 use fairshare::wire::decode::{decode_hello, decode_request};
 use fairshare::wire::error::{Code, WireError};
-use fairshare::wire::frame::{FrameBuffer, encode_frame};
+use fairshare::wire::frame::{PREFIX_BYTES, encode_frame};
 use fairshare::wire::message::{Authz, Body, HelloAck, Response};
 
 const GIB: u64 = 1 << 30;
@@ -210,21 +210,18 @@ fn send(stream: &mut UnixStream, message: &impl serde::Serialize) {
     let _ = stream.write_all(&frame);
 }
 
-/// The next payload; `None` where the other side has closed.
+/// The next payload; `None` where the other side has closed. Nothing is read of what follows.
 fn frame(stream: &mut UnixStream) -> Option<Vec<u8>> {
-    let mut buffer = FrameBuffer::new();
-    loop {
-        match stream.read(buffer.space()) {
-            Ok(0) => return None,
-            Ok(count) => {
-                if let Some(payload) = buffer.filled(count).unwrap() {
-                    return Some(payload);
-                }
-            }
-            Err(error) if error.kind() == ErrorKind::ConnectionReset => return None,
-            Err(error) => panic!("{error}"),
-        }
-    }
+    let mut prefix = [0; PREFIX_BYTES];
+    let mut read = |bytes: &mut [u8]| match stream.read_exact(bytes) {
+        Ok(()) => Some(()),
+        Err(error) if matches!(error.kind(), ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset) => None,
+        Err(error) => panic!("{error}"),
+    };
+    read(&mut prefix)?;
+    let mut payload = vec![0; u32::from_be_bytes(prefix) as usize];
+    read(&mut payload)?;
+    Some(payload)
 }
 
 fn share() -> ShareInfo {

@@ -36,7 +36,7 @@ impl Peer {
         loop {
             let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(3))];
             let mut control = RecvAncillaryBuffer::new(&mut space);
-            let mut slices = [IoSliceMut::new(self.incoming.space())];
+            let mut slices = [IoSliceMut::new(self.incoming.space().unwrap())];
             let flags = RecvFlags::CMSG_CLOEXEC;
             let count = recvmsg(&self.stream, &mut slices, &mut control, flags).unwrap().bytes;
             if count == 0 {
@@ -47,7 +47,7 @@ impl Peer {
                     self.descriptors.extend(descriptors);
                 }
             }
-            if let Some(payload) = self.incoming.filled(count).unwrap() {
+            if let Some(payload) = self.incoming.filled(count) {
                 return Some(payload);
             }
         }

@@ -1,5 +1,6 @@
 //! The deadlines, under a clock that stands still until it is moved.
 
+use crate::wire::frame::FrameBuffer;
 use std::os::unix::net::UnixStream as Blocking;
 
 use super::*;
@@ -36,9 +37,9 @@ async fn said(stream: &UnixStream) -> Vec<Vec<u8>> {
     let (mut buffer, mut frames) = (FrameBuffer::new(), Vec::new());
     loop {
         stream.readable().await.unwrap();
-        match stream.try_read(buffer.space()) {
+        match stream.try_read(buffer.space().unwrap()) {
             Ok(0) => return frames,
-            Ok(count) => frames.extend(buffer.filled(count).unwrap()),
+            Ok(count) => frames.extend(buffer.filled(count)),
             Err(error) => assert_eq!(error.kind(), io::ErrorKind::WouldBlock),
         }
     }

@@ -78,10 +78,10 @@ impl Peer {
     /// The payload of the next frame; `None` where the daemon has closed.
     pub fn payload(&mut self) -> Option<Vec<u8>> {
         loop {
-            match self.stream.read(self.incoming.space()) {
+            match self.stream.read(self.incoming.space().unwrap()) {
                 Ok(0) => return None,
                 Ok(count) => {
-                    if let Some(payload) = self.incoming.filled(count).unwrap() {
+                    if let Some(payload) = self.incoming.filled(count) {
                         return Some(payload);
                     }
                 }

@@ -114,7 +114,7 @@ impl Raw {
     /// The payload of the next frame, `None` where the daemon closed the connection.
     pub fn payload(&mut self) -> Option<Vec<u8>> {
         loop {
-            let count = match self.stream.read(self.incoming.space()) {
+            let count = match self.stream.read(self.incoming.space().unwrap()) {
                 Ok(count) => count,
                 Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => 0,
                 Err(error) => panic!("nothing to read: {error}"),
@@ -122,7 +122,7 @@ impl Raw {
             if count == 0 {
                 return None;
             }
-            if let Some(payload) = self.incoming.filled(count).unwrap() {
+            if let Some(payload) = self.incoming.filled(count) {
                 return Some(payload);
             }
         }

@@ -1,0 +1,128 @@
+//! What comes on a connection: frames, each with the descriptors that were sent with it.
+
+use std::io::{self, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::OwnedFd;
+
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, recvmsg};
+use tokio::io::Interest;
+use tokio::net::UnixStream;
+
+use crate::wire::frame::{FrameBuffer, FrameError};
+
+/// Descriptors that may come with one frame: standard input, output, error.
+pub const DESCRIPTORS_MAX: usize = 3;
+
+/// A frame as it came.
+#[derive(Debug)]
+pub struct Message {
+    /// What is in it.
+    pub payload: Vec<u8>,
+    /// What came with it.
+    pub descriptors: Descriptors,
+}
+
+/// Descriptors that came with a frame. Whatever nobody takes is closed with the value.
+#[derive(Debug, Default)]
+pub struct Descriptors {
+    /// The first of them.
+    pub kept: Vec<OwnedFd>,
+    /// Whether there were more than [`DESCRIPTORS_MAX`]; those are closed already.
+    pub cut: bool,
+}
+
+/// What one read brought.
+#[derive(Debug)]
+pub enum Read {
+    /// The last of a frame.
+    Frame(Message),
+    /// Something, and more is to come.
+    Part,
+    /// The client has closed.
+    Closed,
+}
+
+/// What was read of a connection and is not handled yet.
+#[derive(Debug, Default)]
+pub struct Incoming {
+    buffer: FrameBuffer,
+    /// Of the frame that is being read.
+    descriptors: Descriptors,
+}
+
+impl Incoming {
+    /// The length of the frame that is being read, once it is known.
+    ///
+    /// # Errors
+    /// It is one that no frame may have.
+    pub fn length(&self) -> Result<Option<usize>, FrameError> {
+        self.buffer.length()
+    }
+
+    /// Whether a frame has begun and not ended.
+    pub fn partial(&self) -> bool {
+        self.buffer.partial()
+    }
+
+    /// Reads what is there, as far as it belongs to the frame that is being read; `WouldBlock` where nothing is.
+    ///
+    /// # Errors
+    /// Outside, a length that no frame may have; inside, what the socket said.
+    pub fn read(&mut self, stream: &UnixStream) -> Result<io::Result<Read>, FrameError> {
+        let space = self.buffer.space()?;
+        let mut came = Descriptors::default();
+        let count = match receive(stream, space, &mut came) {
+            Ok(count) => count,
+            Err(error) => return Ok(Err(error)),
+        };
+        if count == 0 {
+            return Ok(Ok(Read::Closed));
+        }
+        let frame = self.buffer.filled(count);
+        // Descriptors are sent with the first byte of their frame: of the next one, where that began in this read.
+        let Some(payload) = frame else {
+            self.descriptors.add(came);
+            return Ok(Ok(Read::Part));
+        };
+        let mut descriptors = std::mem::take(&mut self.descriptors);
+        if self.buffer.partial() {
+            self.descriptors = came;
+        } else {
+            descriptors.add(came);
+        }
+        Ok(Ok(Read::Frame(Message { payload, descriptors })))
+    }
+}
+
+impl Descriptors {
+    fn add(&mut self, other: Self) {
+        self.kept.extend(other.kept);
+        self.cut |= other.cut || self.kept.len() > DESCRIPTORS_MAX;
+        self.kept.truncate(DESCRIPTORS_MAX);
+    }
+}
+
+/// One `recvmsg(2)`. What the kernel cannot place of the descriptors it closes, and says so.
+fn receive(stream: &UnixStream, space: &mut [u8], came: &mut Descriptors) -> io::Result<usize> {
+    let room = space.len();
+    let mut all_there_was = None;
+    let read = stream.try_io(Interest::READABLE, || {
+        let mut control = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
+        let mut control = RecvAncillaryBuffer::new(&mut control);
+        let received = recvmsg(stream, &mut [IoSliceMut::new(space)], &mut control, RecvFlags::CMSG_CLOEXEC)?;
+        for message in control.drain() {
+            if let RecvAncillaryMessage::ScmRights(descriptors) = message {
+                came.kept.extend(descriptors);
+            }
+        }
+        came.cut = received.flags.contains(ReturnFlags::CTRUNC);
+        // Less than there was room for is all there was, unless descriptors stopped the kernel there: saying so saves the
+        // read that would find nothing.
+        if received.bytes > 0 && received.bytes < room && came.kept.is_empty() && !came.cut {
+            all_there_was = Some(received.bytes);
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        Ok(received.bytes)
+    });
+    all_there_was.map_or(read, Ok)
+}
