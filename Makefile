@@ -62,9 +62,10 @@ fuzz: ## 60 s of each fuzz target, where nightly and cargo-fuzz are (FUZZ_SECOND
 			-max_total_time=$(FUZZ_SECONDS) -max_len=65536 -print_final_stats=1; \
 	done
 
-bench: deb ## the table of README's chapter Speed, measured in the guest
+bench: deb ## the tables of README's chapter Speed: the ledger and the wire here, the rest in the guest
 	@.ci/prepare guest
 	@mkdir -p $(LOGS)
+	$(CARGO) test --release $(LOCK) --test bench | tee $(LOGS)/bench-native.txt
 	$(CARGO) test $(LOCK) --test guest -- bench --nocapture --test-threads=1 | tee $(LOGS)/bench.txt
 	@$(call some-ran,$(LOGS)/bench.txt)
 

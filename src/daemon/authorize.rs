@@ -147,26 +147,26 @@ pub fn authorize(peer: &Arc<Peer>, call: Call) -> Result<Authorised, WireError> 
         }
         Some(raw) => Uid::new(raw).ok_or_else(|| bad(format!("for_uid: {raw} is not a user id")))?,
     };
-    let own = Account { uid: target, user: None, groups: peer.groups.clone() };
+    let own = || Account { uid: target, user: None, groups: peer.groups.clone() };
     let mut lookup = (target != peer.uid).then_some(target);
     let act = match call {
         Call::Ping => Act::Ping,
         Call::Health => Act::Health,
         Call::Status { .. } => Act::Status { uid: target },
         Call::List => Act::List,
-        Call::Policy { .. } => Act::Policy { account: own },
+        Call::Policy { .. } => Act::Policy { account: own() },
         Call::RequestResources { amounts, lease_ms, wait, .. } => {
             // The name goes into the slice's description.
             lookup = Some(target);
             Act::Request {
-                account: own,
+                account: own(),
                 amount: figures(amounts)?,
                 lease: lease_ms.map(Duration::from_millis),
                 wait: wait.unwrap_or(false),
             }
         }
-        Call::Renew { lease_ms, .. } => Act::Renew { account: own, lease: Duration::from_millis(lease_ms) },
-        Call::Resize { amounts, .. } => Act::Resize { account: own, amount: figures(amounts)? },
+        Call::Renew { lease_ms, .. } => Act::Renew { account: own(), lease: Duration::from_millis(lease_ms) },
+        Call::Resize { amounts, .. } => Act::Resize { account: own(), amount: figures(amounts)? },
         Call::Release { stop, .. } => Act::Release { uid: target, stop: stop.unwrap_or(false) },
         Call::Run => Act::Run,
         Call::Attach { pids } => Act::Attach { pids: pids.into_iter().map(pid).collect::<Result<_, _>>()? },

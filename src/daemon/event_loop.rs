@@ -89,14 +89,19 @@ impl EventLoop {
         let mut alive = ticker(period.unwrap_or(far));
         let mut sweep = ticker(SWEEP_PERIOD);
         let mut recovery = ticker(RECOVERY_PERIOD);
+        let mut due = self.ledger.next_wakeup();
+        let mut tick = std::pin::pin!(sleep_until(self.next_tick()));
         loop {
-            let next_tick = self.next_tick();
+            if self.ledger.next_wakeup() != due || tick.is_elapsed() {
+                due = self.ledger.next_wakeup();
+                tick.as_mut().reset(self.next_tick());
+            }
             tokio::select! {
                 biased;
                 _ = alive.tick(), if period.is_some() => watchdog::alive(),
                 signal = next(&mut self.signals) => self.signal(signal),
                 _ = recovery.tick(), if self.wants_recovery() => self.recover(false),
-                _ = sleep_until(next_tick), if self.context.is_some() => self.tick(),
+                () = &mut tick, if self.context.is_some() => self.tick(),
                 _ = sweep.tick() => self.sweep(),
                 ended = &mut listener => return ended,
                 // The loop holds a sender itself: there is always another event to come.

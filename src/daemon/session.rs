@@ -386,33 +386,19 @@ impl Session {
                 Err(error) => return Ok(Err(error)),
             }
         }
-        // A client that has not heard the daemon's hello may know that nothing was changed for it. One that has gone is no
-        // reason not to do what it asked.
+        // What takes longer than a turn of the loop must not hold up the answers before it. And a client that has not heard
+        // the daemon's hello may know that nothing was changed for it. One that has gone is no reason not to do what it asked.
         if !authorised.act().is_quick()
             && let Err(end @ End::TimedOut(_)) = self.flush().await
         {
             return Err(end);
         }
-        let (reply, mut answer) = Reply::pair();
+        let (reply, answer) = Reply::pair();
         let submission = Submission { authorised, reply };
         if self.events.send(Event::Call(submission)).await.is_err() {
             return Ok(Err(answer::stopping()));
         }
-        // What is answered in one turn of the loop goes out with the answers before it; what takes longer must not
-        // hold them up.
-        let at_once = tokio::select! {
-            biased;
-            answer = &mut answer => Some(answer),
-            () = tokio::task::yield_now() => None,
-        };
-        let answer = match at_once {
-            Some(answer) => answer,
-            None => {
-                self.flush().await?;
-                answer.await
-            }
-        };
-        Ok(answer.unwrap_or_else(|_| Err(answer::stopping())))
+        Ok(answer.await.unwrap_or_else(|_| Err(answer::stopping())))
     }
 
     async fn violation(&mut self, request_id: u64, error: WireError) -> Result<(), End> {

@@ -24,8 +24,8 @@ fn main() {
         (Some("ledger"), None) => ledger::run(),
         (Some("wire"), None) => wire::run(),
         (None, None) => {
-            wire::run();
             ledger::run();
+            wire::run();
         }
         _ => panic!("ledger, wire, or nothing"),
     }
