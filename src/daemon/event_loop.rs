@@ -17,7 +17,7 @@ use super::feed::Feed;
 use super::persist::Persist;
 use super::start::Parts;
 use super::world::{self, Survey};
-use super::{clock, machine, query, watchdog};
+use super::{clock, query, watchdog};
 use crate::identity::{Uid, UnitName};
 use crate::ledger::reconcile::Verdict;
 use crate::ledger::share::Phase;
@@ -144,6 +144,9 @@ impl EventLoop {
         if self.condition.is_degraded() && !allowed_degraded(act) {
             return submission.reply.send(Err(self.condition.refusal()));
         }
+        if tells_of_capacity(act) {
+            self.look_at_machine();
+        }
         let Some(uid) = changed_by(&submission.authorised) else {
             let Submission { authorised, reply, .. } = submission;
             return self.query(&authorised, reply);
@@ -258,9 +261,7 @@ impl EventLoop {
 
     /// Compares what the kernel holds with the shares; what differs is looked at.
     fn sweep(&mut self) {
-        if machine::read().is_ok_and(|machine| Some(machine) != self.machine) {
-            self.bound_all();
-        }
+        self.look_at_machine();
         let Some(cx) = &self.context else { return };
         for share in self.ledger.shares().values().filter(|share| !self.busy.contains_key(&share.uid)) {
             if query::limits_hold(&cx.cgroups, share).is_err() {
@@ -365,6 +366,11 @@ impl EventLoop {
 /// Whether the act is answered whatever is missing.
 fn allowed_degraded(act: &Act) -> bool {
     matches!(act, Act::Ping | Act::Health | Act::Status { .. } | Act::List | Act::Reload)
+}
+
+/// Whether what the machine has matters to the answer.
+fn tells_of_capacity(act: &Act) -> bool {
+    matches!(act, Act::Request { .. } | Act::Resize { .. } | Act::Status { .. } | Act::List)
 }
 
 /// Whose share the act changes, or enters.

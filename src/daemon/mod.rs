@@ -147,11 +147,13 @@ async fn prepare(
     let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let cgroup_root = variable("FAIRSHARE_CGROUP_ROOT").unwrap_or_else(|| CGROUP_ROOT.into());
     let cgroups = Cgroups::open(&cgroup_root).map_err(|fault| logging::chain(&fault))?;
+    let online = variable("FAIRSHARE_CPUS_ONLINE").unwrap_or_else(|| machine::ONLINE.into());
     let boot = clock::boot_id().map_err(|error| format!("the boot id cannot be read: {error}"))?;
     let parts = Parts {
         policy: policy_path,
         state: variable("STATE_DIRECTORY").unwrap_or_else(|| STATE_DIR.into()),
         cgroups: Arc::new(cgroups),
+        online,
         bus: BusAddress::System,
         boot: boot.clone(),
     };
@@ -161,7 +163,7 @@ async fn prepare(
         context: None,
         systemd: None,
         persist: None,
-        machine: machine::read().map_err(|error| error!("{error}, proceeding")).ok(),
+        machine: machine::read(&parts.online).map_err(|error| error!("{error}, proceeding")).ok(),
         signals: None,
         condition: condition::Condition::default(),
         strays: BTreeSet::new(),

@@ -30,6 +30,8 @@ pub struct Parts {
     pub state: PathBuf,
     /// The kernel's figures.
     pub cgroups: Arc<Cgroups>,
+    /// The kernel's list of CPUs.
+    pub online: PathBuf,
     /// The bus that systemd is on.
     pub bus: BusAddress,
     /// This boot.
