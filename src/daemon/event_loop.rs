@@ -68,6 +68,8 @@ pub struct EventLoop {
     pub(super) busy: BTreeMap<Uid, VecDeque<Submission>>,
     /// Effects that wait for what is under way for their member.
     pub(super) deferred: BTreeMap<Uid, VecDeque<(Effect, Reply)>>,
+    /// When the ledger was last told that time has passed.
+    pub(super) ticked_at: Option<Instant>,
     /// When the kernel was last seen to hold all that it should.
     pub(super) in_order_at: Option<Instant>,
     /// Whether something that is missing is being looked for.
@@ -96,7 +98,7 @@ impl EventLoop {
                 _ = alive.tick(), if period.is_some() => watchdog::alive(),
                 signal = next(&mut self.signals) => self.signal(signal),
                 _ = recovery.tick(), if self.wants_recovery() => self.recover(false),
-                _ = sleep_until(next_tick), if self.context.is_some() => self.tick(),
+                _ = sleep_until(next_tick), if self.keeps_time() => self.tick(),
                 _ = sweep.tick() => self.sweep(),
                 ended = &mut listener => return ended,
                 // The loop holds a sender itself: there is always another event to come.
@@ -235,17 +237,22 @@ impl EventLoop {
         }
     }
 
-    /// When the ledger is to be told that time has passed. Never at once, so that nothing can make the loop spin.
+    /// When the ledger is to be told that time has passed: not at once after the last time, so that nothing can make the
+    /// loop spin, and however often the loop is woken in between.
     fn next_tick(&self) -> Instant {
         let due = self.ledger.next_wakeup().map(|at| at.saturating_sub(clock::now().boot_ms));
-        Instant::now() + due.map_or(SWEEP_PERIOD, Duration::from_millis).clamp(TICK_PAUSE, SWEEP_PERIOD)
+        let due = Instant::now() + due.map_or(SWEEP_PERIOD, Duration::from_millis).min(SWEEP_PERIOD);
+        self.ticked_at.map_or(due, |ticked| due.max(ticked + TICK_PAUSE))
+    }
+
+    /// Whether what time brings can be carried out.
+    fn keeps_time(&self) -> bool {
+        self.context.is_some() && !self.condition.is_degraded()
     }
 
     /// Tells the ledger who is inside, and that time has passed.
     pub(super) fn tick(&mut self) {
-        if self.condition.is_degraded() {
-            return;
-        }
+        self.ticked_at = Some(Instant::now());
         let cgroups = Arc::clone(&self.parts.cgroups);
         let seen =
             self.ledger.shares().values().filter(|share| share.phase == Phase::Active).filter_map(|share| {

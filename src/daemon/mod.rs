@@ -181,6 +181,7 @@ async fn prepare(
         retry_state: false,
         reloads: Vec::new(),
         in_order_at: None,
+        ticked_at: None,
         parts,
     };
     match start::policy(event_loop.parts.policy.clone()).await {
