@@ -22,6 +22,7 @@ mod reload;
 mod session;
 mod socket;
 mod start;
+mod watch;
 mod watchdog;
 mod world;
 
@@ -32,7 +33,7 @@ use std::sync::Arc;
 
 use clap::Parser;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, watch as channel};
 use tracing::{error, info};
 
 use crate::cgroup::Cgroups;
@@ -107,7 +108,7 @@ async fn serve(arguments: Arguments) -> ExitCode {
         return fail(&format!("signals cannot be handled: {error}"));
     }
     // 3. Policy, state, bus, each or why not; where all are there, the world made to agree with the state.
-    let (policy_told, policy) = watch::channel(None);
+    let (policy_told, policy) = channel::channel(None);
     let event_loop = match prepare(arguments.policy, policy_told, events.clone(), inbox).await {
         Ok(event_loop) => event_loop,
         Err(why) => return fail(&why),
@@ -140,7 +141,7 @@ async fn serve(arguments: Arguments) -> ExitCode {
 /// The event loop with everything that could be had.
 async fn prepare(
     policy_path: PathBuf,
-    policy_told: watch::Sender<Option<Arc<crate::policy::Policy>>>,
+    policy_told: channel::Sender<Option<Arc<crate::policy::Policy>>>,
     events: mpsc::Sender<Event>,
     inbox: mpsc::Receiver<Event>,
 ) -> Result<EventLoop, String> {
@@ -166,10 +167,11 @@ async fn prepare(
         machine: machine::read(&parts.online).map_err(|error| error!("{error}, proceeding")).ok(),
         signals: None,
         condition: condition::Condition::default(),
+        watch: watch::Watch::start(),
         strays: BTreeSet::new(),
         usages: query::Usages::default(),
         policy_told,
-        stop: watch::Sender::new(false),
+        stop: channel::Sender::new(false),
         stored: None,
         status_told: String::new(),
         feed: feed::Feed::new(),

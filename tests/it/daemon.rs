@@ -4,6 +4,7 @@ mod contract;
 mod degraded;
 mod disk_faults;
 mod harness;
+mod inside;
 mod leases;
 mod machine;
 mod moves;
