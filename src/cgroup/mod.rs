@@ -4,6 +4,7 @@
 //! `None`, and it is never an error.
 
 pub mod parse;
+pub mod watch;
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};

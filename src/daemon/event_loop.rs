@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, watch as channel};
 use tokio::task::{JoinError, JoinHandle};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
 use tracing::{debug, error};
@@ -16,11 +16,11 @@ use super::execute::Context;
 use super::feed::Feed;
 use super::persist::Persist;
 use super::start::Parts;
+use super::watch::Watch;
 use super::world::{self, Survey};
-use super::{clock, machine, query, watchdog};
+use super::{clock, query, watchdog};
 use crate::identity::{Uid, UnitName};
 use crate::ledger::reconcile::Verdict;
-use crate::ledger::share::Phase;
 use crate::ledger::{Canceller, Command, Effect, Ledger, Outcome};
 use crate::policy::{Machine, Policy};
 use crate::systemd::{Fault, Signal, Signals, Systemd};
@@ -51,9 +51,10 @@ pub struct EventLoop {
     pub(super) machine: Option<Machine>,
     pub(super) signals: Option<Signals>,
     pub(super) condition: Condition,
+    pub(super) watch: Watch,
     pub(super) strays: BTreeSet<Uid>,
     pub(super) usages: query::Usages,
-    pub(super) policy_told: watch::Sender<Option<Arc<Policy>>>,
+    pub(super) policy_told: channel::Sender<Option<Arc<Policy>>>,
     /// The revision of the state that needs no storing.
     pub(super) stored: Option<u64>,
     /// What systemd was last told that the daemon holds.
@@ -61,13 +62,15 @@ pub struct EventLoop {
     /// Where followers hear what happens.
     pub(super) feed: Feed,
     /// Tells listener and sessions that the daemon stops.
-    pub(super) stop: watch::Sender<bool>,
+    pub(super) stop: channel::Sender<bool>,
     pub(super) events: mpsc::Sender<Event>,
     pub(super) inbox: mpsc::Receiver<Event>,
     /// Members with something under way, and the calls that wait for its end.
     pub(super) busy: BTreeMap<Uid, VecDeque<Submission>>,
     /// Effects that wait for what is under way for their member.
     pub(super) deferred: BTreeMap<Uid, VecDeque<(Effect, Reply)>>,
+    /// When the ledger was last told that time has passed.
+    pub(super) ticked_at: Option<Instant>,
     /// When the kernel was last seen to hold all that it should.
     pub(super) in_order_at: Option<Instant>,
     /// Whether something that is missing is being looked for.
@@ -101,8 +104,9 @@ impl EventLoop {
                 _ = alive.tick(), if period.is_some() => watchdog::alive(),
                 signal = next(&mut self.signals) => self.signal(signal),
                 _ = recovery.tick(), if self.wants_recovery() => self.recover(false),
-                () = &mut tick, if self.context.is_some() => self.tick(),
+                () = &mut tick, if self.keeps_time() => self.tick(),
                 _ = sweep.tick() => self.sweep(),
+                changes = self.watch.changed() => self.changed_inside(changes),
                 ended = &mut listener => return ended,
                 // The loop holds a sender itself: there is always another event to come.
                 Some(event) = self.inbox.recv() => self.take(event),
@@ -115,7 +119,7 @@ impl EventLoop {
             Event::Call(submission) => self.call(submission),
             Event::Settle { uid, outcome, reply } => {
                 let unknown = outcome == Outcome::Unknown;
-                match self.ledger.apply(clock::now(), Command::Settle { uid, outcome }) {
+                match self.ledger.apply(clock::now(), Command::Settle { uid, outcome: outcome.clone() }) {
                     Ok(effects) => {
                         let _ = reply.send(self.ledger.image());
                         self.carry_out_others(effects);
@@ -125,6 +129,7 @@ impl EventLoop {
                 if unknown {
                     self.condition.doubt(uid);
                 }
+                self.settled_inside(uid, &outcome);
                 self.tell_status();
             }
             Event::Uncalled(job) => self.tell(Command::Cancel { job, by: Canceller::Admin }),
@@ -148,6 +153,9 @@ impl EventLoop {
         let act = submission.authorised.act();
         if self.condition.is_degraded() && !allowed_degraded(act) {
             return submission.reply.send(Err(self.condition.refusal()));
+        }
+        if tells_of_capacity(act) {
+            self.look_at_machine();
         }
         let Some(uid) = changed_by(&submission.authorised) else {
             let Submission { authorised, reply, .. } = submission;
@@ -237,35 +245,29 @@ impl EventLoop {
         }
     }
 
-    /// When the ledger is to be told that time has passed. Never at once, so that nothing can make the loop spin.
+    /// When the ledger is to be told that time has passed: not at once after the last time, so that nothing can make the
+    /// loop spin, and however often the loop is woken in between.
     fn next_tick(&self) -> Instant {
         let due = self.ledger.next_wakeup().map(|at| at.saturating_sub(clock::now().boot_ms));
-        Instant::now() + due.map_or(SWEEP_PERIOD, Duration::from_millis).clamp(TICK_PAUSE, SWEEP_PERIOD)
+        let due = Instant::now() + due.map_or(SWEEP_PERIOD, Duration::from_millis).min(SWEEP_PERIOD);
+        self.ticked_at.map_or(due, |ticked| due.max(ticked + TICK_PAUSE))
     }
 
-    /// Tells the ledger who is inside, and that time has passed.
-    pub(super) fn tick(&mut self) {
-        if self.condition.is_degraded() {
-            return;
-        }
-        let cgroups = Arc::clone(&self.parts.cgroups);
-        let seen =
-            self.ledger.shares().values().filter(|share| share.phase == Phase::Active).filter_map(|share| {
-                let populated = cgroups.populated(UnitName::Share(share.uid)).ok()??;
-                (share.empty_since.is_some() == populated).then_some((share.uid, populated))
-            });
-        let changed: Vec<(Uid, bool)> = seen.collect();
-        for (uid, populated) in changed {
-            self.tell(Command::Occupancy { uid, populated });
-        }
+    /// Whether what time brings can be carried out.
+    fn keeps_time(&self) -> bool {
+        self.context.is_some() && !self.condition.is_degraded()
+    }
+
+    /// Tells the ledger that time has passed.
+    fn tick(&mut self) {
+        self.ticked_at = Some(Instant::now());
         self.tell(Command::Tick);
     }
 
     /// Compares what the kernel holds with the shares; what differs is looked at.
     fn sweep(&mut self) {
-        if machine::read().is_ok_and(|machine| Some(machine) != self.machine) {
-            self.bound_all();
-        }
+        self.look_at_machine();
+        self.sweep_inside();
         let Some(cx) = &self.context else { return };
         for share in self.ledger.shares().values().filter(|share| !self.busy.contains_key(&share.uid)) {
             if query::limits_hold(&cx.cgroups, share).is_err() {
@@ -294,7 +296,10 @@ impl EventLoop {
 
     fn mended(&mut self, survey: Result<Survey, Fault>, uids: BTreeSet<Uid>) {
         match survey {
-            Ok(survey) => self.reconciled(survey),
+            Ok(survey) => {
+                self.reconciled(survey);
+                self.watch_anew(uids.iter().copied());
+            }
             Err(fault) => {
                 error!("{}", super::logging::chain(&fault));
                 uids.iter().for_each(|uid| self.condition.doubt_later(*uid));
@@ -370,6 +375,11 @@ impl EventLoop {
 /// Whether the act is answered whatever is missing.
 fn allowed_degraded(act: &Act) -> bool {
     matches!(act, Act::Ping | Act::Health | Act::Status { .. } | Act::List | Act::Reload)
+}
+
+/// Whether what the machine has matters to the answer.
+fn tells_of_capacity(act: &Act) -> bool {
+    matches!(act, Act::Request { .. } | Act::Resize { .. } | Act::Status { .. } | Act::List)
 }
 
 /// Whose share the act changes, or enters.

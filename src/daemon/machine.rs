@@ -2,20 +2,22 @@
 
 use std::fs;
 use std::io;
+use std::path::Path;
 
 use crate::policy::Machine;
 use crate::quantity::{Bytes, MilliCpu};
 
-const ONLINE: &str = "/sys/devices/system/cpu/online";
+/// Where the kernel lists the CPUs that are online.
+pub const ONLINE: &str = "/sys/devices/system/cpu/online";
 
-/// The CPUs that are online and the memory that the kernel manages.
+/// The CPUs that the file `online` lists, and the memory that the kernel manages.
 ///
 /// # Errors
-/// The kernel's files cannot be read, or say something else than documented.
-pub fn read() -> io::Result<Machine> {
-    let text = fs::read_to_string(ONLINE)?;
-    let cpus =
-        count(&text).ok_or_else(|| io::Error::other(format!("{ONLINE}: {text:?} is no list of CPUs")))?;
+/// The file cannot be read, or says something else than documented.
+pub fn read(online: &Path) -> io::Result<Machine> {
+    let fault = |why: String| io::Error::other(format!("{}: {why}", online.display()));
+    let text = fs::read_to_string(online).map_err(|error| fault(error.to_string()))?;
+    let cpus = count(&text).ok_or_else(|| fault(format!("{text:?} is no list of CPUs")))?;
     let memory = rustix::system::sysinfo();
     let mem = u64::from(memory.mem_unit).saturating_mul(memory.totalram);
     Ok(Machine { cpu: MilliCpu(cpus.saturating_mul(1000)), mem: Bytes(mem) })
@@ -45,7 +47,7 @@ mod tests {
 
     #[test]
     fn this_machine_has_something() {
-        let machine = read().unwrap();
+        let machine = read(Path::new(ONLINE)).unwrap();
         assert!(machine.cpu >= MilliCpu(1000) && machine.mem > Bytes(1 << 20));
     }
 }

@@ -23,6 +23,7 @@ mod reload;
 mod session;
 mod socket;
 mod start;
+mod watch;
 mod watchdog;
 mod world;
 
@@ -33,7 +34,7 @@ use std::sync::Arc;
 
 use clap::Parser;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, watch as channel};
 use tracing::{error, info};
 
 use crate::cgroup::Cgroups;
@@ -108,7 +109,7 @@ async fn serve(arguments: Arguments) -> ExitCode {
         return fail(&format!("signals cannot be handled: {error}"));
     }
     // 3. Policy, state, bus, each or why not; where all are there, the world made to agree with the state.
-    let (policy_told, policy) = watch::channel(None);
+    let (policy_told, policy) = channel::channel(None);
     let event_loop = match prepare(arguments.policy, policy_told, events.clone(), inbox).await {
         Ok(event_loop) => event_loop,
         Err(why) => return fail(&why),
@@ -141,18 +142,20 @@ async fn serve(arguments: Arguments) -> ExitCode {
 /// The event loop with everything that could be had.
 async fn prepare(
     policy_path: PathBuf,
-    policy_told: watch::Sender<Option<Arc<crate::policy::Policy>>>,
+    policy_told: channel::Sender<Option<Arc<crate::policy::Policy>>>,
     events: mpsc::Sender<Event>,
     inbox: mpsc::Receiver<Event>,
 ) -> Result<EventLoop, String> {
     let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let cgroup_root = variable("FAIRSHARE_CGROUP_ROOT").unwrap_or_else(|| CGROUP_ROOT.into());
     let cgroups = Cgroups::open(&cgroup_root).map_err(|fault| logging::chain(&fault))?;
+    let online = variable("FAIRSHARE_CPUS_ONLINE").unwrap_or_else(|| machine::ONLINE.into());
     let boot = clock::boot_id().map_err(|error| format!("the boot id cannot be read: {error}"))?;
     let parts = Parts {
         policy: policy_path,
         state: variable("STATE_DIRECTORY").unwrap_or_else(|| STATE_DIR.into()),
         cgroups: Arc::new(cgroups),
+        online,
         bus: BusAddress::System,
         boot: boot.clone(),
     };
@@ -162,13 +165,14 @@ async fn prepare(
         context: None,
         systemd: None,
         persist: None,
-        machine: machine::read().map_err(|error| error!("{error}, proceeding")).ok(),
+        machine: machine::read(&parts.online).map_err(|error| error!("{error}, proceeding")).ok(),
         signals: None,
         condition: condition::Condition::default(),
+        watch: watch::Watch::start(),
         strays: BTreeSet::new(),
         usages: query::Usages::default(),
         policy_told,
-        stop: watch::Sender::new(false),
+        stop: channel::Sender::new(false),
         stored: None,
         status_told: String::new(),
         feed: feed::Feed::new(),
@@ -180,6 +184,7 @@ async fn prepare(
         retry_state: false,
         reloads: Vec::new(),
         in_order_at: None,
+        ticked_at: None,
         parts,
     };
     match start::policy(event_loop.parts.policy.clone()).await {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
-use tracing::error;
+use tracing::{error, info};
 
 use super::answer;
 use super::authorize::{Act, Authorised};
@@ -194,9 +194,17 @@ impl EventLoop {
         }
     }
 
+    /// Notices that the machine has become another: CPUs go and come while it runs, and nobody says so.
+    pub(super) fn look_at_machine(&mut self) {
+        if machine::read(&self.parts.online).is_ok_and(|machine| Some(machine) != self.machine) {
+            info!("the machine has other CPUs or memory than before");
+            self.bound_all();
+        }
+    }
+
     /// Sets what bounds all shares together.
     pub(super) fn bound_all(&mut self) {
-        match machine::read() {
+        match machine::read(&self.parts.online) {
             Ok(machine) => self.machine = Some(machine),
             Err(fault) => error!("{}, proceeding with what was known", chain(&fault)),
         }

@@ -15,7 +15,7 @@ use super::logging::chain;
 use super::persist::Persist;
 use super::world::{self, Survey};
 use crate::cgroup::Cgroups;
-use crate::ledger::{BootId, Ledger};
+use crate::ledger::{BootId, Command, Ledger};
 use crate::policy::Policy;
 use crate::policy::file::{self, SystemNames};
 use crate::store::{Loaded, Store};
@@ -30,6 +30,8 @@ pub struct Parts {
     pub state: PathBuf,
     /// The kernel's figures.
     pub cgroups: Arc<Cgroups>,
+    /// The kernel's list of CPUs.
+    pub online: PathBuf,
     /// The bus that systemd is on.
     pub bus: BusAddress,
     /// This boot.
@@ -190,7 +192,8 @@ impl EventLoop {
                 self.ledger.interrupt_jobs(clock::now());
                 written = self.store_in_background();
                 self.bound_all();
-                self.tick();
+                self.watch_all_anew();
+                self.tell(Command::Tick);
                 // What came into doubt while there was no bus, or since the world was looked at.
                 self.settle_doubts();
                 if !self.condition.is_degraded() {

@@ -14,8 +14,8 @@ use crate::ledger::{BootId, Command, Effect, Ledger, Member, Now, Outcome, Wait}
 use crate::policy::{Machine, Policy};
 use trace::{Arrival, BadLine, Trace};
 
-/// How many refused requests are named.
-pub const REFUSED_NAMED_MAX: usize = 100;
+/// How many refused requests, and how many lines that were left out, are named.
+pub const LINES_NAMED_MAX: usize = 100;
 
 /// The run time below which slowdown is not counted, in milliseconds: "bounded slowdown" (Feitelson and Rudolph, 1998).
 pub const SLOWDOWN_RUN_MS_MIN: u64 = 10_000;
@@ -36,6 +36,8 @@ pub struct Report {
     pub refused_lines: Vec<BadLine>,
     /// Lines of the trace that were left out.
     pub skipped: u64,
+    /// The first of these, and why.
+    pub skipped_lines: Vec<BadLine>,
     /// From arrival to grant, in milliseconds: the mean.
     pub wait_mean_ms: u64,
     /// The wait that 95 of 100 do not exceed.
@@ -203,7 +205,7 @@ impl Replay<'_> {
                 Ok(effects) => return self.carry_out(now, effects),
                 Err(refusal) => {
                     self.refused += 1;
-                    if self.refused_lines.len() < REFUSED_NAMED_MAX {
+                    if self.refused_lines.len() < LINES_NAMED_MAX {
                         self.refused_lines.push(BadLine { line: arrival.line, why: refusal.to_string() });
                     }
                 }
@@ -294,6 +296,7 @@ impl Replay<'_> {
             granted,
             refused: self.refused,
             skipped: self.trace.skipped.len() as u64,
+            skipped_lines: self.trace.skipped.iter().take(LINES_NAMED_MAX).cloned().collect(),
             wait_mean_ms: mean(sum, granted),
             wait_p95_ms: self.waits.get(rank).copied().unwrap_or(0),
             wait_max_ms: self.waits.last().copied().unwrap_or(0),

@@ -49,3 +49,65 @@ guest_test!(who_waits_is_served_when_the_lease_before_ends, |guest: Guest| {
     guest.root("fairshare admin undrain").expect_ok();
     guest.as_user("alice", "fairshare request --cpu 0.1 --mem 64M").expect_ok();
 });
+
+guest_test!(a_machine_that_shrinks_takes_nothing_and_grants_nothing_until_it_fits, |guest: Guest| {
+    let work = guest.command("exec fairshare run --cpu 1 --mem 64M -- sleep 1000").user("alice").spawn();
+    guest.await_cmd(&format!("grep -qx 'populated 1' /sys/fs/cgroup/{ALICES}/cgroup.events"), 20);
+    guest.root("echo 0 > /sys/devices/system/cpu/cpu1/online").expect_ok();
+    // Who asks is told at once.
+    guest.as_user("bob", "fairshare status").expect_ok().stdout_has("0.5 of 0.5 CPU");
+    guest
+        .as_user("bob", "fairshare request --cpu 0.25 --mem 64M")
+        .expect_code(75)
+        .stderr_has("There is no room for this now")
+        .stderr_has("free: 0 CPU");
+    guest.await_cmd("grep -qx '50000 100000' /sys/fs/cgroup/fairshare.slice/cpu.max", 20);
+    assert_eq!(guest.cgroup(ALICES, "cpu.max"), "100000 100000", "it was taken from who holds it");
+    assert!(work.is_running());
+    let waits = guest.command("exec fairshare request --cpu 0.25 --mem 64M --wait").user("bob").spawn();
+    guest.await_cmd("runuser -u bob -- fairshare jobs | grep -q queued", 20);
+    guest.root("echo 1 > /sys/devices/system/cpu/cpu1/online").expect_ok();
+    guest.as_user("carol", "fairshare status").expect_ok().stdout_has("of 1.5 CPU");
+    waits.wait().expect_ok().stdout_has("Granted: 0.25 CPU").stderr_has("place 1");
+    assert_eq!(guest.cgroup(BOBS, "cpu.max"), "25000 100000");
+    guest.await_cmd("grep -qx '150000 100000' /sys/fs/cgroup/fairshare.slice/cpu.max", 20);
+});
+
+guest_test!(who_waits_no_longer_leaves_the_queue, |guest: Guest| {
+    guest.as_user("alice", "fairshare request --cpu 1 --mem 64M --for 1h").expect_ok();
+    let over = guest
+        .as_user("bob", "fairshare request --cpu 1 --mem 64M --wait=2s")
+        .expect_code(75)
+        .stderr_has("fairshare: waiting as job ")
+        .stderr_has("place 1, expected in 59m")
+        .stderr_has("fairshare: no room within 2s; the request was taken back\n  hint: ");
+    eprintln!("{}", over.stderr());
+    for (signal, number) in [("TERM", 15), ("INT", 2)] {
+        let waits = guest.command("exec fairshare request --cpu 1 --mem 64M --wait").user("bob").spawn();
+        guest.await_cmd("runuser -u bob -- fairshare jobs | grep -q queued", 20);
+        waits.kill(signal);
+        waits.wait().expect_code(128 + number).stderr_has("interrupted; the request was taken back");
+        let jobs = guest.as_user("bob", "fairshare jobs --json").expect_ok().json();
+        let states: Vec<_> =
+            jobs["jobs"].as_array().unwrap().iter().map(|job| job["state"].clone()).collect();
+        assert!(states.iter().all(|state| state == "cancelled"), "{jobs}");
+    }
+    // The machine's own end of the lease: nobody waits for it any more.
+    guest.as_user("alice", "fairshare release").expect_ok();
+    guest.as_user("bob", "fairshare status").expect_ok().stdout_has("none");
+});
+
+guest_test!(an_empty_share_goes_by_itself_where_the_policy_says_so, |guest: Guest| {
+    guest.write_file("/etc/fairshare/policy.d/site.yaml", "idle: 1s\n", 0o644);
+    let work = guest.command("exec fairshare run --cpu 0.5 --mem 64M -- sleep 1000").user("alice").spawn();
+    guest.await_cmd(&format!("grep -qx 'populated 1' /sys/fs/cgroup/{ALICES}/cgroup.events"), 20);
+    guest.kill_daemon();
+    guest.as_user("bob", "fairshare status").expect_ok();
+    assert!(guest.cgroup_exists(ALICES), "it went with a process inside");
+    work.kill("KILL");
+    // By the kernel's word, long before the next sweep, which comes a minute after the daemon's start.
+    guest.await_cmd(&format!("test ! -d /sys/fs/cgroup/{ALICES}"), 15);
+    guest.as_user("alice", "fairshare status").expect_ok().stdout_has("none");
+    let journal = guest.journal("fairshared.service");
+    assert!(!journal.iter().any(|entry| entry.message().contains("cannot be watched")));
+});

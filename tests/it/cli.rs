@@ -9,6 +9,7 @@ mod line;
 mod refuse;
 mod run;
 mod show;
+mod simulate;
 
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};

@@ -14,7 +14,7 @@ use crate::identity::{Gid, Uid};
 use crate::policy::Machine;
 use crate::policy::file::{self, POLICY_DIR, SystemNames};
 use crate::quantity::{Bytes, MilliCpu};
-use crate::simulate::trace::{BadLines, Format, Trace};
+use crate::simulate::trace::{BadLine, BadLines, Format, Trace};
 use crate::simulate::{Report, replay};
 
 /// What the help shows.
@@ -137,9 +137,16 @@ fn table(report: &Report) -> String {
         ]
     });
     let rows: Vec<Vec<String>> = std::iter::once(head).chain(users).collect();
-    let refused: Vec<String> =
-        report.refused_lines.iter().map(|line| render::safe(&line.to_string()).to_string()).collect();
-    let refused =
-        if refused.is_empty() { String::new() } else { format!("\n\nRefused\n  {}", refused.join("\n  ")) };
-    format!("{whole}\n\n{}{refused}", render::table(&rows))
+    let refused = named("Refused", &report.refused_lines);
+    let left_out = named("Left out", &report.skipped_lines);
+    format!("{whole}\n\n{}{refused}{left_out}", render::table(&rows))
+}
+
+/// Lines of the trace under a heading; nothing where there are none.
+fn named(heading: &str, lines: &[BadLine]) -> String {
+    if lines.is_empty() {
+        return String::new();
+    }
+    let lines: Vec<String> = lines.iter().map(|line| render::safe(&line.to_string())).collect();
+    format!("\n\n{heading}\n  {}", lines.join("\n  "))
 }

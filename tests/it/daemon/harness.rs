@@ -58,6 +58,7 @@ impl Home {
             dir,
         };
         home.set_policy(POLICY);
+        home.set_cpus("0-7");
         home
     }
 
@@ -67,6 +68,15 @@ impl Home {
 
     pub fn set_policy(&self, text: &str) {
         fs::write(self.policy_file(), text).unwrap();
+    }
+
+    /// The machine has these CPUs from now on: a list like `0-3`.
+    pub fn set_cpus(&self, list: &str) {
+        fs::write(self.online_file(), format!("{list}\n")).unwrap();
+    }
+
+    fn online_file(&self) -> PathBuf {
+        self.dir.path().join("online")
     }
 
     pub fn state_dir(&self) -> PathBuf {
@@ -145,6 +155,7 @@ impl Home {
             .env("STATE_DIRECTORY", self.state_dir())
             .env("NOTIFY_SOCKET", &notify_path)
             .env_remove("JOURNAL_STREAM")
+            .env("FAIRSHARE_CPUS_ONLINE", self.online_file())
             .envs(environment.iter().copied())
             .stdout(Stdio::null())
             .stderr(File::create(&log).unwrap())

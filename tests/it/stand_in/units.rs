@@ -255,13 +255,22 @@ impl Units {
             write(&directory, "cgroup.procs", &lines);
             let tasks: usize = self.below(name).iter().map(|below| self.units[below].pids.len()).sum();
             write(&directory, "pids.current", &format!("{tasks}\n"));
-            write(&directory, "cgroup.events", &format!("populated {}\nfrozen 0\n", u8::from(tasks > 0)));
+            change(&directory, "cgroup.events", &format!("populated {}\nfrozen 0\n", u8::from(tasks > 0)));
         }
     }
 }
 
 const PRESSURE: &str =
     "some avg10=0.00 avg60=0.00 avg300=0.00 total=0\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=0\n";
+
+/// Changes what a file holds to as many other bytes, where it differs: who watches the file is told, as by the kernel.
+fn change(directory: &Path, file: &str, content: &str) {
+    let path = directory.join(file);
+    if std::fs::read_to_string(&path).unwrap() != content {
+        let file = std::fs::File::options().write(true).open(&path).unwrap();
+        std::os::unix::fs::FileExt::write_all_at(&file, content.as_bytes(), 0).unwrap();
+    }
+}
 
 /// Replaces a file in one step, as a write to a cgroup file is one.
 pub fn write(directory: &Path, file: &str, content: &str) {

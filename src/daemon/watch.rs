@@ -1,0 +1,150 @@
+//! Who is inside the shares: the kernel says when that changes, and nobody looks before.
+
+use std::collections::BTreeSet;
+use std::io;
+
+use tracing::{error, warn};
+
+use super::event_loop::EventLoop;
+use super::logging::chain;
+use crate::cgroup::Cgroups;
+use crate::cgroup::watch::{CGROUP_EVENTS, Changes, Watches};
+use crate::identity::{Uid, UnitName};
+use crate::ledger::share::Phase;
+use crate::ledger::{Command, Outcome};
+use crate::sys::readable::Readable;
+
+/// What is watched, and what has to be looked at by the sweep instead.
+#[derive(Debug)]
+pub struct Watch {
+    watches: Option<(Watches, Readable)>,
+    /// Shares of which nobody tells: not watched, or what is inside them is in question.
+    unsure: BTreeSet<Uid>,
+    /// Whether it was said that something cannot be watched.
+    warned: bool,
+}
+
+impl Watch {
+    /// Nothing is watched yet.
+    pub fn start() -> Self {
+        let mut watch = Self { watches: None, unsure: BTreeSet::new(), warned: false };
+        let opened = Watches::open()
+            .and_then(|watches| Readable::register(watches.descriptor()).map(|readable| (watches, readable)));
+        match opened {
+            Ok(watches) => watch.watches = Some(watches),
+            Err(fault) => watch.warn(&fault),
+        }
+        watch
+    }
+
+    /// The next changes. Cancel safe.
+    pub async fn changed(&mut self) -> Changes {
+        let Some((watches, readable)) = &mut self.watches else { return std::future::pending().await };
+        match readable.read(|| watches.take()).await {
+            Ok(changes) => changes,
+            Err(fault) => {
+                error!("what changes in cgroups cannot be told any more, proceeding without: {fault}");
+                self.watches = None;
+                Changes::OfAny
+            }
+        }
+    }
+
+    /// Watches a share's cgroup, as it is now. Whether its changes are told from now on.
+    fn add(&mut self, cgroups: &Cgroups, uid: Uid) -> bool {
+        let Some((watches, _)) = &mut self.watches else { return false };
+        match watches.add(cgroups, UnitName::Share(uid), CGROUP_EVENTS) {
+            Ok(there) => there,
+            Err(fault) => {
+                self.warn(&fault);
+                false
+            }
+        }
+    }
+
+    fn remove(&mut self, uid: Uid) {
+        self.unsure.remove(&uid);
+        if let Some((watches, _)) = &mut self.watches {
+            watches.remove(UnitName::Share(uid), CGROUP_EVENTS);
+        }
+    }
+
+    fn holds(&self, uid: Uid) -> bool {
+        let watched = |(watches, _): &(Watches, _)| watches.holds(UnitName::Share(uid), CGROUP_EVENTS);
+        self.watches.as_ref().is_some_and(watched)
+    }
+
+    fn warn(&mut self, fault: &io::Error) {
+        if !self.warned {
+            warn!("cgroups cannot be watched, proceeding with a look at them each minute: {fault}");
+            self.warned = true;
+        }
+    }
+}
+
+impl EventLoop {
+    /// A change of a share has come to its end.
+    pub(super) fn settled_inside(&mut self, uid: Uid, outcome: &Outcome) {
+        match (self.ledger.share(uid), outcome) {
+            (None, _) => self.watch.remove(uid),
+            (Some(_), Outcome::Done) if self.watch.holds(uid) => {}
+            (Some(_), Outcome::Done) => self.watch_anew([uid]),
+            // What could not be done would be tried again at once if the share were found empty at once.
+            (Some(_), _) => self.doubt_inside(uid),
+        }
+    }
+
+    /// Watches these shares whose cgroups may have been made again, and looks who is inside.
+    pub(super) fn watch_anew(&mut self, uids: impl IntoIterator<Item = Uid>) {
+        for uid in uids {
+            if self.ledger.share(uid).is_none() {
+                self.watch.remove(uid);
+                continue;
+            }
+            if !self.watch.add(&self.parts.cgroups, uid) {
+                self.watch.unsure.insert(uid);
+            }
+            self.look_inside(uid);
+        }
+    }
+
+    /// The same for all.
+    pub(super) fn watch_all_anew(&mut self) {
+        let uids: Vec<Uid> = self.ledger.shares().keys().copied().collect();
+        self.watch_anew(uids);
+    }
+
+    /// Who is inside this share is in question, and the kernel may have nothing to say of it: the sweep looks.
+    pub(super) fn doubt_inside(&mut self, uid: Uid) {
+        self.watch.unsure.insert(uid);
+    }
+
+    /// Looks at the shares of which nobody tells, and tries again to have them watched.
+    pub(super) fn sweep_inside(&mut self) {
+        let unsure = std::mem::take(&mut self.watch.unsure);
+        self.watch_anew(unsure);
+    }
+
+    /// The kernel has told of changes.
+    pub(super) fn changed_inside(&mut self, changes: Changes) {
+        match changes {
+            Changes::Of(files) => files.into_iter().for_each(|(unit, _)| self.look_inside(unit.uid())),
+            Changes::OfAny => self.watch_all_anew(),
+        }
+    }
+
+    /// Tells the ledger whether there are processes in a share, where it takes them for something else.
+    fn look_inside(&mut self, uid: Uid) {
+        if self.condition.is_degraded() {
+            return;
+        }
+        let Some(share) = self.ledger.share(uid).filter(|share| share.phase == Phase::Active) else { return };
+        match self.parts.cgroups.populated(UnitName::Share(uid)) {
+            Ok(Some(populated)) if populated == share.empty_since.is_some() => {
+                self.tell(Command::Occupancy { uid, populated });
+            }
+            Ok(_) => {}
+            Err(fault) => error!("{}", chain(&fault)),
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! Who is inside a share: the kernel tells, and what follows from it does not wait for the next sweep.
+//!
+//! [`PATIENCE`] is half of the sweep's period: what comes in time was not found by a sweep.
+
+use std::process::{Child, Command};
+
+use fairshare::wire::answer::ShareState;
+use fairshare::wire::call::{Amounts, Call};
+
+use super::harness::{Daemon, Home, PATIENCE, POLICY};
+use super::raw::{Raw, request, request_for};
+use super::strace::Tracer;
+use super::systemd_faults::own_slice;
+use crate::poll::until;
+use crate::stand_in::World;
+
+/// An empty share goes after this long.
+const IDLE: &str = "idle: 200ms\n";
+
+/// A process that does nothing. Ends with the value.
+struct Idle(Child);
+
+impl Idle {
+    /// In the caller's share.
+    fn inside(raw: &mut Raw) -> Self {
+        let idle = Self(Command::new("sleep").arg("600").spawn().unwrap());
+        raw.ask(&Call::Attach { pids: vec![idle.0.id().into()] }).unwrap();
+        idle
+    }
+}
+
+impl Drop for Idle {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn daemon(policy: &str) -> (World, Home, Daemon) {
+    let world = World::start();
+    let mut home = Home::new(&world);
+    home.set_policy(&format!("{POLICY}{policy}"));
+    let daemon = home.activate();
+    (world, home, daemon)
+}
+
+fn goes(world: &World, raw: &mut Raw) {
+    until("the share to go", PATIENCE, || raw.status().0.is_none().then_some(()));
+    until("the slice to go", PATIENCE, || world.unit(&own_slice()).is_none().then_some(()));
+}
+
+/// For how long it is held: long enough for a process to enter it.
+fn leased(ms: u64) -> Call {
+    Call::RequestResources { amounts: Amounts::default(), lease_ms: Some(ms), wait: None, for_uid: None }
+}
+
+#[test]
+fn a_share_goes_when_its_last_process_has_ended() {
+    let (world, _home, daemon) = daemon(IDLE);
+    let mut raw = daemon.client();
+    raw.granted(&request());
+    // What is taken and never used goes too.
+    goes(&world, &mut raw);
+    raw.granted(&request());
+    let (first, second) = (Idle::inside(&mut raw), Idle::inside(&mut raw));
+    drop(first);
+    until("the first scope to go", PATIENCE, || {
+        (world.cgroup_file(&own_slice(), "pids.current")? == "1\n").then_some(())
+    });
+    assert!(raw.status().0.is_some(), "it went with a process inside");
+    drop(second);
+    goes(&world, &mut raw);
+    assert!(!daemon.logs().contains("cannot be watched"), "{}", daemon.logs());
+}
+
+#[test]
+fn a_busy_share_whose_lease_is_over_goes_with_its_last_process() {
+    let (world, _home, daemon) = daemon("");
+    let mut raw = daemon.client();
+    raw.granted(&leased(3000));
+    let idle = Idle::inside(&mut raw);
+    until("the end of the lease", PATIENCE, || {
+        let (share, _) = raw.status();
+        (share.expect("it was taken with a process inside").state == ShareState::Expired).then_some(())
+    });
+    drop(idle);
+    goes(&world, &mut raw);
+}
+
+#[test]
+fn a_daemon_that_comes_back_hears_of_what_it_left() {
+    let (world, mut home, first) = daemon(IDLE);
+    first.client().granted(&request());
+    let idle = Idle::inside(&mut first.client());
+    first.kill();
+    let daemon = home.activate();
+    assert!(daemon.client().status().0.is_some());
+    drop(idle);
+    goes(&world, &mut daemon.client());
+    // One that went empty while there was no daemon.
+    daemon.client().granted(&request());
+    let idle = Idle::inside(&mut daemon.client());
+    daemon.kill();
+    drop(idle);
+    until("the scope to go", PATIENCE, || {
+        world.cgroup_file(&own_slice(), "cgroup.events")?.contains("populated 0").then_some(())
+    });
+    goes(&world, &mut home.activate().client());
+}
+
+#[test]
+fn what_cannot_be_watched_is_said_once_and_served() {
+    let (world, home, daemon) = daemon("");
+    let mut raw = daemon.client();
+    let inject = Some("inotify_add_watch:error=ENOSPC");
+    let tracer = Tracer::attach(&daemon, &home, "inotify_add_watch", inject, &[]);
+    raw.granted(&leased(3000));
+    raw.granted(&request_for(1));
+    let trace = tracer.detach();
+    assert_eq!(trace.matches("INJECTED").count(), 2, "{trace}");
+    assert_eq!(daemon.logs().matches("cgroups cannot be watched").count(), 1, "{}", daemon.logs());
+    let idle = Idle::inside(&mut raw);
+    until("the end of the lease", PATIENCE, || {
+        raw.status().0.filter(|share| share.state == ShareState::Expired)
+    });
+    // A look at the slice for another reason is the occasion to try again.
+    world.say_removed(&own_slice());
+    drop(idle);
+    goes(&world, &mut raw);
+}
