@@ -1,6 +1,11 @@
 //! The command line, as clap reads it. The doc comments are what `--help` and fairshare(1) say.
 
 use super::command::simulate;
+use super::examples::{
+    ADMIN_EXAMPLES, ATTACH_EXAMPLES, COMPLETIONS_EXAMPLES, EXAMPLES, JSON_EXAMPLES, POLICY_CHECK_EXAMPLES,
+    RELEASE_EXAMPLES, RENEW_EXAMPLES, REQUEST_EXAMPLES, RESIZE_EXAMPLES, RUN_EXAMPLES, SHELL_EXAMPLES,
+    SUBMIT_EXAMPLES,
+};
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -11,87 +16,6 @@ use clap::{ArgGroup, Parser, Subcommand, ValueEnum};
 use crate::policy::file::POLICY_DIR;
 use crate::quantity::{Bytes, MilliCpu, Tasks};
 use crate::wire::call::Amounts;
-
-const EXAMPLES: &str = "\
-Examples:
-  fairshare run --cpu 2 --mem 8G -- make -j4   work, in a share of its own
-  fairshare status                             what is mine, and what is free
-  fairshare request --cpu 4 --mem 16G          take a share now
-  fairshare shell                              a shell inside it
-  fairshare release                            give it back";
-
-const REQUEST_EXAMPLES: &str = "\
-Examples:
-  fairshare request                     as much as the policy gives by default
-  fairshare request --cpu 0.5 --mem 2G  half a CPU and 2 GiB
-  fairshare request --cpu 8 --wait=1h   wait for room, for an hour at most
-  fairshare request --for 90m           gone after 90 minutes, if nothing runs in it then
-
-`fairshare policy show` says what the defaults are and what you may have at most.";
-
-const RESIZE_EXAMPLES: &str = "\
-Examples:
-  fairshare resize --mem 12G            CPU and tasks stay as they are
-
-Memory never goes under what is in use: no program dies of this.";
-
-const RENEW_EXAMPLES: &str = "\
-Examples:
-  fairshare renew --for 8h              held for eight more hours, counted from now";
-
-const RELEASE_EXAMPLES: &str = "\
-Examples:
-  fairshare release                     refused while processes are inside
-  fairshare release --stop              ends them: SIGTERM, ten seconds, SIGKILL";
-
-const RUN_EXAMPLES: &str = "\
-Examples:
-  fairshare run -- make -j4
-  fairshare run --cpu 2 --mem 8G -- ./simulate --steps 1000
-
-Terminal, signals, environment and exit status are those of CMD, as if it had been started directly;
-126 where it cannot be executed and 127 where it is not found, as a shell has it.
-The share stays when CMD ends: `fairshare release` gives it back.";
-
-const SHELL_EXAMPLES: &str = "\
-Examples:
-  fairshare shell                       everything started in it counts in the share
-  echo make | fairshare shell           a script from standard input";
-
-const ATTACH_EXAMPLES: &str = "\
-Examples:
-  fairshare attach 4711
-  fairshare attach $(pgrep -u $USER python3)";
-
-const POLICY_CHECK_EXAMPLES: &str = "\
-Examples:
-  fairshare policy check                the policy that is in force after the next reload
-  fairshare policy check ./policy.d     one that is being written";
-
-const ADMIN_EXAMPLES: &str = "\
-Examples:
-  fairshare admin resize --user alice --cpu 8
-  fairshare admin release --user 1003 --stop
-  fairshare admin reload
-  fairshare admin drain                 before the machine goes down";
-
-const JSON_EXAMPLES: &str = "\
-Examples, a line in and the line out:
-  {\"type\":\"request_resources\",\"cpu\":4,\"mem\":\"16G\"}
-  {\"type\":\"success\",\"message\":\"Resources allocated: 4 CPUs, 16G memory\"}
-  {\"type\":\"status\"}
-  {\"type\":\"status_info\",\"allocated_cpu\":4,\"allocated_mem\":\"16G\"}
-  {\"type\":\"release\"}
-  {\"type\":\"error\",\"error\":\"1 process is inside\",\"code\":6}
-  {\"endpoint\":\"renew\",\"body\":{\"lease_ms\":3600000}}
-  {\"ok\":{\"share\":{...}}}, or {\"err\":{\"code\":...,\"message\":...}}
-
-Endpoints and bodies are those of fairshare-protocol(7). After subscribe there are only events.";
-
-const COMPLETIONS_EXAMPLES: &str = "\
-Examples:
-  fairshare completions bash > ~/.local/share/bash-completion/completions/fairshare
-  fairshare completions fish > ~/.config/fish/completions/fairshare.fish";
 
 /// Your share of this machine: take it, work in it, give it back.
 ///
@@ -142,6 +66,9 @@ pub enum Command {
     /// Move running processes of yours into your share
     #[command(after_help = ATTACH_EXAMPLES)]
     Attach(Attach),
+    /// Run a command in the background; prints the job's number
+    #[command(after_help = SUBMIT_EXAMPLES)]
+    Submit(Submit),
     /// Show your jobs: queued requests, submitted commands, releases that are under way
     Jobs(Jobs),
     /// Wait until a job has ended, and end as it did
@@ -288,6 +215,29 @@ pub struct Run {
     /// What to take where no share is held.
     #[command(flatten)]
     pub wanted: Wanted,
+    /// The command and its arguments
+    #[arg(value_name = "CMD", required = true, trailing_var_arg = true)]
+    pub command: Vec<OsString>,
+}
+
+/// `fairshare submit`.
+#[derive(Debug, clap::Args)]
+pub struct Submit {
+    /// What to call it
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
+    /// What the command may use of the share; or what share to take for it.
+    #[command(flatten)]
+    pub figures: Figures,
+    /// How long it may run, like 90m, 8h or 7d: then SIGTERM, and SIGKILL after ten seconds
+    #[arg(long = "for", value_name = "DUR")]
+    pub time_limit: Option<Span>,
+    /// Where its output and its errors go, at the end of what is there [default: fairshare-ID.out]
+    #[arg(long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Where its input comes from [default: /dev/null]
+    #[arg(long, value_name = "FILE")]
+    pub input: Option<PathBuf>,
     /// The command and its arguments
     #[arg(value_name = "CMD", required = true, trailing_var_arg = true)]
     pub command: Vec<OsString>,

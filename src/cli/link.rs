@@ -1,6 +1,7 @@
 //! The connection to the daemon, with every way it can fail told as a person needs it.
 
 use std::error::Error;
+use std::os::fd::BorrowedFd;
 use std::path::Path;
 
 use super::exit::{Exit, Failure};
@@ -8,7 +9,7 @@ use super::whom::Whom;
 use super::{hint, unreachable};
 use crate::client::{Client, ClientError, Deadlines, Events, Violation};
 use crate::wire::answer::Answer;
-use crate::wire::call::{Call, Endpoint};
+use crate::wire::call::{Call, Endpoint, Submission};
 use crate::wire::error::WireError;
 
 /// A connection, made with its first call.
@@ -33,6 +34,14 @@ impl Link {
             Err(ClientError::Refused(error)) => Ok(Err(error)),
             Err(error) => Err(fault(error)),
         }
+    }
+
+    /// Submits a command with its standard input, output and error.
+    ///
+    /// # Errors
+    /// It was refused, or there was no answer.
+    pub fn submit(&mut self, submission: Submission, streams: &[BorrowedFd<'_>]) -> Result<u64, ClientError> {
+        self.client.submit(submission, streams)
     }
 
     /// The answer to `call`, which is made for `whom`.

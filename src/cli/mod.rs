@@ -6,6 +6,7 @@
 
 pub mod args;
 mod command;
+mod examples;
 mod exit;
 mod hint;
 mod link;
@@ -24,9 +25,16 @@ use std::process::ExitCode;
 
 use self::exit::Failure;
 use crate::client::SOCKET_PATH;
+use crate::wire::handover::BECOME;
 
 /// Does what the command line says. The status is one of `fairshare(1)`, section EXIT STATUS.
 pub fn main() -> ExitCode {
+    // Started by systemd for a submitted command: nobody types this.
+    if env::args_os().nth(1).is_some_and(|argument| argument == BECOME) {
+        let failure = command::become_job::run();
+        tell(&failure);
+        return ExitCode::from(failure.exit.0);
+    }
     let args = match parse::args(env::args_os()) {
         Ok(args) => args,
         Err(error) => return ExitCode::from(usage::tell(&error).0),

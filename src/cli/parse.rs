@@ -8,7 +8,7 @@ use std::ffi::OsString;
 
 use clap::{Args as _, FromArgMatches, Parser};
 
-use super::args::{Args, Global, Release, Request, Resize, Run, Shell, Status};
+use super::args::{Args, Global, Release, Request, Resize, Run, Shell, Status, Submit};
 
 /// Reads a command line, its first word the command's own name.
 ///
@@ -27,6 +27,7 @@ fn named_only(line: &[OsString]) -> Option<Args> {
         "request" => Request::augment_args(clap::Command::new("request")),
         "resize" => Resize::augment_args(clap::Command::new("resize")),
         "release" => Release::augment_args(clap::Command::new("release")),
+        "submit" => Submit::augment_args(clap::Command::new("submit")),
         "shell" => Shell::augment_args(clap::Command::new("shell")),
         _ => return None,
     };

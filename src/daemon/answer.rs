@@ -2,7 +2,7 @@
 
 use crate::cgroup::{CgroupFault, Pressure, Usage};
 use crate::identity::UnitName;
-use crate::ledger::job::{Job, JobEnd, JobKind, JobState};
+use crate::ledger::job::{Cause, Exit, Job, JobEnd, JobKind, JobState, Ran};
 use crate::ledger::refusal::{Refusal, Shortage, Timed};
 use crate::ledger::room::Room;
 use crate::ledger::share::Share;
@@ -89,10 +89,12 @@ pub fn job(job: &Job) -> wire::JobInfo {
                     let error = WireError::new(Code::Timeout, "There was no room in time");
                     (wire::JobState::Failed, Some(error))
                 }
+                JobEnd::Ran(ran) => ended_work(ran),
                 JobEnd::Failed(why) => {
                     let what = match job.kind {
                         JobKind::Request(_) => "The share could not be made",
                         JobKind::Release => "The share could not be stopped",
+                        JobKind::Submit(_) => "The command could not be started",
                     };
                     let error = WireError::new(Code::Systemd, what).detail(why);
                     (wire::JobState::Failed, Some(error))
@@ -105,27 +107,58 @@ pub fn job(job: &Job) -> wire::JobInfo {
             (state, *started, Some(*ended), error)
         }
     };
+    let work = match &job.kind {
+        JobKind::Submit(work) => Some(work),
+        JobKind::Request(_) | JobKind::Release => None,
+    };
+    let ran = match &job.state {
+        JobState::Ended { end: JobEnd::Ran(ran), .. } => Some(*ran),
+        _ => None,
+    };
+    let (exit_code, signal) = match ran.map(|ran| ran.exit) {
+        Some(Exit::Code(code)) => (Some(code.into()), None),
+        Some(Exit::Signal(signal)) => (None, Some(signal.into())),
+        Some(Exit::Unknown) | None => (None, None),
+    };
+    let unit = work.map_or(UnitName::Share(job.uid), |_| UnitName::JobService(job.uid, job.id));
     wire::JobInfo {
         job_id: job.id.0,
         uid: job.uid.get().into(),
         kind: match job.kind {
             JobKind::Request(_) => wire::JobKind::Request,
             JobKind::Release => wire::JobKind::Release,
+            JobKind::Submit(_) => wire::JobKind::Submit,
         },
         state,
         created_ms: job.created.wall_ms,
         started_ms: started.map(|at| at.wall_ms),
         ended_ms: ended.map(|at| at.wall_ms),
-        name: None,
-        unit: Some(UnitName::Share(job.uid).to_string()),
+        name: work.and_then(|work| work.name.clone()),
+        unit: Some(unit.to_string()),
         place: None,
         starts_ms: None,
-        exit_code: None,
-        signal: None,
-        oom: None,
-        peak_mem_bytes: None,
-        cpu_usec: None,
+        exit_code,
+        signal,
+        oom: ran.map(|ran| ran.cause == Some(Cause::Memory)),
+        peak_mem_bytes: ran.and_then(|ran| ran.peak).map(|peak| peak.0),
+        cpu_usec: ran.and_then(|ran| ran.cpu_usec),
         error: error.map(Box::new),
+    }
+}
+
+/// How a submitted command ended, as it is shown: done where it said so itself.
+fn ended_work(ran: &Ran) -> (wire::JobState, Option<WireError>) {
+    match (ran.cause, ran.exit) {
+        (Some(Cause::Cancelled), _) => (wire::JobState::Cancelled, None),
+        (Some(Cause::Time), _) => {
+            (wire::JobState::Failed, Some(WireError::new(Code::Timeout, "Its time was over")))
+        }
+        (Some(Cause::Outside), _) => {
+            let error = WireError::new(Code::Cancelled, "It was stopped by someone else than `cancel`");
+            (wire::JobState::Failed, Some(error))
+        }
+        (None, Exit::Code(0)) => (wire::JobState::Done, None),
+        (None | Some(Cause::Memory), _) => (wire::JobState::Failed, None),
     }
 }
 
@@ -170,6 +203,9 @@ pub fn refusal(refusal: &Refusal) -> WireError {
         Refusal::Unsettled => {
             WireError::new(Code::Busy, "The last change of the share is still being settled")
                 .retry_after_ms(UNSETTLED_RETRY_AFTER_MS)
+        }
+        Refusal::TooManyWorks { most } => {
+            WireError::new(Code::Busy, format!("{most} submitted commands of yours are not over yet"))
         }
         Refusal::NoJob => WireError::new(Code::NotFound, "No such job"),
     }

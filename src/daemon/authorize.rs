@@ -8,11 +8,15 @@ use std::time::Duration;
 use super::account::Account;
 use super::feed::Interest;
 use super::peer::Peer;
+use super::work::{self, Spec};
 use crate::identity::{JobId, Uid};
 use crate::policy::Role;
 use crate::quantity::{Bytes, MilliCpu, PartialAmount, QuantityError, TASKS_MAX, Tasks};
-use crate::wire::call::{Amounts, Call, Endpoint};
+use crate::wire::call::{Amounts, Call, Endpoint, Submission};
 use crate::wire::error::{Code, WireError};
+use crate::wire::handover::Handover;
+use std::os::fd::OwnedFd;
+use tokio::sync::OwnedSemaphorePermit;
 
 /// The least role for each endpoint, on one's own things. Naming another member takes [`Role::Admin`] everywhere.
 pub const ROLES: &[(Endpoint, Role)] = &[
@@ -43,21 +47,57 @@ pub const ROLES: &[(Endpoint, Role)] = &[
 pub enum Act {
     Ping,
     Health,
-    Status { uid: Uid },
+    Status {
+        uid: Uid,
+    },
     List,
-    Policy { account: Account },
-    Request { account: Account, amount: PartialAmount, lease: Option<Duration>, wait: bool },
-    Renew { account: Account, lease: Duration },
-    Resize { account: Account, amount: PartialAmount },
-    Release { uid: Uid, stop: bool },
+    Policy {
+        account: Account,
+    },
+    Request {
+        account: Account,
+        amount: PartialAmount,
+        lease: Option<Duration>,
+        wait: bool,
+    },
+    Renew {
+        account: Account,
+        lease: Duration,
+    },
+    Resize {
+        account: Account,
+        amount: PartialAmount,
+    },
+    Release {
+        uid: Uid,
+        stop: bool,
+    },
     Run,
-    Attach { pids: Vec<u32> },
-    JobStatus { job: JobId },
-    JobList { all: bool },
-    JobCancel { job: JobId },
+    Attach {
+        pids: Vec<u32>,
+    },
+    Submit {
+        account: Account,
+        amount: PartialAmount,
+        time_limit: Option<Duration>,
+        name: Option<String>,
+        wait: bool,
+        spec: Arc<Spec>,
+    },
+    JobStatus {
+        job: JobId,
+    },
+    JobList {
+        all: bool,
+    },
+    JobCancel {
+        job: JobId,
+    },
     Drain,
     Undrain,
-    Subscribe { interest: Interest },
+    Subscribe {
+        interest: Interest,
+    },
     Reload,
 }
 
@@ -78,6 +118,7 @@ impl Act {
             | Self::Release { .. }
             | Self::Run
             | Self::Attach { .. }
+            | Self::Submit { .. }
             | Self::Renew { .. }
             | Self::JobCancel { .. }
             | Self::Drain
@@ -112,11 +153,21 @@ impl Authorised {
         self.lookup
     }
 
+    /// A submitted command with the descriptors that came with it, and room for it to wait in.
+    pub fn with_streams(&mut self, streams: Vec<OwnedFd>, permit: OwnedSemaphorePermit) {
+        if let Act::Submit { spec, .. } = &mut self.act
+            && let Some(spec) = Arc::get_mut(spec)
+        {
+            (spec.stdio, spec.room) = (streams, Some(permit));
+        }
+    }
+
     /// The act with the account that it needs.
     pub fn complete(&mut self, found: Account) {
         if let Act::Policy { account }
         | Act::Request { account, .. }
         | Act::Renew { account, .. }
+        | Act::Submit { account, .. }
         | Act::Resize { account, .. } = &mut self.act
         {
             // One's own groups are the kernel's word, not the database's.
@@ -170,6 +221,11 @@ pub fn authorize(peer: &Arc<Peer>, call: Call) -> Result<Authorised, WireError> 
         Call::Release { stop, .. } => Act::Release { uid: target, stop: stop.unwrap_or(false) },
         Call::Run => Act::Run,
         Call::Attach { pids } => Act::Attach { pids: pids.into_iter().map(pid).collect::<Result<_, _>>()? },
+        Call::Submit(submission) => {
+            // The name goes into the slice's description, where a share is taken.
+            lookup = Some(target);
+            submit(own(), submission)?
+        }
         Call::JobStatus { job_id } => Act::JobStatus { job: JobId(job_id) },
         Call::JobCancel { job_id } => Act::JobCancel { job: JobId(job_id) },
         Call::Drain => Act::Drain,
@@ -182,12 +238,31 @@ pub fn authorize(peer: &Arc<Peer>, call: Call) -> Result<Authorised, WireError> 
             Act::Subscribe { interest: Interest { uid: peer.uid, all, job: job_id.map(JobId) } }
         }
         Call::Reload => Act::Reload,
-        other => return Err(bad(format!("`{}` is not offered by this version", other.endpoint().name()))),
     };
-    if !matches!(act, Act::Policy { .. } | Act::Request { .. } | Act::Renew { .. } | Act::Resize { .. }) {
+    if !matches!(
+        act,
+        Act::Policy { .. }
+            | Act::Request { .. }
+            | Act::Renew { .. }
+            | Act::Resize { .. }
+            | Act::Submit { .. }
+    ) {
         lookup = None;
     }
     Ok(Authorised { peer: Arc::clone(peer), act, lookup })
+}
+
+fn submit(account: Account, submission: Submission) -> Result<Act, WireError> {
+    let Submission { argv, cwd, env, amounts, name, lease_ms, wait } = submission;
+    let handover = work::checked(Handover { argv, cwd, env })?;
+    Ok(Act::Submit {
+        account,
+        amount: figures(amounts)?,
+        time_limit: lease_ms.map(Duration::from_millis),
+        name,
+        wait: wait.unwrap_or(false),
+        spec: Arc::new(Spec { handover, stdio: Vec::new(), room: None }),
+    })
 }
 
 /// Whether everybody's is asked for, which takes an admin.

@@ -1,5 +1,7 @@
 //! Effects on their way: each in a task of its own, one at a time for each member; events to the feed and the journal.
 
+use std::sync::Arc;
+
 use tracing::{error, info, warn};
 
 use super::answer;
@@ -8,9 +10,10 @@ use super::clock;
 use super::event::Reply;
 use super::event_loop::EventLoop;
 use super::execute::{self, Context};
+use super::work;
 use crate::identity::{Uid, UnitName};
 use crate::ledger::Place;
-use crate::ledger::job::{Job, JobState};
+use crate::ledger::job::{Job, JobEnd, JobState};
 use crate::ledger::refusal::Refusal;
 use crate::ledger::share::Share;
 use crate::ledger::{Canceller, Command, Effect, Event};
@@ -31,6 +34,10 @@ impl EventLoop {
         reply: Reply,
     ) {
         let (mut effects, events) = apart(effects);
+        if let Act::Submit { spec, .. } = authorised.act() {
+            let job = effects.first().and_then(|effect| self.work_of(effect));
+            self.specs.extend(job.map(|job| (job, Arc::clone(spec))));
+        }
         if effects.is_empty() {
             let image = self.ledger.image();
             match self.nothing_to_do(authorised) {
@@ -96,7 +103,13 @@ impl EventLoop {
             },
             _ => Answer::Changed { changed: self.ledger.draining() != was_draining },
         };
-        tokio::spawn(execute::stored(cx, self.ledger.image(), reply, answer));
+        // A command that runs is answered for when it has ended.
+        let (call_back, effects): (Vec<Effect>, Vec<Effect>) =
+            effects.into_iter().partition(|effect| matches!(effect, Effect::CallBack { .. }));
+        match call_back.into_iter().next() {
+            Some(effect) => self.start(&cx, effect, reply),
+            None => drop(tokio::spawn(execute::stored(cx, self.ledger.image(), reply, answer))),
+        }
         self.carry_out_others(effects);
         self.tell_status();
     }
@@ -142,6 +155,21 @@ impl EventLoop {
         let (cx, image) = (cx.clone(), self.ledger.image());
         let share = self.ledger.share(uid).cloned().map(|share| (self.shown(&share), share));
         match (effect, share) {
+            (effect @ Effect::Grant(_), Some((_, share))) if self.work_of(&effect).is_some() => {
+                let job = self.work_of(&effect);
+                tokio::spawn(execute::grant_for_work(cx, share, job, image, reply));
+            }
+            (Effect::Start { job, .. }, Some(_)) => self.run_work(cx, uid, job, image, reply),
+            (Effect::Start { job, .. }, None) => {
+                let end = JobEnd::Failed("its share went away".to_owned());
+                reply.send(Ok(Answer::JobStarted { job_started: job.0 }));
+                self.tell(Command::WorkEnded { job, end });
+                let events = self.events.clone();
+                tokio::spawn(async move { events.send(super::event::Event::Free(uid)).await });
+            }
+            (Effect::CallBack { job, .. }, _) => {
+                drop(tokio::spawn(work::call_back(cx, uid, job, image, reply)))
+            }
             (Effect::Grant(_), Some((shown, share))) => {
                 tokio::spawn(execute::grant(cx, share, shown, image, reply));
             }
@@ -219,7 +247,9 @@ impl EventLoop {
         };
         match event {
             Event::Granted { uid, job } => {
-                if let Some(job) = job {
+                if let Some(job) =
+                    job.filter(|job| self.ledger.jobs().get(job).is_some_and(|job| !job.is_work()))
+                {
                     info!(job_id = job.0, unit = %UnitName::Share(uid), "uid {uid} waited, and holds a share now");
                 }
                 tell("granted", uid, None);
@@ -245,6 +275,9 @@ impl EventLoop {
             }
             Event::Job(id) => {
                 if let Some(job) = self.ledger.jobs().get(&id) {
+                    if job.ended() {
+                        self.specs.remove(&id);
+                    }
                     self.feed.job(job.uid, self.job_shown(job));
                 }
             }

@@ -29,6 +29,15 @@ impl EventLoop {
                 let wait = if *wait { Wait::Granted } else { Wait::No };
                 Command::Request { member, amount: *amount, lease: *lease, wait }
             }
+            Act::Submit { account, amount, time_limit, name, wait, .. } => {
+                let policy_for = policy.member(uid, &account.groups);
+                self.refuse_to_strangle(uid, amount.or(policy_for.defaults).mem, cx)?;
+                let user = account.user.clone();
+                let member = Member { uid, user, policy: policy_for, swap: policy.swap };
+                let wait = if *wait { Wait::Granted } else { Wait::No };
+                let name = name.clone();
+                Command::Submit { member, amount: *amount, time_limit: *time_limit, name, wait }
+            }
             Act::Renew { account, lease } => {
                 let policy_for = policy.member(uid, &account.groups);
                 let member = Member { uid, user: None, policy: policy_for, swap: policy.swap };

@@ -8,6 +8,7 @@ use super::authorize::Authorised;
 use super::start;
 use super::world::Survey;
 use crate::identity::{JobId, Uid};
+use crate::ledger::job::JobEnd;
 use crate::ledger::{Image, Outcome};
 use crate::policy::Policy;
 use crate::systemd::Fault;
@@ -64,6 +65,19 @@ pub enum Event {
     },
     /// A request that was to wait could not be stored.
     Uncalled(JobId),
+    /// A submitted command is over.
+    WorkEnded {
+        /// Which.
+        job: JobId,
+        /// How.
+        end: JobEnd,
+        /// Where what is to be stored goes.
+        reply: oneshot::Sender<Image>,
+    },
+    /// A submitted command may still run, and cannot be followed for now.
+    WorkLost(JobId),
+    /// A submitted command was stopped for who called it back: answered with how it ended.
+    CalledBack(JobId, Reply),
     /// Nothing is under way for this member any more.
     Free(Uid),
     /// What the shares use has been read.

@@ -17,9 +17,10 @@ use super::feed::Feed;
 use super::persist::Persist;
 use super::start::Parts;
 use super::watch::Watch;
+use super::work::Spec;
 use super::world::{self, Survey};
 use super::{clock, query, watchdog};
-use crate::identity::{Uid, UnitName};
+use crate::identity::{JobId, Uid, UnitName};
 use crate::ledger::reconcile::Verdict;
 use crate::ledger::{Canceller, Command, Effect, Ledger, Outcome};
 use crate::policy::{Machine, Policy};
@@ -71,6 +72,12 @@ pub struct EventLoop {
     pub(super) deferred: BTreeMap<Uid, VecDeque<(Effect, Reply)>>,
     /// When the ledger was last told that time has passed.
     pub(super) ticked_at: Option<Instant>,
+    /// Submitted commands that have not been handed over.
+    pub(super) specs: BTreeMap<JobId, Arc<Spec>>,
+    /// Submitted commands with a task that starts or follows them.
+    pub(super) followed: BTreeSet<JobId>,
+    /// Who called back a submitted command that has been stopped, and waits to hear how it ended.
+    pub(super) called_back: BTreeMap<JobId, Vec<Reply>>,
     /// When the kernel was last seen to hold all that it should.
     pub(super) in_order_at: Option<Instant>,
     /// Whether something that is missing is being looked for.
@@ -133,6 +140,9 @@ impl EventLoop {
                 self.tell_status();
             }
             Event::Uncalled(job) => self.tell(Command::Cancel { job, by: Canceller::Admin }),
+            Event::WorkEnded { job, end, reply } => self.work_ended(job, end, reply),
+            Event::WorkLost(job) => drop(self.followed.remove(&job)),
+            Event::CalledBack(job, reply) => self.called_back(job, reply),
             Event::Free(uid) => self.free(uid),
             Event::Usages(usages) => self.usages.arrived(usages, &self.ledger, self.capacity()),
             Event::Reloaded(result, reply) => self.reloaded(result, reply),
@@ -389,7 +399,7 @@ fn changed_by(authorised: &Authorised) -> Option<Uid> {
             Some(account.uid)
         }
         Act::Release { uid, .. } => Some(*uid),
-        Act::Run | Act::Attach { .. } => Some(authorised.peer().uid),
+        Act::Run | Act::Attach { .. } | Act::Submit { .. } => Some(authorised.peer().uid),
         Act::Ping
         | Act::Health
         | Act::Status { .. }

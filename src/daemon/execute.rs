@@ -55,7 +55,7 @@ pub struct Context {
 }
 
 /// Frees a member for the next command when the effect's task is over, however it ends.
-struct Turn {
+pub struct Turn {
     uid: Uid,
     events: mpsc::Sender<Event>,
 }
@@ -69,7 +69,8 @@ impl Drop for Turn {
 }
 
 impl Context {
-    fn turn(&self, uid: Uid) -> Turn {
+    /// A turn at changing a member's units, which ends with the value.
+    pub fn turn(&self, uid: Uid) -> Turn {
         Turn { uid, events: self.events.clone() }
     }
 
@@ -139,11 +140,32 @@ pub async fn grant(cx: Context, share: Share, shown: ShareInfo, intent: Image, r
     reply.send(result.map(|()| Answer::Share { share: shown }));
 }
 
+/// Makes the slice of a share that is taken for a submitted command. Answered as soon as that is certain to be remembered.
+pub async fn grant_for_work(cx: Context, share: Share, job: Option<JobId>, intent: Image, reply: Reply) {
+    let _turn = cx.turn(share.uid);
+    if let Err(fault) = cx.persist.save(intent).await {
+        return reply.send(Err(intent_failed(&cx, share.uid, &fault).await));
+    }
+    reply.send(Ok(Answer::JobStarted { job_started: job.map_or(0, |job| job.0) }));
+    if let Err(error) = made(&cx, &share).await {
+        warn!(
+            result_code = error.code,
+            "no share for a command of uid {}: {error}: {:?}", share.uid, error.detail
+        );
+    }
+}
+
 async fn granted(cx: &Context, share: &Share, intent: Image) -> Result<(), WireError> {
     let uid = share.uid;
     if let Err(fault) = cx.persist.save(intent).await {
         return Err(intent_failed(cx, uid, &fault).await);
     }
+    made(cx, share).await
+}
+
+/// Makes a slice that the state remembers, or sees to it that neither is left.
+async fn made(cx: &Context, share: &Share) -> Result<(), WireError> {
+    let uid = share.uid;
     let result = cx.enforce(share).await;
     let result = match result {
         Ok(()) => cx.store_outcome(cx.settle(uid, Outcome::Done).await).await,

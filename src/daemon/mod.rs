@@ -25,6 +25,8 @@ mod socket;
 mod start;
 mod watch;
 mod watchdog;
+mod work;
+mod works;
 mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -180,6 +182,9 @@ async fn prepare(
         inbox,
         busy: BTreeMap::new(),
         deferred: BTreeMap::new(),
+        specs: BTreeMap::new(),
+        followed: BTreeSet::new(),
+        called_back: BTreeMap::new(),
         recovering: false,
         retry_state: false,
         reloads: Vec::new(),

@@ -130,7 +130,8 @@ impl EventLoop {
             | Act::Resize { .. }
             | Act::Release { .. }
             | Act::Run
-            | Act::Attach { .. } => Err(WireError::new(Code::Internal, "A change was taken for a question")),
+            | Act::Attach { .. }
+            | Act::Submit { .. } => Err(WireError::new(Code::Internal, "A change was taken for a question")),
         };
         reply.send(result);
     }

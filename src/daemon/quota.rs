@@ -17,6 +17,10 @@ pub const FRAME_SMALL_BYTES_MAX: usize = 16 << 10;
 /// client's memory and not the daemon's, within the deadline that every frame has.
 pub const LARGE_FRAMES_PER_UID_MAX: usize = 1;
 
+/// What the submitted commands of one user that have not been handed over may take of the daemon's memory, in bytes: the
+/// largest, and some beside it. With 32 users, who take all connections, 40 MiB.
+pub const SPECS_BYTES_PER_UID_MAX: usize = 1280 << 10;
+
 /// Lines about the calls of one user that go to the journal ...
 ///
 /// With all users that have connections this stays under what journald takes of one service (10 000 lines in 30 s), so that
@@ -30,6 +34,7 @@ pub const CALLS_TOLD_WINDOW: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub struct Quota {
     large_frames: Arc<Semaphore>,
+    specs: Arc<Semaphore>,
     start: Instant,
     window: AtomicU64,
     told: AtomicU32,
@@ -51,6 +56,7 @@ impl Quota {
     pub fn new() -> Self {
         Self {
             large_frames: Arc::new(Semaphore::new(LARGE_FRAMES_PER_UID_MAX)),
+            specs: Arc::new(Semaphore::new(SPECS_BYTES_PER_UID_MAX)),
             start: Instant::now(),
             window: AtomicU64::new(0),
             told: AtomicU32::new(0),
@@ -60,6 +66,11 @@ impl Quota {
     /// Waits for room for a large frame. It is given back with the value.
     pub async fn large_frame(&self) -> Result<OwnedSemaphorePermit, AcquireError> {
         Arc::clone(&self.large_frames).acquire_owned().await
+    }
+
+    /// Room for a submitted command of so many bytes, where there is. It is given back with the value.
+    pub fn spec(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.specs).try_acquire_many_owned(u32::try_from(bytes).ok()?).ok()
     }
 
     /// Whether one more line about this user's calls goes to the journal.
@@ -79,7 +90,10 @@ impl Quota {
 
     /// Whether nothing needs to be remembered: no line was told in this window.
     pub fn is_blank(&self) -> bool {
-        self.told.load(Ordering::Relaxed) == 0 || self.window.load(Ordering::Relaxed) != self.now_window()
+        let waiting = self.specs.available_permits() < SPECS_BYTES_PER_UID_MAX;
+        !waiting
+            && (self.told.load(Ordering::Relaxed) == 0
+                || self.window.load(Ordering::Relaxed) != self.now_window())
     }
 
     fn now_window(&self) -> u64 {

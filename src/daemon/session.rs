@@ -16,9 +16,10 @@ use super::answer;
 use super::authorize::{Act, Authorised, authorize};
 use super::event::{Event, Reply, Submission};
 use super::feed::{Feed, Follower};
-use super::incoming::{Incoming, Message, Read};
+use super::incoming::{Descriptors, Incoming, Message, Read};
 use super::peer::Peer;
 use super::quota::{FRAME_SMALL_BYTES_MAX, Quota, Tell};
+use super::work;
 use crate::identity::Uid;
 use crate::wire::answer::Answer;
 use crate::wire::call::{Call, Endpoint};
@@ -269,7 +270,8 @@ impl Session {
                 return self.violation(bad.request_id, bad.answer()).await;
             }
         };
-        drop(frame);
+        let (bytes, descriptors) = (frame.payload.len(), frame.descriptors);
+        drop(frame.payload);
         self.large_frame = None;
         // Followed from before the answer, so that nothing is missed after it.
         let follower = match &request.call {
@@ -283,7 +285,7 @@ impl Session {
             }
             _ => None,
         };
-        let body = match self.call(request.request_id, request.call).await? {
+        let body = match self.call(request.request_id, request.call, bytes, descriptors).await? {
             Ok(answer) => Body::Ok(answer),
             Err(error) => Body::Err(error),
         };
@@ -326,10 +328,18 @@ impl Session {
     }
 
     /// Authorises one call, hands it to the event loop, and logs how it went.
-    async fn call(&mut self, request_id: u64, call: Call) -> Result<Result<Answer, WireError>, End> {
+    async fn call(
+        &mut self,
+        request_id: u64,
+        call: Call,
+        bytes: usize,
+        descriptors: Descriptors,
+    ) -> Result<Result<Answer, WireError>, End> {
         let started = Instant::now();
         let endpoint = call.endpoint();
-        let result = match authorize(&self.peer, call) {
+        let authorised = authorize(&self.peer, call)
+            .and_then(|authorised| with_streams(authorised, bytes, descriptors, &self.quota));
+        let result = match authorised {
             Ok(authorised) => self.submit(authorised).await?,
             Err(error) => Err(error),
         };
@@ -439,6 +449,23 @@ impl Session {
         self.output.shrink_to(ANSWER_BYTES_HELD_MAX);
         Ok(())
     }
+}
+
+/// A submitted command with the descriptors that came with it. With every other call they are closed here.
+fn with_streams(
+    mut authorised: Authorised,
+    bytes: usize,
+    descriptors: Descriptors,
+    quota: &Quota,
+) -> Result<Authorised, WireError> {
+    if let Act::Submit { .. } = authorised.act() {
+        let streams = work::streams(descriptors)?;
+        let room = quota.spec(bytes).ok_or_else(|| {
+            WireError::new(Code::Busy, "Submitted commands of yours still wait to be handed over")
+        })?;
+        authorised.with_streams(streams, room);
+    }
+    Ok(authorised)
 }
 
 /// The account of a user, which is looked up where that may block.

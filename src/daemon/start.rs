@@ -190,6 +190,7 @@ impl EventLoop {
             Some(Ok(survey)) => {
                 self.reconciled(survey);
                 self.ledger.interrupt_jobs(clock::now());
+                self.follow_works();
                 written = self.store_in_background();
                 self.bound_all();
                 self.watch_all_anew();

@@ -16,7 +16,7 @@
 //! **Shares without a lease** never give back. A first in the queue who needs their room has no known start; then
 //! requests with a lease pass it, since what they delay it by has an end, and those without do not.
 
-use super::job::{JobKind, JobState};
+use super::job::JobState;
 use super::queue::Waiting;
 use super::room::Room;
 use super::time::Time;
@@ -94,7 +94,7 @@ impl Ledger {
         self.step_out(id);
         let Some(job) = self.jobs.get_mut(&id) else { return };
         job.state = JobState::Running { started: now };
-        let (uid, JobKind::Request(ask)) = (job.uid, &job.kind) else { return };
+        let (uid, Some(ask)) = (job.uid, job.kind.ask()) else { return };
         let ask = ask.clone();
         self.begin(now, uid, &ask, Some(id));
         effects.push(Effect::Grant(uid));

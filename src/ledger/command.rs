@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::Now;
+use super::job::JobEnd;
 use crate::identity::{JobId, Uid};
 use crate::policy::MemberPolicy;
 use crate::quantity::{Amount, Bytes, MilliCpu, PartialAmount};
@@ -96,6 +97,26 @@ pub enum Command {
         /// Whether they are to be stopped.
         stop: bool,
     },
+    /// A member has a command run in the share, or in one that is taken for it.
+    Submit {
+        /// Who.
+        member: Member,
+        /// What it may use within the share; or how large a share is taken for it.
+        amount: PartialAmount,
+        /// After how long it is ended.
+        time_limit: Option<Duration>,
+        /// What its member calls it.
+        name: Option<String>,
+        /// What if a share is to be taken, and there is no room.
+        wait: Wait,
+    },
+    /// A submitted command is over.
+    WorkEnded {
+        /// Which.
+        job: JobId,
+        /// How it ended.
+        end: JobEnd,
+    },
     /// A member's process is to go into the share.
     Enter {
         /// Who.
@@ -187,6 +208,20 @@ pub enum Effect {
         /// The job that watches it.
         job: JobId,
     },
+    /// Start a submitted command in its member's share, and say how it ended with [`Command::WorkEnded`].
+    Start {
+        /// Whose.
+        uid: Uid,
+        /// Which.
+        job: JobId,
+    },
+    /// End a submitted command that was started or will be, nicely at first.
+    CallBack {
+        /// Whose.
+        uid: Uid,
+        /// Which.
+        job: JobId,
+    },
     /// Put processes in a scope of this number.
     Enter {
         /// Whose.
@@ -262,6 +297,8 @@ impl Effect {
             | Self::Withdraw(uid)
             | Self::Stop { uid, .. }
             | Self::Evict { uid, .. }
+            | Self::Start { uid, .. }
+            | Self::CallBack { uid, .. }
             | Self::Enter { uid, .. } => Some(*uid),
             Self::Notify(_) => None,
         }

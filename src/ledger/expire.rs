@@ -59,7 +59,8 @@ impl Ledger {
         let time = self.clock.last;
         let Some(share) = self.shares.get(&uid).filter(|share| share.phase == Phase::Active) else { return };
         let idle = share.idle_at().is_some_and(|at| at <= time);
-        if idle || (share.expired() && share.empty_since.is_some()) {
+        let over = share.expired() || share.terms.for_work;
+        if idle || (over && share.empty_since.is_some()) {
             self.alter(uid, |share| share.phase = Phase::Releasing);
             return effects.push(Effect::Withdraw(uid));
         }
@@ -85,6 +86,10 @@ impl Ledger {
     pub(super) fn occupancy(&mut self, uid: Uid, populated: bool, effects: &mut Vec<Effect>) {
         let time = self.clock.last;
         let Some(share) = self.shares.get(&uid) else { return };
+        // A submitted command may be on its way in: who is inside is to be said again when it is over.
+        if !populated && self.works(uid) {
+            return;
+        }
         if populated != share.empty_since.is_none() {
             self.alter(uid, |share| share.empty_since = (!populated).then_some(time));
             self.follow_up(uid, effects);

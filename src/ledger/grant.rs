@@ -6,6 +6,7 @@ use super::job::{Ask, JobKind, JobState};
 use super::refusal::{Over, Refusal, Shortage, Timed};
 use super::room::Room;
 use super::share::{Lease, Phase, Share, Stage, Terms};
+use super::time::Time;
 use super::{Canceller, Effect, Event, JobEnd, Ledger, Member, Now, Wait, milliseconds};
 use crate::identity::{JobId, Uid};
 use crate::policy::MemberPolicy;
@@ -22,6 +23,25 @@ impl Ledger {
         effects: &mut Vec<Effect>,
     ) -> Result<(), Refusal> {
         let uid = member.uid;
+        let until = self.may_ask(uid, wait)?;
+        let asked = self.clock.last;
+        let ask = Ask { until, ..self.ask(member, amount, lease)? };
+        if self.has_room(uid, &ask, wait) {
+            self.begin(now, uid, &ask, None);
+            effects.push(Effect::Grant(uid));
+            return Ok(());
+        }
+        if wait == Wait::No {
+            return Err(self.shortage(now, Room::of(ask.amount), ask.lease_ms));
+        }
+        let state = JobState::Queued { since: asked, deadline: until };
+        let job = self.new_job(now, uid, JobKind::Request(Box::new(ask)), state);
+        effects.push(Effect::Queued { uid, job });
+        Ok(())
+    }
+
+    /// Whether a member can ask for a share at all, and until when the request would wait.
+    pub(super) fn may_ask(&self, uid: Uid, wait: Wait) -> Result<Option<Time>, Refusal> {
         if let Some(share) = self.shares.get(&uid) {
             if matches!(share.phase, Phase::Granting { .. }) {
                 return Err(Refusal::Unsettled);
@@ -34,32 +54,27 @@ impl Ledger {
         if self.draining {
             return Err(Refusal::Draining);
         }
-        let asked = self.clock.last;
-        let until = match wait {
-            Wait::No | Wait::Granted => None,
-            Wait::AtMost(time) if time.is_zero() => return Err(Refusal::NoTime(Timed::Wait)),
-            Wait::AtMost(time) => Some(asked.after(milliseconds(time))),
-        };
-        let ask = Ask { until, ..self.ask(member, amount, lease)? };
-        let (need, lease_ms) = (Room::of(ask.amount), ask.lease_ms);
-        let key = self.books.fairness.key(uid, ask.weight);
-        let first = wait != Wait::No && self.goes_first(key);
-        if need.fits(self.books.capacity.free()) && (first || self.may_pass(need, lease_ms)) {
-            self.begin(now, uid, &ask, None);
-            effects.push(Effect::Grant(uid));
-            return Ok(());
+        match wait {
+            Wait::No | Wait::Granted => Ok(None),
+            Wait::AtMost(time) if time.is_zero() => Err(Refusal::NoTime(Timed::Wait)),
+            Wait::AtMost(time) => Ok(Some(self.clock.last.after(milliseconds(time)))),
         }
-        if wait == Wait::No {
-            return Err(self.shortage(now, need, lease_ms));
-        }
-        let state = JobState::Queued { since: asked, deadline: until };
-        let job = self.new_job(now, uid, JobKind::Request(Box::new(ask)), state);
-        effects.push(Effect::Queued { uid, job });
-        Ok(())
+    }
+
+    /// Whether a share can be given now, before all who wait or beside them.
+    pub(super) fn has_room(&self, uid: Uid, ask: &Ask, wait: Wait) -> bool {
+        let need = Room::of(ask.amount);
+        let first = wait != Wait::No && self.goes_first(self.books.fairness.key(uid, ask.weight));
+        need.fits(self.books.capacity.free()) && (first || self.may_pass(need, ask.lease_ms))
     }
 
     /// What is asked for, complete and within every bound.
-    fn ask(&self, member: Member, amount: PartialAmount, lease: Option<Duration>) -> Result<Ask, Refusal> {
+    pub(super) fn ask(
+        &self,
+        member: Member,
+        amount: PartialAmount,
+        lease: Option<Duration>,
+    ) -> Result<Ask, Refusal> {
         let (policy, whole) = (&member.policy, self.books.capacity.whole());
         let defaults = Amount {
             cpu: policy.defaults.cpu.min(whole.cpu()),
@@ -85,6 +100,7 @@ impl Ledger {
             terms: Terms {
                 expired_cpu: policy.defaults.cpu.min(full.cpu),
                 idle_ms: policy.idle.map(milliseconds),
+                for_work: false,
             },
             user: member.user,
         })
@@ -188,7 +204,12 @@ impl Ledger {
             return Ok(());
         }
         self.active(uid)?;
-        if count == 0 {
+        // A submitted command may be on its way in.
+        let works = self.works(uid);
+        if count == 0 && works && !stop {
+            return Err(Refusal::Unsettled);
+        }
+        if count == 0 && !works {
             self.alter(uid, |share| share.phase = Phase::Releasing);
             effects.push(Effect::Withdraw(uid));
             return Ok(());
@@ -228,8 +249,13 @@ impl Ledger {
         if by != Canceller::Admin && by != Canceller::Member(job.uid) {
             return Err(Refusal::NotYours { job: id });
         }
+        let work = matches!(job.kind, JobKind::Submit(_));
         match job.state {
             JobState::Ended { .. } => Err(Refusal::JobOver { job: id }),
+            JobState::Running { .. } if work => {
+                self.call_back(id, effects);
+                Ok(())
+            }
             JobState::Running { .. } => Err(Refusal::JobAtWork { job: id }),
             JobState::Queued { .. } => {
                 self.end_job(now, id, JobEnd::Cancelled, effects);
@@ -238,7 +264,7 @@ impl Ledger {
         }
     }
 
-    fn active(&self, uid: Uid) -> Result<&Share, Refusal> {
+    pub(super) fn active(&self, uid: Uid) -> Result<&Share, Refusal> {
         let share = self.shares.get(&uid).ok_or(Refusal::NoShare)?;
         match share.phase {
             Phase::Active => Ok(share),
@@ -248,7 +274,7 @@ impl Ledger {
     }
 
     /// Why there is no room for `asked` now.
-    fn shortage(&self, now: Now, asked: Room, lease_ms: Option<u64>) -> Refusal {
+    pub(super) fn shortage(&self, now: Now, asked: Room, lease_ms: Option<u64>) -> Refusal {
         let by = self.room_for_all_and(asked).map(|time| self.clock.wall_ms(now, time));
         Refusal::NoCapacity(Box::new(Shortage {
             asked,

@@ -5,10 +5,13 @@ use super::share::Terms;
 use super::time::Time;
 use crate::identity::{JobId, Uid};
 use crate::policy::Weight;
-use crate::quantity::{Amount, Bytes};
+use crate::quantity::{Amount, Bytes, PartialAmount};
 
 /// How many jobs that are over are remembered; what waits or is at work is never forgotten.
 pub const JOBS_KEPT_MAX: usize = 200;
+
+/// How many submitted commands of one member run or wait at a time.
+pub const WORKS_PER_UID_MAX: usize = 256;
 
 /// The id of a job that a share refers to.
 pub type JobRef = JobId;
@@ -35,6 +38,23 @@ pub enum JobKind {
     Request(Box<Ask>),
     /// Stops the processes in a share and gives it back.
     Release,
+    /// Runs a command in the member's share.
+    Submit(Box<Work>),
+}
+
+/// A submitted command, as far as the ledger is concerned: what it runs is not its business.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Work {
+    /// What its member calls it.
+    pub name: Option<String>,
+    /// What it may use within the share; the whole share for what is not named.
+    pub limits: PartialAmount,
+    /// After how long it is ended, in milliseconds; `None`: never.
+    pub time_limit_ms: Option<u64>,
+    /// The share that is taken for it, where none was held.
+    pub ask: Option<Ask>,
+    /// Whether it has been called back while it ran.
+    pub cancelled: bool,
 }
 
 /// What a member asked for, complete: what the policy said when it was asked is in it.
@@ -97,12 +117,67 @@ pub enum JobEnd {
     Interrupted,
     /// It waited as long as it was to.
     TimedOut,
+    /// A submitted command ran, and ended like this.
+    Ran(Ran),
+}
+
+/// How a submitted command ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ran {
+    /// What its main process ended with.
+    pub exit: Exit,
+    /// What ended it, where that was not itself.
+    pub cause: Option<Cause>,
+    /// The most memory that it used at a time.
+    pub peak: Option<Bytes>,
+    /// The CPU time that it used, in microseconds.
+    pub cpu_usec: Option<u64>,
+}
+
+/// What a process ended with (`wait(2)`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// It exited with this code.
+    Code(u8),
+    /// This signal killed it.
+    Signal(u8),
+    /// Nobody knows.
+    Unknown,
+}
+
+/// What ended a submitted command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    /// The kernel, for it wanted more memory than it may have.
+    Memory,
+    /// Its time limit.
+    Time,
+    /// Its member or an admin, with `cancel`.
+    Cancelled,
+    /// Somebody else, as with `systemctl stop`, or `release --stop`.
+    Outside,
+}
+
+impl JobKind {
+    /// The share that the job waits for, or took.
+    pub fn ask(&self) -> Option<&Ask> {
+        match self {
+            Self::Request(ask) => Some(ask),
+            Self::Submit(work) => work.ask.as_ref(),
+            Self::Release => None,
+        }
+    }
 }
 
 impl Job {
     /// Whether nothing more will happen.
     pub fn ended(&self) -> bool {
         matches!(self.state, JobState::Ended { .. })
+    }
+
+    /// Whether it is a submitted command.
+    pub fn is_work(&self) -> bool {
+        matches!(self.kind, JobKind::Submit(_))
     }
 
     /// Whether it waits for room.

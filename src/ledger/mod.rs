@@ -21,6 +21,7 @@ pub mod refusal;
 pub mod room;
 mod settle;
 pub mod share;
+mod submit;
 pub mod time;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -244,6 +245,11 @@ impl Ledger {
             Command::Release { uid, pids, count, stop } => {
                 self.release(now, uid, pids, count, stop, &mut effects)?;
             }
+            Command::Submit { member, amount, time_limit, name, wait } => {
+                let work = submit::Asked { amount, time_limit, name, wait };
+                self.submit(now, member, work, &mut effects)?;
+            }
+            Command::WorkEnded { job, end } => self.work_ended(now, job, end, &mut effects),
             Command::Enter { uid } => self.go_in(uid, &mut effects)?,
             Command::Occupancy { uid, populated } => self.occupancy(uid, populated, &mut effects),
             Command::Cancel { job, by } => self.cancel(now, job, by, &mut effects)?,
@@ -329,9 +335,7 @@ impl Ledger {
 
     /// Puts a queued job in the queue, and its deadline in the books.
     fn line_up(&mut self, job: &Job) {
-        let (JobState::Queued { since, deadline }, JobKind::Request(ask)) = (&job.state, &job.kind) else {
-            return;
-        };
+        let (JobState::Queued { since, deadline }, Some(ask)) = (&job.state, job.kind.ask()) else { return };
         self.queue.add(Waiting {
             job: job.id,
             uid: job.uid,
@@ -375,9 +379,9 @@ impl Ledger {
 
     fn rekey(&mut self) {
         let Self { queue, jobs, books, .. } = self;
-        queue.rekey(|uid, job| match jobs.get(&job).map(|job| &job.kind) {
-            Some(JobKind::Request(ask)) => books.fairness.key(uid, ask.weight),
-            _ => 0,
+        queue.rekey(|uid, job| match jobs.get(&job).and_then(|job| job.kind.ask()) {
+            Some(ask) => books.fairness.key(uid, ask.weight),
+            None => 0,
         });
     }
 

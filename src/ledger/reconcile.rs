@@ -184,6 +184,7 @@ impl Ledger {
                 Some(share) if matches!(share.phase, Phase::Granting { job: Some(_) }) => {
                     self.close(uid);
                     self.wait_again(&share);
+                    self.interrupt_waiting_work(now);
                 }
                 _ => self.slice_gone(now, uid, &mut events),
             },
@@ -196,7 +197,10 @@ impl Ledger {
                 match phase {
                     Some(Phase::Stopping { job }) => self.end_job(now, job, JobEnd::Interrupted, &mut events),
                     Some(Phase::Granting { job: Some(job) }) => {
-                        self.end_job(now, job, JobEnd::Done, &mut events);
+                        let work = self.jobs().get(&job).is_some_and(|job| job.is_work());
+                        // What was to be run went with the daemon that knew it.
+                        let end = if work { JobEnd::Interrupted } else { JobEnd::Done };
+                        self.end_job(now, job, end, &mut events);
                     }
                     _ => {}
                 }
@@ -216,7 +220,10 @@ impl Ledger {
     }
 
     /// Ends the jobs that were at work when the last daemon ended and that nothing has ended since. Who waits waits on.
+    /// Submitted commands that run have units, by which they are found again ([`super::Command::WorkEnded`] where not);
+    /// those that wait are ended, for what was to be run went with the daemon that knew it.
     pub fn interrupt_jobs(&mut self, now: Now) {
+        self.interrupt_waiting_work(now);
         let held: BTreeSet<_> = self
             .shares()
             .values()
@@ -226,6 +233,7 @@ impl Ledger {
             })
             .collect();
         let at_work = self.jobs().values().filter(|job| matches!(job.state, JobState::Running { .. }));
+        let at_work = at_work.filter(|job| !job.is_work());
         let orphans: Vec<_> = at_work.map(|job| job.id).filter(|job| !held.contains(job)).collect();
         for job in orphans {
             self.end_job(now, job, JobEnd::Interrupted, &mut Vec::new());

@@ -57,6 +57,11 @@ pub enum Refusal {
     Unsettled,
     /// An admin stopped new requests.
     Draining,
+    /// As many submitted commands of the member run as may.
+    TooManyWorks {
+        /// How many.
+        most: usize,
+    },
     /// No such job, or not one that the caller may see.
     NoJob,
     /// The job is someone else's.
@@ -205,6 +210,7 @@ impl fmt::Display for Refusal {
             Self::Stopping => f.write_str("The share is being released"),
             Self::Unsettled => f.write_str("The last change of the share is still being settled"),
             Self::Draining => f.write_str("An admin stopped new requests"),
+            Self::TooManyWorks { most } => write!(f, "{most} submitted commands are not over yet"),
             Self::NoJob => f.write_str("No such job"),
             Self::NotYours { job } => write!(f, "Job {job} is someone else's"),
             Self::JobOver { job } => write!(f, "Job {job} is over"),

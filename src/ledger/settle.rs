@@ -1,6 +1,6 @@
 //! How the effects went, and what follows.
 
-use super::job::{JobEnd, JobKind, JobState};
+use super::job::{JobEnd, JobState};
 use super::share::{Phase, Share};
 use super::{Effect, Event, Ledger, Now, Outcome};
 use crate::identity::Uid;
@@ -40,7 +40,7 @@ impl Ledger {
                 self.alter(uid, |share| (share.phase, share.empty_since) = (Phase::Active, Some(time)));
                 effects.push(Effect::Notify(Event::Granted { uid, job }));
                 if let Some(job) = job {
-                    self.end_job(now, job, JobEnd::Done, effects);
+                    self.share_is_there(now, uid, job, effects);
                 }
             }
             Phase::Resizing { to } => {
@@ -72,7 +72,7 @@ impl Ledger {
         let Phase::Granting { job: Some(id) } = share.phase else { return };
         let Some(mut job) = self.jobs.remove(&id) else { return };
         if let JobState::Running { .. } = job.state {
-            if let JobKind::Request(ask) = &job.kind {
+            if let Some(ask) = job.kind.ask() {
                 job.state = JobState::Queued { since: ask.asked, deadline: ask.until };
             }
             self.line_up(&job);

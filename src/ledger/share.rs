@@ -45,6 +45,8 @@ pub struct Terms {
     pub expired_cpu: MilliCpu,
     /// After how long without a process it is given back, in milliseconds; `None`: never.
     pub idle_ms: Option<u64>,
+    /// Whether it was taken for a submitted command, and goes when the last one is over.
+    pub for_work: bool,
 }
 
 /// Until when a share is held.
@@ -127,7 +129,7 @@ impl Share {
             granted,
             boot,
             phase: Phase::Active,
-            terms: Terms { expired_cpu: amount.cpu, idle_ms: None },
+            terms: Terms { expired_cpu: amount.cpu, idle_ms: None, for_work: false },
             lease: None,
             empty_since: None,
             meter: Meter::default(),

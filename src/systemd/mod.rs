@@ -6,6 +6,7 @@
 mod fault;
 pub mod property;
 mod proxy;
+pub mod service;
 mod signals;
 
 use std::os::fd::BorrowedFd;
@@ -18,12 +19,13 @@ use tokio::time::{Instant, timeout, timeout_at};
 use zbus::connection::Builder;
 
 pub use fault::Fault;
+pub use service::{Program, ServiceState};
 pub use signals::{Signal, Signals};
 
 use crate::identity::UnitName;
 use crate::quantity::{Bytes, MilliCpu, Tasks};
 use property::Property;
-use proxy::{Manager, Processes};
+use proxy::{Manager, Processes, With};
 use signals::{Control, Controls};
 
 /// How long systemd may take to answer a call. Under the watchdog's period (`WatchdogSec=20s`).
@@ -194,7 +196,7 @@ impl Systemd {
     /// Any [`Fault`]; after [`START_TIMEOUT`] a timeout.
     pub async fn start_slice(&self, unit: UnitName, properties: &[Property]) -> Result<Started, Fault> {
         let name = unit.to_string();
-        let fault = match self.start(&name, properties, None).await {
+        let fault = match self.start(&name, properties, With::Nothing).await {
             Ok(()) => return Ok(Started::New),
             Err(fault) if fault.is_unit_exists() => fault,
             Err(fault) => return Err(fault),
@@ -207,7 +209,7 @@ impl Systemd {
             // Dead, but the name is still taken: a failed unit keeps it until it is reset.
             ActiveState::Failed | ActiveState::Inactive => {
                 self.reset_failed(unit).await?;
-                self.start(&name, properties, None).await.map(|()| Started::New)
+                self.start(&name, properties, With::Nothing).await.map(|()| Started::New)
             }
             ActiveState::Activating | ActiveState::Deactivating | ActiveState::Unknown => Err(fault),
         }
@@ -227,10 +229,10 @@ impl Systemd {
     ) -> Result<(), Fault> {
         let name = unit.to_string();
         let by_descriptor = self.supports_pidfds();
-        match self.start(&name, properties, Some(Processes::new(processes, by_descriptor))).await {
+        match self.start(&name, properties, With::Processes(Processes::new(processes, by_descriptor))).await {
             // A systemd whose version promises more than it keeps.
             Err(fault) if by_descriptor && fault.is_unknown_property() => {
-                self.start(&name, properties, Some(Processes::new(processes, false))).await
+                self.start(&name, properties, With::Processes(Processes::new(processes, false))).await
             }
             other => other,
         }
@@ -326,13 +328,8 @@ impl Systemd {
         }))
     }
 
-    async fn start(
-        &self,
-        unit: &str,
-        properties: &[Property],
-        processes: Option<Processes<'_>>,
-    ) -> Result<(), Fault> {
-        let call = self.manager.start_transient(unit, properties, processes);
+    async fn start(&self, unit: &str, properties: &[Property], with: With<'_>) -> Result<(), Fault> {
+        let call = self.manager.start_transient(unit, properties, with);
         self.job("StartTransientUnit", unit, START_TIMEOUT, call).await
     }
 

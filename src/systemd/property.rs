@@ -2,8 +2,8 @@
 //!
 //! Sources: `org.freedesktop.systemd1(5)` for names and types, `systemd.resource-control(5)` for meaning and range.
 
-use crate::identity::{Uid, UnitName};
-use crate::quantity::{Amount, Bytes, MilliCpu, Tasks};
+use crate::identity::{JobId, Uid, UnitName};
+use crate::quantity::{Amount, Bytes, MilliCpu, PartialAmount, Tasks};
 
 /// The weight of one whole CPU: systemd's own default for a unit (`systemd.resource-control(5)`).
 const WEIGHT_PER_CPU: u64 = 100;
@@ -111,6 +111,38 @@ pub fn scope(unit: UnitName, what: &str) -> Vec<Property> {
     ]
 }
 
+/// What the service of a submitted command has, beside what it runs.
+///
+/// `what` says what runs, for `systemctl status`; it may come from a member and is made safe here.
+pub fn service(uid: Uid, job: JobId, what: &str, time_limit_ms: Option<u64>) -> Vec<Property> {
+    let mut properties = vec![
+        text("Slice", UnitName::JobSlice(uid, job).to_string()),
+        text("Description", format!("fairshare: {}", sanitised(what, DISPLAY_NAME_CHARS_MAX))),
+        text("Type", "exec".to_owned()),
+        // By number: whoever has the name by then is another matter.
+        text("User", uid.to_string()),
+        // How it ended is gone with the unit: it is kept until that was read, and after a crash by nobody else.
+        flag("RemainAfterExit", true),
+        flag("AddRef", true),
+        text("OOMPolicy", "continue".to_owned()),
+        // As a shell would have started it; systemd's default is to have it ignored.
+        flag("IgnoreSIGPIPE", false),
+        figure("TimeoutStopUSec", SCOPE_STOP_TIMEOUT_USEC),
+    ];
+    properties.extend(time_limit_ms.map(|ms| figure("RuntimeMaxUSec", ms.saturating_mul(1000))));
+    properties
+}
+
+/// The slice around a submitted command: what it may use within its share. It outlives the command's own cgroup, which
+/// systemd removes at once, and with it what the kernel says of the most memory that was used.
+pub fn job_slice(limits: PartialAmount) -> Vec<Property> {
+    let mut properties: Vec<Property> = accounting().collect();
+    properties.extend(limits.cpu.map(cpu_quota));
+    properties.extend(limits.mem.map(|mem| figure("MemoryMax", mem.0)));
+    properties.extend(limits.tasks.map(|tasks| figure("TasksMax", tasks.0)));
+    properties
+}
+
 fn accounting() -> impl Iterator<Item = Property> {
     ["CPUAccounting", "MemoryAccounting", "TasksAccounting", "IOAccounting"]
         .into_iter()
@@ -128,6 +160,10 @@ fn weight(cpu: MilliCpu) -> u64 {
 
 fn figure(name: &'static str, figure: u64) -> Property {
     Property { name, value: Value::U64(figure.min(FINITE_MAX)) }
+}
+
+fn flag(name: &'static str, on: bool) -> Property {
+    Property { name, value: Value::Bool(on) }
 }
 
 fn text(name: &'static str, text: String) -> Property {

@@ -10,12 +10,12 @@ use zbus::{Connection, Fd, Message, OwnedObjectPath, OwnedVariant, Variant};
 
 use super::fault::Fault;
 use super::property::{Property, Value};
-use super::{CALL_TIMEOUT, Process};
+use super::{CALL_TIMEOUT, Process, Program};
 
 pub(super) const SERVICE: &str = "org.freedesktop.systemd1";
 pub(super) const PATH: &str = "/org/freedesktop/systemd1";
 pub(super) const MANAGER: &str = "org.freedesktop.systemd1.Manager";
-const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
+pub(super) const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
 pub(super) const BUS: &str = "org.freedesktop.DBus";
 
 /// What ListUnitsByPatterns answers for one unit: name, description, load state, active state, sub state, followed unit,
@@ -65,20 +65,37 @@ impl Manager {
         Ok((String::try_from(version).unwrap_or_default(), sender.unwrap_or_default()))
     }
 
-    /// Queues the start of a new transient unit, with these processes in it where it is a scope; answers the job's path.
+    /// Queues the start of a new transient unit with what belongs to its kind; answers the job's path.
     pub(super) async fn start_transient(
         &self,
         unit: &str,
         properties: &[Property],
-        processes: Option<Processes<'_>>,
+        with: With<'_>,
     ) -> Result<String, Fault> {
         let mut list = variants(properties);
-        match processes {
-            None => (),
-            Some(Processes::Pids(pids)) => list.push(("PIDs", Variant::new(pids))),
-            Some(Processes::PidFds(pidfds)) => list.push(("PIDFDs", Variant::new(pidfds))),
+        let mut auxiliary: Vec<(&str, Vec<(&str, Variant<'_>)>)> = Vec::new();
+        match with {
+            With::Nothing => (),
+            With::Processes(Processes::Pids(pids)) => list.push(("PIDs", Variant::new(pids))),
+            With::Processes(Processes::PidFds(pidfds)) => list.push(("PIDFDs", Variant::new(pidfds))),
+            With::Program(program, slice, of_slice) => {
+                let Program { path, argv, stdin, stdout, stderr } = *program;
+                // No variable is replaced in what a member wrote (`systemd.service(5)`, ":").
+                list.push(("ExecStartEx", Variant::new(vec![(path, argv.to_vec(), vec!["no-env-expand"])])));
+                let streams = [
+                    ("StandardInputFileDescriptor", Some(stdin)),
+                    ("StandardOutputFileDescriptor", stdout),
+                    ("StandardErrorFileDescriptor", stderr),
+                ];
+                for (name, descriptor) in streams {
+                    list.extend(descriptor.map(|descriptor| (name, Variant::new(Fd::from(descriptor)))));
+                }
+                for (name, descriptor) in [("StandardOutput", stdout), ("StandardError", stderr)] {
+                    list.extend(descriptor.is_none().then(|| (name, Variant::new("null"))));
+                }
+                auxiliary.push((slice, variants(of_slice)));
+            }
         }
-        let auxiliary: Vec<(&str, Vec<(&str, Variant<'_>)>)> = Vec::new();
         // "fail": a start that would cancel a queued stop of the same unit is refused.
         self.queue("StartTransientUnit", unit, &(unit, "fail", list, auxiliary)).await
     }
@@ -91,6 +108,15 @@ impl Manager {
     /// Sets properties until the next boot (`runtime`): what a share is for longer is ours to remember, not systemd's.
     pub(super) async fn set_properties(&self, unit: &str, properties: &[Property]) -> Result<(), Fault> {
         self.manager("SetUnitProperties", unit, &(unit, true, variants(properties))).await.map(drop)
+    }
+
+    /// Keeps a unit from being forgotten for as long as this connection lives, or until it is let go.
+    pub(super) async fn hold(&self, unit: &str) -> Result<(), Fault> {
+        self.manager("RefUnit", unit, &(unit,)).await.map(drop)
+    }
+
+    pub(super) async fn let_go(&self, unit: &str) -> Result<(), Fault> {
+        self.manager("UnrefUnit", unit, &(unit,)).await.map(drop)
     }
 
     pub(super) async fn reset_failed(&self, unit: &str) -> Result<(), Fault> {
@@ -157,7 +183,15 @@ impl Manager {
 
 /// Has the bus send us the signals that `rule` matches.
 pub(super) async fn add_match(connection: &Connection, rule: &str) -> Result<(), Fault> {
-    let method = "AddMatch";
+    change_match(connection, "AddMatch", rule).await
+}
+
+/// Has the bus send them no longer.
+pub(super) async fn remove_match(connection: &Connection, rule: &str) -> Result<(), Fault> {
+    change_match(connection, "RemoveMatch", rule).await
+}
+
+async fn change_match(connection: &Connection, method: &'static str, rule: &str) -> Result<(), Fault> {
     let args = (rule,);
     let call = connection.call_method(Some(BUS), "/org/freedesktop/DBus", Some(BUS), method, &args);
     match timeout(CALL_TIMEOUT, call).await {
@@ -165,6 +199,16 @@ pub(super) async fn add_match(connection: &Connection, rule: &str) -> Result<(),
         Ok(Err(error)) => Err(Fault::of_call(method, "", error)),
         Err(_) => Err(Fault::Timeout { method, unit: String::new(), after: CALL_TIMEOUT }),
     }
+}
+
+/// What belongs to the kind of a unit that is started.
+pub(super) enum With<'a> {
+    /// A slice has nothing.
+    Nothing,
+    /// A scope has processes.
+    Processes(Processes<'a>),
+    /// A service has a program; and the slice around it is made with it, with these properties.
+    Program(&'a Program<'a>, &'a str, &'a [Property]),
 }
 
 /// The processes that enter a scope, in the form this systemd takes.

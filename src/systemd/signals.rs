@@ -9,7 +9,7 @@ use zbus::message::{Header, Type};
 use zbus::{Message, MessageStream, OwnedObjectPath};
 
 use super::fault::Fault;
-use super::proxy::{BUS, MANAGER, Manager, PATH, SERVICE};
+use super::proxy::{BUS, MANAGER, Manager, PATH, PROPERTIES, SERVICE};
 use crate::identity::UnitName;
 
 /// Signals that the daemon has not taken yet; further ones are dropped and [`Signal::Lagged`] said instead.
@@ -68,6 +68,8 @@ pub(super) type JobResult = (String, String);
 pub(super) enum Control {
     /// Somebody waits for jobs of this unit.
     Watch(String, mpsc::Sender<JobResult>),
+    /// Somebody wants to know when a property of the unit at this path changes.
+    Follow(String, mpsc::Sender<()>),
     /// systemd's unique name on the bus, as it was when it answered the first call.
     Owner(String),
 }
@@ -82,6 +84,13 @@ impl Controls {
     pub(super) async fn watch(&self, unit: &str) -> Result<mpsc::Receiver<JobResult>, Fault> {
         let (sender, receiver) = mpsc::channel(JOB_RESULTS_MAX);
         self.tell(Control::Watch(unit.to_owned(), sender)).await?;
+        Ok(receiver)
+    }
+
+    /// A word for each change of the unit at this path from now on; several at once are one word.
+    pub(super) async fn follow(&self, path: &str) -> Result<mpsc::Receiver<()>, Fault> {
+        let (sender, receiver) = mpsc::channel(1);
+        self.tell(Control::Follow(path.to_owned(), sender)).await?;
         Ok(receiver)
     }
 
@@ -105,6 +114,7 @@ struct Reader {
     owner: Owner,
     present: watch::Sender<bool>,
     watches: Vec<(String, mpsc::Sender<JobResult>)>,
+    followed: Vec<(String, mpsc::Sender<()>)>,
     signals: mpsc::Sender<Signal>,
     lagged: bool,
     reloading: bool,
@@ -125,6 +135,13 @@ pub(super) fn match_rules() -> Vec<String> {
     rules
 }
 
+/// The match rule for changes of the properties of the unit at this path.
+pub(super) fn properties_rule(path: &str) -> String {
+    format!(
+        "type='signal',sender='{SERVICE}',path='{path}',interface='{PROPERTIES}',member='PropertiesChanged'"
+    )
+}
+
 /// Starts the reading task. It ends when the connection does, or when nobody holds the controls any more.
 pub(super) fn spawn(manager: Manager, present: watch::Sender<bool>) -> (Controls, Signals) {
     let (control_sender, controls) = mpsc::channel(CONTROLS_MAX);
@@ -135,6 +152,7 @@ pub(super) fn spawn(manager: Manager, present: watch::Sender<bool>) -> (Controls
         owner: Owner::Unknown,
         present,
         watches: Vec::new(),
+        followed: Vec::new(),
         signals,
         lagged: false,
         reloading: false,
@@ -180,6 +198,10 @@ impl Reader {
                 self.watches.retain(|(_, results)| !results.is_closed());
                 self.watches.push((unit, results));
             }
+            Control::Follow(path, changes) => {
+                self.followed.retain(|(_, changes)| !changes.is_closed());
+                self.followed.push((path, changes));
+            }
             Control::Owner(name) => {
                 if matches!(self.owner, Owner::Unknown) {
                     self.owner = Owner::Known(Some(name));
@@ -198,6 +220,12 @@ impl Reader {
             if member == "NameOwnerChanged" {
                 self.name_owner_changed(message);
             }
+        } else if member == "PropertiesChanged" && self.is_by_systemd(&header, PROPERTIES) {
+            let path = header.path().map_or("", |path| path.as_str());
+            for (_, changes) in self.followed.iter().filter(|(followed, _)| followed == path) {
+                // A full channel is one whose follower has yet to look.
+                let _ = changes.try_send(());
+            }
         } else if self.is_systemd(&header) {
             match member {
                 "JobRemoved" => self.job_removed(message),
@@ -210,9 +238,12 @@ impl Reader {
 
     /// Whether systemd sent it. The bus lets anybody send a signal to one receiver directly, past our match rules.
     fn is_systemd(&self, header: &Header<'_>) -> bool {
+        self.is_by_systemd(header, MANAGER) && header.path().is_some_and(|path| path.as_str() == PATH)
+    }
+
+    fn is_by_systemd(&self, header: &Header<'_>, interface: &str) -> bool {
         matches!(&self.owner, Owner::Known(Some(owner)) if sent_by(header, owner))
-            && header.path().is_some_and(|path| path.as_str() == PATH)
-            && header.interface().is_some_and(|interface| interface.as_str() == MANAGER)
+            && header.interface().is_some_and(|is| is.as_str() == interface)
     }
 
     fn name_owner_changed(&mut self, message: &Message) {

@@ -10,6 +10,7 @@ pub mod decode;
 pub mod error;
 mod field;
 pub mod frame;
+pub mod handover;
 pub mod message;
 mod reader;
 mod strict;

@@ -115,6 +115,7 @@ mod changing;
 mod degraded;
 mod demo;
 mod entering;
+mod jobs;
 mod limits;
 mod main_job;
 mod package;

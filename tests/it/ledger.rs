@@ -4,5 +4,6 @@ mod drf;
 mod histories;
 mod long_run;
 mod rules;
+mod steps;
 mod stored;
 mod village;

@@ -9,8 +9,11 @@ use crate::cli::exit::{Exit, Failure};
 use crate::cli::link::{Link, unexpected};
 use crate::cli::render;
 use crate::cli::whom::Whom;
+use crate::quantity::Bytes;
 use crate::wire::answer::{Answer, JobInfo, JobKind, JobState};
 use crate::wire::call::{Call, Endpoint};
+
+const MIB: u64 = 1 << 20;
 
 /// Shows the caller's jobs, or everyone's.
 ///
@@ -91,10 +94,22 @@ pub fn state(job: &JobInfo) -> &'static str {
     }
 }
 
+/// What was used, and what to ask for next: half as much again.
+fn out_of_memory(job: &JobInfo) -> String {
+    match job.peak_mem_bytes.map(Bytes) {
+        Some(peak) => {
+            let next = Bytes(peak.0.saturating_add(peak.0 / 2).div_ceil(MIB).saturating_mul(MIB));
+            format!("out of memory at {peak}: try --mem {}M", next.0 / MIB)
+        }
+        None => "out of memory".to_owned(),
+    }
+}
+
 fn result(job: &JobInfo, now_ms: u64) -> String {
     match (job.exit_code, job.signal, &job.error) {
         _ if job.state == JobState::Queued => watch::place(job, now_ms),
-        _ if job.oom == Some(true) => "out of memory".to_owned(),
+        _ if job.oom == Some(true) => out_of_memory(job),
+        (.., Some(error)) if job.kind == JobKind::Submit => render::safe(&error.message),
         (Some(code), ..) => format!("exit {code}"),
         (_, Some(signal), _) => format!("signal {signal}"),
         (.., Some(error)) => render::safe(&error.message),

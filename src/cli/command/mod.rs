@@ -2,6 +2,7 @@
 
 mod admin;
 mod attach;
+pub mod become_job;
 mod completions;
 mod events;
 mod health;
@@ -16,6 +17,7 @@ mod run;
 mod shell;
 pub mod simulate;
 mod status;
+mod submit;
 mod watch;
 
 use std::path::Path;
@@ -38,6 +40,7 @@ pub fn run(command: Command, socket: &Path) -> Result<Exit, Failure> {
         Command::Run(args) => run::run(&args, socket),
         Command::Shell(args) => shell::run(&args, socket),
         Command::Attach(args) => attach::run(&args, socket),
+        Command::Submit(args) => submit::run(&args, socket),
         Command::Jobs(args) => jobs::list(&args, socket),
         Command::Wait(args) => jobs::wait(&args, socket),
         Command::Cancel(args) => jobs::cancel(&args, socket),

@@ -103,7 +103,7 @@ pub fn execute(command: &[OsString]) -> Failure {
 }
 
 /// Why the command was not executed, with the status that a shell gives (POSIX, Shell Command Language, 2.8.2).
-fn not_executed(name: &OsStr, errno: Errno) -> Failure {
+pub fn not_executed(name: &OsStr, errno: Errno) -> Failure {
     let name = name.display();
     match errno {
         Errno::ENOENT if name_is_path(name.to_string().as_ref()) => {

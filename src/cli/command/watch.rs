@@ -122,8 +122,13 @@ pub fn outcome(job: &JobInfo, whom: &Whom) -> Result<Exit, Failure> {
         // As a shell has it (POSIX, Shell Command Language, 2.8.2).
         let exit =
             Exit(u8::try_from(signal).ok().and_then(|signal| signal.checked_add(128)).unwrap_or(u8::MAX));
-        let oom = job.oom == Some(true);
-        return fail(exit, if oom { "was killed: it was out of memory" } else { "was ended by a signal" });
+        let how = match &job.error {
+            _ if job.oom == Some(true) => "was killed: it was out of memory".to_owned(),
+            _ if job.state == JobState::Cancelled => "was cancelled".to_owned(),
+            Some(error) => format!("was ended: {}", render::safe(&error.message)),
+            None => format!("was ended by signal {signal}"),
+        };
+        return fail(exit, &how);
     }
     match (&job.error, job.state) {
         (_, JobState::Done) => Ok(Exit::DONE),

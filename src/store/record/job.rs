@@ -5,10 +5,10 @@ use serde::{Deserialize, Serialize};
 use super::lease::TermsRecord;
 use super::{Figures, Moment, uid};
 use crate::identity::JobId;
-use crate::ledger::job::{Ask, Job, JobEnd, JobKind, JobState};
+use crate::ledger::job::{Ask, Cause, Exit, Job, JobEnd, JobKind, JobState, Ran, Work};
 use crate::ledger::time::Time;
 use crate::policy::Weight;
-use crate::quantity::Bytes;
+use crate::quantity::{Bytes, MilliCpu, PartialAmount, Tasks};
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -23,17 +23,30 @@ pub(super) struct JobRecord {
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 enum KindRecord {
-    Request {
-        user: Option<String>,
-        asked_ms: u64,
-        until_ms: Option<u64>,
-        amount: Figures,
-        swap_bytes: u64,
-        lease_ms: Option<u64>,
-        weight_milli: u64,
-        terms: TermsRecord,
-    },
+    Request(AskRecord),
     Release,
+    Submit {
+        name: Option<String>,
+        cpu_milli: Option<u64>,
+        mem_bytes: Option<u64>,
+        tasks_max: Option<u64>,
+        time_limit_ms: Option<u64>,
+        ask: Option<AskRecord>,
+        cancelled: bool,
+    },
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AskRecord {
+    user: Option<String>,
+    asked_ms: u64,
+    until_ms: Option<u64>,
+    amount: Figures,
+    swap_bytes: u64,
+    lease_ms: Option<u64>,
+    weight_milli: u64,
+    terms: TermsRecord,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -52,6 +65,22 @@ enum EndRecord {
     Cancelled,
     Interrupted,
     TimedOut,
+    Ran {
+        exit_code: Option<u8>,
+        signal: Option<u8>,
+        cause: Option<CauseRecord>,
+        peak_bytes: Option<u64>,
+        cpu_usec: Option<u64>,
+    },
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum CauseRecord {
+    Memory,
+    Time,
+    Cancelled,
+    Outside,
 }
 
 impl From<&Job> for JobRecord {
@@ -60,17 +89,17 @@ impl From<&Job> for JobRecord {
             id: job.id.0,
             uid: job.uid.get().into(),
             kind: match &job.kind {
-                JobKind::Request(ask) => KindRecord::Request {
-                    user: ask.user.clone(),
-                    asked_ms: ask.asked.0,
-                    until_ms: ask.until.map(|until| until.0),
-                    amount: ask.amount.into(),
-                    swap_bytes: ask.swap.0,
-                    lease_ms: ask.lease_ms,
-                    weight_milli: ask.weight.milli(),
-                    terms: ask.terms.into(),
-                },
+                JobKind::Request(ask) => KindRecord::Request(AskRecord::from(&**ask)),
                 JobKind::Release => KindRecord::Release,
+                JobKind::Submit(work) => KindRecord::Submit {
+                    name: work.name.clone(),
+                    cpu_milli: work.limits.cpu.map(|cpu| cpu.0),
+                    mem_bytes: work.limits.mem.map(|mem| mem.0),
+                    tasks_max: work.limits.tasks.map(|tasks| tasks.0),
+                    time_limit_ms: work.time_limit_ms,
+                    ask: work.ask.as_ref().map(AskRecord::from),
+                    cancelled: work.cancelled,
+                },
             },
             created: job.created.into(),
             state: match &job.state {
@@ -82,13 +111,7 @@ impl From<&Job> for JobRecord {
                 JobState::Ended { started, ended, end } => StateRecord::Ended {
                     started: started.map(Moment::from),
                     ended: (*ended).into(),
-                    end: match end {
-                        JobEnd::Done => EndRecord::Done,
-                        JobEnd::Failed(why) => EndRecord::Failed(why.clone()),
-                        JobEnd::Cancelled => EndRecord::Cancelled,
-                        JobEnd::Interrupted => EndRecord::Interrupted,
-                        JobEnd::TimedOut => EndRecord::TimedOut,
-                    },
+                    end: end.into(),
                 },
             },
         }
@@ -103,27 +126,27 @@ impl TryFrom<JobRecord> for Job {
             id: JobId(record.id),
             uid: uid(record.uid)?,
             kind: match record.kind {
-                KindRecord::Request {
-                    user,
-                    asked_ms,
-                    until_ms,
-                    amount,
-                    swap_bytes,
-                    lease_ms,
-                    weight_milli,
-                    terms,
-                } => JobKind::Request(Box::new(Ask {
-                    user,
-                    asked: Time(asked_ms),
-                    until: until_ms.map(Time),
-                    amount: amount.into(),
-                    swap: Bytes(swap_bytes),
-                    lease_ms,
-                    weight: Weight::new(weight_milli)
-                        .ok_or_else(|| format!("{weight_milli} is no weight"))?,
-                    terms: terms.into(),
-                })),
+                KindRecord::Request(ask) => JobKind::Request(Box::new(ask.try_into()?)),
                 KindRecord::Release => JobKind::Release,
+                KindRecord::Submit {
+                    name,
+                    cpu_milli,
+                    mem_bytes,
+                    tasks_max,
+                    time_limit_ms,
+                    ask,
+                    cancelled,
+                } => JobKind::Submit(Box::new(Work {
+                    name,
+                    limits: PartialAmount {
+                        cpu: cpu_milli.map(MilliCpu),
+                        mem: mem_bytes.map(Bytes),
+                        tasks: tasks_max.map(Tasks),
+                    },
+                    time_limit_ms,
+                    ask: ask.map(Ask::try_from).transpose()?,
+                    cancelled,
+                })),
             },
             created: record.created.into(),
             state: match record.state {
@@ -134,15 +157,96 @@ impl TryFrom<JobRecord> for Job {
                 StateRecord::Ended { started, ended, end } => JobState::Ended {
                     started: started.map(Moment::into),
                     ended: ended.into(),
-                    end: match end {
-                        EndRecord::Done => JobEnd::Done,
-                        EndRecord::Failed(why) => JobEnd::Failed(why),
-                        EndRecord::Cancelled => JobEnd::Cancelled,
-                        EndRecord::Interrupted => JobEnd::Interrupted,
-                        EndRecord::TimedOut => JobEnd::TimedOut,
-                    },
+                    end: end.into(),
                 },
             },
         })
+    }
+}
+
+impl From<&Ask> for AskRecord {
+    fn from(ask: &Ask) -> Self {
+        Self {
+            user: ask.user.clone(),
+            asked_ms: ask.asked.0,
+            until_ms: ask.until.map(|until| until.0),
+            amount: ask.amount.into(),
+            swap_bytes: ask.swap.0,
+            lease_ms: ask.lease_ms,
+            weight_milli: ask.weight.milli(),
+            terms: ask.terms.into(),
+        }
+    }
+}
+
+impl TryFrom<AskRecord> for Ask {
+    type Error = String;
+
+    fn try_from(record: AskRecord) -> Result<Self, String> {
+        let weight = record.weight_milli;
+        Ok(Self {
+            user: record.user,
+            asked: Time(record.asked_ms),
+            until: record.until_ms.map(Time),
+            amount: record.amount.into(),
+            swap: Bytes(record.swap_bytes),
+            lease_ms: record.lease_ms,
+            weight: Weight::new(weight).ok_or_else(|| format!("{weight} is no weight"))?,
+            terms: record.terms.into(),
+        })
+    }
+}
+
+impl From<&JobEnd> for EndRecord {
+    fn from(end: &JobEnd) -> Self {
+        match end {
+            JobEnd::Done => Self::Done,
+            JobEnd::Failed(why) => Self::Failed(why.clone()),
+            JobEnd::Cancelled => Self::Cancelled,
+            JobEnd::Interrupted => Self::Interrupted,
+            JobEnd::TimedOut => Self::TimedOut,
+            JobEnd::Ran(Ran { exit, cause, peak, cpu_usec }) => {
+                let (exit_code, signal) = match exit {
+                    Exit::Code(code) => (Some(*code), None),
+                    Exit::Signal(signal) => (None, Some(*signal)),
+                    Exit::Unknown => (None, None),
+                };
+                let cause = cause.map(|cause| match cause {
+                    Cause::Memory => CauseRecord::Memory,
+                    Cause::Time => CauseRecord::Time,
+                    Cause::Cancelled => CauseRecord::Cancelled,
+                    Cause::Outside => CauseRecord::Outside,
+                });
+                let peak_bytes = peak.map(|peak| peak.0);
+                Self::Ran { exit_code, signal, cause, peak_bytes, cpu_usec: *cpu_usec }
+            }
+        }
+    }
+}
+
+impl From<EndRecord> for JobEnd {
+    fn from(record: EndRecord) -> Self {
+        match record {
+            EndRecord::Done => Self::Done,
+            EndRecord::Failed(why) => Self::Failed(why),
+            EndRecord::Cancelled => Self::Cancelled,
+            EndRecord::Interrupted => Self::Interrupted,
+            EndRecord::TimedOut => Self::TimedOut,
+            EndRecord::Ran { exit_code, signal, cause, peak_bytes, cpu_usec } => Self::Ran(Ran {
+                exit: match (exit_code, signal) {
+                    (Some(code), _) => Exit::Code(code),
+                    (None, Some(signal)) => Exit::Signal(signal),
+                    (None, None) => Exit::Unknown,
+                },
+                cause: cause.map(|cause| match cause {
+                    CauseRecord::Memory => Cause::Memory,
+                    CauseRecord::Time => Cause::Time,
+                    CauseRecord::Cancelled => Cause::Cancelled,
+                    CauseRecord::Outside => Cause::Outside,
+                }),
+                peak: peak_bytes.map(Bytes),
+                cpu_usec,
+            }),
+        }
     }
 }

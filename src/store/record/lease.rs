@@ -11,6 +11,8 @@ use crate::quantity::MilliCpu;
 pub(super) struct TermsRecord {
     expired_cpu_milli: u64,
     idle_ms: Option<u64>,
+    #[serde(default)]
+    for_work: bool,
 }
 
 #[derive(Serialize, Deserialize, Clone, Copy)]
@@ -30,13 +32,17 @@ enum StageRecord {
 
 impl From<Terms> for TermsRecord {
     fn from(terms: Terms) -> Self {
-        Self { expired_cpu_milli: terms.expired_cpu.0, idle_ms: terms.idle_ms }
+        Self { expired_cpu_milli: terms.expired_cpu.0, idle_ms: terms.idle_ms, for_work: terms.for_work }
     }
 }
 
 impl From<TermsRecord> for Terms {
     fn from(record: TermsRecord) -> Self {
-        Self { expired_cpu: MilliCpu(record.expired_cpu_milli), idle_ms: record.idle_ms }
+        Self {
+            expired_cpu: MilliCpu(record.expired_cpu_milli),
+            idle_ms: record.idle_ms,
+            for_work: record.for_work,
+        }
     }
 }
 

@@ -120,7 +120,7 @@ fn wait_ends_as_the_job_did() {
         (JobInfo { exit_code: Some(0), ..job(JobState::Done) }, 0, ""),
         (job(JobState::Done), 0, ""),
         (JobInfo { exit_code: Some(42), ..job(JobState::Failed) }, 42, ""),
-        (JobInfo { signal: Some(15), ..job(JobState::Failed) }, 143, "was ended by a signal"),
+        (JobInfo { signal: Some(15), ..job(JobState::Failed) }, 143, "was ended by signal 15"),
         (JobInfo { signal: Some(9), oom: Some(true), ..job(JobState::Failed) }, 137, "out of memory"),
         (JobInfo { error: error(Code::NoCapacity), ..job(JobState::Failed) }, 75, "not so"),
         (JobInfo { error: error(Code::Systemd), ..job(JobState::Failed) }, 75, "not so"),

@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use fairshare::identity::{JobId, Uid};
-use fairshare::ledger::job::JobKind;
+use fairshare::ledger::job::JobEnd;
 use fairshare::ledger::reconcile::{Found, Limits, SwapLimit, verdicts};
 use fairshare::ledger::share::Phase;
 use fairshare::ledger::time::Time;
@@ -16,70 +16,10 @@ use fairshare::policy::Policy;
 use fairshare::quantity::{Amount, Bytes, MilliCpu, Tasks};
 use fairshare::store;
 
-use super::village::{Dice, GIB, amount, member, named, uid, weighted};
+use super::steps::{LEASE_MS_MAX, Step, history};
+use super::village::{GIB, amount, member, named, uid, weighted};
 
-const MEMBERS: u64 = 7;
-const STEPS: u64 = 60;
-const LEASE_MS_MAX: u64 = 5000;
 const HALF_LIFE_MS: u64 = 4000;
-
-/// One thing that happens. Every figure means something in any state, so that a history can be shortened.
-#[derive(Debug, Clone, Copy)]
-enum Step {
-    Request { who: u64, cpu: u64, mem: u64, lease: u64, wait: u64 },
-    Resize { who: u64, cpu: u64, mem: u64 },
-    Renew { who: u64, lease: u64 },
-    Release { who: u64, stop: bool },
-    Enter { who: u64 },
-    Leave { who: u64 },
-    Cancel { job: u64, by: u64 },
-    Settle { which: u64, fails: bool },
-    Gone { who: u64 },
-    Pass { ms: u64, late: bool },
-    ClockJump { to: u64 },
-    Crash { reboot: bool },
-    Capacity { cpu: u64, mem: u64 },
-    Rules { half_life: u64, evict: bool },
-    Drain { on: bool },
-}
-
-fn history(seed: u64) -> Vec<Step> {
-    let mut dice = Dice::new(seed);
-    let calm = seed.is_multiple_of(3);
-    (0..STEPS).map(|_| step(&mut dice, calm)).collect()
-}
-
-/// In a calm history every share has a lease, nothing fails, and the machine stays as it is: the bound must hold.
-fn step(dice: &mut Dice, calm: bool) -> Step {
-    let who = 1 + dice.below(MEMBERS);
-    match dice.below(if calm { 68 } else { 80 }) {
-        0..20 => Step::Request {
-            who,
-            cpu: 1 + dice.below(8),
-            mem: 1 + dice.below(8),
-            lease: if calm {
-                1 + dice.below(LEASE_MS_MAX)
-            } else {
-                dice.below(LEASE_MS_MAX).saturating_sub(1000)
-            },
-            wait: dice.below(4),
-        },
-        20..24 => Step::Resize { who, cpu: 1 + dice.below(8), mem: 1 + dice.below(8) },
-        24..28 => Step::Renew { who, lease: 1 + dice.below(LEASE_MS_MAX) },
-        28..34 => Step::Release { who, stop: dice.below(2) == 0 },
-        34..40 => Step::Enter { who },
-        40..44 => Step::Leave { who },
-        44..46 => Step::Cancel { job: dice.below(20), by: who },
-        46..58 => Step::Settle { which: dice.below(8), fails: !calm && dice.below(6) == 0 },
-        58..68 => Step::Pass { ms: dice.below(3000), late: !calm && dice.below(5) == 0 },
-        68 => Step::Gone { who },
-        69..71 => Step::ClockJump { to: dice.below(2_000_000) },
-        71..74 => Step::Crash { reboot: dice.below(3) == 0 },
-        74..76 => Step::Capacity { cpu: dice.below(10), mem: 1 + dice.below(10) },
-        76..78 => Step::Rules { half_life: 1 + dice.below(8000), evict: dice.below(2) == 0 },
-        _ => Step::Drain { on: dice.below(3) == 0 },
-    }
-}
 
 /// The ledger, and what it believes to exist: slices, what runs in them, effects under way.
 struct World {
@@ -89,6 +29,9 @@ struct World {
     boots: u64,
     slices: BTreeMap<Uid, (Amount, bool)>,
     under_way: Vec<Effect>,
+    /// Submitted commands that run, and all that ever did.
+    works: Vec<(Uid, JobId)>,
+    ran: BTreeSet<JobId>,
     calm: bool,
     evict: bool,
     /// Of each who waited: since when, and how many waited before.
@@ -108,6 +51,8 @@ impl World {
             boots: 0,
             slices: BTreeMap::new(),
             under_way: Vec::new(),
+            works: Vec::new(),
+            ran: BTreeSet::new(),
             calm: seed.is_multiple_of(3),
             evict: false,
             arrived: BTreeMap::new(),
@@ -134,19 +79,14 @@ impl World {
     /// Whether who is granted a share now goes before the one that a start was promised to: then the promise is void.
     fn goes_before_promised(&self, uid: Uid) -> bool {
         let Some((promised, _)) = self.promised else { return true };
-        let Some(JobKind::Request(ask)) = self.ledger.jobs().get(&promised).map(|job| &job.kind) else {
-            return true;
-        };
+        let Some(ask) = self.ledger.jobs().get(&promised).and_then(|job| job.kind.ask()) else { return true };
         let owner = self.ledger.jobs()[&promised].uid;
         let fairness = self.ledger.fairness();
         let weight = self.policy.member(uid, &[]).weight;
         let Some(Phase::Granting { job }) = self.ledger.share(uid).map(|share| share.phase) else {
             return true;
         };
-        let since = job.and_then(|job| match &self.ledger.jobs()[&job].kind {
-            JobKind::Request(ask) => Some(ask.asked),
-            JobKind::Release => None,
-        });
+        let since = job.and_then(|job| self.ledger.jobs()[&job].kind.ask()).map(|ask| ask.asked);
         let aged =
             since.is_some_and(|since| self.ledger.time(self.now).since(since) >= fairness.half_life_ms);
         aged || fairness.key(uid, weight) < fairness.key(owner, ask.weight)
@@ -223,9 +163,21 @@ impl World {
             Step::Cancel { job, by } => {
                 self.say(Command::Cancel { job: JobId(job), by: Canceller::Member(uid(by)) });
             }
+            Step::Submit { who, cpu, limit, wait } => {
+                let time_limit = (limit > 1000).then(|| Duration::from_millis(limit));
+                let wait = if wait { Wait::Granted } else { Wait::No };
+                let (member, amount) = (member(&self.policy, who), named(cpu * 1000, GIB));
+                self.say(Command::Submit { member, amount, time_limit, name: None, wait });
+            }
+            Step::WorkEnds { which } if !self.works.is_empty() => {
+                let (uid, job) = self.works.remove(which as usize % self.works.len());
+                self.work_ends(uid, job, JobEnd::Done);
+            }
+            Step::WorkEnds { .. } => {}
             Step::Settle { which, fails } => self.settle(which, fails),
             Step::Gone { who } => {
-                if self.slices.remove(&uid(who)).is_some() {
+                if self.slices.contains_key(&uid(who)) {
+                    self.slice_ends(uid(who));
                     self.under_way.retain(|effect| effect.uid() != Some(uid(who)));
                     self.say(Command::SliceGone { uid: uid(who) });
                 }
@@ -269,8 +221,20 @@ impl World {
         }
         let effect = self.under_way.remove(which as usize % self.under_way.len());
         let outcome = if fails { Outcome::Undone("as told".into()) } else { self.carry_out(&effect) };
-        if let (Effect::Enter { .. }, _) | (_, None) = (&effect, effect.uid()) {
-            return;
+        match effect {
+            Effect::Enter { .. } => return,
+            Effect::Start { uid, job } if fails => {
+                return self.work_ends(uid, job, JobEnd::Failed("as told".into()));
+            }
+            Effect::Start { .. } => return,
+            Effect::CallBack { uid, job } => {
+                if self.works.contains(&(uid, job)) {
+                    self.works.retain(|work| *work != (uid, job));
+                    self.work_ends(uid, job, JobEnd::Cancelled);
+                }
+                return;
+            }
+            _ => {}
         }
         self.say(Command::Settle { uid: effect.uid().unwrap(), outcome });
     }
@@ -288,11 +252,40 @@ impl World {
                 }
                 self.slices.remove(uid);
             }
-            Effect::Stop { uid, .. } | Effect::Evict { uid, .. } => drop(self.slices.remove(uid)),
+            Effect::Stop { uid, .. } | Effect::Evict { uid, .. } => self.slice_ends(*uid),
             Effect::Enter { uid, .. } => drop(self.slices.get_mut(uid).map(|slice| slice.1 = true)),
-            Effect::Queued { .. } | Effect::Notify(_) => {}
+            Effect::Start { uid, job } => {
+                assert!(self.ran.insert(*job), "job {job} is started twice");
+                match self.slices.get_mut(uid) {
+                    Some(slice) => {
+                        slice.1 = true;
+                        self.works.push((*uid, *job));
+                    }
+                    None => self.work_ends(*uid, *job, JobEnd::Failed("no slice".into())),
+                }
+            }
+            Effect::Queued { .. } | Effect::Notify(_) | Effect::CallBack { .. } => {}
         }
         Outcome::Done
+    }
+
+    /// A slice goes with everything in it.
+    fn slice_ends(&mut self, uid: Uid) {
+        self.slices.remove(&uid);
+        let (gone, left) = std::mem::take(&mut self.works).into_iter().partition(|(of, _)| *of == uid);
+        self.works = left;
+        let gone: Vec<(Uid, JobId)> = gone;
+        gone.into_iter().for_each(|(uid, job)| self.work_ends(uid, job, JobEnd::Done));
+    }
+
+    fn work_ends(&mut self, uid: Uid, job: JobId, end: JobEnd) {
+        self.say(Command::WorkEnded { job, end });
+        if !self.works.iter().any(|(of, _)| *of == uid)
+            && let Some(slice) = self.slices.get_mut(&uid)
+        {
+            slice.1 = false;
+            self.say(Command::Occupancy { uid, populated: false });
+        }
     }
 
     /// The daemon dies with everything that it had under way, and starts again; or the machine does.
@@ -304,6 +297,7 @@ impl World {
         let places = order(&self.ledger);
         if reboot {
             self.slices.clear();
+            self.works.clear();
             self.boots += 1;
             self.now = Now { boot_ms: 500, wall_ms: self.now.wall_ms + 800 };
         }
@@ -338,6 +332,13 @@ impl World {
             .values()
             .for_each(|share| slices.entry(share.uid).or_insert((share.amount, false)).0 = share.amount);
         self.ledger.interrupt_jobs(self.now);
+        let at_work = self.ledger.jobs().values().filter(|job| job.is_work() && !job.ended());
+        let lost: Vec<(Uid, JobId)> = at_work.map(|job| (job.uid, job.id)).collect();
+        for (uid, job) in lost {
+            if !self.works.contains(&(uid, job)) {
+                self.work_ends(uid, job, JobEnd::Interrupted);
+            }
+        }
         let again = verdicts(&self.ledger, &BTreeMap::new(), &BTreeMap::new()).len();
         assert_eq!(again, self.ledger.shares().len());
         self.say(Command::SetCapacity { cpu: whole.cpu(), mem: whole.mem() });
@@ -349,6 +350,13 @@ impl World {
     fn check(&mut self) {
         let ledger = &self.ledger;
         ledger.audit();
+        for job in ledger.jobs().values().filter(|job| job.is_work() && !job.ended() && !job.queued()) {
+            let held = ledger.share(job.uid).is_some_and(|share| match share.phase {
+                Phase::Granting { job: of } => of == Some(job.id),
+                _ => self.works.contains(&(job.uid, job.id)) || !self.ran.contains(&job.id),
+            });
+            assert!(held || !self.slices.contains_key(&job.uid), "job {} runs nowhere", job.id);
+        }
         let held: BTreeSet<Uid> = ledger.shares().keys().copied().collect();
         assert!(self.slices.keys().all(|uid| held.contains(uid)), "a slice that nobody remembers");
         self.first_by_brute_force();
@@ -379,7 +387,7 @@ impl World {
         let patience = ledger.fairness().half_life_ms;
         let mut waiting = Vec::new();
         for place in ledger.places() {
-            let JobKind::Request(ask) = &ledger.jobs()[&place.waiting.job].kind else { unreachable!() };
+            let ask = ledger.jobs()[&place.waiting.job].kind.ask().unwrap();
             let used = ledger.fairness().accounts.get(&place.waiting.uid).copied().unwrap_or(0);
             let key = used * 1000 / u128::from(ask.weight.milli());
             let aged = time.since(place.waiting.since) >= patience;

@@ -1,0 +1,131 @@
+//! What systemd starts as the member: it takes what was submitted from the daemon, and becomes it.
+
+use std::ffi::{CString, OsStr, OsString};
+use std::fs::File;
+use std::io::{IoSliceMut, Read};
+use std::mem::MaybeUninit;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+
+use nix::errno::Errno;
+use nix::unistd::execve;
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
+
+use super::run::not_executed;
+use crate::cli::exit::{Exit, Failure};
+use crate::sys::signals;
+use crate::wire::handover::Handover;
+
+/// Where a command is looked for by who has no PATH (`confstr(3)`, `_CS_PATH`, with what Debian adds).
+const PATH_DEFAULT: &str = "/usr/local/bin:/usr/bin:/bin";
+
+/// What runs a file that the kernel does not know how to (`execvp(3)`).
+const SHELL: &str = "/bin/sh";
+
+/// Becomes the command, so that it returns only where that failed.
+pub fn run() -> Failure {
+    match taken() {
+        Ok((handover, input)) => become_it(&handover, input),
+        Err(why) => Failure::new(Exit::UNAVAILABLE, format!("what was submitted did not arrive: {why}"))
+            .hint("`fairshare submit -- CMD` starts this by itself"),
+    }
+}
+
+/// What was submitted, and its standard input.
+fn taken() -> Result<(Handover, Option<OwnedFd>), String> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let mut byte = [0];
+    recvmsg(rustix::stdio::stdin(), &mut [IoSliceMut::new(&mut byte)], &mut control, RecvFlags::CMSG_CLOEXEC)
+        .map_err(|errno| errno.to_string())?;
+    let mut descriptors = control.drain().flat_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(descriptors) => descriptors.collect(),
+        _ => Vec::new(),
+    });
+    let mut file = File::from(descriptors.next().ok_or("nothing was handed over")?);
+    let mut bytes = Vec::new();
+    // It was written through another descriptor that shares its place: from the beginning, then.
+    std::io::Seek::rewind(&mut file)
+        .and_then(|()| file.read_to_end(&mut bytes))
+        .map_err(|error| error.to_string())?;
+    Ok((Handover::decode(&bytes)?, descriptors.next()))
+}
+
+fn become_it(handover: &Handover, input: Option<OwnedFd>) -> Failure {
+    if let Err(failure) = take_input(input) {
+        return failure;
+    }
+    if let Err(error) = std::env::set_current_dir(&handover.cwd) {
+        return Failure::new(Exit::NOT_EXECUTABLE, format!("{}: cannot go there: {error}", handover.cwd))
+            .hint("the folder that a command was submitted from must be there when it starts");
+    }
+    let word =
+        |word: String| CString::new(word).map_err(|_| Failure::new(Exit::USAGE, "a NUL in an argument"));
+    let argv: Result<Vec<CString>, Failure> = handover.argv.iter().cloned().map(word).collect();
+    let env: Result<Vec<CString>, Failure> =
+        handover.env.iter().map(|(name, value)| word(format!("{name}={value}"))).collect();
+    match (argv, env) {
+        (Ok(argv), Ok(env)) => execute(handover, argv, &env),
+        (Err(failure), _) | (_, Err(failure)) => failure,
+    }
+}
+
+/// The command's standard input, in place of the socket.
+fn take_input(input: Option<OwnedFd>) -> Result<(), Failure> {
+    let input = match input {
+        Some(input) => input,
+        None => File::open("/dev/null")
+            .map_err(|error| Failure::new(Exit::NOT_EXECUTABLE, format!("/dev/null: {error}")))?
+            .into(),
+    };
+    rustix::stdio::dup2_stdin(&input)
+        .map_err(|errno| Failure::new(Exit::NOT_EXECUTABLE, format!("no standard input: {errno}")))
+}
+
+/// Looked for as `execvp(3)` does, but in the command's own PATH.
+fn execute(handover: &Handover, argv: Vec<CString>, env: &[CString]) -> Failure {
+    let name = handover.argv.first().map_or("", String::as_str);
+    signals::restore_sigpipe();
+    let mut worst = Errno::ENOENT;
+    for program in places(name, handover.env.get("PATH").map_or(PATH_DEFAULT, String::as_str)) {
+        let Ok(program) = CString::new(program.as_bytes()) else { continue };
+        match execve(&program, &argv, env) {
+            Err(Errno::ENOEXEC) => {
+                let rest = argv.iter().skip(1).cloned();
+                let Ok(shell) = CString::new(SHELL) else { continue };
+                let words: Vec<CString> = [shell.clone(), program].into_iter().chain(rest).collect();
+                let Err(errno) = execve(&shell, &words, env);
+                worst = errno;
+                break;
+            }
+            Err(Errno::ENOENT | Errno::ENOTDIR) => {}
+            // Another place may have one that can be executed.
+            Err(Errno::EACCES) => worst = Errno::EACCES,
+            Err(errno) => {
+                worst = errno;
+                break;
+            }
+        }
+    }
+    not_executed(OsStr::new(name), worst)
+}
+
+fn places(name: &str, path: &str) -> Vec<OsString> {
+    if name.contains('/') {
+        return vec![name.into()];
+    }
+    let place = |folder: &str| if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") };
+    path.split(':').map(|folder| place(folder).into()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_are_looked_for_as_a_shell_does() {
+        assert_eq!(places("make", "/a:/b"), ["/a/make", "/b/make"]);
+        assert_eq!(places("make", ":/b"), ["make", "/b/make"]);
+        assert_eq!(places("./make", "/a"), ["./make"]);
+    }
+}

@@ -1,0 +1,130 @@
+//! `fairshare submit`: a command that goes on by itself.
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, File, OpenOptions};
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::{env, io};
+
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+
+use crate::cli::args::Submit;
+use crate::cli::exit::{Exit, Failure};
+use crate::cli::link::{self, Link};
+use crate::cli::whom::Whom;
+use crate::cli::{note, render};
+use crate::client::ClientError;
+use crate::wire::call::{Endpoint, Submission};
+
+/// Submits the command, and prints the job's number.
+///
+/// # Errors
+/// Refused, no daemon answers, or a file cannot be opened.
+pub fn run(args: &Submit, socket: &Path) -> Result<Exit, Failure> {
+    let submission = Submission {
+        argv: args
+            .command
+            .iter()
+            .enumerate()
+            .map(|(at, word)| argument(at, word))
+            .collect::<Result<_, _>>()?,
+        cwd: folder()?,
+        env: environment()?,
+        amounts: args.figures.amounts(),
+        name: args.name.clone(),
+        lease_ms: args.time_limit.map(|limit| limit.ms()),
+        wait: Some(true),
+    };
+    let input = match &args.input {
+        Some(path) => File::open(path).map_err(|error| unopened(path, &error))?,
+        None => File::open("/dev/null").map_err(|error| unopened(Path::new("/dev/null"), &error))?,
+    };
+    let output = Output::open(args.output.as_deref())?;
+    let streams = [input.as_fd(), output.file.as_fd(), output.file.as_fd()];
+    match Link::new(socket).submit(submission, &streams) {
+        Ok(job) => {
+            let path = output.keep(job);
+            note(&format!("job {job}: its output goes to {}", path.display()));
+            render::print(&job.to_string())?;
+            Ok(Exit::DONE)
+        }
+        Err(error) => {
+            output.discard();
+            Err(match error {
+                ClientError::Refused(error) => link::refused(&error, Endpoint::Submit, &Whom::Me),
+                error => link::fault(error),
+            })
+        }
+    }
+}
+
+/// The file of the command's output. It is opened here, as the member: nobody else opens a path that a member named.
+struct Output {
+    file: File,
+    path: PathBuf,
+    /// Whether it is named after the job, once that has a number.
+    unnamed: bool,
+}
+
+impl Output {
+    fn open(path: Option<&Path>) -> Result<Self, Failure> {
+        let mut options = OpenOptions::new();
+        options.append(true);
+        match path {
+            Some(path) => {
+                let file = options.create(true).open(path).map_err(|error| unopened(path, &error))?;
+                Ok(Self { file, path: path.to_owned(), unnamed: false })
+            }
+            None => {
+                let path = PathBuf::from(format!(".fairshare-{}.out", std::process::id()));
+                let file = options.create_new(true).open(&path).map_err(|error| unopened(&path, &error))?;
+                Ok(Self { file, path, unnamed: true })
+            }
+        }
+    }
+
+    /// Names it after the job, unless something has that name already.
+    fn keep(self, job: u64) -> PathBuf {
+        let named = PathBuf::from(format!("fairshare-{job}.out"));
+        let renamed = || renameat_with(CWD, &self.path, CWD, &named, RenameFlags::NOREPLACE).is_ok();
+        if self.unnamed && renamed() { named } else { self.path }
+    }
+
+    /// Nothing was submitted: what was made for it goes.
+    fn discard(self) {
+        if self.unnamed {
+            let _ = fs::remove_file(self.path);
+        }
+    }
+}
+
+fn unopened(path: &Path, error: &io::Error) -> Failure {
+    Failure::new(Exit::REFUSED, format!("{}: cannot be opened: {error}", path.display()))
+        .hint("`--output FILE` names another file")
+}
+
+fn argument(at: usize, word: &OsStr) -> Result<String, Failure> {
+    let text = word.to_str().ok_or_else(|| {
+        Failure::new(Exit::USAGE, format!("argument {at} of the command ({}) is not UTF-8", word.display()))
+            .hint("put it in a script, and submit that")
+    })?;
+    Ok(text.to_owned())
+}
+
+fn folder() -> Result<String, Failure> {
+    let lost = |why: String| Failure::new(Exit::REFUSED, why).hint("`cd` to a folder first");
+    let folder =
+        env::current_dir().map_err(|error| lost(format!("this folder is not there any more: {error}")))?;
+    folder.into_os_string().into_string().map_err(|_| lost("the name of this folder is not UTF-8".to_owned()))
+}
+
+fn environment() -> Result<BTreeMap<String, String>, Failure> {
+    let text = |text: OsString, name: &OsStr| {
+        text.into_string().map_err(|_| {
+            Failure::new(Exit::REFUSED, format!("the variable {} is not UTF-8", name.display()))
+                .hint(format!("`env -u {} fairshare submit ...` leaves it out", name.display()))
+        })
+    };
+    env::vars_os().map(|(name, value)| Ok((text(name.clone(), &name)?, text(value, &name)?))).collect()
+}

@@ -1,0 +1,341 @@
+//! Submitted commands: what they are checked for, how they are started, followed to their end and cleared away.
+
+use std::io::IoSlice;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::fs::{FileType, MemfdFlags, OFlags, SealFlags};
+use rustix::net::{
+    AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType, sendmsg,
+    socketpair,
+};
+use tokio::net::UnixStream;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::sleep;
+use tracing::{error, info, warn};
+
+use super::answer;
+use super::event::{Event, Reply};
+use super::execute::Context;
+use super::incoming::{DESCRIPTORS_MAX, Descriptors};
+use super::logging::chain;
+use crate::identity::{JobId, Uid, UnitName};
+use crate::ledger::Image;
+use crate::ledger::job::{Cause, Exit, JobEnd, Ran, Work};
+use crate::quantity::Bytes;
+use crate::systemd::service::{Changes, Ended};
+use crate::systemd::{Fault, Program, ServiceState, property};
+use crate::wire::answer::Answer;
+use crate::wire::error::{Code, WireError};
+use crate::wire::handover::{BECOME, Handover};
+
+/// What becomes the command: the members' own command, started as the member.
+const PROGRAM: &str = "/usr/bin/fairshare";
+
+/// How long stopping a command may take: ten seconds after SIGTERM, and then what SIGKILL takes.
+const STOP_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Between two looks whether what a command left behind has ended.
+const LEFT_BEHIND_PAUSE: Duration = Duration::from_secs(1);
+
+const SIGKILL: i32 = 9;
+
+/// A command as it was submitted, until it has been handed over.
+#[derive(Debug)]
+pub struct Spec {
+    /// What it is.
+    pub handover: Handover,
+    /// Its standard input, output and error, as far as they were sent.
+    pub stdio: Vec<OwnedFd>,
+    /// Room in what one member may keep waiting here.
+    pub room: Option<OwnedSemaphorePermit>,
+}
+
+/// Whether a command can be what it says.
+///
+/// # Errors
+/// BadRequest, naming the argument or variable.
+pub fn checked(handover: Handover) -> Result<Handover, WireError> {
+    let bad = |what: String| Err(WireError::new(Code::BadRequest, what));
+    let nul = |text: &str| text.contains('\0');
+    if handover.argv.first().is_none_or(String::is_empty) {
+        return bad("argv[0] is empty".to_owned());
+    }
+    if let Some(at) = handover.argv.iter().position(|argument| nul(argument)) {
+        return bad(format!("argv[{at}] has a NUL in it"));
+    }
+    if !handover.cwd.starts_with('/') || nul(&handover.cwd) {
+        return bad("cwd is not an absolute path".to_owned());
+    }
+    for (at, (name, value)) in handover.env.iter().enumerate() {
+        if name.is_empty() || name.contains('=') || nul(name) || nul(value) {
+            return bad(format!("env: variable {at} has a name or a value that no environment can have"));
+        }
+    }
+    Ok(handover)
+}
+
+/// Whether the descriptors that came can be a command's standard input, output and error.
+///
+/// # Errors
+/// BadRequest, naming the descriptor.
+pub fn streams(descriptors: Descriptors) -> Result<Vec<OwnedFd>, WireError> {
+    let bad = |what: String| WireError::new(Code::BadRequest, what);
+    if descriptors.cut {
+        return Err(bad(format!("More than {DESCRIPTORS_MAX} descriptors were sent")));
+    }
+    for (descriptor, name) in descriptors.kept.iter().zip(["input", "output", "error"]) {
+        let unusable = |why: &str| bad(format!("The descriptor for standard {name} is {why}"));
+        let stat = rustix::fs::fstat(descriptor).map_err(|errno| unusable(&errno.to_string()))?;
+        match FileType::from_raw_mode(stat.st_mode) {
+            FileType::RegularFile | FileType::Fifo | FileType::CharacterDevice => {}
+            FileType::Directory => return Err(unusable("a folder")),
+            FileType::Socket => return Err(unusable("a socket")),
+            _ => return Err(unusable("no file, pipe or terminal")),
+        }
+        let flags = rustix::fs::fcntl_getfl(descriptor).map_err(|errno| unusable(&errno.to_string()))?;
+        let mode = flags & OFlags::RWMODE;
+        match name {
+            _ if flags.contains(OFlags::PATH) => return Err(unusable("only a path")),
+            "input" if mode == OFlags::WRONLY => return Err(unusable("not open for reading")),
+            "output" | "error" if mode == OFlags::RDONLY => return Err(unusable("not open for writing")),
+            _ => {}
+        }
+    }
+    Ok(descriptors.kept)
+}
+
+/// The socket from which the started process takes what it is to become, with everything in it; and the other end, which
+/// is at its end when that has been taken.
+fn hand_over(spec: &Spec) -> Result<(OwnedFd, UnixStream), String> {
+    let said = |errno: rustix::io::Errno| errno.to_string();
+    let bytes = spec.handover.encode()?;
+    let file = rustix::fs::memfd_create("fairshare-job", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)
+        .map_err(said)?;
+    let mut rest = bytes.as_slice();
+    while !rest.is_empty() {
+        let written = rustix::io::write(&file, rest).map_err(said)?;
+        rest = rest.get(written..).unwrap_or_default();
+    }
+    let seals = SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE;
+    rustix::fs::fcntl_add_seals(&file, seals).map_err(said)?;
+    let (ours, theirs) =
+        socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None).map_err(said)?;
+    let descriptors: Vec<BorrowedFd<'_>> =
+        std::iter::once(file.as_fd()).chain(spec.stdio.first().map(OwnedFd::as_fd)).collect();
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    if !control.push(SendAncillaryMessage::ScmRights(&descriptors)) {
+        return Err("no room for two descriptors".to_owned());
+    }
+    sendmsg(&ours, &[IoSlice::new(b"1")], &mut control, SendFlags::NOSIGNAL).map_err(said)?;
+    let ours = std::os::unix::net::UnixStream::from(ours);
+    ours.set_nonblocking(true).map_err(|error| error.to_string())?;
+    Ok((theirs, UnixStream::from_std(ours).map_err(|error| error.to_string())?))
+}
+
+/// Stores that a command is to run, answers, starts it, and follows it to its end.
+pub async fn run(
+    cx: Context,
+    uid: Uid,
+    job: JobId,
+    work: Work,
+    spec: Option<Arc<Spec>>,
+    intent: Image,
+    reply: Reply,
+) {
+    let turn = cx.turn(uid);
+    if let Err(fault) = cx.persist.save(intent).await {
+        error!("{}", chain(&*fault));
+        ended(&cx, job, JobEnd::Failed("the state could not be written".to_owned())).await;
+        return reply.send(Err(answer::store(&fault)));
+    }
+    reply.send(Ok(Answer::JobStarted { job_started: job.0 }));
+    let started = match spec {
+        Some(spec) => start(&cx, uid, job, &work, spec).await,
+        None => Err("what was to be run is not known any more".to_owned()),
+    };
+    drop(turn);
+    match started {
+        Ok(changes) => follow(cx, uid, job, Some(changes)).await,
+        Err(why) => {
+            warn!(job_id = job.0, "job {job} of uid {uid} could not be started: {why}");
+            clear(&cx, uid, job).await;
+            ended(&cx, job, JobEnd::Failed(why)).await;
+        }
+    }
+}
+
+async fn start(cx: &Context, uid: Uid, job: JobId, work: &Work, spec: Arc<Spec>) -> Result<Changes, String> {
+    let (service, slice) = (UnitName::JobService(uid, job), UnitName::JobSlice(uid, job));
+    let (socket, taken) = hand_over(&spec)?;
+    let what = match &work.name {
+        Some(name) => format!("job {job} of uid {uid}: {name}"),
+        None => format!("job {job} of uid {uid}"),
+    };
+    let program = Program {
+        path: PROGRAM,
+        argv: &["fairshare", BECOME],
+        stdin: socket.as_fd(),
+        stdout: spec.stdio.get(1).map(OwnedFd::as_fd),
+        stderr: spec.stdio.get(2).or(spec.stdio.get(1)).map(OwnedFd::as_fd),
+    };
+    let properties = property::service(uid, job, &what, work.time_limit_ms);
+    let of_slice = property::job_slice(work.limits);
+    // Before the start, so that no change is missed.
+    let changes = cx.systemd.follow(service).await.map_err(|fault| told(&fault))?;
+    let started = cx.systemd.start_service(service, &properties, &program, (slice, &of_slice)).await;
+    drop(socket);
+    // What is handed over stays in memory of ours until it was taken: so long it counts as its member's.
+    tokio::spawn(async move {
+        let _ = taken.readable().await;
+        drop(spec);
+    });
+    match started {
+        Ok(()) => Ok(changes),
+        // It may have been started all the same: following it finds out.
+        Err(Fault::Timeout { .. } | Fault::Bus { .. }) => Ok(changes),
+        Err(fault) => {
+            let why = told(&fault);
+            cx.systemd.let_go(service, changes).await;
+            Err(why)
+        }
+    }
+}
+
+fn told(fault: &Fault) -> String {
+    error!("{}", chain(fault));
+    fault.to_string()
+}
+
+/// Follows a command that may run to its end, and clears away what is left of its units. Where the bus is lost meanwhile the
+/// loop is told, and has it followed again when the bus is back.
+pub async fn follow(cx: Context, uid: Uid, job: JobId, changes: Option<Changes>) {
+    match followed(&cx, uid, job, changes).await {
+        Ok(Some(ran)) => {
+            info!(job_id = job.0, "job {job} of uid {uid} is over: {:?}", ran.exit);
+            ended(&cx, job, JobEnd::Ran(ran)).await;
+            clear(&cx, uid, job).await;
+        }
+        Ok(None) => {
+            warn!(job_id = job.0, "job {job} of uid {uid} has no unit: it never ran, or was cleared away");
+            clear(&cx, uid, job).await;
+            ended(&cx, job, JobEnd::Interrupted).await;
+        }
+        Err(fault) => {
+            warn!(job_id = job.0, "job {job} of uid {uid} is out of sight: {}", chain(&fault));
+            let _ = cx.events.send(Event::WorkLost(job)).await;
+        }
+    }
+}
+
+/// How it ended; `None` where systemd knows no such unit.
+async fn followed(
+    cx: &Context,
+    uid: Uid,
+    job: JobId,
+    changes: Option<Changes>,
+) -> Result<Option<Ran>, Fault> {
+    let unit = UnitName::JobService(uid, job);
+    let mut changes = match changes {
+        // What this connection has started it holds.
+        Some(changes) => changes,
+        None => {
+            let changes = cx.systemd.follow(unit).await?;
+            if !cx.systemd.hold(unit).await? {
+                return Ok(None);
+            }
+            changes
+        }
+    };
+    let end = loop {
+        match cx.systemd.service_state(unit).await? {
+            ServiceState::Running => {}
+            ServiceState::Ended(end) => break end,
+            ServiceState::Gone => return Ok(None),
+        }
+        changes.next().await?;
+    };
+    // What a command leaves behind is its own, and nobody's to end.
+    while matches!(cx.cgroups.populated(UnitName::JobSlice(uid, job)), Ok(Some(true))) {
+        sleep(LEFT_BEHIND_PAUSE).await;
+    }
+    let ran = read(cx, uid, job, &end);
+    cx.systemd.let_go(unit, changes).await;
+    Ok(Some(ran))
+}
+
+/// What the kernel still says of a command that is over, and what systemd said.
+fn read(cx: &Context, uid: Uid, job: JobId, end: &Ended) -> Ran {
+    let slice = UnitName::JobSlice(uid, job);
+    let usage = cx.cgroups.usage(slice).unwrap_or_else(|fault| {
+        warn!("{}, proceeding", chain(&fault));
+        None
+    });
+    let peak = cx.cgroups.memory_peak(slice).ok().flatten().filter(|peak| *peak > Bytes(0));
+    let killed = end.exit == Err(SIGKILL) && usage.is_some_and(|usage| usage.oom_kills > 0);
+    let cause = match end.result.as_str() {
+        "timeout" => Some(Cause::Time),
+        "oom-kill" => Some(Cause::Memory),
+        _ if killed => Some(Cause::Memory),
+        _ if end.stopped => Some(Cause::Outside),
+        _ => None,
+    };
+    let byte = |raw: i32| u8::try_from(raw).ok();
+    let exit = match end.exit {
+        Ok(code) => byte(code).map_or(Exit::Unknown, Exit::Code),
+        Err(signal) => byte(signal).filter(|signal| *signal > 0).map_or(Exit::Unknown, Exit::Signal),
+    };
+    Ran { exit, cause, peak, cpu_usec: usage.map(|usage| usage.cpu_usec) }
+}
+
+/// Tells the ledger how a command ended, and has that stored.
+async fn ended(cx: &Context, job: JobId, end: JobEnd) {
+    let (reply, image) = tokio::sync::oneshot::channel();
+    if cx.events.send(Event::WorkEnded { job, end, reply }).await.is_err() {
+        return;
+    }
+    if let Ok(image) = image.await
+        && let Err(fault) = cx.persist.save(image).await
+    {
+        error!("{}", chain(&*fault));
+    }
+}
+
+/// Takes away what is left of a command's units.
+async fn clear(cx: &Context, uid: Uid, job: JobId) {
+    let (service, slice) = (UnitName::JobService(uid, job), UnitName::JobSlice(uid, job));
+    for unit in [service, slice] {
+        // One that failed keeps its name.
+        let stopped = cx.systemd.stop(unit, STOP_TIMEOUT).await.map(drop);
+        if let Err(fault) = match stopped {
+            Ok(()) => cx.systemd.reset_failed(unit).await,
+            failed => failed,
+        } {
+            warn!(unit = %unit, "{}, proceeding", chain(&fault));
+        }
+    }
+}
+
+/// Ends a command that is not wanted any more, and answers when it has ended.
+pub async fn call_back(cx: Context, uid: Uid, job: JobId, intent: Image, reply: Reply) {
+    let turn = cx.turn(uid);
+    if let Err(fault) = cx.persist.save(intent).await {
+        error!("{}", chain(&*fault));
+        return reply.send(Err(answer::store(&fault)));
+    }
+    drop(turn);
+    let unit = UnitName::JobService(uid, job);
+    match cx.systemd.stop(unit, STOP_TIMEOUT).await {
+        Ok(_) => {
+            let _ = cx.events.send(Event::CalledBack(job, reply)).await;
+        }
+        Err(fault) => {
+            let detail = format!("{unit} still stands: {}", told(&fault));
+            let error = WireError::new(Code::CleanupFailed, "The command could not be ended").detail(detail);
+            reply.send(Err(error));
+        }
+    }
+}

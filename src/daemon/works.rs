@@ -1,0 +1,101 @@
+//! Submitted commands, as the event loop has them.
+
+use tokio::sync::oneshot;
+use tracing::error;
+
+use super::clock;
+use super::event::Reply;
+use super::event_loop::EventLoop;
+use super::execute::Context;
+use super::work;
+use crate::identity::{JobId, Uid};
+use crate::ledger::job::{Cause, JobEnd, JobKind, Ran};
+use crate::ledger::share::Phase;
+use crate::ledger::{Command, Effect, Image};
+use crate::wire::answer::Answer;
+
+impl EventLoop {
+    /// The submitted command that an effect is for.
+    pub(super) fn work_of(&self, effect: &Effect) -> Option<JobId> {
+        let job = match effect {
+            Effect::Start { job, .. } | Effect::Queued { job, .. } => Some(*job),
+            Effect::Grant(uid) => match self.ledger.share(*uid)?.phase {
+                Phase::Granting { job } => job,
+                _ => None,
+            },
+            _ => None,
+        };
+        job.filter(|job| self.ledger.jobs().get(job).is_some_and(|job| job.is_work()))
+    }
+
+    /// Starts a command, and follows it to its end.
+    pub(super) fn run_work(&mut self, cx: Context, uid: Uid, job: JobId, image: Image, reply: Reply) {
+        let spec = self.specs.remove(&job);
+        let Some(JobKind::Submit(found)) = self.ledger.jobs().get(&job).map(|job| job.kind.clone()) else {
+            return;
+        };
+        self.followed.insert(job);
+        tokio::spawn(work::run(cx, uid, job, *found, spec, image, reply));
+    }
+
+    /// Follows the commands that run and that nobody follows: after a start, or when the bus is back.
+    pub(super) fn follow_works(&mut self) {
+        let Some(cx) = self.context.clone() else { return };
+        let running =
+            self.ledger.jobs().values().filter(|job| job.is_work() && !job.ended() && !job.queued());
+        let lost: Vec<(Uid, JobId)> = running
+            .filter(|job| !self.followed.contains(&job.id) && !self.specs.contains_key(&job.id))
+            .map(|job| (job.uid, job.id))
+            .collect();
+        for (uid, job) in lost {
+            self.followed.insert(job);
+            tokio::spawn(work::follow(cx.clone(), uid, job, None));
+        }
+    }
+
+    /// A command is over.
+    pub(super) fn work_ended(&mut self, job: JobId, end: JobEnd, reply: oneshot::Sender<Image>) {
+        self.followed.remove(&job);
+        let found = self.ledger.jobs().get(&job);
+        let uid = found.map(|job| job.uid);
+        let called_back = match found.map(|job| &job.kind) {
+            Some(JobKind::Submit(work)) => work.cancelled,
+            _ => false,
+        };
+        let end = match end {
+            // Who called it back is who stopped it.
+            JobEnd::Ran(ran) if called_back && matches!(ran.cause, Some(Cause::Outside) | None) => {
+                JobEnd::Ran(Ran { cause: Some(Cause::Cancelled), ..ran })
+            }
+            end => end,
+        };
+        match self.ledger.apply(clock::now(), Command::WorkEnded { job, end }) {
+            Ok(effects) => {
+                let _ = reply.send(self.ledger.image());
+                self.carry_out_others(effects);
+                // Until now it was taken for occupied.
+                self.watch_anew(uid);
+            }
+            Err(refusal) => error!("the ledger refused an end: {refusal:?}"),
+        }
+        for reply in self.called_back.remove(&job).unwrap_or_default() {
+            self.answer_job(job, reply);
+        }
+        self.tell_status();
+    }
+
+    /// A command was stopped for who called it back: they hear how it ended when that is known.
+    pub(super) fn called_back(&mut self, job: JobId, reply: Reply) {
+        if self.followed.contains(&job) {
+            self.called_back.entry(job).or_default().push(reply);
+        } else {
+            self.answer_job(job, reply);
+        }
+    }
+
+    fn answer_job(&self, job: JobId, reply: Reply) {
+        if let Some(job) = self.ledger.jobs().get(&job) {
+            reply.send(Ok(Answer::Job { job: self.job_shown(job) }));
+        }
+    }
+}

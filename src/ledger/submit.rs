@@ -1,0 +1,131 @@
+//! Submitted commands: run in the share that is held, or in one that is taken for them and goes with the last of them.
+
+use std::time::Duration;
+
+use super::job::{Ask, JobEnd, JobKind, JobState, WORKS_PER_UID_MAX, Work};
+use super::refusal::{Over, Refusal, Timed};
+use super::room::Room;
+use super::share::{Phase, Terms};
+use super::{Effect, Event, Ledger, Member, Now, Wait, milliseconds};
+use crate::identity::{JobId, Uid};
+use crate::quantity::PartialAmount;
+
+/// What is asked for with a command.
+pub(super) struct Asked {
+    pub amount: PartialAmount,
+    pub time_limit: Option<Duration>,
+    pub name: Option<String>,
+    pub wait: Wait,
+}
+
+impl Ledger {
+    pub(super) fn submit(
+        &mut self,
+        now: Now,
+        member: Member,
+        asked: Asked,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(), Refusal> {
+        let Asked { amount, time_limit, name, wait } = asked;
+        let uid = member.uid;
+        if time_limit.is_some_and(|limit| limit.is_zero()) {
+            return Err(Refusal::NoTime(Timed::Lease));
+        }
+        let unfinished = self.jobs.values().filter(|job| job.uid == uid && job.is_work() && !job.ended());
+        if unfinished.count() >= WORKS_PER_UID_MAX {
+            return Err(Refusal::TooManyWorks { most: WORKS_PER_UID_MAX });
+        }
+        let time_limit_ms = time_limit.map(milliseconds);
+        let work = Work { name, limits: amount, time_limit_ms, ask: None, cancelled: false };
+        if self.shares.contains_key(&uid) {
+            let held = self.active(uid)?.amount;
+            if let Some(over) = Over::first(amount.or(held), held) {
+                return Err(Refusal::OverLimit(over));
+            }
+            let job = self.begin_work(now, uid, work);
+            effects.extend([Effect::Start { uid, job }, Effect::Notify(Event::Job(job))]);
+            return Ok(());
+        }
+        let until = self.may_ask(uid, wait)?;
+        let ask = self.ask(member, amount, time_limit)?;
+        let ask = Ask { until, terms: Terms { for_work: true, ..ask.terms }, ..ask };
+        let (room, since) = (self.has_room(uid, &ask, wait), self.clock.last);
+        if !room && wait == Wait::No {
+            return Err(self.shortage(now, Room::of(ask.amount), ask.lease_ms));
+        }
+        // The share is as large as the command may be: it needs no limits of its own.
+        let work = Work { ask: Some(ask.clone()), limits: PartialAmount::default(), ..work };
+        if room {
+            let job = self.begin_work(now, uid, work);
+            self.begin(now, uid, &ask, Some(job));
+            effects.extend([Effect::Grant(uid), Effect::Notify(Event::Job(job))]);
+        } else {
+            let state = JobState::Queued { since, deadline: until };
+            let job = self.new_job(now, uid, JobKind::Submit(Box::new(work)), state);
+            effects.push(Effect::Queued { uid, job });
+        }
+        Ok(())
+    }
+
+    fn begin_work(&mut self, now: Now, uid: Uid, work: Work) -> JobId {
+        // Something will be inside before anybody can see it there.
+        self.alter(uid, |share| share.empty_since = None);
+        self.new_job(now, uid, JobKind::Submit(Box::new(work)), JobState::Running { started: now })
+    }
+
+    /// The share that a job waited for is there.
+    pub(super) fn share_is_there(&mut self, now: Now, uid: Uid, id: JobId, effects: &mut Vec<Effect>) {
+        match self.jobs.get(&id).map(|job| &job.kind) {
+            Some(JobKind::Submit(work)) if work.cancelled => {
+                self.work_ended(now, id, JobEnd::Cancelled, effects);
+            }
+            Some(JobKind::Submit(_)) => {
+                self.alter(uid, |share| share.empty_since = None);
+                effects.push(Effect::Start { uid, job: id });
+            }
+            _ => self.end_job(now, id, JobEnd::Done, effects),
+        }
+    }
+
+    /// A command that runs, or is about to, is not wanted any more.
+    pub(super) fn call_back(&mut self, id: JobId, effects: &mut Vec<Effect>) {
+        let Some(job) = self.jobs.get_mut(&id) else { return };
+        let uid = job.uid;
+        let JobKind::Submit(work) = &mut job.kind else { return };
+        let again = std::mem::replace(&mut work.cancelled, true);
+        let granting =
+            self.shares.get(&uid).is_some_and(|share| share.phase == Phase::Granting { job: Some(id) });
+        if !again && !granting {
+            effects.push(Effect::CallBack { uid, job: id });
+        }
+    }
+
+    pub(super) fn work_ended(&mut self, now: Now, id: JobId, end: JobEnd, effects: &mut Vec<Effect>) {
+        let Some(uid) = self.jobs.get(&id).filter(|job| job.is_work()).map(|job| job.uid) else { return };
+        self.end_job(now, id, end, effects);
+        let Some(share) = self.shares.get(&uid) else { return };
+        if share.terms.for_work && share.phase == Phase::Active && !self.works(uid) {
+            // Where something else is inside it stays until that is gone.
+            self.alter(uid, |share| share.phase = Phase::Releasing);
+            return effects.push(Effect::Withdraw(uid));
+        }
+        self.follow_up(uid, effects);
+    }
+
+    /// Whether a submitted command of a member is not over.
+    pub(super) fn works(&self, uid: Uid) -> bool {
+        self.jobs.values().any(|job| job.uid == uid && job.is_work() && !job.ended())
+    }
+
+    /// Ends the submitted commands that wait: what was to be run is not in the state.
+    pub(super) fn interrupt_waiting_work(&mut self, now: Now) {
+        let waiting: Vec<JobId> =
+            self.jobs.values().filter(|job| job.is_work() && job.queued()).map(|job| job.id).collect();
+        for job in waiting {
+            let mut events: Vec<Effect> = Vec::new();
+            self.end_job(now, job, JobEnd::Interrupted, &mut events);
+            debug_assert!(events.iter().all(|effect| matches!(effect, Effect::Notify(Event::Job(_)))));
+            self.revision += 1;
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! Services of submitted commands: started, followed to their end, and then forgotten.
+
+use std::os::fd::BorrowedFd;
+
+use tokio::sync::mpsc;
+
+use super::property::Property;
+use super::proxy::{self, With, unit_path};
+use super::signals::properties_rule;
+use super::{ActiveState, Fault, START_TIMEOUT, Systemd};
+use crate::identity::UnitName;
+
+const UNIT: &str = "org.freedesktop.systemd1.Unit";
+const SERVICE: &str = "org.freedesktop.systemd1.Service";
+
+/// `CLD_EXITED` (`sigaction(2)`): the process exited by itself.
+const CLD_EXITED: i32 = 1;
+
+/// What a service runs.
+#[derive(Debug, Clone, Copy)]
+pub struct Program<'a> {
+    /// The program, absolute.
+    pub path: &'a str,
+    /// Its arguments, with its name.
+    pub argv: &'a [&'a str],
+    /// Its standard input.
+    pub stdin: BorrowedFd<'a>,
+    /// Its standard output; nowhere where `None`.
+    pub stdout: Option<BorrowedFd<'a>>,
+    /// Its standard error; nowhere where `None`.
+    pub stderr: Option<BorrowedFd<'a>>,
+}
+
+/// Where a service stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ServiceState {
+    /// It runs, or is about to, or is being stopped.
+    Running,
+    /// It is over.
+    Ended(Ended),
+    /// systemd does not know it.
+    Gone,
+}
+
+/// How a service ended (`org.freedesktop.systemd1(5)`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ended {
+    /// What its main process exited with, or else which signal killed it.
+    pub exit: Result<i32, i32>,
+    /// What systemd calls the result: `success`, `exit-code`, `signal`, `timeout`, `oom-kill`, ...
+    pub result: String,
+    /// Whether somebody had it stopped: a service that ends by itself is kept as exited or failed.
+    pub stopped: bool,
+}
+
+/// Changes of one service.
+#[derive(Debug)]
+pub struct Changes {
+    receiver: mpsc::Receiver<()>,
+    rule: String,
+}
+
+impl Changes {
+    /// Waits for a change.
+    ///
+    /// # Errors
+    /// [`Fault::Bus`]: the connection is gone.
+    pub async fn next(&mut self) -> Result<(), Fault> {
+        self.receiver.recv().await.ok_or_else(|| Fault::bus("following a service", None))
+    }
+}
+
+impl Systemd {
+    /// Starts a service in a slice that is made with it, and waits until its program was executed.
+    ///
+    /// # Errors
+    /// Any [`Fault`]; after [`START_TIMEOUT`] a timeout.
+    pub async fn start_service(
+        &self,
+        unit: UnitName,
+        properties: &[Property],
+        program: &Program<'_>,
+        slice: (UnitName, &[Property]),
+    ) -> Result<(), Fault> {
+        let (name, slice_name) = (unit.to_string(), slice.0.to_string());
+        let call =
+            self.manager.start_transient(&name, properties, With::Program(program, &slice_name, slice.1));
+        self.job("StartTransientUnit", &name, START_TIMEOUT, call).await
+    }
+
+    /// Tells of each change of a service from now on.
+    ///
+    /// # Errors
+    /// Any [`Fault`] but [`Fault::JobFailed`].
+    pub async fn follow(&self, unit: UnitName) -> Result<Changes, Fault> {
+        let path = unit_path(&unit.to_string());
+        let receiver = self.controls.follow(&path).await?;
+        let rule = properties_rule(&path);
+        proxy::add_match(self.manager.connection(), &rule).await?;
+        Ok(Changes { receiver, rule })
+    }
+
+    /// Keeps systemd from forgetting a service that ended, until it is let go or this connection ends. Whether there is one.
+    ///
+    /// # Errors
+    /// Any [`Fault`] but [`Fault::JobFailed`].
+    pub async fn hold(&self, unit: UnitName) -> Result<bool, Fault> {
+        match self.manager.hold(&unit.to_string()).await {
+            Ok(()) => Ok(true),
+            Err(fault) if fault.is_no_such_unit() => Ok(false),
+            Err(fault) => Err(fault),
+        }
+    }
+
+    /// Lets systemd forget a service. What it was to tell has been told.
+    pub async fn let_go(&self, unit: UnitName, changes: Changes) {
+        // What fails here is undone with the connection.
+        let _ = proxy::remove_match(self.manager.connection(), &changes.rule).await;
+        let _ = self.manager.let_go(&unit.to_string()).await;
+    }
+
+    /// Where a service stands.
+    ///
+    /// # Errors
+    /// Any [`Fault`] but [`Fault::JobFailed`].
+    pub async fn service_state(&self, unit: UnitName) -> Result<ServiceState, Fault> {
+        let name = unit.to_string();
+        let name = name.as_str();
+        let (active, sub): (String, String) = tokio::try_join!(
+            self.manager.get(name, UNIT, "ActiveState"),
+            self.manager.get(name, UNIT, "SubState"),
+        )?;
+        let stopped = match (ActiveState::from(active.as_str()), sub.as_str()) {
+            (ActiveState::Active, "exited") | (ActiveState::Failed, _) => false,
+            (ActiveState::Inactive, _) => true,
+            _ => return Ok(ServiceState::Running),
+        };
+        let (code, status, result): (i32, i32, String) = tokio::try_join!(
+            self.manager.get(name, SERVICE, "ExecMainCode"),
+            self.manager.get(name, SERVICE, "ExecMainStatus"),
+            self.manager.get(name, SERVICE, "Result"),
+        )?;
+        Ok(match code {
+            // It has never run: what is not there has all properties too.
+            0 if stopped => ServiceState::Gone,
+            CLD_EXITED => ServiceState::Ended(Ended { exit: Ok(status), result, stopped }),
+            _ => ServiceState::Ended(Ended { exit: Err(status), result, stopped }),
+        })
+    }
+}

@@ -1,0 +1,45 @@
+//! What the daemon hands to the process that becomes a submitted command. Between two programs of one package, and no part
+//! of the contract.
+//!
+//! systemd starts `fairshare` as the member with one end of a socket as its standard input. On it is one message: a sealed
+//! file with a [`Handover`] in CBOR, and the command's standard input where it has one. So systemd's unit, which everybody
+//! may read, has neither the command's arguments nor its environment, and nothing is replaced in them.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// The first argument of `fairshare` when it is to become a submitted command.
+pub const BECOME: &str = "--become-job";
+
+/// What a command is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Handover {
+    /// The command and its arguments.
+    pub argv: Vec<String>,
+    /// The folder that it runs in.
+    pub cwd: String,
+    /// Its whole environment.
+    pub env: BTreeMap<String, String>,
+}
+
+impl Handover {
+    /// As bytes.
+    ///
+    /// # Errors
+    /// It cannot be encoded.
+    pub fn encode(&self) -> Result<Vec<u8>, String> {
+        let mut bytes = Vec::new();
+        ciborium::into_writer(self, &mut bytes).map_err(|error| error.to_string())?;
+        Ok(bytes)
+    }
+
+    /// From bytes.
+    ///
+    /// # Errors
+    /// They are something else.
+    pub fn decode(bytes: &[u8]) -> Result<Self, String> {
+        ciborium::from_reader(bytes).map_err(|error| error.to_string())
+    }
+}

@@ -1,0 +1,189 @@
+//! Commands that go on by themselves: what they get, how they end, and what outlives what.
+
+use std::time::Duration;
+
+use crate::guest::Guest;
+
+const JOB_UNITS: &str = "systemctl list-units --all --no-legend 'fairshare-*-job*'";
+
+impl Guest {
+    /// Submits as alice and waits; the status of `wait`, and the output.
+    fn submitted(&self, command: &str) -> (i32, String) {
+        let script = format!(
+            "id=$(fairshare submit {command}) || exit 99; fairshare wait $id 2>/dev/null; code=$?; \
+             cat fairshare-$id.out; exit $code"
+        );
+        let ran = self.as_user("alice", &script);
+        (ran.code, ran.stdout().to_owned())
+    }
+
+    /// The job of this number, as alice sees it.
+    fn job(&self, id: u64) -> serde_json::Value {
+        let jobs = self.as_user("alice", "fairshare jobs --json").expect_ok().json();
+        let found = jobs["jobs"].as_array().unwrap().iter().find(|job| job["job_id"] == id).cloned();
+        found.unwrap_or_else(|| panic!("there is no job {id}: {jobs}"))
+    }
+}
+
+guest_test!(a_commands_end_is_told_as_it_was, |guest: Guest| {
+    guest.as_user("alice", "fairshare request --cpu 1 --mem 64M").expect_ok();
+    assert_eq!(guest.submitted("-- true").0, 0);
+    assert_eq!(guest.submitted("-- sh -c 'echo out; echo err >&2; exit 7'"), (7, "out\nerr\n".to_owned()));
+    assert_eq!(guest.submitted("-- sh -c 'kill -9 $$'").0, 137);
+    assert_eq!(guest.submitted("--mem 32M -- python3 -c \"x='a'*200000000\"").0, 137);
+    assert_eq!(guest.submitted("--for 1s -- sleep 100").0, 143);
+    let (code, output) = guest.submitted("-- nosuchthing");
+    assert!(code == 127 && output.contains("nosuchthing: command not found"), "{code} {output}");
+    let id = guest.as_user("alice", "fairshare submit -- sleep 100").expect_ok().text();
+    guest.as_user("alice", &format!("fairshare cancel {id}")).expect_ok().stdout_has("is cancelled");
+    guest.as_user("bob", &format!("fairshare cancel {id}")).expect_code(77);
+    let id = guest.as_user("alice", "fairshare submit -- sleep 100").expect_ok().text();
+    let unit = format!("fairshare-1001-job{id}.service");
+    guest.await_cmd(&format!("systemctl is-active {unit}"), 20);
+    guest.root(&format!("systemctl stop {unit}")).expect_ok();
+    guest.as_user("alice", &format!("fairshare wait {id}")).expect_code(143);
+    let told = guest.as_user("alice", "fairshare jobs").expect_ok();
+    for result in ["exit 0", "exit 7", "signal 9", "out of memory at 3", ": try --mem ", "Its time was over"]
+    {
+        assert!(told.stdout().contains(result), "{result} is not in\n{}", told.stdout());
+    }
+    told.stdout_has("cancelled").stdout_has("It was stopped by someone else").stdout_has("exit 127");
+    let killed = guest.job(4);
+    assert_eq!((killed["oom"].as_bool(), killed["signal"].as_u64()), (Some(true), Some(9)), "{killed}");
+    assert!(
+        killed["peak_mem_bytes"].as_u64() > Some(16 << 20) && killed["cpu_usec"].as_u64() > Some(0),
+        "{killed}"
+    );
+    // Nothing is left of them in systemd, and the share is as it was.
+    guest.await_cmd(&format!("test -z \"$({JOB_UNITS})\""), 20);
+    guest.as_user("alice", "fairshare release").expect_ok().stdout_has("Released");
+});
+
+guest_test!(a_command_gets_what_its_member_has_and_nothing_else, |guest: Guest| {
+    guest.root("groupadd lab && usermod -aG lab alice").expect_ok();
+    guest.as_user("alice", "mkdir -m 700 'my folder'; fairshare request --mem 64M --cpu 1").expect_ok();
+    let script = r#"cd 'my folder'; export ODD=$'\e[1m $HOME %n' SECRET=xyzzy; unset INVOCATION_ID
+        echo hello > in
+        id=$(fairshare submit --input in --output out -- sh -c 'printf "<%s>" "$@"; echo; cat; pwd; id -Gn; printf %s "$ODD"' sh 'a b' '$HOME' '%n' $'new\nline' 'ü' '')
+        fairshare wait $id && cat out"#;
+    let ran = guest.as_user("alice", script).expect_ok();
+    ran.stdout_has("<a b><$HOME><%n><new\nline><ü><>\nhello\n/home/alice/my folder\n")
+        .stdout_has("lab")
+        .stdout_has("\u{1b}[1m $HOME %n");
+    // Neither its environment nor its arguments are for others to read.
+    let id = guest.as_user("alice", "SECRET=xyzzy fairshare submit -- sleep 1000 4711").expect_ok().text();
+    let shown = guest.as_user("bob", &format!("systemctl show fairshare-1001-job{id}.service")).expect_ok();
+    assert!(!shown.stdout().contains("xyzzy") && !shown.stdout().contains("4711"), "{}", shown.stdout());
+    guest.as_user("alice", &format!("fairshare cancel {id}")).expect_ok();
+    // To the last byte.
+    let (code, _) = guest.submitted("--output large -- head -c 104857600 /dev/zero");
+    assert_eq!(code, 0);
+    assert_eq!(guest.as_user("alice", "stat -c %s large").expect_ok().text(), "104857600");
+    let long = "env LONG=$(head -c 100000 /dev/zero | tr '\\0' x) \
+        LONGER=$(head -c 120000 /dev/zero | tr '\\0' y) fairshare submit -- sh -c 'echo ${#LONG} $#' sh $(seq 2000)";
+    let ran = guest
+        .as_user("alice", &format!("id=$({long}); fairshare wait $id; cat fairshare-$id.out"))
+        .expect_ok();
+    ran.stdout_has("100000 2000");
+    guest.as_user("alice", "fairshare submit -- echo $'\\xff'").expect_code(2).stderr_has("argument 1");
+});
+
+guest_test!(a_share_that_is_taken_for_a_command_goes_with_it, |guest: Guest| {
+    guest.as_user("bob", "fairshare request --cpu 1 --mem 64M").expect_ok();
+    let id = guest
+        .as_user("alice", "fairshare submit --cpu 1 --mem 64M -- cat /proc/self/cgroup")
+        .expect_ok()
+        .text();
+    let queued = guest.job(id.parse().unwrap());
+    assert_eq!((queued["state"].as_str(), queued["place"].as_u64()), (Some("queued"), Some(1)), "{queued}");
+    guest.as_user("alice", "fairshare submit -- true").expect_code(1).stderr_has("waits already");
+    guest.as_user("bob", "fairshare release").expect_ok();
+    guest.as_user("alice", &format!("fairshare wait {id}; cat fairshare-{id}.out")).expect_ok().stdout_has(
+        &format!("/fairshare.slice/fairshare-1001.slice/fairshare-1001-job{id}.slice/fairshare-1001-job{id}.service"),
+    );
+    guest.await_cmd("test ! -d /sys/fs/cgroup/fairshare.slice/fairshare-1001.slice", 20);
+    guest.as_user("alice", "fairshare status").expect_ok().stdout_has("none");
+    // Cancelled in the queue: it never runs.
+    guest.as_user("bob", "fairshare request --cpu 1 --mem 64M").expect_ok();
+    let id = guest.as_user("alice", "fairshare submit --cpu 1 --mem 64M -- touch ran").expect_ok().text();
+    guest.as_user("alice", &format!("fairshare cancel {id}")).expect_ok().stdout_has("is cancelled");
+    guest.as_user("bob", "fairshare release").expect_ok();
+    guest.as_user("alice", "fairshare request --cpu 1 --mem 64M").expect_ok();
+    guest.as_user("alice", "test ! -e ran").expect_ok();
+    guest
+        .as_user("alice", "fairshare submit --mem 1G -- true")
+        .expect_code(1)
+        .stderr_has("exceeds maximum allowed");
+});
+
+guest_test!(commands_outlive_logout_and_the_daemon, |guest: Guest| {
+    let request = "fairshare request --cpu 1 --mem 64M";
+    guest.command(request).user("alice").login().run().expect_ok();
+    let long = guest
+        .command("fairshare submit --output /tmp/long -- sh -c 'sleep 12; echo $XDG_RUNTIME_DIR; exit 5'");
+    let long = long.user("alice").login().run().expect_ok().text();
+    let ended = guest.as_user("alice", "fairshare submit -- sh -c 'sleep 2; exit 6'").expect_ok().text();
+    guest.await_cmd(&format!("systemctl is-active fairshare-1001-job{ended}.service"), 20);
+    guest.kill_daemon();
+    // It ends while nobody looks.
+    guest.root("systemctl stop fairshared.service").expect_ok();
+    guest.await_cmd(
+        &format!("systemctl show -P ActiveState fairshare-1001-job{ended}.service | grep -qx failed"),
+        30,
+    );
+    guest.as_user("alice", &format!("fairshare wait {ended}")).expect_code(6);
+    guest.as_user("alice", &format!("fairshare wait {long}")).expect_code(5);
+    // What logind made for the session went with it; the variable is still what it was.
+    assert_eq!(guest.root("cat /tmp/long").expect_ok().text(), "/run/user/1001");
+    let id = guest.as_user("alice", "fairshare submit -- sleep 1000").expect_ok().text();
+    assert_eq!(guest.reboot(), "running");
+    guest
+        .as_user("alice", &format!("fairshare wait {id}"))
+        .expect_code(75)
+        .stderr_has("The daemon restarted");
+    assert_eq!(guest.job(id.parse().unwrap())["state"], "interrupted");
+});
+
+guest_test!(two_hundred_commands_at_once, |guest: Guest| {
+    guest.as_user("alice", "fairshare request --cpu 1 --mem 512M").expect_ok();
+    let all = "for i in $(seq 200); do fairshare submit --output out-$i -- sh -c \"sleep 5; echo $i\" 2>/dev/null; done > ids; \
+        code=0; for id in $(cat ids); do fairshare wait $id || code=$?; done; cat out-* | sort -n | uniq | wc -l; exit $code";
+    let ran = guest.command(all).user("alice").within(Duration::from_secs(400)).run().expect_ok();
+    assert_eq!(ran.text(), "200");
+    guest.await_cmd(&format!("test -z \"$({JOB_UNITS})\""), 60);
+});
+
+guest_test!(a_command_runs_once_or_is_interrupted_whenever_the_daemon_dies, |guest: Guest| {
+    guest.as_user("alice", "fairshare request --cpu 1 --mem 64M").expect_ok();
+    for step in 0..12 {
+        // A little later each time: before, within and after each step of a submit.
+        let script = format!(
+            "fairshare submit --output out-{step} -- sh -c 'echo ran >> ran-{step}' > id-{step} 2>/dev/null & \
+             sleep 0.{:02}; wait",
+            step * 3
+        );
+        let client = guest.spawn_as("alice", &script);
+        guest
+            .root(&format!("sleep 0.{:02}; systemctl kill -s KILL fairshared.service || true", 10 + step * 2))
+            .expect_ok();
+        client.wait();
+        let id = guest.as_user("alice", &format!("cat id-{step}")).text();
+        let ran: usize =
+            guest.as_user("alice", &format!("cat ran-{step} 2>/dev/null | wc -l")).text().parse().unwrap();
+        let Ok(id) = id.parse::<u64>() else {
+            // The answer was lost. It may have run, and not twice.
+            assert!(ran <= 1, "step {step}: {ran} times");
+            continue;
+        };
+        guest.wait_until("the job's end", Duration::from_secs(30), || {
+            !["running", "queued"].contains(&guest.job(id)["state"].as_str().unwrap_or("?"))
+        });
+        let ran: usize =
+            guest.as_user("alice", &format!("cat ran-{step} 2>/dev/null | wc -l")).text().parse().unwrap();
+        match guest.job(id)["state"].as_str() {
+            Some("done") => assert_eq!(ran, 1, "step {step}"),
+            Some("interrupted") => assert!(ran <= 1, "step {step}: {ran} times"),
+            other => panic!("step {step}: {other:?}"),
+        }
+    }
+});

@@ -1,0 +1,72 @@
+//! What can happen to a ledger, drawn from a seed.
+
+use super::village::Dice;
+
+const MEMBERS: u64 = 7;
+const STEPS: u64 = 60;
+pub const LEASE_MS_MAX: u64 = 5000;
+
+/// One thing that happens. Every figure means something in any state, so that a history can be shortened.
+#[derive(Debug, Clone, Copy)]
+pub enum Step {
+    Request { who: u64, cpu: u64, mem: u64, lease: u64, wait: u64 },
+    Resize { who: u64, cpu: u64, mem: u64 },
+    Renew { who: u64, lease: u64 },
+    Release { who: u64, stop: bool },
+    Enter { who: u64 },
+    Leave { who: u64 },
+    Cancel { job: u64, by: u64 },
+    Settle { which: u64, fails: bool },
+    Gone { who: u64 },
+    Pass { ms: u64, late: bool },
+    ClockJump { to: u64 },
+    Crash { reboot: bool },
+    Capacity { cpu: u64, mem: u64 },
+    Rules { half_life: u64, evict: bool },
+    Drain { on: bool },
+    Submit { who: u64, cpu: u64, limit: u64, wait: bool },
+    WorkEnds { which: u64 },
+}
+
+pub fn history(seed: u64) -> Vec<Step> {
+    let mut dice = Dice::new(seed);
+    let calm = seed.is_multiple_of(3);
+    (0..STEPS).map(|_| step(&mut dice, calm)).collect()
+}
+
+/// In a calm history every share has a lease, nothing fails, and the machine stays as it is: the bound must hold.
+fn step(dice: &mut Dice, calm: bool) -> Step {
+    let who = 1 + dice.below(MEMBERS);
+    match dice.below(if calm { 68 } else { 88 }) {
+        0..20 => Step::Request {
+            who,
+            cpu: 1 + dice.below(8),
+            mem: 1 + dice.below(8),
+            lease: if calm {
+                1 + dice.below(LEASE_MS_MAX)
+            } else {
+                dice.below(LEASE_MS_MAX).saturating_sub(1000)
+            },
+            wait: dice.below(4),
+        },
+        20..24 => Step::Resize { who, cpu: 1 + dice.below(8), mem: 1 + dice.below(8) },
+        24..28 => Step::Renew { who, lease: 1 + dice.below(LEASE_MS_MAX) },
+        28..34 => Step::Release { who, stop: dice.below(2) == 0 },
+        34..40 => Step::Enter { who },
+        40..44 => Step::Leave { who },
+        44..46 => Step::Cancel { job: dice.below(20), by: who },
+        46..58 => Step::Settle { which: dice.below(8), fails: !calm && dice.below(6) == 0 },
+        58..68 => Step::Pass { ms: dice.below(3000), late: !calm && dice.below(5) == 0 },
+        68 => Step::Gone { who },
+        69..71 => Step::ClockJump { to: dice.below(2_000_000) },
+        71..74 => Step::Crash { reboot: dice.below(3) == 0 },
+        74..76 => Step::Capacity { cpu: dice.below(10), mem: 1 + dice.below(10) },
+        76..78 => Step::Rules { half_life: 1 + dice.below(8000), evict: dice.below(2) == 0 },
+        78..80 => Step::Drain { on: dice.below(3) == 0 },
+        80..85 => {
+            let (cpu, limit) = (1 + dice.below(8), dice.below(LEASE_MS_MAX));
+            Step::Submit { who, cpu, limit, wait: dice.below(2) == 0 }
+        }
+        _ => Step::WorkEnds { which: dice.below(8) },
+    }
+}
