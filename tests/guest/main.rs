@@ -115,6 +115,8 @@ mod changing;
 mod degraded;
 mod demo;
 mod entering;
+mod eviction;
+mod later;
 mod limits;
 mod main_job;
 mod package;
