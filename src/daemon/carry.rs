@@ -45,8 +45,6 @@ impl EventLoop {
                         Act::Attach { pids } => pids.clone(),
                         _ => vec![authorised.peer().pid.unsigned_abs()],
                     };
-                    // Where nothing comes in after all, the kernel has nothing to tell.
-                    self.doubt_inside(uid);
                     tokio::spawn(execute::enter(cx.clone(), uid, run, pids, reply));
                     self.busy.entry(uid).or_default();
                 }

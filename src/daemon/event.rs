@@ -64,6 +64,8 @@ pub enum Event {
     },
     /// A request that was to wait could not be stored.
     Uncalled(JobId),
+    /// What was to enter this member's share has not, or not all of it: the kernel may have nothing to tell of it.
+    NotEntered(Uid),
     /// Nothing is under way for this member any more.
     Free(Uid),
     /// What the shares use has been read.

@@ -128,6 +128,7 @@ impl EventLoop {
                 self.tell_status();
             }
             Event::Uncalled(job) => self.tell(Command::Cancel { job, by: Canceller::Admin }),
+            Event::NotEntered(uid) => self.watch_anew([uid]),
             Event::Free(uid) => self.free(uid),
             Event::Usages(usages) => self.usages.arrived(usages, &self.ledger, self.capacity()),
             Event::Reloaded(result, reply) => self.reloaded(result, reply),

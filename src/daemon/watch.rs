@@ -89,8 +89,8 @@ impl EventLoop {
             (None, _) => self.watch.remove(uid),
             (Some(_), Outcome::Done) if self.watch.holds(uid) => {}
             (Some(_), Outcome::Done) => self.watch_anew([uid]),
-            // What could not be done would be tried again at once if the share were found empty at once.
-            (Some(_), _) => self.doubt_inside(uid),
+            // What could not be done would be tried again at once if the share were found empty at once: the sweep looks.
+            (Some(_), _) => drop(self.watch.unsure.insert(uid)),
         }
     }
 
@@ -112,11 +112,6 @@ impl EventLoop {
     pub(super) fn watch_all_anew(&mut self) {
         let uids: Vec<Uid> = self.ledger.shares().keys().copied().collect();
         self.watch_anew(uids);
-    }
-
-    /// Who is inside this share is in question, and the kernel may have nothing to say of it: the sweep looks.
-    pub(super) fn doubt_inside(&mut self, uid: Uid) {
-        self.watch.unsure.insert(uid);
     }
 
     /// Looks at the shares of which nobody tells, and tries again to have them watched.
