@@ -69,6 +69,8 @@ pub struct EventLoop {
     pub(super) busy: BTreeMap<Uid, VecDeque<Submission>>,
     /// Effects that wait for what is under way for their member.
     pub(super) deferred: BTreeMap<Uid, VecDeque<(Effect, Reply)>>,
+    /// Sets what bounds all shares together, where it was last another.
+    pub(super) bounding: Option<JoinHandle<()>>,
     /// When the ledger was last told that time has passed.
     pub(super) ticked_at: Option<Instant>,
     /// When the kernel was last seen to hold all that it should.
