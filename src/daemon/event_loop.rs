@@ -364,7 +364,9 @@ impl EventLoop {
         let shares = self.ledger.shares().len();
         let plural = if shares == 1 { "share" } else { "shares" };
         match self.condition.reasons() {
-            None => format!("{shares} {plural}"),
+            None if self.context.is_some() => format!("{shares} {plural}"),
+            // Nothing is missing any more, and the world is being looked at.
+            None => format!("starting, {shares} {plural} kept"),
             Some(reasons) => format!("degraded, {shares} {plural} kept: {reasons}"),
         }
     }
