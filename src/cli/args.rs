@@ -79,7 +79,7 @@ pub enum Command {
     Events(Events),
     /// Say whether the daemon is well, check by check; exit 1 when it is not
     Health(Health),
-    /// Show what the policy gives you, or check one
+    /// Show what the policy gives you; check one, or try one on a trace of requests
     #[command(subcommand)]
     Policy(Policy),
     /// Act for other members, and on the daemon

@@ -52,8 +52,6 @@ impl EventLoop {
                         Act::Attach { pids } => pids.clone(),
                         _ => vec![authorised.peer().pid.unsigned_abs()],
                     };
-                    // Where nothing comes in after all, the kernel has nothing to tell.
-                    self.doubt_inside(uid);
                     tokio::spawn(execute::enter(cx.clone(), uid, run, pids, reply));
                     self.busy.entry(uid).or_default();
                 }
@@ -117,6 +115,10 @@ impl EventLoop {
     /// Effects that nobody who could be answered called for, and events.
     pub(super) fn carry_out_others(&mut self, effects: Vec<Effect>) {
         let (effects, events) = apart(effects);
+        // A promise, with which no change of a share goes that would be stored: five minutes from now, and not anew.
+        if events.iter().any(|event| matches!(event, Event::Evicting { .. })) {
+            drop(self.store_in_background());
+        }
         events.into_iter().for_each(|event| self.publish(event));
         for effect in effects {
             match self.context.clone() {

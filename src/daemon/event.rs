@@ -78,6 +78,8 @@ pub enum Event {
     WorkLost(JobId),
     /// A submitted command was stopped for who called it back: answered with how it ended.
     CalledBack(JobId, Reply),
+    /// What was to enter this member's share has not, or not all of it: the kernel may have nothing to tell of it.
+    NotEntered(Uid),
     /// Nothing is under way for this member any more.
     Free(Uid),
     /// What the shares use has been read.

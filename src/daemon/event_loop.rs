@@ -70,6 +70,8 @@ pub struct EventLoop {
     pub(super) busy: BTreeMap<Uid, VecDeque<Submission>>,
     /// Effects that wait for what is under way for their member.
     pub(super) deferred: BTreeMap<Uid, VecDeque<(Effect, Reply)>>,
+    /// Sets what bounds all shares together, where it was last another.
+    pub(super) bounding: Option<JoinHandle<()>>,
     /// When the ledger was last told that time has passed.
     pub(super) ticked_at: Option<Instant>,
     /// Submitted commands that have not been handed over.
@@ -143,6 +145,7 @@ impl EventLoop {
             Event::WorkEnded { job, end, reply } => self.work_ended(job, end, reply),
             Event::WorkLost(job) => drop(self.followed.remove(&job)),
             Event::CalledBack(job, reply) => self.called_back(job, reply),
+            Event::NotEntered(uid) => self.watch_anew([uid]),
             Event::Free(uid) => self.free(uid),
             Event::Usages(usages) => self.usages.arrived(usages, &self.ledger, self.capacity()),
             Event::Reloaded(result, reply) => self.reloaded(result, reply),
@@ -376,7 +379,9 @@ impl EventLoop {
         let shares = self.ledger.shares().len();
         let plural = if shares == 1 { "share" } else { "shares" };
         match self.condition.reasons() {
-            None => format!("{shares} {plural}"),
+            None if self.context.is_some() => format!("{shares} {plural}"),
+            // Nothing is missing any more, and the world is being looked at.
+            None => format!("starting, {shares} {plural} kept"),
             Some(reasons) => format!("degraded, {shares} {plural} kept: {reasons}"),
         }
     }

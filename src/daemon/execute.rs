@@ -322,6 +322,9 @@ async fn released(cx: &Context, uid: Uid, intent: Image, within: Duration) -> Re
 pub async fn enter(cx: Context, uid: Uid, run: u64, pids: Vec<u32>, reply: Reply) {
     let turn = cx.turn(uid);
     let result = entered(&cx, uid, run, &pids).await;
+    if result.is_err() {
+        let _ = cx.events.send(Event::NotEntered(uid)).await;
+    }
     drop(turn);
     reply.send(result.map(|unit| Answer::Unit { unit: unit.to_string() }));
 }

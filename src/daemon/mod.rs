@@ -190,6 +190,7 @@ async fn prepare(
         reloads: Vec::new(),
         in_order_at: None,
         ticked_at: None,
+        bounding: None,
         parts,
     };
     match start::policy(event_loop.parts.policy.clone()).await {

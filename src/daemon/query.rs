@@ -217,7 +217,14 @@ impl EventLoop {
             self.tell(Command::SetRules { half_life: policy.half_life, evict: policy.evict });
         }
         if let Some(cx) = self.context.clone().filter(|_| cpu.0 > 0 && mem.0 > 0) {
-            tokio::spawn(async move { world::bound_all(&cx, cpu, mem).await });
+            let before = self.bounding.take();
+            self.bounding = Some(tokio::spawn(async move {
+                // One after the other: what was wanted last holds at last.
+                if let Some(before) = before {
+                    let _ = before.await;
+                }
+                world::bound_all(&cx, cpu, mem).await;
+            }));
         }
     }
 

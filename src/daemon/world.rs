@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::{Instant, sleep};
 use tracing::{error, info, warn};
 
 use super::account;
-use super::execute::Context;
+use super::execute::{Context, READ_BACK_TIMEOUT};
 use super::logging::chain;
 use crate::cgroup::{CgroupFault, Cgroups, Limit, Place};
 use crate::identity::{FAIRSHARE_SLICE, Uid, UnitName};
@@ -21,6 +22,9 @@ use crate::wire::error::WireError;
 
 /// How long the removal of an empty slice may take at a start.
 const STOP_EMPTY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Between two looks at whether the kernel holds the bound of all shares.
+const BOUND_PAUSE: Duration = Duration::from_millis(20);
 
 /// What was done about one member.
 #[derive(Debug)]
@@ -262,9 +266,12 @@ pub async fn bound_all(cx: &Context, cpu: MilliCpu, mem: Bytes) {
             return;
         }
     };
-    let holds =
-        matches!(cx.cgroups.limits(Place::All), Ok(Some(limits)) if limits.holds_capacity(cpu, mem).is_ok());
-    if holds {
+    // `None` while there is no share, and no cgroup above it.
+    let holds = || {
+        let limits = cx.cgroups.limits(Place::All).ok().flatten();
+        limits.map(|limits| limits.holds_capacity(cpu, mem).is_ok())
+    };
+    if holds() == Some(true) {
         return;
     }
     if in_use > mem {
@@ -274,6 +281,17 @@ pub async fn bound_all(cx: &Context, cpu: MilliCpu, mem: Bytes) {
         return;
     }
     if let Err(fault) = cx.systemd.set_properties(FAIRSHARE_SLICE, &property::capacity(cpu, mem)).await {
-        error!(unit = FAIRSHARE_SLICE, "{}", chain(&fault));
+        return error!(unit = FAIRSHARE_SLICE, "{}", chain(&fault));
+    }
+    // systemd may answer before the kernel's files change, and who looks next must not see what was before.
+    let deadline = Instant::now() + READ_BACK_TIMEOUT;
+    while holds() == Some(false) {
+        if Instant::now() >= deadline {
+            return error!(
+                unit = FAIRSHARE_SLICE,
+                "the kernel does not hold the limits of {FAIRSHARE_SLICE}"
+            );
+        }
+        sleep(BOUND_PAUSE).await;
     }
 }

@@ -103,7 +103,9 @@ impl Ledger {
     /// than is needed.
     pub(super) fn evict_for(&mut self, now: Now, someone_waits: bool, effects: &mut Vec<Effect>) {
         let time = self.clock.last;
-        let wanted = self.evict && someone_waits;
+        // Until the policy has spoken nothing is announced, and what a daemon before this one announced stands.
+        let Some(evict) = self.evict else { return };
+        let wanted = evict && someone_waits;
         let set = |ledger: &mut Self, uid: Uid, evict| {
             ledger.alter(uid, |share| {
                 if let Some(lease) = &mut share.lease

@@ -81,7 +81,8 @@ pub struct Ledger {
     next_job: u64,
     next_run: u64,
     draining: bool,
-    evict: bool,
+    /// Whether the policy lets busy shares be stopped for who waits; `None` until it has said.
+    evict: Option<bool>,
     shares: BTreeMap<Uid, Share>,
     jobs: BTreeMap<JobId, Job>,
     books: Books,
@@ -103,7 +104,7 @@ impl Ledger {
             next_job: 1,
             next_run: 1,
             draining: false,
-            evict: false,
+            evict: None,
             shares: BTreeMap::new(),
             jobs: BTreeMap::new(),
             books: Books::new(Fairness::new(milliseconds(HALF_LIFE_DEFAULT))),
@@ -277,7 +278,7 @@ impl Ledger {
     }
 
     fn set_rules(&mut self, half_life: Duration, evict: bool) {
-        self.evict = evict;
+        self.evict = Some(evict);
         let half_life_ms = milliseconds(half_life).max(1);
         if half_life_ms == self.books.fairness.half_life_ms {
             return;

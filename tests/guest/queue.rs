@@ -1,5 +1,7 @@
 //! Two members who want more than there is: leases, the queue, and drain, through a crash and a reboot.
 
+use std::time::Duration;
+
 use crate::guest::Guest;
 
 const ALICES: &str = "fairshare.slice/fairshare-1001.slice";
@@ -110,4 +112,17 @@ guest_test!(an_empty_share_goes_by_itself_where_the_policy_says_so, |guest: Gues
     guest.as_user("alice", "fairshare status").expect_ok().stdout_has("none");
     let journal = guest.journal("fairshared.service");
     assert!(!journal.iter().any(|entry| entry.message().contains("cannot be watched")));
+});
+
+guest_test!(where_the_kernel_allows_no_more_watches_the_sweep_looks, |guest: Guest| {
+    guest.write_file("/etc/fairshare/policy.d/site.yaml", "idle: 1s\n", 0o644);
+    guest.root("sysctl -q fs.inotify.max_user_watches=0").expect_ok();
+    let work = guest.command("exec fairshare run --cpu 0.5 --mem 64M -- sleep 1000").user("alice").spawn();
+    guest.await_cmd(&format!("grep -qx 'populated 1' /sys/fs/cgroup/{ALICES}/cgroup.events"), 20);
+    guest.as_user("bob", "fairshare run --cpu 0.5 --mem 64M -- true").expect_ok();
+    work.kill("KILL");
+    guest.command(&format!("test ! -d /sys/fs/cgroup/{ALICES}")).until_ok(Duration::from_secs(150));
+    let journal = guest.journal("fairshared.service");
+    let said = journal.iter().filter(|entry| entry.message().contains("cgroups cannot be watched"));
+    assert_eq!(said.map(crate::observe::Entry::priority).collect::<Vec<_>>(), [4], "said once, as a warning");
 });

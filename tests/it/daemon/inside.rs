@@ -6,6 +6,7 @@ use std::process::{Child, Command};
 
 use fairshare::wire::answer::ShareState;
 use fairshare::wire::call::{Amounts, Call};
+use fairshare::wire::error::Code;
 
 use super::harness::{Daemon, Home, PATIENCE, POLICY};
 use super::raw::{Raw, request, request_for};
@@ -84,6 +85,18 @@ fn a_busy_share_whose_lease_is_over_goes_with_its_last_process() {
         (share.expect("it was taken with a process inside").state == ShareState::Expired).then_some(())
     });
     drop(idle);
+    goes(&world, &mut raw);
+}
+
+/// Nothing changes inside then, so that the kernel has nothing to tell.
+#[test]
+fn a_share_that_was_not_entered_after_all_is_still_empty() {
+    let (world, _home, daemon) = daemon("idle: 1s\n");
+    let mut raw = daemon.client();
+    raw.granted(&request());
+    world.faults.error("StartTransientUnit", "org.freedesktop.DBus.Error.Failed", "no");
+    let own = Idle(Command::new("sleep").arg("600").spawn().unwrap());
+    raw.refused(&Call::Attach { pids: vec![own.0.id().into()] }, Code::Systemd);
     goes(&world, &mut raw);
 }
 

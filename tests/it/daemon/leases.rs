@@ -2,10 +2,19 @@
 
 use std::time::{Duration, Instant};
 
+use fairshare::ledger::share::Share;
+use fairshare::wire::answer::Answer;
 use fairshare::wire::call::{Amounts, Call};
 
 use super::harness::{Home, PATIENCE};
+use super::raw::request_for;
+use super::systemd_faults::own_slice;
+use crate::poll::until;
 use crate::stand_in::World;
+
+fn leased(ms: u64) -> Call {
+    Call::RequestResources { amounts: Amounts::default(), lease_ms: Some(ms), wait: None, for_uid: None }
+}
 
 #[test]
 fn a_lease_ends_also_while_the_daemon_is_asked_without_a_pause() {
@@ -15,15 +24,52 @@ fn a_lease_ends_also_while_the_daemon_is_asked_without_a_pause() {
     let mut raw = daemon.client();
     let lease = Duration::from_millis(500);
     let began = Instant::now();
-    raw.granted(&Call::RequestResources {
-        amounts: Amounts::default(),
-        lease_ms: Some(500),
-        wait: None,
-        for_uid: None,
-    });
+    raw.granted(&leased(500));
     // Each answer wakes the loop long before its next turn of its own.
     while raw.status().0.is_some() {
         assert!(began.elapsed() < PATIENCE, "the lease did not end");
     }
     assert!(began.elapsed() >= lease);
+}
+
+/// What was announced is kept: else each start of the daemon would begin the five minutes anew.
+#[test]
+fn an_announced_eviction_is_remembered_by_the_next_daemon() {
+    let world = World::start();
+    let mut home = Home::new(&world);
+    home.set_policy(
+        "defaults: {cpu: 1, mem: 64M, tasks: 100}\nmax: {cpu: 2, mem: 64M, tasks: 100}\n\
+         reserve: {cpu: 1, mem: 1M}\ndangerous: {evict: true}\n",
+    );
+    home.set_cpus("0-2");
+    let daemon = home.activate();
+    let mut raw = daemon.client();
+    raw.granted(&leased(1000));
+    world.pretend_processes(&own_slice(), &[4_000_000]);
+    raw.granted(&request_for(1));
+    // The room of the one share whose lease ends will not be enough.
+    let waits = Call::RequestResources {
+        amounts: Amounts { cpu_milli: Some(2000), ..Amounts::default() },
+        lease_ms: None,
+        wait: Some(true),
+        for_uid: Some(2),
+    };
+    match raw.ask(&waits) {
+        Ok(Answer::JobStarted { .. }) => {}
+        other => panic!("it does not wait: {other:?}"),
+    }
+    daemon.wait_logged("the work of uid 0 is stopped in 5 min: someone waits");
+    let announced = until("the state", PATIENCE, || home.state().shares.iter().find_map(Share::eviction));
+    daemon.kill();
+    let daemon = home.activate();
+    let mut raw = daemon.client();
+    assert_eq!(raw.status().1.waiting, 1);
+    assert!(!daemon.logs().contains("is stopped in"), "{}", daemon.logs());
+    // Anything that is stored shows what the daemon holds to be.
+    raw.ask(&Call::Release { stop: None, for_uid: Some(1) }).unwrap();
+    until("the next grant", PATIENCE, || {
+        home.state().shares.iter().any(|share| share.uid.get() == 2).then_some(())
+    });
+    assert_eq!(home.state().shares.iter().find_map(Share::eviction), None, "nobody waits any more");
+    assert!(announced.0 > 0);
 }

@@ -1,5 +1,7 @@
 //! A machine that becomes smaller and larger while shares are held: CPUs can be taken off and put on.
 
+use std::time::Duration;
+
 use fairshare::wire::answer::Answer;
 use fairshare::wire::call::{Amounts, Call};
 use fairshare::wire::error::Code;
@@ -73,4 +75,29 @@ fn a_list_of_cpus_that_is_not_understood_changes_nothing() {
         assert_eq!(raw.status().1.cpu_milli, 1500, "{nonsense:?}");
     }
     raw.granted(&request());
+}
+
+/// systemd may be told of the second change before the first has come to hold: the last one counts.
+#[test]
+fn the_bound_of_all_shares_follows_a_machine_that_changes_faster_than_systemd() {
+    let world = World::start();
+    let mut home = Home::new(&world);
+    home.set_policy(TIGHT);
+    home.set_cpus("0-1");
+    let daemon = home.activate();
+    let mut raw = daemon.client();
+    raw.granted(&request());
+    let bound = |quota: &str| {
+        until(&format!("the bound of all shares to be {quota}"), PATIENCE, || {
+            (world.cgroup_file("fairshare.slice", "cpu.max")? == quota).then_some(())
+        });
+    };
+    bound("150000 100000\n");
+    world.faults.delay("SetUnitProperties", Duration::from_millis(500));
+    for (cpus, capacity) in [("0", 500), ("0-1", 1500)] {
+        home.set_cpus(cpus);
+        assert_eq!(raw.status().1.cpu_milli, capacity);
+    }
+    bound("50000 100000\n");
+    bound("150000 100000\n");
 }

@@ -298,6 +298,26 @@ fn an_eviction_is_announced_five_minutes_before_and_only_of_the_expired() {
 }
 
 #[test]
+fn an_announced_eviction_outlives_the_daemon_and_is_not_announced_again() {
+    let before = crowded(true, true);
+    let rules = Command::SetRules { half_life: Duration::from_secs(7 * 86_400), evict: true };
+    let capacity = Command::SetCapacity { cpu: MilliCpu(8000), mem: Bytes(8 * GIB) };
+    let mut ledger = Ledger::restore(before.boot().clone(), at(2000), before.image());
+    // What can be handed out and what the policy says come one after the other, and between them neither is known.
+    for command in [capacity.clone(), rules, Command::Tick] {
+        assert_eq!(say(&mut ledger, 2000, command), Ok(Vec::new()));
+        assert_eq!(ledger.share(uid(1)).unwrap().eviction().unwrap().0, 1002 + EVICTION_GRACE_MS);
+    }
+    // A policy that does not want it any more takes it back.
+    let mut ledger = Ledger::restore(before.boot().clone(), at(2000), before.image());
+    let rules = Command::SetRules { half_life: Duration::from_secs(7 * 86_400), evict: false };
+    for command in [capacity, rules] {
+        assert_eq!(say(&mut ledger, 2000, command), Ok(Vec::new()));
+    }
+    assert_eq!(ledger.share(uid(1)).unwrap().eviction(), None);
+}
+
+#[test]
 fn jobs_that_are_over_are_forgotten_and_those_that_wait_never() {
     let mut ledger = ledger();
     holds(&mut ledger, 0, 1, 8, 8, None);

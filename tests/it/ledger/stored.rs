@@ -101,6 +101,8 @@ fn a_lease_that_ended_while_the_machine_was_off_is_not_made_again() {
 #[test]
 fn a_grant_that_a_crash_cut_off_waits_again_in_its_place() {
     let mut before = busy();
+    let first = before.places()[0].waiting;
+    let state = before.jobs()[&first.job].state.clone();
     before.apply(at(9000), Command::SliceGone { uid: uid(1) }).unwrap();
     assert!(before.share(uid(3)).is_some(), "on its way");
     let mut after = stored(&before, "first", at(9001));
@@ -110,5 +112,12 @@ fn a_grant_that_a_crash_cut_off_waits_again_in_its_place() {
     after.interrupt_jobs(at(9001));
     let order: Vec<_> = after.places().iter().map(|place| place.waiting.uid).collect();
     assert_eq!(order, [uid(3), uid(2)]);
+    // Since when it waits counts too: who has waited for long goes before all who have not.
+    assert_eq!(after.jobs()[&first.job].state, state);
+    let again = after.places()[0].waiting;
+    assert_eq!(
+        (again.job, again.since, again.need, again.lease_ms),
+        (first.job, first.since, first.need, first.lease_ms)
+    );
     after.audit();
 }

@@ -1,0 +1,85 @@
+//! Eviction: only where the policy says so, only for someone who waits, and not before it was announced.
+
+use crate::guest::Guest;
+use crate::run::Background;
+
+const ALICE: &str = "fairshare.slice/fairshare-1001.slice";
+
+/// A program that notes SIGTERM and does not end of it.
+const STUBBORN: &str = "trap 'echo term > /tmp/term' TERM; echo > /tmp/set; while :; do sleep 1; done";
+
+/// Alice's work is in a share whose lease is over, bob holds the rest, and carol follows what happens.
+fn expired(guest: &Guest) -> Background {
+    guest.write_file("/home/alice/work", STUBBORN, 0o644);
+    let work =
+        guest.command("exec fairshare run --cpu 0.5 --mem 64M --for 1h -- bash work").user("alice").spawn();
+    guest.await_cmd("test -e /tmp/set", 30);
+    guest.as_user("bob", "fairshare request --cpu 1 --mem 64M").expect_ok();
+    // With 200 s to go both warnings are due.
+    guest.go_on_later(3600 - 200);
+    logged(guest, "the lease of uid 1001 ends in 4 min");
+    guest.go_on_later(3600 + 60);
+    logged(guest, "the lease of uid 1001 is over: work is inside");
+    guest.as_user("alice", "fairshare status").expect_ok().stdout_has("lease ended");
+    guest.root("fairshare events --all --json > /tmp/events 2> /dev/null < /dev/null &").expect_ok();
+    guest.await_cmd("journalctl --sync; journalctl -u fairshared | grep -q 'subscribe of uid 0: ok'", 20);
+    work
+}
+
+/// Carol asks for more than is left, and waits.
+fn wait_for_room(guest: &Guest) {
+    let call =
+        r#"{"endpoint":"request_resources","body":{"cpu_milli":1000,"mem_bytes":67108864,"wait":true}}"#;
+    guest.as_user("carol", &format!("echo '{call}' | fairshare json")).expect_ok().stdout_has("job_started");
+}
+
+#[track_caller]
+fn logged(guest: &Guest, text: &str) {
+    assert!(log(guest).contains(text), "{text:?} is not in\n{}", log(guest));
+}
+
+fn log(guest: &Guest) -> String {
+    guest.journal("fairshared.service").iter().map(|entry| format!("{}\n", entry.message())).collect()
+}
+
+guest_test!(an_expired_share_is_stopped_for_who_waits_where_the_policy_says_so, |guest: Guest| {
+    guest.write_file("/etc/fairshare/policy.d/site.yaml", "dangerous: {evict: true}\n", 0o644);
+    let work = expired(&guest);
+    assert!(!log(&guest).contains("is stopped in"), "announced while nobody waits");
+    wait_for_room(&guest);
+    guest.await_cmd(
+        "grep '\"uid\":1001' /tmp/events | grep -q 'someone waits: what is inside is stopped in 5 min'",
+        20,
+    );
+    logged(&guest, "the work of uid 1001 is stopped in 5 min: someone waits");
+    // Not a minute early; the announcement outlives the daemon, and is not made again.
+    guest.go_on_later(3660 + 240);
+    assert!(work.is_running(), "stopped before its time");
+    assert_eq!(log(&guest).matches("is stopped in").count(), 1, "{}", log(&guest));
+    guest.go_on_later(3660 + 330);
+    guest.await_cmd("grep -q term /tmp/term", 30);
+    guest.await_cmd(&format!("test ! -d /sys/fs/cgroup/{ALICE}"), 60);
+    assert!(!work.is_running(), "SIGKILL did not come");
+    logged(&guest, "stopped the share of uid 1001");
+    guest.as_user("alice", "fairshare status").expect_ok().stdout_has("none");
+    let jobs = guest.root("fairshare jobs --all --json").expect_ok().json();
+    let stop = jobs["jobs"].as_array().unwrap().iter().find(|job| job["uid"] == 1001).cloned();
+    assert_eq!(stop.map(|job| job["state"].clone()), Some("done".into()), "{jobs}");
+    // Only that one.
+    guest.as_user("bob", "fairshare status").expect_ok().stdout_has("1 CPU");
+});
+
+guest_test!(an_expired_share_is_left_alone_where_the_policy_says_nothing, |guest: Guest| {
+    let work = expired(&guest);
+    wait_for_room(&guest);
+    guest.go_on_later(3600 + 100_000);
+    let waiting = guest.as_user("carol", "fairshare jobs --json").expect_ok().json();
+    assert_eq!(waiting["jobs"][0]["state"], "queued", "{waiting}");
+    assert!(work.is_running());
+    assert_eq!(guest.root("test ! -e /tmp/term").code, 0, "SIGTERM came");
+    assert!(!log(&guest).contains("is stopped in"), "{}", log(&guest));
+    guest.as_user("alice", "fairshare status").expect_ok().stdout_has("lease ended");
+    // And with the last process the share goes, for nobody has to look for it.
+    work.kill("KILL");
+    guest.await_cmd(&format!("test ! -d /sys/fs/cgroup/{ALICE}"), 15);
+});
