@@ -18,6 +18,9 @@ use crate::identity::UnitName;
 /// Says whether there are processes in a cgroup or below it.
 pub const CGROUP_EVENTS: &str = "cgroup.events";
 
+/// Counts what the limit of memory did to a cgroup and all below it.
+pub const MEMORY_EVENTS: &str = "memory.events";
+
 /// What is taken from the kernel at a time: 256 changes, for a change of a file comes without a name.
 const CHANGES_BYTES: usize = 4096;
 

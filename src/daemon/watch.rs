@@ -1,6 +1,6 @@
-//! Who is inside the shares: the kernel says when that changes, and nobody looks before.
+//! Who is inside the shares, and whom the kernel killed there: it says when that changes, and nobody looks before.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
 use tracing::{error, warn};
@@ -8,7 +8,7 @@ use tracing::{error, warn};
 use super::event_loop::EventLoop;
 use super::logging::chain;
 use crate::cgroup::Cgroups;
-use crate::cgroup::watch::{CGROUP_EVENTS, Changes, Watches};
+use crate::cgroup::watch::{CGROUP_EVENTS, Changes, MEMORY_EVENTS, Watches};
 use crate::identity::{Uid, UnitName};
 use crate::ledger::share::Phase;
 use crate::ledger::{Command, Outcome};
@@ -20,6 +20,8 @@ pub struct Watch {
     watches: Option<(Watches, Readable)>,
     /// Shares of which nobody tells: not watched, or what is inside them is in question.
     unsure: BTreeSet<Uid>,
+    /// How many processes of each share the kernel is known to have killed for want of memory.
+    killed: BTreeMap<Uid, u64>,
     /// Whether it was said that something cannot be watched.
     warned: bool,
 }
@@ -27,7 +29,8 @@ pub struct Watch {
 impl Watch {
     /// Nothing is watched yet.
     pub fn start() -> Self {
-        let mut watch = Self { watches: None, unsure: BTreeSet::new(), warned: false };
+        let mut watch =
+            Self { watches: None, unsure: BTreeSet::new(), killed: BTreeMap::new(), warned: false };
         let opened = Watches::open()
             .and_then(|watches| Readable::register(watches.descriptor()).map(|readable| (watches, readable)));
         match opened {
@@ -53,7 +56,11 @@ impl Watch {
     /// Watches a share's cgroup, as it is now. Whether its changes are told from now on.
     fn add(&mut self, cgroups: &Cgroups, uid: Uid) -> bool {
         let Some((watches, _)) = &mut self.watches else { return false };
-        match watches.add(cgroups, UnitName::Share(uid), CGROUP_EVENTS) {
+        // A kernel that does not count memory has no such file, and kills nobody for it.
+        let added = watches
+            .add(cgroups, UnitName::Share(uid), MEMORY_EVENTS)
+            .and_then(|_| watches.add(cgroups, UnitName::Share(uid), CGROUP_EVENTS));
+        match added {
             Ok(there) => there,
             Err(fault) => {
                 self.warn(&fault);
@@ -64,8 +71,10 @@ impl Watch {
 
     fn remove(&mut self, uid: Uid) {
         self.unsure.remove(&uid);
+        self.killed.remove(&uid);
         if let Some((watches, _)) = &mut self.watches {
             watches.remove(UnitName::Share(uid), CGROUP_EVENTS);
+            watches.remove(UnitName::Share(uid), MEMORY_EVENTS);
         }
     }
 
@@ -89,8 +98,8 @@ impl EventLoop {
             (None, _) => self.watch.remove(uid),
             (Some(_), Outcome::Done) if self.watch.holds(uid) => {}
             (Some(_), Outcome::Done) => self.watch_anew([uid]),
-            // What could not be done would be tried again at once if the share were found empty at once.
-            (Some(_), _) => self.doubt_inside(uid),
+            // What could not be done would be tried again at once if the share were found empty at once: the sweep looks.
+            (Some(_), _) => drop(self.watch.unsure.insert(uid)),
         }
     }
 
@@ -105,6 +114,7 @@ impl EventLoop {
                 self.watch.unsure.insert(uid);
             }
             self.look_inside(uid);
+            self.look_for_kills(uid);
         }
     }
 
@@ -112,11 +122,6 @@ impl EventLoop {
     pub(super) fn watch_all_anew(&mut self) {
         let uids: Vec<Uid> = self.ledger.shares().keys().copied().collect();
         self.watch_anew(uids);
-    }
-
-    /// Who is inside this share is in question, and the kernel may have nothing to say of it: the sweep looks.
-    pub(super) fn doubt_inside(&mut self, uid: Uid) {
-        self.watch.unsure.insert(uid);
     }
 
     /// Looks at the shares of which nobody tells, and tries again to have them watched.
@@ -128,9 +133,33 @@ impl EventLoop {
     /// The kernel has told of changes.
     pub(super) fn changed_inside(&mut self, changes: Changes) {
         match changes {
-            Changes::Of(files) => files.into_iter().for_each(|(unit, _)| self.look_inside(unit.uid())),
+            Changes::Of(files) => files.into_iter().for_each(|(unit, file)| match file {
+                MEMORY_EVENTS => self.look_for_kills(unit.uid()),
+                _ => self.look_inside(unit.uid()),
+            }),
             Changes::OfAny => self.watch_all_anew(),
         }
+    }
+
+    /// Tells followers and the journal when the kernel has killed processes of a share for want of memory.
+    fn look_for_kills(&mut self, uid: Uid) {
+        let unit = UnitName::Share(uid);
+        let killed = match self.parts.cgroups.usage(unit) {
+            Ok(Some(usage)) => usage.oom_kills,
+            Ok(None) => return,
+            Err(fault) => return error!("{}", chain(&fault)),
+        };
+        // What it has been when it was first looked at nobody was there to be told; a slice that was made again has less.
+        let known = self.watch.killed.insert(uid, killed).unwrap_or(killed);
+        let more = killed.saturating_sub(known);
+        if more == 0 {
+            return;
+        }
+        let processes = if more == 1 { "a process".to_owned() } else { format!("{more} processes") };
+        warn!(unit = %unit, "out of memory: the kernel killed {processes} in {unit}");
+        let shown = self.ledger.share(uid).map(|share| self.shown(share));
+        let message = format!("out of memory: the kernel killed {processes} in your share");
+        self.feed.share("oom", uid, shown, Some(message));
     }
 
     /// Tells the ledger whether there are processes in a share, where it takes them for something else.

@@ -27,6 +27,7 @@ impl Guest {
 
 guest_test!(a_commands_end_is_told_as_it_was, |guest: Guest| {
     guest.as_user("alice", "fairshare request --cpu 1 --mem 64M").expect_ok();
+    let events = guest.spawn_as("alice", "exec fairshare events --json > events");
     assert_eq!(guest.submitted("-- true").0, 0);
     assert_eq!(guest.submitted("-- sh -c 'echo out; echo err >&2; exit 7'"), (7, "out\nerr\n".to_owned()));
     assert_eq!(guest.submitted("-- sh -c 'kill -9 $$'").0, 137);
@@ -54,6 +55,8 @@ guest_test!(a_commands_end_is_told_as_it_was, |guest: Guest| {
         killed["peak_mem_bytes"].as_u64() > Some(16 << 20) && killed["cpu_usec"].as_u64() > Some(0),
         "{killed}"
     );
+    guest.await_cmd("grep -q '\"kind\":\"oom\"' ~alice/events", 20);
+    events.kill("TERM");
     // Nothing is left of them in systemd, and the share is as it was.
     guest.await_cmd(&format!("test -z \"$({JOB_UNITS})\""), 20);
     guest.as_user("alice", "fairshare release").expect_ok().stdout_has("Released");

@@ -7,6 +7,7 @@ use std::process::{Child, Command};
 use fairshare::wire::answer::ShareState;
 use fairshare::wire::call::{Amounts, Call};
 use fairshare::wire::error::Code;
+use fairshare::wire::message::Body;
 
 use super::harness::{Daemon, Home, PATIENCE, POLICY};
 use super::raw::{Raw, request, request_for};
@@ -140,4 +141,28 @@ fn what_cannot_be_watched_is_said_once_and_served() {
     world.say_removed(&own_slice());
     drop(idle);
     goes(&world, &mut raw);
+}
+
+#[test]
+fn who_follows_is_told_of_a_kill_for_memory() {
+    let (world, _home, daemon) = daemon("");
+    let (mut raw, mut follower) = (daemon.client(), daemon.client());
+    raw.ask(&leased(3_600_000)).unwrap();
+    follower.post(&Call::Subscribe { all: None, job_id: None });
+    assert!(matches!(follower.response().unwrap().body, Body::Ok(_)));
+    let file = world.cgroup_root().join("fairshare.slice").join(own_slice()).join("memory.events");
+    // In one write, and as long as before, as the kernel has it.
+    let killed = |count: u64| {
+        let counted = format!("low 0\nhigh 0\nmax 0\noom 0\noom_kill {count}\noom_group_kill 0\n");
+        let file = std::fs::File::options().write(true).open(&file).unwrap();
+        std::os::unix::fs::FileExt::write_all_at(&file, counted.as_bytes(), 0).unwrap();
+    };
+    killed(2);
+    let Body::Event(event) = follower.response().unwrap().body else { panic!("no event") };
+    assert_eq!((event.kind.as_str(), event.share.is_some()), ("oom", true), "{event:?}");
+    assert!(event.message.unwrap().contains("killed 2 processes"));
+    daemon.wait_logged("out of memory: the kernel killed 2 processes");
+    killed(3);
+    let Body::Event(event) = follower.response().unwrap().body else { panic!("no event") };
+    assert!(event.message.unwrap().contains("killed a process"), "each is told once");
 }
