@@ -14,4 +14,5 @@ mod roles;
 mod start;
 mod state;
 mod strace;
+mod submit;
 mod systemd_faults;

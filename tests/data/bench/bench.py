@@ -135,6 +135,15 @@ def one_share():
         lambda _: root("busctl", "get-property", "org.freedesktop.systemd1", "/org/freedesktop/systemd1",
                        "org.freedesktop.systemd1.Manager", "Version")))
 
+    def submitted(_):
+        return alice("sh", "-c", "fairshare wait $(fairshare submit --output /dev/null -- true)")
+    # The shell starts two commands of ours, and one of theirs.
+    row("`fairshare submit -- true` to its end", "`systemd-run --wait -q --uid=alice true`", 1.0, medians(
+        submitted, lambda _: root("sh", "-c", "systemd-run --wait -q --uid=alice true; true")))
+    row("`fairshare submit` to its answer", "the same", 0.8, medians(
+        lambda _: alice("fairshare", "submit", "--output", "/dev/null", "--", "true"),
+        lambda _: root("systemd-run", "--wait", "-q", "--uid=alice", "true")))
+
     def cold(unit, command):
         quietly("systemctl", "stop", unit)
         # hostnamed may not start so often in a row: its count of starts begins anew.

@@ -1,0 +1,105 @@
+//! What a submitted command is refused for before anything is started, and that nothing of it stays.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::IoSlice;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+
+use fairshare::client::{Client, ClientError, Deadlines};
+use fairshare::wire::call::{Amounts, Call, Submission};
+use fairshare::wire::error::{Code, WireError};
+use fairshare::wire::message::Body;
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
+
+use super::harness::{Daemon, Home, PATIENCE};
+use super::raw::request_frame;
+use crate::poll::until;
+use crate::stand_in::World;
+
+fn submission() -> Submission {
+    Submission {
+        argv: vec!["true".into()],
+        cwd: "/".into(),
+        env: BTreeMap::new(),
+        amounts: Amounts::default(),
+        name: None,
+        lease_ms: None,
+        wait: None,
+    }
+}
+
+fn refused(daemon: &Daemon, submission: Submission, streams: &[BorrowedFd<'_>]) -> WireError {
+    let mut client = Client::connect(daemon.socket(), "test", "1", Deadlines::default()).unwrap();
+    match client.submit(submission, streams) {
+        Err(ClientError::Refused(error)) => error,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn descriptors(daemon: &Daemon) -> usize {
+    std::fs::read_dir(format!("/proc/{}/fd", daemon.pid())).unwrap().count()
+}
+
+#[test]
+fn what_cannot_be_a_stream_is_refused_and_closed() {
+    let world = World::start();
+    let mut home = Home::new(&world);
+    let daemon = home.activate();
+    let before = descriptors(&daemon);
+    let null = File::options().read(true).write(true).open("/dev/null").unwrap();
+    let (folder, read_only) = (File::open("/").unwrap(), File::open("/dev/null").unwrap());
+    let write_only = File::options().write(true).open("/dev/null").unwrap();
+    let (socket, _other) = UnixStream::pair().unwrap();
+    let path: OwnedFd =
+        rustix::fs::open("/dev/null", rustix::fs::OFlags::PATH, rustix::fs::Mode::empty()).unwrap();
+    let pidfd =
+        rustix::process::pidfd_open(rustix::process::getpid(), rustix::process::PidfdFlags::empty()).unwrap();
+    for (streams, says) in [
+        (vec![folder.as_fd()], "standard input is a folder"),
+        (vec![null.as_fd(), socket.as_fd()], "standard output is a socket"),
+        (vec![null.as_fd(), read_only.as_fd()], "standard output is not open for writing"),
+        (vec![write_only.as_fd()], "standard input is not open for reading"),
+        (vec![null.as_fd(), null.as_fd(), path.as_fd()], "standard error is only a path"),
+        (vec![pidfd.as_fd()], "standard input is no file, pipe or terminal"),
+    ] {
+        let error = refused(&daemon, submission(), &streams);
+        assert!(error.is(Code::BadRequest) && error.message.contains(says), "{says}: {error:?}");
+    }
+    // More than a client of ours would send.
+    let mut raw = daemon.client();
+    let many = [null.as_fd(); 40];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(40))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    assert!(control.push(SendAncillaryMessage::ScmRights(&many)));
+    let frame = request_frame(9, &Call::Submit(submission()));
+    sendmsg(&raw.stream, &[IoSlice::new(&frame)], &mut control, SendFlags::empty()).unwrap();
+    let Body::Err(error) = raw.response().unwrap().body else { panic!("taken") };
+    assert!(error.is(Code::BadRequest) && error.message.contains("More than 3"), "{error:?}");
+    drop(raw);
+    until("the descriptors to be closed", PATIENCE, || (descriptors(&daemon) <= before).then_some(()));
+    assert_eq!(world.take_calls().iter().filter(|(method, _)| method == "StartTransientUnit").count(), 0);
+}
+
+#[test]
+fn what_cannot_be_executed_is_refused_by_name() {
+    let world = World::start();
+    let mut home = Home::new(&world);
+    let daemon = home.activate();
+    let env = |name: &str, value: &str| BTreeMap::from([(name.to_owned(), value.to_owned())]);
+    for (wrong, says) in [
+        (Submission { argv: vec!["a".into(), "b\0".into()], ..submission() }, "argv[1]"),
+        (Submission { argv: vec![String::new()], ..submission() }, "argv[0]"),
+        (Submission { cwd: "home".into(), ..submission() }, "cwd"),
+        (Submission { env: env("A=B", "c"), ..submission() }, "env"),
+        (Submission { env: env("A", "c\0d"), ..submission() }, "env"),
+        (Submission { lease_ms: Some(0), ..submission() }, "longer than 0"),
+    ] {
+        let error = refused(&daemon, wrong, &[]);
+        assert!(error.is(Code::BadRequest) && error.message.contains(says), "{says}: {error:?}");
+    }
+    let mut client = daemon.client();
+    let ok = client.ask(&Call::JobList { all: None }).unwrap();
+    assert!(matches!(ok, fairshare::wire::answer::Answer::Jobs { jobs } if jobs.is_empty()));
+}
