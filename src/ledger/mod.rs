@@ -89,6 +89,8 @@ pub struct Ledger {
     queue: Queue,
     /// Jobs that are over, in the order in which they ended.
     over: VecDeque<JobId>,
+    /// How many submitted commands of each member are not over.
+    works: BTreeMap<Uid, usize>,
 }
 
 fn milliseconds(time: Duration) -> u64 {
@@ -110,6 +112,7 @@ impl Ledger {
             books: Books::new(Fairness::new(milliseconds(HALF_LIFE_DEFAULT))),
             queue: Queue::default(),
             over: VecDeque::new(),
+            works: BTreeMap::new(),
         }
     }
 
@@ -135,6 +138,7 @@ impl Ledger {
                 JobState::Queued { .. } => ledger.line_up(&job),
                 JobState::Running { .. } => {}
             }
+            ledger.count_work(&job);
             ledger.jobs.insert(job.id, job);
         }
         over.sort_unstable();
@@ -330,8 +334,16 @@ impl Ledger {
         if job.queued() {
             self.line_up(&job);
         }
+        self.count_work(&job);
         self.jobs.insert(id, job);
         id
+    }
+
+    /// Counts a job, where it is a submitted command that is not over.
+    fn count_work(&mut self, job: &Job) {
+        if job.is_work() && !job.ended() {
+            *self.works.entry(job.uid).or_default() += 1;
+        }
     }
 
     /// Puts a queued job in the queue, and its deadline in the books.
@@ -362,7 +374,13 @@ impl Ledger {
 
     fn end_job(&mut self, now: Now, id: JobId, end: JobEnd, effects: &mut Vec<Effect>) {
         self.step_out(id);
-        if self.jobs.get_mut(&id).is_some_and(|job| job.end(now, end)) {
+        let ended = self.jobs.get_mut(&id).filter(|job| !job.ended());
+        let work = ended.as_ref().filter(|job| job.is_work()).map(|job| job.uid);
+        if ended.is_some_and(|job| job.end(now, end)) {
+            if let Some(uid) = work {
+                let left = self.works.remove(&uid).unwrap_or_default().saturating_sub(1);
+                self.works.extend((left > 0).then_some((uid, left)));
+            }
             effects.push(Effect::Notify(Event::Job(id)));
             self.over.push_back(id);
             while self.over.len() > JOBS_KEPT_MAX {
@@ -409,6 +427,8 @@ impl Ledger {
         assert_eq!(expired, self.books.expired.len(), "expired shares are miscounted");
         let queued = self.jobs.values().filter(|job| job.queued()).count();
         assert_eq!(queued, self.queue.len(), "the queue is not the queued jobs");
+        let works = self.jobs.values().filter(|job| job.is_work() && !job.ended()).count();
+        assert_eq!(works, self.works.values().sum::<usize>(), "submitted commands are miscounted");
         let ended = self.jobs.values().filter(|job| job.ended()).count();
         assert_eq!(ended, self.over.len(), "jobs that are over are miscounted");
         for (uid, share) in &self.shares {

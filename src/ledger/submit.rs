@@ -31,8 +31,7 @@ impl Ledger {
         if time_limit.is_some_and(|limit| limit.is_zero()) {
             return Err(Refusal::NoTime(Timed::Lease));
         }
-        let unfinished = self.jobs.values().filter(|job| job.uid == uid && job.is_work() && !job.ended());
-        if unfinished.count() >= WORKS_PER_UID_MAX {
+        if self.works.get(&uid).is_some_and(|works| *works >= WORKS_PER_UID_MAX) {
             return Err(Refusal::TooManyWorks { most: WORKS_PER_UID_MAX });
         }
         let time_limit_ms = time_limit.map(milliseconds);
@@ -114,7 +113,7 @@ impl Ledger {
 
     /// Whether a submitted command of a member is not over.
     pub(super) fn works(&self, uid: Uid) -> bool {
-        self.jobs.values().any(|job| job.uid == uid && job.is_work() && !job.ended())
+        self.works.contains_key(&uid)
     }
 
     /// Ends the submitted commands that wait: what was to be run is not in the state.

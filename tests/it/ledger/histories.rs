@@ -74,6 +74,9 @@ impl World {
                 assert_eq!(before.jobs, after.jobs, "a refusal changed a job");
             }
         }
+        // What is promised is promised to who is first, for as long as that is so.
+        let first = self.ledger.reservation().map(|kept| kept.first.job);
+        self.promised = self.promised.filter(|(job, _)| Some(*job) == first);
     }
 
     /// Whether who is granted a share now goes before the one that a start was promised to: then the promise is void.
