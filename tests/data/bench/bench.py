@@ -36,6 +36,7 @@ class User:
                 os.initgroups(name, user.pw_gid)
                 os.setgid(user.pw_gid)
                 os.setuid(user.pw_uid)
+            os.chdir("/")
             self.serve(theirs.makefile("rw"))
             os._exit(0)
         theirs.close()
@@ -104,7 +105,7 @@ def row(what, against, most, figures, unit="ms"):
     ours, theirs = figures
     scale = 1000 if unit == "ms" else 1
     print(f"| {what} | {against} | {ours * scale:.1f} {unit} | {theirs * scale:.1f} {unit} "
-          f"| {ours / theirs:.2f} | {most} |", flush=True)
+          f"| {ours / theirs:.3f} | {most} |", flush=True)
 
 
 def anon_kib(pid):
