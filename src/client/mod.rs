@@ -32,6 +32,7 @@ pub use events::Events;
 
 use crate::wire::answer::Answer;
 use crate::wire::call::Call;
+pub use crate::wire::call::DESCRIPTORS_MAX;
 use crate::wire::decode::{HelloReply, decode_hello_reply, decode_response};
 use crate::wire::error::{Code, WireError};
 use crate::wire::frame::encode_frame;
@@ -49,9 +50,6 @@ pub const HELLO_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How long a call may take, a reconnection within it included.
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(60);
-
-/// The most descriptors that go with a `submit`: standard input, output, error.
-pub const DESCRIPTORS_MAX: usize = 3;
 
 /// How long to wait for the daemon.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,8 +2,11 @@
 //!
 //! The event loop takes nothing else, so that a call which nobody authorised does not compile.
 
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
+
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::account::Account;
 use super::feed::Interest;
@@ -15,8 +18,6 @@ use crate::quantity::{Bytes, MilliCpu, PartialAmount, QuantityError, TASKS_MAX, 
 use crate::wire::call::{Amounts, Call, Endpoint, Submission};
 use crate::wire::error::{Code, WireError};
 use crate::wire::handover::Handover;
-use std::os::fd::OwnedFd;
-use tokio::sync::OwnedSemaphorePermit;
 
 /// The least role for each endpoint, on one's own things. Naming another member takes [`Role::Admin`] everywhere.
 pub const ROLES: &[(Endpoint, Role)] = &[

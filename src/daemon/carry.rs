@@ -166,8 +166,7 @@ impl EventLoop {
                 let end = JobEnd::Failed("its share went away".to_owned());
                 reply.send(Ok(Answer::JobStarted { job_started: job.0 }));
                 self.tell(Command::WorkEnded { job, end });
-                let events = self.events.clone();
-                tokio::spawn(async move { events.send(super::event::Event::Free(uid)).await });
+                drop(cx.turn(uid));
             }
             (Effect::CallBack { job, .. }, _) => {
                 drop(tokio::spawn(work::call_back(cx, uid, job, image, reply)))
@@ -186,8 +185,7 @@ impl EventLoop {
             }
             // The share has gone since: then there is nothing to be done for it.
             _ => {
-                let events = self.events.clone();
-                tokio::spawn(async move { events.send(super::event::Event::Free(uid)).await });
+                drop(cx.turn(uid));
             }
         }
     }

@@ -1,5 +1,6 @@
 //! What an act says to the ledger.
 
+use super::account::Account;
 use super::answer;
 use super::authorize::Act;
 use super::event_loop::EventLoop;
@@ -8,6 +9,7 @@ use super::query;
 use crate::identity::{Uid, UnitName};
 use crate::ledger::refusal::Refusal;
 use crate::ledger::{Command, Member, Wait};
+use crate::policy::Policy;
 use crate::quantity::Bytes;
 use crate::wire::error::WireError;
 
@@ -22,30 +24,24 @@ impl EventLoop {
         let cgroup = |fault| answer::cgroup(&fault);
         Ok(match act {
             Act::Request { account, amount, lease, wait } => {
-                let policy_for = policy.member(uid, &account.groups);
-                self.refuse_to_strangle(uid, amount.or(policy_for.defaults).mem, cx)?;
-                let user = account.user.clone();
-                let member = Member { uid, user, policy: policy_for, swap: policy.swap };
+                let member = member(policy, uid, account);
+                self.refuse_to_strangle(uid, amount.or(member.policy.defaults).mem, cx)?;
                 let wait = if *wait { Wait::Granted } else { Wait::No };
                 Command::Request { member, amount: *amount, lease: *lease, wait }
             }
             Act::Submit { account, amount, time_limit, name, wait, .. } => {
-                let policy_for = policy.member(uid, &account.groups);
-                self.refuse_to_strangle(uid, amount.or(policy_for.defaults).mem, cx)?;
-                let user = account.user.clone();
-                let member = Member { uid, user, policy: policy_for, swap: policy.swap };
+                let member = member(policy, uid, account);
+                self.refuse_to_strangle(uid, amount.or(member.policy.defaults).mem, cx)?;
                 let wait = if *wait { Wait::Granted } else { Wait::No };
                 let name = name.clone();
                 Command::Submit { member, amount: *amount, time_limit: *time_limit, name, wait }
             }
             Act::Renew { account, lease } => {
-                let policy_for = policy.member(uid, &account.groups);
-                let member = Member { uid, user: None, policy: policy_for, swap: policy.swap };
+                let member = member(policy, uid, account);
                 Command::Renew { member, lease: *lease }
             }
             Act::Resize { account, amount } => {
-                let policy_for = policy.member(uid, &account.groups);
-                let member = Member { uid, user: None, policy: policy_for, swap: policy.swap };
+                let member = member(policy, uid, account);
                 let in_use = cx.cgroups.usage(unit).map_err(cgroup)?.unwrap_or_default().mem;
                 Command::Resize { member, amount: *amount, in_use }
             }
@@ -68,4 +64,10 @@ impl EventLoop {
         let in_use = usage.unwrap_or_default().mem;
         if in_use > asked { Err(answer::refusal(&Refusal::MemoryInUse { in_use, asked })) } else { Ok(()) }
     }
+}
+
+/// A member as the ledger knows one.
+fn member(policy: &Policy, uid: Uid, account: &Account) -> Member {
+    let (user, policy_for) = (account.user.clone(), policy.member(uid, &account.groups));
+    Member { uid, user, policy: policy_for, swap: policy.swap }
 }

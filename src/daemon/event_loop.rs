@@ -104,8 +104,9 @@ impl EventLoop {
         let mut due = self.ledger.next_wakeup();
         let mut tick = std::pin::pin!(sleep_until(self.next_tick()));
         loop {
-            if self.ledger.next_wakeup() != due || tick.is_elapsed() {
-                due = self.ledger.next_wakeup();
+            let wakeup = self.ledger.next_wakeup();
+            if wakeup != due || tick.is_elapsed() {
+                due = wakeup;
                 tick.as_mut().reset(self.next_tick());
             }
             tokio::select! {

@@ -8,10 +8,8 @@ use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFl
 use tokio::io::Interest;
 use tokio::net::UnixStream;
 
+use crate::wire::call::DESCRIPTORS_MAX;
 use crate::wire::frame::{FrameBuffer, FrameError};
-
-/// Descriptors that may come with one frame: standard input, output, error.
-pub const DESCRIPTORS_MAX: usize = 3;
 
 /// A frame as it came.
 #[derive(Debug)]

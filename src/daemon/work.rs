@@ -19,7 +19,7 @@ use tracing::{error, info, warn};
 use super::answer;
 use super::event::{Event, Reply};
 use super::execute::Context;
-use super::incoming::{DESCRIPTORS_MAX, Descriptors};
+use super::incoming::Descriptors;
 use super::logging::chain;
 use crate::identity::{JobId, Uid, UnitName};
 use crate::ledger::Image;
@@ -28,6 +28,7 @@ use crate::quantity::Bytes;
 use crate::systemd::service::{Changes, Ended};
 use crate::systemd::{Fault, Program, ServiceState, property};
 use crate::wire::answer::Answer;
+use crate::wire::call::DESCRIPTORS_MAX;
 use crate::wire::error::{Code, WireError};
 use crate::wire::handover::{BECOME, Handover};
 

@@ -13,6 +13,9 @@ pub struct Amounts {
     pub tasks_max: Option<u64>,
 }
 
+/// The most descriptors that go with a `submit`: standard input, output, error.
+pub const DESCRIPTORS_MAX: usize = 3;
+
 /// The body of `submit`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Submission {

@@ -98,8 +98,8 @@ pub fn state(job: &JobInfo) -> &'static str {
 fn out_of_memory(job: &JobInfo) -> String {
     match job.peak_mem_bytes.map(Bytes) {
         Some(peak) => {
-            let next = Bytes(peak.0.saturating_add(peak.0 / 2).div_ceil(MIB).saturating_mul(MIB));
-            format!("out of memory at {peak}: try --mem {}M", next.0 / MIB)
+            let next = peak.0.saturating_add(peak.0 / 2).div_ceil(MIB);
+            format!("out of memory at {peak}: try --mem {next}M")
         }
         None => "out of memory".to_owned(),
     }

@@ -6,7 +6,7 @@ use fairshare::wire::answer::Answer;
 use fairshare::wire::call::{Amounts, Call};
 use fairshare::wire::error::Code;
 
-use super::harness::{Home, PATIENCE};
+use super::harness::{Daemon, Home, PATIENCE};
 use super::raw::request;
 use super::systemd_faults::own_slice;
 use crate::poll::until;
@@ -15,6 +15,15 @@ use crate::stand_in::World;
 /// Two CPUs less the reserve hold one share of 1 CPU, and 0.5 CPU more.
 const TIGHT: &str = "defaults: {cpu: 1, mem: 64M, tasks: 100}\nmax: {cpu: 2, mem: 256M, tasks: 1000}\n\
     reserve: {cpu: 0.5, mem: 1M}\n";
+
+fn two_cpus() -> (World, Home, Daemon) {
+    let world = World::start();
+    let mut home = Home::new(&world);
+    home.set_policy(TIGHT);
+    home.set_cpus("0-1");
+    let daemon = home.activate();
+    (world, home, daemon)
+}
 
 fn quarter_for(uid: u64, wait: bool) -> Call {
     Call::RequestResources {
@@ -27,11 +36,7 @@ fn quarter_for(uid: u64, wait: bool) -> Call {
 
 #[test]
 fn cpus_that_go_take_nothing_and_cpus_that_come_are_handed_out() {
-    let world = World::start();
-    let mut home = Home::new(&world);
-    home.set_policy(TIGHT);
-    home.set_cpus("0-1");
-    let daemon = home.activate();
+    let (world, home, daemon) = two_cpus();
     let mut raw = daemon.client();
     raw.granted(&request());
     home.set_cpus("0");
@@ -64,11 +69,7 @@ fn cpus_that_go_take_nothing_and_cpus_that_come_are_handed_out() {
 
 #[test]
 fn a_list_of_cpus_that_is_not_understood_changes_nothing() {
-    let world = World::start();
-    let mut home = Home::new(&world);
-    home.set_policy(TIGHT);
-    home.set_cpus("0-1");
-    let daemon = home.activate();
+    let (_world, home, daemon) = two_cpus();
     let mut raw = daemon.client();
     for nonsense in ["", "3-1", "lots"] {
         home.set_cpus(nonsense);
@@ -80,11 +81,7 @@ fn a_list_of_cpus_that_is_not_understood_changes_nothing() {
 /// systemd may be told of the second change before the first has come to hold: the last one counts.
 #[test]
 fn the_bound_of_all_shares_follows_a_machine_that_changes_faster_than_systemd() {
-    let world = World::start();
-    let mut home = Home::new(&world);
-    home.set_policy(TIGHT);
-    home.set_cpus("0-1");
-    let daemon = home.activate();
+    let (world, home, daemon) = two_cpus();
     let mut raw = daemon.client();
     raw.granted(&request());
     let bound = |quota: &str| {
