@@ -44,11 +44,16 @@ impl Guest {
         self.root(&format!("systemctl show --property={name} --value '{unit}'")).expect_ok().text()
     }
 
-    /// What a unit logged since this boot, oldest first, all that was sent until now.
+    /// What a unit logged since this boot, oldest first, all that was sent until now; never nothing.
     #[track_caller]
     pub fn journal(&self, unit: &str) -> Vec<Entry> {
-        let command = format!("journalctl --sync; journalctl --no-pager --all -b -o json -u '{unit}'");
-        let output = self.root(&command).expect_ok().stdout();
+        let command = format!("journalctl --sync && journalctl --no-pager --all -b -o json -u '{unit}'");
+        let ran = self.root(&command).expect_ok();
+        let output = ran.stdout();
+        if output.is_empty() {
+            let look = "ls -l /var/log/journal/* /run/log/journal; df -h /var/log; journalctl --list-boots; dmesg | tail";
+            panic!("{unit} logged nothing: {}\n{}", ran.stderr(), self.root(look).text());
+        }
         let parse = |line| serde_json::from_str(line).expect("journalctl prints a JSON object a line");
         output.lines().map(parse).map(Entry).collect()
     }
