@@ -1,9 +1,18 @@
 //! Who may do what, as other users: only root can become them, so that for anyone else these tests show nothing.
 
+use std::io::{ErrorKind, Read as _};
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
+use std::thread;
+
+use fairshare::wire::answer::Answer;
+use fairshare::wire::call::Call;
+use fairshare::wire::decode::{HelloReply, decode_hello_reply};
+use fairshare::wire::error::Code;
+use fairshare::wire::message::Body;
 
 use super::harness::{Daemon, Home, POLICY};
+use super::raw::{Raw, hello_frame, request_for};
 use crate::stand_in::World;
 
 const NOGROUP: u32 = 65_534;
@@ -117,6 +126,9 @@ fn large_user_ids_are_user_ids() {
         assert_eq!(code, 0, "{uid}: {said}");
         assert!(world.unit(&format!("fairshare-{uid}.slice")).is_none());
     }
+    // One more is nobody: the kernel keeps it for "leave as it is".
+    let error = daemon.client().refused(&request_for(u32::MAX.into()), Code::BadRequest);
+    assert!(error.message.contains("user"), "{error:?}");
 }
 
 /// One user with all the connections that a user can have keeps nobody else out.
@@ -127,4 +139,40 @@ fn connections_are_counted_by_user() {
     let (code, said) = fairshare(&daemon, 0, 0, &["status"]);
     assert_eq!(code, 75, "{said}");
     assert_eq!(fairshare(&daemon, MEMBER, MEMBER, &["request"]).0, 0);
+}
+
+/// Connections of another user: the kernel notes whose they are when they are made, by the thread that makes them.
+fn connections(daemon: &Daemon, uid: u32, count: usize) -> Vec<Raw> {
+    let socket = daemon.socket();
+    let connect = move || {
+        rustix::thread::set_thread_uid(rustix::process::Uid::from_raw(uid)).unwrap();
+        (0..count).map(|_| Raw::connect(socket)).collect()
+    };
+    thread::scope(|scope| scope.spawn(connect).join().unwrap())
+}
+
+/// 512 in all: who comes then waits unheard, while what is open is served and the deadlines run.
+#[test]
+fn all_connections_together_are_bounded() {
+    let Some((_world, _home, daemon)) = daemon("") else { return };
+    let mut open: Vec<Raw> = (0..32).flat_map(|user| connections(&daemon, MEMBER + user, 16)).collect();
+    for raw in &mut open {
+        raw.greet().unwrap();
+    }
+    let mut one_more = connections(&daemon, MEMBER + 100, 1).remove(0);
+    one_more.send(&hello_frame());
+    for raw in &mut open {
+        assert!(matches!(raw.ask(&Call::Ping), Ok(Answer::Pong { .. })));
+    }
+    one_more.stream.set_nonblocking(true).unwrap();
+    let heard = one_more.stream.read(&mut [0]).map_err(|error| error.kind());
+    assert_eq!(heard, Err(ErrorKind::WouldBlock));
+    one_more.stream.set_nonblocking(false).unwrap();
+    // Somebody's frame does not end: its deadline makes room.
+    open[0].send(&hello_frame()[..1]);
+    match open[0].response().map(|response| response.body) {
+        Some(Body::Err(error)) => assert!(error.is(Code::Timeout), "{error:?}"),
+        other => panic!("no error: {other:?}"),
+    }
+    assert!(matches!(decode_hello_reply(&one_more.payload().unwrap()), Ok(HelloReply::Ack(_))));
 }
