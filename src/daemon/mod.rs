@@ -83,7 +83,9 @@ pub fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return fail(&format!("no runtime: {error}")),
     };
-    let code = runtime.block_on(serve(arguments));
+    // As a task: what the runtime is entered with is woken through the kernel, and all that clients want wakes it.
+    let code = runtime.block_on(runtime.spawn(serve(arguments)));
+    let code = code.unwrap_or_else(|error| fail(&format!("the daemon ended badly: {error}")));
     // A look-up that hangs in a user database must not keep the daemon from ending.
     runtime.shutdown_background();
     code
