@@ -1,7 +1,8 @@
-//! Native benches: `cargo test --release --test bench`, or with `ledger` or `wire` for one. `make bench` runs them
-//! before those in the guest.
+//! Native benches: `cargo test --release --test bench`, or with `ledger`, `wire` or `events` for one. `make bench` runs
+//! them, with TMPDIR in memory, before those in the guest.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod events;
 #[path = "../it/daemon/harness.rs"]
 #[allow(dead_code, reason = "the words of other tests")]
 mod harness;
@@ -12,6 +13,7 @@ mod poll;
 #[path = "../it/daemon/raw.rs"]
 #[allow(dead_code, reason = "the words of other tests")]
 mod raw;
+mod shares;
 #[path = "../it/stand_in/mod.rs"]
 #[allow(unused_imports, reason = "the words of other tests")]
 mod stand_in;
@@ -23,10 +25,13 @@ fn main() {
         (Some("echo"), Some(socket)) => wire::echo(socket.as_ref()),
         (Some("ledger"), None) => ledger::run(),
         (Some("wire"), None) => wire::run(),
+        (Some("events"), None) => events::run(),
         (None, None) => {
             ledger::run();
+            // Before the last, which keeps everything on one processor.
+            events::run();
             wire::run();
         }
-        _ => panic!("ledger, wire, or nothing"),
+        _ => panic!("ledger, wire, events, or nothing"),
     }
 }

@@ -7,14 +7,14 @@ use std::path::Path;
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
-use fairshare::quantity::{Amount, Bytes, MilliCpu, Tasks};
 use fairshare::wire::call::Call;
 use fairshare::wire::frame::{FrameBuffer, PREFIX_BYTES, encode_frame};
 use fairshare::wire::message::{Hello, PROTOCOL_VERSION, Request};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use crate::harness::{Home, PATIENCE, share};
+use crate::harness::PATIENCE;
 use crate::poll::until;
+use crate::shares;
 use crate::stand_in::World;
 
 /// Each server in turn, this often; the figures are medians of the rounds.
@@ -175,14 +175,7 @@ fn stay_on_one_processor() {
 pub fn run() {
     stay_on_one_processor();
     let world = World::start();
-    let mut home = Home::new(&world);
-    let amount = Amount { cpu: MilliCpu(10), mem: Bytes(4 << 20), tasks: Tasks(10) };
-    let uids = 20_000..20_000 + SHARES;
-    let figures =
-        [("CPUQuotaPerSecUSec", 10_000), ("MemoryMax", 4 << 20), ("MemorySwapMax", 0), ("TasksMax", 10)];
-    uids.clone().for_each(|uid| world.make_slice(&format!("fairshare-{uid}.slice"), &figures));
-    home.set_state(uids.map(|uid| share(uid, amount)).collect());
-    let daemon = home.activate();
+    let (home, daemon) = shares::held(&world, SHARES);
     let socket = home.socket();
     let echo_socket = world.dir().join("echo");
     let program = std::env::current_exe().unwrap();
