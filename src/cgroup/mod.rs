@@ -126,16 +126,11 @@ pub struct Usage {
     pub tasks: Tasks,
     /// Processes killed for want of memory since the cgroup was made.
     pub oom_kills: u64,
-}
-
-/// For how much of the last ten seconds some task had to wait, in hundredths of a percent. `None` where the kernel does
-/// not measure it (`psi=0`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Pressure {
-    /// `cpu.pressure`
-    pub cpu_centipercent: Option<u32>,
-    /// `memory.pressure`
-    pub mem_centipercent: Option<u32>,
+    /// For how much of the last ten seconds some task waited for a CPU, in hundredths of a percent; `None` where the
+    /// kernel does not measure it (`psi=0`).
+    pub cpu_pressure: Option<u32>,
+    /// The same for memory.
+    pub mem_pressure: Option<u32>,
 }
 
 impl KernelLimits {
@@ -217,21 +212,37 @@ impl Cgroups {
                 mem: cgroup.required("memory.current", |bytes| parse_number(bytes).map(Bytes))?,
                 tasks: cgroup.required("pids.current", |bytes| parse_number(bytes).map(Tasks))?,
                 oom_kills: cgroup.required("memory.events", |bytes| parse_key(bytes, "oom_kill"))?,
+                cpu_pressure: cgroup.optional("cpu.pressure", parse_pressure)?,
+                mem_pressure: cgroup.optional("memory.pressure", parse_pressure)?,
             })
         })
     }
 
-    /// How long a cgroup's tasks waited; `None` where there is no such cgroup.
+    /// The memory that a cgroup uses now; `None` where there is no such cgroup.
     ///
     /// # Errors
     /// Any [`CgroupFault`].
-    pub fn pressure(&self, place: impl Into<Place>) -> Result<Option<Pressure>, CgroupFault> {
-        self.at(place.into(), |cgroup| {
-            Ok(Pressure {
-                cpu_centipercent: cgroup.optional("cpu.pressure", parse_pressure)?,
-                mem_centipercent: cgroup.optional("memory.pressure", parse_pressure)?,
-            })
-        })
+    pub fn memory(&self, place: impl Into<Place>) -> Result<Option<Bytes>, CgroupFault> {
+        let current = |bytes: &[u8]| parse_number(bytes).map(Bytes);
+        self.at(place.into(), |cgroup| cgroup.required("memory.current", current))
+    }
+
+    /// How many tasks are in a cgroup and below it; `None` where there is no such cgroup.
+    ///
+    /// # Errors
+    /// Any [`CgroupFault`].
+    pub fn tasks(&self, place: impl Into<Place>) -> Result<Option<Tasks>, CgroupFault> {
+        let current = |bytes: &[u8]| parse_number(bytes).map(Tasks);
+        self.at(place.into(), |cgroup| cgroup.required("pids.current", current))
+    }
+
+    /// How many processes were killed for want of memory since a cgroup was made; `None` where there is no such cgroup.
+    ///
+    /// # Errors
+    /// Any [`CgroupFault`].
+    pub fn oom_kills(&self, place: impl Into<Place>) -> Result<Option<u64>, CgroupFault> {
+        let killed = |bytes: &[u8]| parse_key(bytes, "oom_kill");
+        self.at(place.into(), |cgroup| cgroup.required("memory.events", killed))
     }
 
     /// The most memory that a cgroup ever used; `None` where there is no such cgroup, or the kernel is older than 5.19.

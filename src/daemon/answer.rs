@@ -1,6 +1,6 @@
 //! The ledger's values and refusals, and the world's faults, as the wire has them.
 
-use crate::cgroup::{CgroupFault, Pressure, Usage};
+use crate::cgroup::{CgroupFault, Usage};
 use crate::identity::UnitName;
 use crate::ledger::job::{Cause, Exit, Job, JobEnd, JobKind, JobState, Ran};
 use crate::ledger::refusal::{Refusal, Shortage, Timed};
@@ -36,14 +36,14 @@ pub fn share(share: &Share, lease_ends_ms: Option<u64>, usage: Option<wire::Usag
 }
 
 /// What a share uses, as it is shown.
-pub fn usage(usage: Usage, pressure: Option<Pressure>) -> wire::Usage {
+pub fn usage(usage: Usage) -> wire::Usage {
     wire::Usage {
         cpu_usec: usage.cpu_usec,
         mem_bytes: usage.mem.0,
         tasks: usage.tasks.0,
         oom_kills: usage.oom_kills,
-        cpu_pressure_centi: pressure.and_then(|pressure| pressure.cpu_centipercent).map(u64::from),
-        mem_pressure_centi: pressure.and_then(|pressure| pressure.mem_centipercent).map(u64::from),
+        cpu_pressure_centi: usage.cpu_pressure.map(u64::from),
+        mem_pressure_centi: usage.mem_pressure.map(u64::from),
     }
 }
 

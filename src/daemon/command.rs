@@ -42,7 +42,7 @@ impl EventLoop {
             }
             Act::Resize { account, amount } => {
                 let member = member(policy, uid, account);
-                let in_use = cx.cgroups.usage(unit).map_err(cgroup)?.unwrap_or_default().mem;
+                let in_use = cx.cgroups.memory(unit).map_err(cgroup)?.unwrap_or_default();
                 Command::Resize { member, amount: *amount, in_use }
             }
             Act::Release { stop, .. } => {
@@ -60,8 +60,8 @@ impl EventLoop {
         if self.ledger.share(uid).is_some() {
             return Ok(());
         }
-        let usage = cx.cgroups.usage(UnitName::Share(uid)).map_err(|fault| answer::cgroup(&fault))?;
-        let in_use = usage.unwrap_or_default().mem;
+        let in_use = cx.cgroups.memory(UnitName::Share(uid)).map_err(|fault| answer::cgroup(&fault))?;
+        let in_use = in_use.unwrap_or_default();
         if in_use > asked { Err(answer::refusal(&Refusal::MemoryInUse { in_use, asked })) } else { Ok(()) }
     }
 }

@@ -75,9 +75,8 @@ fn is_held(share: &Share) -> bool {
 /// What one share uses, `None` where the kernel does not say.
 pub fn usage(cgroups: &Cgroups, uid: Uid) -> Option<Usage> {
     let unit = UnitName::Share(uid);
-    let read = cgroups.usage(unit).and_then(|usage| Ok((usage, cgroups.pressure(unit)?)));
-    match read {
-        Ok((usage, pressure)) => usage.map(|usage| answer::usage(usage, pressure)),
+    match cgroups.usage(unit) {
+        Ok(usage) => usage.map(answer::usage),
         Err(fault) => {
             error!(unit = %unit, "{}", chain(&fault));
             None

@@ -144,8 +144,8 @@ impl EventLoop {
     /// Tells followers and the journal when the kernel has killed processes of a share for want of memory.
     fn look_for_kills(&mut self, uid: Uid) {
         let unit = UnitName::Share(uid);
-        let killed = match self.parts.cgroups.usage(unit) {
-            Ok(Some(usage)) => usage.oom_kills,
+        let killed = match self.parts.cgroups.oom_kills(unit) {
+            Ok(Some(killed)) => killed,
             Ok(None) => return,
             Err(fault) => return error!("{}", chain(&fault)),
         };

@@ -118,7 +118,8 @@ async fn observe(systemd: &Systemd, cgroups: &Cgroups) -> Result<(BTreeMap<Uid, 
 fn look(cgroups: &Cgroups, uid: Uid) -> Result<Found, CgroupFault> {
     let unit = UnitName::Share(uid);
     let limits = cgroups.limits(unit)?;
-    let usage = cgroups.usage(unit)?.unwrap_or_default();
+    let mem_in_use = cgroups.memory(unit)?.unwrap_or_default();
+    let tasks_in_use = cgroups.tasks(unit)?.unwrap_or_default();
     let populated = cgroups.populated(unit)?.unwrap_or(false);
     fn at<T>(limit: Option<Limit<T>>) -> Option<T> {
         match limit {
@@ -136,7 +137,7 @@ fn look(cgroups: &Cgroups, uid: Uid) -> Result<Found, CgroupFault> {
         },
         tasks: at(limits.tasks),
     });
-    Ok(Found { limits, mem_in_use: usage.mem, tasks_in_use: usage.tasks, populated })
+    Ok(Found { limits, mem_in_use, tasks_in_use, populated })
 }
 
 /// Which users of slices that nobody remembers the system knows. A database that does not answer must not make a share a stray's.
@@ -229,8 +230,7 @@ async fn carry_out(
 /// made it: the kernel would kill to get under it, and no start kills. `health` shows it, and each sweep tries again.
 async fn set_again(cx: &Context, share: &Share) -> Result<(), WireError> {
     let unit = UnitName::Share(share.uid);
-    let usage = cx.cgroups.usage(unit).map_err(|fault| super::answer::cgroup(&fault))?;
-    let in_use = usage.unwrap_or_default().mem;
+    let in_use = cx.cgroups.memory(unit).map_err(|fault| super::answer::cgroup(&fault))?.unwrap_or_default();
     if in_use <= share.amount.mem {
         return cx.enforce(share).await;
     }
@@ -259,8 +259,8 @@ async fn set_again(cx: &Context, share: &Share) -> Result<(), WireError> {
 ///
 /// Memory in use over the bound is left alone: the kernel would kill to get under it.
 pub async fn bound_all(cx: &Context, cpu: MilliCpu, mem: Bytes) {
-    let in_use = match cx.cgroups.usage(Place::All) {
-        Ok(usage) => usage.unwrap_or_default().mem,
+    let in_use = match cx.cgroups.memory(Place::All) {
+        Ok(memory) => memory.unwrap_or_default(),
         Err(fault) => {
             error!("{}", chain(&fault));
             return;

@@ -79,12 +79,20 @@ fn limits_and_use_as_the_kernel_writes_them() {
     assert_eq!(limits.mem, Some(Limit::At(Bytes(8 << 30))));
     assert_eq!(limits.swap, Some(Limit::At(Bytes(0))));
     assert_eq!(limits.tasks, Some(Limit::At(Tasks(4096))));
-    let usage = Usage { cpu_usec: 1_234_567, mem: Bytes(409_600), tasks: Tasks(3), oom_kills: 2 };
+    let usage = Usage {
+        cpu_usec: 1_234_567,
+        mem: Bytes(409_600),
+        tasks: Tasks(3),
+        oom_kills: 2,
+        cpu_pressure: Some(150),
+        mem_pressure: None,
+    };
     assert_eq!(tree.cgroups.usage(share(7)).unwrap(), Some(usage));
     assert_eq!(tree.cgroups.populated(share(7)).unwrap(), Some(true));
     assert_eq!(tree.cgroups.memory_peak(share(7)).unwrap(), Some(Bytes(819_200)));
-    let pressure = tree.cgroups.pressure(share(7)).unwrap().unwrap();
-    assert_eq!((pressure.cpu_centipercent, pressure.mem_centipercent), (Some(150), None));
+    assert_eq!(tree.cgroups.memory(share(7)).unwrap(), Some(usage.mem));
+    assert_eq!(tree.cgroups.tasks(share(7)).unwrap(), Some(usage.tasks));
+    assert_eq!(tree.cgroups.oom_kills(share(7)).unwrap(), Some(usage.oom_kills));
 }
 
 #[test]
@@ -93,7 +101,9 @@ fn no_such_cgroup_is_no_error() {
     assert_eq!(tree.cgroups.limits(share(7)).unwrap(), None);
     assert_eq!(tree.cgroups.limits(Place::All).unwrap(), None);
     assert_eq!(tree.cgroups.usage(share(7)).unwrap(), None);
-    assert_eq!(tree.cgroups.pressure(share(7)).unwrap(), None);
+    assert_eq!(tree.cgroups.memory(share(7)).unwrap(), None);
+    assert_eq!(tree.cgroups.tasks(share(7)).unwrap(), None);
+    assert_eq!(tree.cgroups.oom_kills(share(7)).unwrap(), None);
     assert_eq!(tree.cgroups.populated(share(7)).unwrap(), None);
     assert_eq!(tree.cgroups.memory_peak(share(7)).unwrap(), None);
     assert_eq!(tree.cgroups.pids(share(7), 10).unwrap(), Vec::<u32>::new());
@@ -235,7 +245,8 @@ async fn what_the_kernel_holds_is_seen_whatever_systemd_says() {
     systemd.start_slice(share(7), &property::limits(amount(8), Bytes(0))).await.unwrap();
     limits().holds(&amount(8), Bytes(0)).unwrap();
     assert_eq!(cgroups.populated(share(7)).unwrap(), Some(false));
-    assert_eq!(cgroups.usage(share(7)).unwrap(), Some(Usage::default()));
+    let idle = Usage { cpu_pressure: Some(0), mem_pressure: Some(0), ..Usage::default() };
+    assert_eq!(cgroups.usage(share(7)).unwrap(), Some(idle));
 
     world.faults.kernel_holds("memory.max", "8589934592");
     let name = share(7).to_string();
