@@ -4,13 +4,14 @@
 //! `None`, and it is never an error.
 
 pub mod parse;
+mod walk;
 pub mod watch;
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Dir, FileType, Mode, OFlags};
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::identity::{FAIRSHARE_SLICE, UnitName};
@@ -19,12 +20,6 @@ use parse::{parse_cpu_max, parse_key, parse_limit, parse_number, parse_pressure}
 
 /// The largest file that is read whole: all of those here are under one page.
 const FILE_BYTES_MAX: usize = 4096;
-
-/// How deep below a unit processes are looked for: jobs may make cgroups in cgroups.
-const DEPTH_MAX: usize = 16;
-
-/// How many cgroups below a unit are looked into for processes.
-const CGROUPS_MAX: usize = 1024;
 
 /// How much of a file that does not parse goes into an error, in bytes.
 const SHOWN_BYTES_MAX: usize = 80;
@@ -245,6 +240,24 @@ impl Cgroups {
         self.at(place.into(), |cgroup| cgroup.required("memory.events", killed))
     }
 
+    /// For how much of the last ten seconds some task of a cgroup waited for a CPU, in hundredths of a percent; `None` where
+    /// there is no such cgroup, or the kernel does not measure it.
+    ///
+    /// # Errors
+    /// Any [`CgroupFault`].
+    pub fn cpu_pressure(&self, place: impl Into<Place>) -> Result<Option<u32>, CgroupFault> {
+        self.at(place.into(), |cgroup| cgroup.optional("cpu.pressure", parse_pressure)).map(Option::flatten)
+    }
+
+    /// The same for memory.
+    ///
+    /// # Errors
+    /// Any [`CgroupFault`].
+    pub fn mem_pressure(&self, place: impl Into<Place>) -> Result<Option<u32>, CgroupFault> {
+        self.at(place.into(), |cgroup| cgroup.optional("memory.pressure", parse_pressure))
+            .map(Option::flatten)
+    }
+
     /// The most memory that a cgroup ever used; `None` where there is no such cgroup, or the kernel is older than 5.19.
     ///
     /// # Errors
@@ -275,9 +288,7 @@ impl Cgroups {
     /// Any [`CgroupFault`].
     pub fn pids(&self, place: impl Into<Place>, limit: usize) -> Result<Vec<u32>, CgroupFault> {
         let pids = self.at(place.into(), |cgroup| {
-            let mut walk = Walk { pids: Vec::new(), limit, cgroups: 0 };
-            walk.visit(cgroup.handle, 0).map_err(|errno| cgroup.unreadable("cgroup.procs", errno))?;
-            Ok(walk.pids)
+            walk::pids(cgroup.handle, limit).map_err(|errno| cgroup.unreadable("cgroup.procs", errno))
         })?;
         Ok(pids.unwrap_or_default())
     }
@@ -398,78 +409,6 @@ fn read_at<'b>(cgroup: BorrowedFd<'_>, file: &str, buffer: &'b mut [u8]) -> rust
         }
     }
     Ok(buffer.get(..filled).unwrap_or_default())
-}
-
-/// The search for processes in a tree of cgroups.
-struct Walk {
-    pids: Vec<u32>,
-    limit: usize,
-    cgroups: usize,
-}
-
-impl Walk {
-    fn visit(&mut self, cgroup: BorrowedFd<'_>, depth: usize) -> rustix::io::Result<()> {
-        if depth > DEPTH_MAX || self.cgroups == CGROUPS_MAX || self.pids.len() >= self.limit {
-            return Ok(());
-        }
-        self.cgroups += 1;
-        match self.processes(cgroup) {
-            // ENODEV, ENOENT: removed. EOPNOTSUPP: a threaded cgroup, whose processes are listed above it.
-            Ok(()) | Err(Errno::NODEV | Errno::NOENT | Errno::OPNOTSUPP) => (),
-            Err(errno) => return Err(errno),
-        }
-        let directory = match open_at(cgroup, ".") {
-            Ok(directory) => directory,
-            Err(Errno::NOENT | Errno::NODEV) => return Ok(()),
-            Err(errno) => return Err(errno),
-        };
-        for entry in Dir::new(directory)? {
-            let entry = entry?;
-            let name = entry.file_name();
-            if entry.file_type() != FileType::Directory || name == c"." || name == c".." {
-                continue;
-            }
-            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            match rustix::fs::openat(cgroup, name, flags, Mode::empty()) {
-                Ok(below) => self.visit(below.as_fd(), depth + 1)?,
-                Err(Errno::NOENT) => (),
-                Err(errno) => return Err(errno),
-            }
-        }
-        Ok(())
-    }
-
-    fn processes(&mut self, cgroup: BorrowedFd<'_>) -> rustix::io::Result<()> {
-        let file = open_at(cgroup, "cgroup.procs")?;
-        let mut buffer = [0; FILE_BYTES_MAX];
-        let mut number: Option<u32> = None;
-        while self.pids.len() < self.limit {
-            let read = match rustix::io::read(&file, &mut buffer) {
-                Ok(0) => break,
-                Err(Errno::INTR) => continue,
-                other => other?,
-            };
-            for byte in buffer.iter().take(read) {
-                if byte.is_ascii_digit() {
-                    let digit = u32::from(byte - b'0');
-                    number = number.unwrap_or(0).checked_mul(10).and_then(|tens| tens.checked_add(digit));
-                } else {
-                    self.found(number.take());
-                }
-            }
-        }
-        self.found(number);
-        Ok(())
-    }
-
-    fn found(&mut self, pid: Option<u32>) {
-        // 0 is how the kernel shows a process of another pid namespace.
-        if let Some(pid) = pid.filter(|pid| *pid != 0)
-            && self.pids.len() < self.limit
-        {
-            self.pids.push(pid);
-        }
-    }
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ mod logging;
 mod machine;
 mod peer;
 mod persist;
+mod pressure;
 mod query;
 mod quota;
 mod reload;

@@ -7,6 +7,7 @@ use tracing::{error, warn};
 
 use super::event_loop::EventLoop;
 use super::logging::chain;
+use super::pressure::{Pressed, Resource};
 use crate::cgroup::Cgroups;
 use crate::cgroup::watch::{CGROUP_EVENTS, Changes, MEMORY_EVENTS, Watches};
 use crate::identity::{Uid, UnitName};
@@ -22,6 +23,8 @@ pub struct Watch {
     unsure: BTreeSet<Uid>,
     /// How many processes of each share the kernel is known to have killed for want of memory.
     killed: BTreeMap<Uid, u64>,
+    /// Whose tasks wait.
+    pub(super) pressed: Pressed,
     /// Whether it was said that something cannot be watched.
     warned: bool,
 }
@@ -29,8 +32,13 @@ pub struct Watch {
 impl Watch {
     /// Nothing is watched yet.
     pub fn start() -> Self {
-        let mut watch =
-            Self { watches: None, unsure: BTreeSet::new(), killed: BTreeMap::new(), warned: false };
+        let mut watch = Self {
+            watches: None,
+            unsure: BTreeSet::new(),
+            killed: BTreeMap::new(),
+            pressed: Pressed::default(),
+            warned: false,
+        };
         let opened = Watches::open()
             .and_then(|watches| Readable::register(watches.descriptor()).map(|readable| (watches, readable)));
         match opened {
@@ -72,6 +80,7 @@ impl Watch {
     fn remove(&mut self, uid: Uid) {
         self.unsure.remove(&uid);
         self.killed.remove(&uid);
+        self.pressed.forget(uid);
         if let Some((watches, _)) = &mut self.watches {
             watches.remove(UnitName::Share(uid), CGROUP_EVENTS);
             watches.remove(UnitName::Share(uid), MEMORY_EVENTS);
@@ -134,7 +143,10 @@ impl EventLoop {
     pub(super) fn changed_inside(&mut self, changes: Changes) {
         match changes {
             Changes::Of(files) => files.into_iter().for_each(|(unit, file)| match file {
-                MEMORY_EVENTS => self.look_for_kills(unit.uid()),
+                MEMORY_EVENTS => {
+                    self.look_for_kills(unit.uid());
+                    self.look_at_pressure(unit.uid(), Resource::Memory);
+                }
                 _ => self.look_inside(unit.uid()),
             }),
             Changes::OfAny => self.watch_all_anew(),

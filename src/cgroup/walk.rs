@@ -1,0 +1,93 @@
+//! The processes in a cgroup and in all below it.
+
+use std::os::fd::{AsFd as _, BorrowedFd};
+
+use rustix::fs::{Dir, FileType, Mode, OFlags};
+use rustix::io::Errno;
+
+use super::{FILE_BYTES_MAX, open_at};
+
+/// How deep below a unit processes are looked for: jobs may make cgroups in cgroups.
+const DEPTH_MAX: usize = 16;
+
+/// How many cgroups below a unit are looked into for processes.
+const CGROUPS_MAX: usize = 1024;
+
+/// The search for processes in a tree of cgroups.
+struct Walk {
+    pids: Vec<u32>,
+    limit: usize,
+    cgroups: usize,
+}
+
+/// The processes in a cgroup and below it, at most `limit` of them.
+pub fn pids(cgroup: BorrowedFd<'_>, limit: usize) -> rustix::io::Result<Vec<u32>> {
+    let mut walk = Walk { pids: Vec::new(), limit, cgroups: 0 };
+    walk.visit(cgroup, 0)?;
+    Ok(walk.pids)
+}
+
+impl Walk {
+    fn visit(&mut self, cgroup: BorrowedFd<'_>, depth: usize) -> rustix::io::Result<()> {
+        if depth > DEPTH_MAX || self.cgroups == CGROUPS_MAX || self.pids.len() >= self.limit {
+            return Ok(());
+        }
+        self.cgroups += 1;
+        match self.processes(cgroup) {
+            // ENODEV, ENOENT: removed. EOPNOTSUPP: a threaded cgroup, whose processes are listed above it.
+            Ok(()) | Err(Errno::NODEV | Errno::NOENT | Errno::OPNOTSUPP) => (),
+            Err(errno) => return Err(errno),
+        }
+        let directory = match open_at(cgroup, ".") {
+            Ok(directory) => directory,
+            Err(Errno::NOENT | Errno::NODEV) => return Ok(()),
+            Err(errno) => return Err(errno),
+        };
+        for entry in Dir::new(directory)? {
+            let entry = entry?;
+            let name = entry.file_name();
+            if entry.file_type() != FileType::Directory || name == c"." || name == c".." {
+                continue;
+            }
+            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            match rustix::fs::openat(cgroup, name, flags, Mode::empty()) {
+                Ok(below) => self.visit(below.as_fd(), depth + 1)?,
+                Err(Errno::NOENT) => (),
+                Err(errno) => return Err(errno),
+            }
+        }
+        Ok(())
+    }
+
+    fn processes(&mut self, cgroup: BorrowedFd<'_>) -> rustix::io::Result<()> {
+        let file = open_at(cgroup, "cgroup.procs")?;
+        let mut buffer = [0; FILE_BYTES_MAX];
+        let mut number: Option<u32> = None;
+        while self.pids.len() < self.limit {
+            let read = match rustix::io::read(&file, &mut buffer) {
+                Ok(0) => break,
+                Err(Errno::INTR) => continue,
+                other => other?,
+            };
+            for byte in buffer.iter().take(read) {
+                if byte.is_ascii_digit() {
+                    let digit = u32::from(byte - b'0');
+                    number = number.unwrap_or(0).checked_mul(10).and_then(|tens| tens.checked_add(digit));
+                } else {
+                    self.found(number.take());
+                }
+            }
+        }
+        self.found(number);
+        Ok(())
+    }
+
+    fn found(&mut self, pid: Option<u32>) {
+        // 0 is how the kernel shows a process of another pid namespace.
+        if let Some(pid) = pid.filter(|pid| *pid != 0)
+            && self.pids.len() < self.limit
+        {
+            self.pids.push(pid);
+        }
+    }
+}
