@@ -114,8 +114,8 @@ impl Daemon {
             memory >> 10
         );
         assert!(memory < MEMORY_MAX, "{what}: {memory} bytes");
-        // On a machine that is busy with other things, so are both figures.
-        assert!(busy.p99 < OTHERS_P99 + quiet * 5, "{what}: {:?}, {quiet:?} before", busy.p99);
+        // A machine on which a call takes that long without an attack is busy with other things.
+        assert!(busy.p99 < OTHERS_P99.max(quiet * 5), "{what}: {:?}, {quiet:?} before", busy.p99);
         assert!(lines < 1000, "{what}: {lines} lines in the journal");
         made
     }
