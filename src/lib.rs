@@ -13,6 +13,7 @@
 //! | [`store`] | the state file |
 //! | [`cgroup`] | the kernel's figures, read only |
 //! | [`procfs`] | whose a process is |
+//! | [`host`] | how much of this machine there is, and who has an account |
 //! | [`systemd`] | PID 1 over D-Bus |
 //! | [`client`] | a connection to the daemon, for the command and for other programs |
 //! | [`daemon`] | `fairshared` |
@@ -21,7 +22,7 @@
 //! # The law
 //!
 //! Arrows go up this list only, and `tests/it/tidy.rs` checks it: `policy` and `wire` are strangers, so are
-//! `store`, `cgroup`, `procfs` and `systemd`, and so are `daemon` and `cli`.
+//! `store`, `cgroup`, `procfs`, `host` and `systemd`, and so are `daemon` and `cli`.
 //!
 //! A request walks through the house once, without turning back: listener (peer), session (bytes), wire (frame,
 //! call), authorize (an act that only it can make), event loop (the ledger's one owner), [`ledger::Ledger::apply`],
@@ -31,6 +32,7 @@ pub mod cgroup;
 pub mod cli;
 pub mod client;
 pub mod daemon;
+pub mod host;
 pub mod identity;
 pub mod ledger;
 pub mod policy;

@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::account::Account;
 use super::feed::Interest;
 use super::peer::Peer;
 use super::work::{self, Spec};
+use crate::host::account::Account;
 use crate::identity::{JobId, Uid};
 use crate::policy::Role;
 use crate::quantity::{Bytes, MilliCpu, PartialAmount, QuantityError, TASKS_MAX, Tasks};

@@ -1,11 +1,11 @@
 //! What an act says to the ledger.
 
-use super::account::Account;
 use super::answer;
 use super::authorize::Act;
 use super::event_loop::EventLoop;
 use super::execute::Context;
 use super::query;
+use crate::host::account::Account;
 use crate::identity::{Uid, UnitName};
 use crate::ledger::refusal::Refusal;
 use crate::ledger::{Command, Member, Wait};

@@ -1,6 +1,5 @@
 //! The daemon: start-up in numbered steps, then the listener and the event loop until a signal ends them.
 
-mod account;
 mod answer;
 pub mod authorize;
 mod carry;
@@ -14,7 +13,6 @@ mod feed;
 mod incoming;
 mod listener;
 mod logging;
-mod machine;
 mod peer;
 mod persist;
 mod pressure;
@@ -41,6 +39,7 @@ use tokio::sync::{mpsc, watch as channel};
 use tracing::{error, info};
 
 use crate::cgroup::Cgroups;
+use crate::host::machine;
 use crate::ledger::Ledger;
 use crate::policy::file::POLICY_DIR;
 use crate::systemd::BusAddress;

@@ -11,7 +11,6 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 use tokio::time::{Instant, timeout, timeout_at};
 use tracing::{debug, info, warn};
 
-use super::account::{self, Account};
 use super::answer;
 use super::authorize::{Act, Authorised, authorize};
 use super::event::{Event, Reply, Submission};
@@ -20,6 +19,7 @@ use super::incoming::{Descriptors, Incoming, Message, Read};
 use super::peer::Peer;
 use super::quota::{FRAME_SMALL_BYTES_MAX, Quota, Tell};
 use super::work;
+use crate::host::account::{self, Account};
 use crate::identity::Uid;
 use crate::wire::answer::Answer;
 use crate::wire::call::{Call, Endpoint};
@@ -470,7 +470,7 @@ fn with_streams(
 
 /// The account of a user, which is looked up where that may block.
 async fn find(uid: Uid) -> Result<Option<Account>, WireError> {
-    tokio::task::spawn_blocking(move || account::lookup(uid))
+    tokio::task::spawn_blocking(move || account::by_uid(uid))
         .await
         .map_err(|error| internal(&error.to_string()))?
         .map_err(|why| WireError::new(Code::Io, "The user database does not answer").detail(why))

@@ -7,10 +7,10 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 use tracing::{error, info, warn};
 
-use super::account;
 use super::execute::{Context, READ_BACK_TIMEOUT};
 use super::logging::chain;
 use crate::cgroup::{CgroupFault, Cgroups, Limit, Place};
+use crate::host::account;
 use crate::identity::{FAIRSHARE_SLICE, Uid, UnitName};
 use crate::ledger::reconcile::{Found, Known, Limits, SwapLimit, Verdict, verdicts};
 use crate::ledger::share::Share;
@@ -148,7 +148,7 @@ async fn known(policy: &Arc<Policy>, ledger: &Ledger, found: &BTreeMap<Uid, Foun
     }
     let policy = Arc::clone(policy);
     let look_up = move || {
-        let entry = |uid: Uid| match account::lookup(uid) {
+        let entry = |uid: Uid| match account::by_uid(uid) {
             Ok(Some(account)) => {
                 let max = policy.member(uid, &account.groups).max;
                 Some((uid, Known { user: account.user.unwrap_or_else(|| uid.to_string()), max }))

@@ -17,7 +17,7 @@ const FLOORS: &[&[&str]] = &[
     &["bin"],
     &["cli", "daemon"],
     &["client"],
-    &["systemd", "cgroup", "procfs", "store", "simulate"],
+    &["systemd", "cgroup", "procfs", "host", "store", "simulate"],
     &["ledger"],
     &["policy", "wire"],
     &["sys"],

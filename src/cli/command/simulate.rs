@@ -1,15 +1,12 @@
 //! `fairshare policy simulate`: what a policy would have made of a trace of requests.
 
-use std::ffi::CString;
 use std::fs;
-use std::num::NonZero;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
-
-use nix::unistd::{User, getgrouplist};
 
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::render;
+use crate::host::{account, machine};
 use crate::identity::{Gid, Uid};
 use crate::policy::Machine;
 use crate::policy::file::{self, POLICY_DIR, SystemNames};
@@ -81,7 +78,7 @@ pub fn run(args: &PolicySimulate) -> Result<Exit, Failure> {
         refused(format!("{path}: {bad}"))
             .hint("mend the line, or leave such lines out with `--skip-bad-lines`")
     })?;
-    let report = replay(&trace, &policy, machine(args), None, account).map_err(|error| {
+    let report = replay(&trace, &policy, this_machine(args)?, None, user).map_err(|error| {
         refused(error.to_string())
             .hint("name a larger machine with `--cpus` and `--memory`, or a smaller `reserve`")
     })?;
@@ -90,21 +87,20 @@ pub fn run(args: &PolicySimulate) -> Result<Exit, Failure> {
 }
 
 /// The machine that is named; for what is not named, this one.
-fn machine(args: &PolicySimulate) -> Machine {
-    let cpus = std::thread::available_parallelism().map_or(1, NonZero::get);
-    let memory = rustix::system::sysinfo();
-    Machine {
-        cpu: args.cpus.unwrap_or(MilliCpu(u64::try_from(cpus).unwrap_or(1).saturating_mul(1000))),
-        mem: args.memory.unwrap_or(Bytes(u64::from(memory.mem_unit).saturating_mul(memory.totalram))),
+fn this_machine(args: &PolicySimulate) -> Result<Machine, Failure> {
+    if let (Some(cpu), Some(mem)) = (args.cpus, args.memory) {
+        return Ok(Machine { cpu, mem });
     }
+    let here = machine::read(Path::new(machine::ONLINE)).map_err(|error| {
+        Failure::new(Exit::REFUSED, format!("how much of this machine there is cannot be read: {error}"))
+            .hint("name a machine with `--cpus` and `--memory`")
+    })?;
+    Ok(Machine { cpu: args.cpus.unwrap_or(here.cpu), mem: args.memory.unwrap_or(here.mem) })
 }
 
 /// A user of this machine with all groups; names that nobody has here get what the policy gives everyone.
-fn account(name: &str) -> Option<(Uid, Vec<Gid>)> {
-    let user = User::from_name(name).ok()??;
-    let groups = getgrouplist(&CString::new(name).ok()?, user.gid).ok()?;
-    let groups = groups.into_iter().filter_map(|gid| Gid::new(gid.as_raw().into())).collect();
-    Some((Uid::new(user.uid.as_raw().into())?, groups))
+fn user(name: &str) -> Option<(Uid, Vec<Gid>)> {
+    account::by_name(name).ok().flatten().map(|account| (account.uid, account.groups))
 }
 
 fn table(report: &Report) -> String {

@@ -1,7 +1,7 @@
 //! `fairshare policy simulate`: small traces of which every sum can be made by hand.
 
 use std::fs;
-use std::process::Output;
+use std::process::{Command, Output};
 
 use serde_json::Value;
 
@@ -187,4 +187,29 @@ fn what_cannot_be_simulated_is_said() {
     for usage in ["--trace", "--format xml --trace t", "--cpus 0 --trace t", ""] {
         assert_eq!(fairshare(&format!("policy simulate {usage}")).output().unwrap().status.code(), Some(2));
     }
+}
+
+/// However little of it the command itself may use, as inside a share.
+#[test]
+fn the_machine_that_is_not_named_is_all_of_this_one() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(
+        dir.path().join("site.yaml"),
+        "defaults: {cpu: 0.5, mem: 8M}\nmax: {cpu: 1, mem: 8M}\nreserve: {cpu: 0.01, mem: 1M}\n",
+    )
+    .unwrap();
+    fs::write(dir.path().join("trace"), "arrival_s,user,cpu,mem,wanted_s\n0,ann,0.5,4M,100\n").unwrap();
+    let simulate = |program: &str, arguments: &[&str]| {
+        let output = Command::new(program)
+            .args(arguments)
+            .args(["policy", "simulate", "--policy", ".", "--trace", "trace", "--json"])
+            .current_dir(dir.path())
+            .output()
+            .unwrap();
+        json(&output)
+    };
+    let allowed = rustix::thread::sched_getaffinity(None).unwrap();
+    let one = (0..rustix::thread::CpuSet::MAX_CPU).find(|cpu| allowed.is_set(*cpu)).unwrap().to_string();
+    let fairshare = env!("CARGO_BIN_EXE_fairshare");
+    assert_eq!(simulate("taskset", &["-c", &one, fairshare]), simulate(fairshare, &[]));
 }

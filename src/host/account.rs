@@ -1,4 +1,4 @@
-//! Names and groups of users, from the system's own databases (NSS). Look-ups block: never in the event loop.
+//! Names and groups of users, from the system's own databases (NSS). Look-ups block: never in an event loop.
 
 use std::ffi::CString;
 
@@ -17,19 +17,32 @@ pub struct Account {
     pub groups: Vec<Gid>,
 }
 
-/// A user with all their groups; `None` where there is no such user.
+/// The user of an id; `None` where there is none.
 ///
 /// # Errors
 /// The databases could not be asked: what they said.
-pub fn lookup(uid: Uid) -> Result<Option<Account>, String> {
+pub fn by_uid(uid: Uid) -> Result<Option<Account>, String> {
     let user = User::from_uid(SystemUid::from_raw(uid.get()))
         .map_err(|errno| format!("the user database does not answer for uid {uid}: {errno}"))?;
-    let Some(user) = user else {
-        return Ok(None);
-    };
+    user.map(account).transpose().map(Option::flatten)
+}
+
+/// The user of a name; `None` where there is none.
+///
+/// # Errors
+/// The databases could not be asked: what they said.
+pub fn by_name(name: &str) -> Result<Option<Account>, String> {
+    let user = User::from_name(name)
+        .map_err(|errno| format!("the user database does not answer for {name:?}: {errno}"))?;
+    user.map(account).transpose().map(Option::flatten)
+}
+
+/// The user with all their groups; `None` for the id that is nobody's.
+fn account(user: User) -> Result<Option<Account>, String> {
     let name = CString::new(user.name.as_str()).map_err(|error| error.to_string())?;
     let groups = getgrouplist(&name, user.gid)
         .map_err(|errno| format!("the group database does not answer for {}: {errno}", user.name))?;
     let groups = groups.into_iter().map(SystemGid::as_raw).filter_map(|gid| Gid::new(gid.into())).collect();
-    Ok(Some(Account { uid, user: Some(user.name), groups }))
+    let uid = Uid::new(user.uid.as_raw().into());
+    Ok(uid.map(|uid| Account { uid, user: Some(user.name), groups }))
 }
