@@ -330,7 +330,8 @@ impl EventLoop {
 
     /// Takes what was done about members into the ledger.
     pub(super) fn reconciled(&mut self, survey: Survey) {
-        self.ledger.runs_taken(survey.runs_taken);
+        self.ledger.runs_taken(survey.below.runs_taken);
+        survey.below.works.iter().for_each(|(_, job)| self.ledger.job_taken(*job));
         let swap = self.policy.as_ref().map_or_else(Default::default, |policy| policy.swap);
         for mended in survey.mended {
             match (&mended.verdict, &mended.done) {

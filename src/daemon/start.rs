@@ -188,9 +188,11 @@ impl EventLoop {
         let mut written = None;
         match recovery.survey {
             Some(Ok(survey)) => {
+                let works = survey.below.works.clone();
                 self.reconciled(survey);
                 self.ledger.interrupt_jobs(clock::now());
                 self.follow_works();
+                self.clear_works(works);
                 written = self.store_in_background();
                 self.bound_all();
                 self.watch_all_anew();

@@ -320,6 +320,14 @@ async fn clear(cx: &Context, uid: Uid, job: JobId) {
     }
 }
 
+/// Takes away what is left of a command's units, unless something is inside: nothing is killed by a start.
+pub async fn clear_left(cx: Context, uid: Uid, job: JobId) {
+    if !matches!(cx.cgroups.populated(UnitName::JobSlice(uid, job)), Ok(Some(true))) {
+        info!(job_id = job.0, "clearing away what is left of job {job} of uid {uid}");
+        clear(&cx, uid, job).await;
+    }
+}
+
 /// Ends a command that is not wanted any more, and answers when it has ended.
 pub async fn call_back(cx: Context, uid: Uid, job: JobId, intent: Image, reply: Reply) {
     let turn = cx.turn(uid);

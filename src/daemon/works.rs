@@ -1,5 +1,7 @@
 //! Submitted commands, as the event loop has them.
 
+use std::collections::BTreeSet;
+
 use tokio::sync::oneshot;
 use tracing::error;
 
@@ -50,6 +52,16 @@ impl EventLoop {
         for (uid, job) in lost {
             self.followed.insert(job);
             tokio::spawn(work::follow(cx.clone(), uid, job, None));
+        }
+    }
+
+    /// Takes away what is left of these commands' units, but of those that run: after a start, for the daemon that stored
+    /// how a command ended may have died before it did so.
+    pub(super) fn clear_works(&self, found: BTreeSet<(Uid, JobId)>) {
+        let Some(cx) = &self.context else { return };
+        let runs = |job: &JobId| self.ledger.jobs().get(job).is_some_and(|job| !job.ended());
+        for (uid, job) in found.into_iter().filter(|(_, job)| !runs(job)) {
+            tokio::spawn(work::clear_left(cx.clone(), uid, job));
         }
     }
 

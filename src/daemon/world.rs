@@ -11,7 +11,7 @@ use super::execute::{Context, READ_BACK_TIMEOUT};
 use super::logging::chain;
 use crate::cgroup::{CgroupFault, Cgroups, Limit, Place};
 use crate::host::account;
-use crate::identity::{FAIRSHARE_SLICE, Uid, UnitName};
+use crate::identity::{FAIRSHARE_SLICE, JobId, Uid, UnitName};
 use crate::ledger::reconcile::{Found, Known, Limits, SwapLimit, Verdict, verdicts};
 use crate::ledger::share::Share;
 use crate::ledger::{Ledger, Now};
@@ -44,8 +44,17 @@ pub struct Mended {
 pub struct Survey {
     /// Member by member.
     pub mended: Vec<Mended>,
+    /// What else of ours there is.
+    pub below: Below,
+}
+
+/// What is in shares.
+#[derive(Debug, Default)]
+pub struct Below {
     /// The largest number of a scope that exists.
     pub runs_taken: u64,
+    /// The submitted commands that have units.
+    pub works: BTreeSet<(Uid, JobId)>,
 }
 
 /// Looks at systemd and the kernel, and makes what is there agree with the ledger: for `only` these members, or all.
@@ -58,7 +67,7 @@ pub async fn mend(
     policy: &Arc<Policy>,
     only: Option<&BTreeSet<Uid>>,
 ) -> Result<Survey, Fault> {
-    let (found, runs_taken) = observe(&cx.systemd, &cx.cgroups).await?;
+    let (found, below) = observe(&cx.systemd, &cx.cgroups).await?;
     let known = known(policy, ledger, &found).await;
     let mut mended = Vec::new();
     for (uid, verdict) in verdicts(ledger, &found, &known) {
@@ -69,7 +78,7 @@ pub async fn mend(
         let done = carry_out(cx, ledger, policy.swap, uid, &verdict, known.as_ref()).await;
         mended.push(Mended { uid, verdict, known, done });
     }
-    Ok(Survey { mended, runs_taken })
+    Ok(Survey { mended, below })
 }
 
 /// Looks at systemd and the kernel, and changes nothing: what is there is to be shown.
@@ -82,7 +91,7 @@ pub async fn glance(
     ledger: &Ledger,
     policy: &Arc<Policy>,
 ) -> Result<Survey, Fault> {
-    let (found, runs_taken) = observe(systemd, cgroups).await?;
+    let (found, below) = observe(systemd, cgroups).await?;
     let known = known(policy, ledger, &found).await;
     let shown = verdicts(ledger, &found, &known)
         .into_iter()
@@ -90,28 +99,31 @@ pub async fn glance(
     let mended = shown
         .map(|(uid, verdict)| Mended { uid, verdict, known: known.get(&uid).cloned(), done: Ok(()) })
         .collect();
-    Ok(Survey { mended, runs_taken })
+    Ok(Survey { mended, below })
 }
 
-/// The slices that exist, and the largest number of a scope that does.
-async fn observe(systemd: &Systemd, cgroups: &Cgroups) -> Result<(BTreeMap<Uid, Found>, u64), Fault> {
+/// The slices that exist, and what is in them.
+async fn observe(systemd: &Systemd, cgroups: &Cgroups) -> Result<(BTreeMap<Uid, Found>, Below), Fault> {
     let listing = systemd.list().await?;
     for name in &listing.strangers {
         warn!(unit = name, "ignoring {name}: not the name of a share, a scope or a job");
     }
-    let mut runs_taken = 0;
+    let mut below = Below::default();
     let mut found = BTreeMap::new();
     for listed in &listing.ours {
         match listed.unit {
-            UnitName::Run(_, run) => runs_taken = runs_taken.max(run),
+            UnitName::Run(_, run) => below.runs_taken = below.runs_taken.max(run),
+            UnitName::JobService(uid, job) | UnitName::JobSlice(uid, job) => {
+                below.works.insert((uid, job));
+            }
             UnitName::Share(uid) if listed.active == ActiveState::Active => match look(cgroups, uid) {
                 Ok(slice) => drop(found.insert(uid, slice)),
                 Err(fault) => error!(unit = %listed.unit, "ignoring {}: {}", listed.unit, chain(&fault)),
             },
-            _ => {}
+            UnitName::Share(_) => {}
         }
     }
-    Ok((found, runs_taken))
+    Ok((found, below))
 }
 
 /// A slice that systemd says is active, as the kernel has it. Without a cgroup it is empty and limits nothing.

@@ -227,6 +227,11 @@ impl Ledger {
         self.next_run = self.next_run.max(run.saturating_add(1));
     }
 
+    /// This job's number is taken, and so is every smaller one.
+    pub fn job_taken(&mut self, job: JobId) {
+        self.next_job = self.next_job.max(job.0.saturating_add(1));
+    }
+
     /// Takes one command: the effects to carry out, or why not. Amortised O(log n) of shares and who waits.
     ///
     /// # Errors

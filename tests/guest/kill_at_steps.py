@@ -1,0 +1,148 @@
+"""Kills the daemon with SIGKILL at every step of a submitted command's life, and looks each time at what became of it.
+
+A step is a system call by which the daemon changes something outside itself: the N-th `fsync` of one life is one, the next
+life dies at the next, until a life goes by in which there is no such call any more. Arguments: `taken` or `held`, for a
+share that is taken for the command or one that alice holds, and the system calls. Run as root. Prints how often what became
+of a command whose daemon died.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import time
+
+RAN = "/home/alice/ran"
+SHARE = "/sys/fs/cgroup/fairshare.slice/fairshare-1001.slice"
+EXIT = 7
+INTERRUPTED = 75
+UNAVAILABLE = 69
+PATIENCE = 30
+
+
+def output(*command):
+    return subprocess.run(command, stdout=subprocess.PIPE, text=True).stdout.strip()
+
+
+def alice(*command):
+    words = ["setpriv", "--reuid", "alice", "--regid", "alice", "--init-groups", "env", "-C", "/home/alice", "HOME=/home/alice"]
+    return subprocess.run([*words, *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def until(what, condition):
+    end = time.monotonic() + PATIENCE
+    while not (found := condition()):
+        if time.monotonic() > end:
+            raise AssertionError(f"{what}: not within {PATIENCE} s: {units()}")
+        time.sleep(0.01)
+    return found
+
+
+def daemon():
+    """Its process, once systemd has started it again."""
+    pid = until("a daemon", lambda: int(output("systemctl", "show", "-P", "MainPID", "fairshared.service")))
+    return str(pid)
+
+
+class Tracer:
+    """strace, which kills the daemon at one step."""
+
+    def __init__(self, call, step):
+        self.said = open("/run/strace.said", "w+")
+        command = ["strace", "-f", "-p", daemon(), "-o", "/run/strace.trace", "-e", f"trace={call}"]
+        inject = ["-e", f"inject={call}:signal=KILL:when={step}"]
+        self.strace = subprocess.Popen([*command, *inject], stderr=self.said)
+        until("strace to attach", self.attached)
+
+    def attached(self):
+        self.said.seek(0)
+        said = self.said.read()
+        assert self.strace.poll() is None, said
+        return " attached" in said
+
+    def has_killed(self):
+        return self.strace.poll() is not None
+
+    def detach(self):
+        self.strace.kill()
+        self.strace.wait()
+
+
+def units():
+    return output("systemctl", "list-units", "--all", "--plain", "--no-legend", "fairshare-*-job*")
+
+
+def is_over(held):
+    """Whether nothing is left of a command: no unit, and no share that was taken for it."""
+    return not units() and (held or not os.path.exists(SHARE))
+
+
+def waited(job):
+    """What `fairshare wait` ends with, once there is a daemon that answers."""
+    for _ in range(2):
+        ended = alice("fairshare", "wait", job)
+        if ended.returncode != UNAVAILABLE:
+            break
+    return ended.returncode
+
+
+def record(name):
+    """The job as its member sees it, where there is one."""
+    found = [job for job in json.loads(alice("fairshare", "jobs", "--json").stdout)["jobs"] if job.get("name") == name]
+    assert len(found) <= 1, found
+    return found[0] if found else None
+
+
+def life(call, step, held):
+    """One submitted command, with the daemon killed at one step of its life: whether it was, and what became of the command."""
+    name = f"{call}-{step}-{'held' if held else 'taken'}"
+    figures = [] if held else ["--cpu", "0.5", "--mem", "64M"]
+    tracer = Tracer(call, step)
+    command = ["sh", "-c", f"echo {name} >> {RAN}; exit {EXIT}"]
+    submitted = alice("fairshare", "submit", *figures, "--output", "/dev/null", "--name", name, "--", *command)
+    told = waited(submitted.stdout.strip()) if submitted.returncode == 0 else None
+    until("a kill, or the end", lambda: tracer.has_killed() or is_over(held))
+    # Answered after what was under way, or by the next daemon.
+    job = record(name)
+    killed = tracer.has_killed()
+    tracer.detach()
+    if job and job["state"] in ("running", "queued"):
+        waited(str(job["job_id"]))
+        job = record(name)
+    with open(RAN) as lines:
+        ran = lines.read().split().count(name)
+    what = f"{name}: submit {submitted.returncode}, wait {told}, record {job}, ran {ran} times"
+    # With what a command exits is its own: `failed` is the state of one that exits with another status than 0.
+    seen = (job and job["state"], job and job.get("exit_code"), ran)
+    became = {("failed", EXIT, 1): "ran", ("interrupted", None, 0): "interrupted", (None, None, 0): "refused"}.get(seen)
+    assert became, what
+    if told is None:
+        assert submitted.returncode == UNAVAILABLE, f"{what}: {submitted.stderr}"
+    else:
+        assert told == {"ran": EXIT, "interrupted": INTERRUPTED}.get(became), what
+    until(f"{what}: its units and its share to go", lambda: is_over(held))
+    return killed, became
+
+
+def main():
+    held, calls = sys.argv[1] == "held", sys.argv[2:]
+    open(RAN, "w").close()
+    os.chmod(RAN, 0o666)
+    assert alice("fairshare", "status").returncode == 0
+    if held:
+        assert alice("fairshare", "request", "--cpu", "0.5", "--mem", "64M").returncode == 0
+    counts = {"ran": 0, "interrupted": 0, "refused": 0}
+    for call in calls:
+        step, killed = 0, True
+        while killed:
+            step += 1
+            started = time.monotonic()
+            killed, became = life(call, step, held)
+            counts[became] += killed
+            how = "killed" if killed else "not killed"
+            print(f"{call} {step}: {became}, {how}, {time.monotonic() - started:.1f} s", file=sys.stderr)
+        assert step > 1, f"no {call} in a command's whole life"
+    print(json.dumps(counts))
+
+
+main()
