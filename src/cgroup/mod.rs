@@ -15,7 +15,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::identity::{FAIRSHARE_SLICE, UnitName};
-use crate::quantity::{Amount, Bytes, MilliCpu, Tasks};
+use crate::quantity::{Amount, Bytes, MilliCpu, PartialAmount, Tasks};
 use parse::{parse_cpu_max, parse_key, parse_limit, parse_number, parse_pressure};
 
 /// The largest file that is read whole: all of those here are under one page.
@@ -136,11 +136,10 @@ impl KernelLimits {
     /// # Errors
     /// The first difference.
     pub fn holds(&self, amount: &Amount, swap: Bytes) -> Result<(), Difference> {
-        self.holds_capacity(amount.cpu, amount.mem)?;
-        if self.swap.is_some() {
-            same("memory.swap.max", self.swap, swap.whole_pages(), |bytes| bytes.0.to_string())?;
-        }
-        same("pids.max", self.tasks, amount.tasks, |tasks| tasks.to_string())
+        let Amount { cpu, mem, tasks } = *amount;
+        self.holds_named(PartialAmount { cpu: Some(cpu), mem: Some(mem), tasks: Some(tasks) })?;
+        let swap = self.swap.map(|_| swap.whole_pages());
+        same("memory.swap.max", self.swap, swap, |bytes| bytes.0.to_string())
     }
 
     /// Whether the kernel holds exactly the capacity, for [`Place::All`].
@@ -148,17 +147,27 @@ impl KernelLimits {
     /// # Errors
     /// The first difference.
     pub fn holds_capacity(&self, cpu: MilliCpu, mem: Bytes) -> Result<(), Difference> {
-        same("cpu.max", self.cpu, cpu, |cpu| format!("{cpu} CPU"))?;
-        same("memory.max", self.mem, mem.whole_pages(), |bytes| bytes.0.to_string())
+        self.holds_named(PartialAmount { cpu: Some(cpu), mem: Some(mem), tasks: None })
+    }
+
+    /// Whether the kernel holds exactly the figures that are named, and anything for the others.
+    ///
+    /// # Errors
+    /// The first difference.
+    pub fn holds_named(&self, amount: PartialAmount) -> Result<(), Difference> {
+        same("cpu.max", self.cpu, amount.cpu, |cpu| format!("{cpu} CPU"))?;
+        same("memory.max", self.mem, amount.mem.map(Bytes::whole_pages), |bytes| bytes.0.to_string())?;
+        same("pids.max", self.tasks, amount.tasks, |tasks| tasks.to_string())
     }
 }
 
 fn same<T: PartialEq + Copy>(
     file: &'static str,
     is: Option<Limit<T>>,
-    wanted: T,
+    wanted: Option<T>,
     show: impl Fn(T) -> String,
 ) -> Result<(), Difference> {
+    let Some(wanted) = wanted else { return Ok(()) };
     let is = match is {
         Some(Limit::At(is)) if is == wanted => return Ok(()),
         Some(Limit::At(is)) => show(is),

@@ -14,7 +14,7 @@ use super::event::{Event, Reply};
 use super::logging::chain;
 use super::persist::Persist;
 use super::query;
-use crate::cgroup::Cgroups;
+use crate::cgroup::{Cgroups, Difference, KernelLimits};
 use crate::identity::{JobId, Uid, UnitName};
 use crate::ledger::share::Share;
 use crate::ledger::{Image, Outcome};
@@ -92,16 +92,23 @@ impl Context {
 
     /// Waits until the kernel holds the figures of this share.
     pub async fn read_back(&self, share: &Share) -> Result<(), WireError> {
-        let unit = UnitName::Share(share.uid);
+        let held = |limits: &KernelLimits| limits.holds(&share.amount, share.swap);
+        self.read_back_unit(UnitName::Share(share.uid), held).await
+    }
+
+    /// Waits until the kernel holds what is asked of a unit's limits.
+    pub async fn read_back_unit(
+        &self,
+        unit: UnitName,
+        held: impl Fn(&KernelLimits) -> Result<(), Difference>,
+    ) -> Result<(), WireError> {
         let deadline = Instant::now() + READ_BACK_TIMEOUT;
         let mut pause = READ_BACK_PAUSE.0;
         loop {
             let limits = self.cgroups.limits(unit).map_err(|fault| answer::cgroup(&fault))?;
-            let difference = match &limits {
-                Some(limits) => match limits.holds(&share.amount, share.swap) {
-                    Ok(()) => return Ok(()),
-                    Err(difference) => difference.to_string(),
-                },
+            let difference = match limits.as_ref().map(&held) {
+                Some(Ok(())) => return Ok(()),
+                Some(Err(difference)) => difference.to_string(),
                 None => "there is no such cgroup".to_owned(),
             };
             if Instant::now() >= deadline {

@@ -11,6 +11,7 @@ use rustix::net::{
     AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType, sendmsg,
     socketpair,
 };
+use tokio::io::AsyncWriteExt;
 use tokio::net::UnixStream;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::sleep;
@@ -24,13 +25,13 @@ use super::logging::chain;
 use crate::identity::{JobId, Uid, UnitName};
 use crate::ledger::Image;
 use crate::ledger::job::{Cause, Exit, JobEnd, Ran, Work};
-use crate::quantity::Bytes;
+use crate::quantity::{Bytes, PartialAmount};
 use crate::systemd::service::{Changes, Ended};
 use crate::systemd::{Fault, Program, ServiceState, property};
 use crate::wire::answer::Answer;
 use crate::wire::call::DESCRIPTORS_MAX;
 use crate::wire::error::{Code, WireError};
-use crate::wire::handover::{BECOME, Handover};
+use crate::wire::handover::{BECOME, GO, Handover, STAY};
 
 /// What becomes the command: the members' own command, started as the member.
 const PROGRAM: &str = "/usr/bin/fairshare";
@@ -108,8 +109,8 @@ pub fn streams(descriptors: Descriptors) -> Result<Vec<OwnedFd>, WireError> {
     Ok(descriptors.kept)
 }
 
-/// The socket from which the started process takes what it is to become, with everything in it; and the other end, which
-/// is at its end when that has been taken.
+/// The socket from which the started process takes what it is to become, with everything in it; and the other end, on which
+/// it is told whether to, and which is at its end when it has.
 fn hand_over(spec: &Spec) -> Result<(OwnedFd, UnixStream), String> {
     let said = |errno: rustix::io::Errno| errno.to_string();
     let bytes = spec.handover.encode()?;
@@ -171,7 +172,7 @@ pub async fn run(
 
 async fn start(cx: &Context, uid: Uid, job: JobId, work: &Work, spec: Arc<Spec>) -> Result<Changes, String> {
     let (service, slice) = (UnitName::JobService(uid, job), UnitName::JobSlice(uid, job));
-    let (socket, taken) = hand_over(&spec)?;
+    let (socket, mut ours) = hand_over(&spec)?;
     let what = match &work.name {
         Some(name) => format!("job {job} of uid {uid}: {name}"),
         None => format!("job {job} of uid {uid}"),
@@ -189,21 +190,38 @@ async fn start(cx: &Context, uid: Uid, job: JobId, work: &Work, spec: Arc<Spec>)
     let changes = cx.systemd.follow(service).await.map_err(|fault| told(&fault))?;
     let started = cx.systemd.start_service(service, &properties, &program, (slice, &of_slice)).await;
     drop(socket);
+    let held = match started {
+        Ok(()) => prove(cx, slice, work.limits).await,
+        // It may have been started all the same: following it finds out.
+        Err(Fault::Timeout { .. } | Fault::Bus { .. }) => Ok(()),
+        Err(fault) => Err(told(&fault)),
+    };
+    // Who is not there any more needs no word: following it finds out.
+    let _ = ours.write_all(&[if held.is_ok() { GO } else { STAY }]).await;
     // What is handed over stays in memory of ours until it was taken: so long it counts as its member's.
     tokio::spawn(async move {
-        let _ = taken.readable().await;
+        let _ = ours.readable().await;
         drop(spec);
     });
-    match started {
+    match held {
         Ok(()) => Ok(changes),
-        // It may have been started all the same: following it finds out.
-        Err(Fault::Timeout { .. } | Fault::Bus { .. }) => Ok(changes),
-        Err(fault) => {
-            let why = told(&fault);
+        Err(why) => {
             cx.systemd.let_go(service, changes).await;
             Err(why)
         }
     }
+}
+
+/// Waits until the kernel holds what a command may use within its share.
+async fn prove(cx: &Context, slice: UnitName, limits: PartialAmount) -> Result<(), String> {
+    if limits == PartialAmount::default() {
+        return Ok(());
+    }
+    let proof = cx.read_back_unit(slice, |held| held.holds_named(limits)).await;
+    proof.map_err(|error| match &error.detail {
+        Some(detail) => format!("{error}: {detail}"),
+        None => error.to_string(),
+    })
 }
 
 fn told(fault: &Fault) -> String {

@@ -4,6 +4,10 @@
 //! systemd starts `fairshare` as the member with one end of a socket as its standard input. On it is one message: a sealed
 //! file with a [`Handover`] in CBOR, and the command's standard input where it has one. So systemd's unit, which everybody
 //! may read, has neither the command's arguments nor its environment, and nothing is replaced in them.
+//!
+//! Then it waits for a word: [`GO`] when the kernel was seen to hold the command's limits, [`STAY`] where it does not. Where
+//! the socket ends without one the daemon has died or lost systemd, which was told the limits and has started the command
+//! within them: it goes, so that it runs once, for nobody could start it again.
 
 use std::collections::BTreeMap;
 
@@ -11,6 +15,12 @@ use serde::{Deserialize, Serialize};
 
 /// The first argument of `fairshare` when it is to become a submitted command.
 pub const BECOME: &str = "--become-job";
+
+/// The byte that says: become the command.
+pub const GO: u8 = b'+';
+
+/// The byte that says: do not.
+pub const STAY: u8 = b'-';
 
 /// What a command is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -94,6 +94,32 @@ guest_test!(a_command_gets_what_its_member_has_and_nothing_else, |guest: Guest| 
     guest.as_user("alice", "fairshare submit -- echo $'\\xff'").expect_code(2).stderr_has("argument 1");
 });
 
+guest_test!(a_commands_own_bounds_hold_or_it_does_not_run, |guest: Guest| {
+    guest.as_user("alice", "fairshare request --cpu 1 --mem 128M").expect_ok();
+    let own = r#"cd /sys/fs/cgroup$(sed 's,^0::,,; s,/[^/]*$,,' /proc/self/cgroup) && cat cpu.max memory.max pids.max"#;
+    guest.write_file("/home/alice/own", own, 0o644);
+    let held = |figures: &str| guest.submitted(&format!("{figures} -- sh own")).1;
+    assert_eq!(held("--cpu 0.25 --mem 32M --tasks 9"), "25000 100000\n33554432\n9\n");
+    assert_eq!(held("--cpu 0.5"), "50000 100000\nmax\nmax\n");
+    // What an administrator writes in a file has the last word with systemd, which takes the call all the same.
+    let slices = "/etc/systemd/system/fairshare-1001-.slice.d";
+    guest.root(&format!("mkdir {slices}")).expect_ok();
+    guest.write_file(&format!("{slices}/site.conf"), "[Slice]\nCPUQuota=10%\n", 0o644);
+    guest.root("systemctl daemon-reload").expect_ok();
+    let id = guest.as_user("alice", "fairshare submit --cpu 0.5 -- touch ran").expect_ok().text();
+    guest
+        .as_user("alice", &format!("fairshare wait {id}"))
+        .expect_code(75)
+        .stderr_has("The command could not be started")
+        .stderr_has("The kernel does not hold the limits that systemd was told")
+        .stderr_has("cpu.max is 0.1 CPU, not 0.5 CPU");
+    assert_eq!(guest.job(id.parse().unwrap())["state"], "failed");
+    guest.as_user("alice", "test ! -e ran").expect_ok();
+    guest.await_cmd(&format!("test -z \"$({JOB_UNITS})\""), 20);
+    // Who asked for nothing else has what is there.
+    assert_eq!(guest.submitted("-- true").0, 0);
+});
+
 guest_test!(a_share_that_is_taken_for_a_command_goes_with_it, |guest: Guest| {
     guest.as_user("bob", "fairshare request --cpu 1 --mem 64M").expect_ok();
     let id = guest

@@ -96,7 +96,8 @@ def record(name):
 def life(call, step, held):
     """One submitted command, with the daemon killed at one step of its life: whether it was, and what became of the command."""
     name = f"{call}-{step}-{'held' if held else 'taken'}"
-    figures = [] if held else ["--cpu", "0.5", "--mem", "64M"]
+    # Less than what is held, so that the command's own limits are read back before it goes.
+    figures = ["--cpu", "0.25"] if held else ["--cpu", "0.5", "--mem", "64M"]
     tracer = Tracer(call, step)
     command = ["sh", "-c", f"echo {name} >> {RAN}; exit {EXIT}"]
     submitted = alice("fairshare", "submit", *figures, "--output", "/dev/null", "--name", name, "--", *command)

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use fairshare::cgroup::{CgroupFault, Cgroups, Limit, Place, Usage};
 use fairshare::identity::{Uid, UnitName};
-use fairshare::quantity::{Amount, Bytes, MilliCpu, Tasks};
+use fairshare::quantity::{Amount, Bytes, MilliCpu, PartialAmount, Tasks};
 use fairshare::systemd::{BusAddress, Systemd, property};
 use tempfile::TempDir;
 
@@ -130,6 +130,10 @@ fn a_controller_that_is_off_has_no_limit_to_hold() {
     assert_eq!((limits.mem, limits.swap), (None, None));
     let difference = limits.holds_capacity(MilliCpu(1500), Bytes(4096)).unwrap_err();
     assert_eq!(difference.to_string(), "memory.max is missing, not 4096");
+    let cpu = |milli| PartialAmount { cpu: Some(MilliCpu(milli)), ..PartialAmount::default() };
+    assert_eq!(limits.holds_named(cpu(1500)), Ok(()));
+    let difference = limits.holds_named(cpu(500)).unwrap_err();
+    assert_eq!(difference.to_string(), "cpu.max is 1.5 CPU, not 0.5 CPU");
     tree.remove(share(7), "memory.current");
     let error = tree.cgroups.usage(share(7)).unwrap_err();
     assert!(matches!(&error, CgroupFault::Io { path, .. } if path.ends_with("memory.current")), "{error:?}");

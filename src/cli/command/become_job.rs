@@ -14,7 +14,7 @@ use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg}
 use super::run::not_executed;
 use crate::cli::exit::{Exit, Failure};
 use crate::sys::signals;
-use crate::wire::handover::Handover;
+use crate::wire::handover::{GO, Handover};
 
 /// Where a command is looked for by who has no PATH (`confstr(3)`, `_CS_PATH`, with what Debian adds).
 const PATH_DEFAULT: &str = "/usr/local/bin:/usr/bin:/bin";
@@ -24,8 +24,12 @@ const SHELL: &str = "/bin/sh";
 
 /// Becomes the command, so that it returns only where that failed.
 pub fn run() -> Failure {
-    match taken() {
-        Ok((handover, input)) => become_it(&handover, input),
+    match taken().and_then(|taken| Ok((taken, told_to_go()?))) {
+        Ok(((handover, input), true)) => become_it(&handover, input),
+        Ok((_, false)) => {
+            Failure::new(Exit::UNAVAILABLE, "the limits of this command do not hold: it does not run")
+                .hint("`fairshare jobs --json` says which")
+        }
         Err(why) => Failure::new(Exit::UNAVAILABLE, format!("what was submitted did not arrive: {why}"))
             .hint("`fairshare submit -- CMD` starts this by itself"),
     }
@@ -49,6 +53,19 @@ fn taken() -> Result<(Handover, Option<OwnedFd>), String> {
         .and_then(|()| file.read_to_end(&mut bytes))
         .map_err(|error| error.to_string())?;
     Ok((Handover::decode(&bytes)?, descriptors.next()))
+}
+
+/// Whether the command is to run, once that is known.
+fn told_to_go() -> Result<bool, String> {
+    let mut word = [0];
+    loop {
+        match rustix::io::read(rustix::stdio::stdin(), &mut word) {
+            Ok(0) => return Ok(true),
+            Ok(_) => return Ok(word == [GO]),
+            Err(rustix::io::Errno::INTR) => {}
+            Err(errno) => return Err(errno.to_string()),
+        }
+    }
 }
 
 fn become_it(handover: &Handover, input: Option<OwnedFd>) -> Failure {
