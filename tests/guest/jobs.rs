@@ -85,13 +85,18 @@ guest_test!(a_command_gets_what_its_member_has_and_nothing_else, |guest: Guest| 
     let (code, _) = guest.submitted("--output large -- head -c 104857600 /dev/zero");
     assert_eq!(code, 0);
     assert_eq!(guest.as_user("alice", "stat -c %s large").expect_ok().text(), "104857600");
-    let long = "env LONG=$(head -c 100000 /dev/zero | tr '\\0' x) \
-        LONGER=$(head -c 120000 /dev/zero | tr '\\0' y) fairshare submit -- sh -c 'echo ${#LONG} $#' sh $(seq 2000)";
-    let ran = guest
-        .as_user("alice", &format!("id=$({long}); fairshare wait $id; cat fairshare-$id.out"))
-        .expect_ok();
-    ran.stdout_has("100000 2000");
     guest.as_user("alice", "fairshare submit -- echo $'\\xff'").expect_code(2).stderr_has("argument 1");
+});
+
+guest_test!(a_large_environment_arrives_to_the_byte_or_is_refused, |guest: Guest| {
+    guest.write_file("/home/alice/large.py", include_str!("large.py"), 0o644);
+    guest.as_user("alice", "fairshare request --cpu 1 --mem 128M").expect_ok();
+    let submit = "id=$(python3 large.py $((512 << 10))) && fairshare wait $id; cat fairshare-$id.out";
+    guest.as_user("alice", submit).expect_ok().stdout_has("524288 bytes and 2000 arguments as they were\n");
+    // What goes to the daemon in one frame is at most 1 MiB.
+    let refused = guest.as_user("alice", "python3 large.py $((1 << 20))").expect_code(1);
+    refused.stderr_has("the command line or the environment is too large");
+    guest.as_user("alice", "ls -A").expect_ok().stdout_lacks(".fairshare-");
 });
 
 guest_test!(a_commands_own_bounds_hold_or_it_does_not_run, |guest: Guest| {
