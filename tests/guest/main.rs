@@ -118,6 +118,7 @@ mod entering;
 mod eviction;
 mod jobs;
 mod later;
+mod leaks;
 mod limits;
 mod main_job;
 mod package;

@@ -1,0 +1,102 @@
+//! Many commands, one after the other, leave nothing behind: not in the daemon, not in systemd, not on the bus.
+//!
+//! `FAIRSHARE_JOBS=10000` makes more of them, some four in a second under emulation.
+
+use std::time::Duration;
+
+use crate::guest::Guest;
+
+/// How many are submitted before anybody counts: what is made once has then been made.
+const FIRST: u64 = 20;
+/// How much more memory the daemon may have at the end: the records of the jobs that are kept, and what is between the
+/// allocator's pieces. A hundred bytes lost with each of 10 000 would be as much.
+const GROWN_KIB_MAX: u64 = 1024;
+/// As many as the daemon keeps (`JOBS_KEPT_MAX`).
+const KEPT: u64 = 200;
+/// How long one may take, on a slow host under emulation.
+const ONE_MAX: Duration = Duration::from_secs(2);
+/// How long what is over may take to be gone.
+const GONE_WITHIN: u64 = 30;
+
+/// Runs as many commands as the argument says in a share that is held, and a tenth of that each in a share taken for it.
+const MANY: &str = r#"set -e
+submit() { fairshare submit --output /dev/null "$@" -- true 2> /dev/null; }
+fairshare request --cpu 1 --mem 64M
+for at in $(seq $1); do
+    id=$(submit)
+    # The daemon takes 256 of a member's at once.
+    if ((at % 100 == 0)); then fairshare wait $id; fi
+done
+fairshare wait $id
+until fairshare release 2> /dev/null; do sleep 0.1; done
+for at in $(seq $(($1 / 10))); do
+    id=$(submit --cpu 1 --mem 64M)
+    fairshare wait $id
+    until fairshare status | grep -q none; do sleep 0.1; done
+done
+"#;
+
+/// What there is a number of, and how to count it.
+const COUNTS: [(&str, &str); 6] = [
+    ("units of ours", "systemctl list-units --all --no-legend 'fairshare-*' | wc -l"),
+    (
+        "units that systemd knows",
+        "busctl get-property $SYSTEMD org.freedesktop.systemd1.Manager NNames | cut -d' ' -f2",
+    ),
+    ("transient units' files", "ls /run/systemd/transient | wc -l"),
+    ("PID 1's descriptors", "ls /proc/1/fd | wc -l"),
+    ("the daemon's descriptors", "ls /proc/$PID/fd | wc -l"),
+    (
+        "the daemon's matches on the bus",
+        "busctl call $BUS GetConnectionStats s $(busctl list --no-legend | awk -v pid=$PID '$2 == pid { print $1; exit }') | grep -o '\"MatchRules\" u [0-9]*' | cut -d' ' -f3",
+    ),
+];
+
+/// A shell script that has the names in [`COUNTS`], and ends with `what`.
+fn script(what: &str) -> String {
+    format!(
+        "PID=$(systemctl show -P MainPID fairshared.service)
+         SYSTEMD='org.freedesktop.systemd1 /org/freedesktop/systemd1'
+         BUS='org.freedesktop.DBus /org/freedesktop/DBus org.freedesktop.DBus.Debug.Stats'
+         {what}"
+    )
+}
+
+fn resident_kib(guest: &Guest) -> u64 {
+    let line = guest.root(&script("grep -h RssAnon /proc/$PID/status | tr -dc 0-9")).expect_ok();
+    line.text().parse().expect("a number of KiB")
+}
+
+fn run(guest: &Guest, jobs: u64) {
+    let within = ONE_MAX * u32::try_from(jobs).expect("a number of jobs") + Duration::from_secs(GONE_WITHIN);
+    guest.command(&format!("bash many {jobs}")).user("alice").within(within).run().expect_ok();
+}
+
+guest_test!(many_commands_leave_nothing_behind, |guest: Guest| {
+    let jobs =
+        std::env::var("FAIRSHARE_JOBS").map_or(180, |jobs| jobs.parse().expect("FAIRSHARE_JOBS: a number"));
+    guest.write_file("/home/alice/many", MANY, 0o644);
+    run(&guest, FIRST);
+    // A unit that is over is there until the daemon has seen to it.
+    guest.await_cmd(&format!("test $({}) -eq 0", COUNTS[0].1), GONE_WITHIN);
+    let before = COUNTS.map(|(_, count)| guest.root(&script(count)).expect_ok().text());
+    let (pid, resident) = (guest.daemon_pid(), resident_kib(&guest));
+    run(&guest, jobs);
+    for ((what, count), before) in COUNTS.iter().zip(&before) {
+        let gone = format!("now=$({count}); echo $now; test $now -le {before}");
+        let ran = guest.await_cmd(&script(&gone), GONE_WITHIN);
+        eprintln!("{what}: {before} before, {} after", ran.text());
+    }
+    let after = resident_kib(&guest);
+    eprintln!("{jobs} jobs and {} more: {resident} KiB before, {after} KiB after", jobs / 10);
+    assert!(after <= resident + GROWN_KIB_MAX, "{resident} KiB before, {after} KiB after");
+    assert_eq!(guest.daemon_pid(), pid);
+
+    let all = FIRST + FIRST / 10 + jobs + jobs / 10;
+    let kept = guest.as_user("alice", "fairshare jobs --json").expect_ok().json();
+    let mut ids: Vec<u64> =
+        kept["jobs"].as_array().unwrap().iter().map(|job| job["job_id"].as_u64().unwrap()).collect();
+    ids.sort_unstable();
+    let first = all.saturating_sub(KEPT) + 1;
+    assert_eq!(ids, (first..=all).collect::<Vec<u64>>(), "the last {KEPT} jobs are kept, and no others");
+});
