@@ -83,3 +83,18 @@ guest_test!(all_shares_together_are_bounded, |guest: Guest| {
     assert_eq!(answer["capacity"]["free_cpu_milli"], 1000);
     assert_eq!(answer["capacity"]["shares"], 1);
 });
+
+guest_test!(who_follows_hears_of_tasks_that_wait_for_a_cpu, |guest: Guest| {
+    guest.root("fairshare events --all --json > /tmp/events 2> /dev/null < /dev/null &").expect_ok();
+    guest.await_cmd("journalctl --sync; journalctl -u fairshared | grep -q 'subscribe of uid 0: ok'", 20);
+    // Two that never rest, in the tenth of a CPU: the kernel holds both back most of the time.
+    let busy = "while :; do :; done";
+    let command = format!("exec fairshare run --cpu 0.1 --mem 64M -- sh -c '{busy} & {busy}'");
+    let work = guest.command(&command).user("alice").spawn();
+    guest.await_cmd("grep -q '\"kind\":\"pressure\"' /tmp/events", 100);
+    let told = guest.root("grep '\"kind\":\"pressure\"' /tmp/events").expect_ok().json();
+    assert_eq!(told["uid"], 1001);
+    let message = told["message"].as_str().unwrap();
+    assert!(message.starts_with("waited for a CPU for "), "{message}");
+    assert!(work.is_running());
+});
