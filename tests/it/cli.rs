@@ -138,7 +138,9 @@ impl Daemon {
 
 /// The command with these words, in an environment that changes nothing of what it says.
 fn fairshare(line: &str) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_fairshare"));
+    // As a terminal starts it: what runs the tests in the background may ignore ^C, and so would the command.
+    let mut command = Command::new("env");
+    command.args(["--default-signal=INT", env!("CARGO_BIN_EXE_fairshare")]);
     command.args(line.split_whitespace()).stdin(Stdio::null());
     command.env_remove("FAIRSHARE_SOCKET").env_remove("NO_COLOR").env("LC_ALL", "C.UTF-8");
     command
