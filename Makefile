@@ -51,13 +51,13 @@ guest: deb ## tests on real systemd: Debian 12 and 13 in QEMU
 # is kept under tests/fuzz/artifacts; minimised and moved to the corpus, every `make test` replays it.
 FUZZ_SECONDS := 60
 FUZZ_TARGETS := frames hello call state policy proc
-FUZZ         := cargo fuzz run --sanitizer none --fuzz-dir tests/fuzz
+FUZZ_OPTIONS := --sanitizer none --fuzz-dir tests/fuzz
 fuzz: ## 60 s of each fuzz target, two at a time (FUZZ_SECONDS, FUZZ_TARGETS)
 	@.ci/prepare fuzz
 	@mkdir -p $(LOGS) $(addprefix $(OUT)/fuzz-corpus/,$(FUZZ_TARGETS))
 	@export CARGO_TARGET_DIR=$(OUT)/fuzz; \
-	$(CARGO) fuzz build --sanitizer none --fuzz-dir tests/fuzz; \
-	printf '%s\n' $(FUZZ_TARGETS) | xargs -P 2 -I {} $(SHELL) -c '$(FUZZ) {} $(OUT)/fuzz-corpus/{} tests/fuzz/corpus/{} -- \
+	$(CARGO) fuzz build $(FUZZ_OPTIONS); \
+	printf '%s\n' $(FUZZ_TARGETS) | xargs -P 2 -I {} $(SHELL) -c '$(CARGO) fuzz run $(FUZZ_OPTIONS) {} $(OUT)/fuzz-corpus/{} tests/fuzz/corpus/{} -- \
 		-max_total_time=$(FUZZ_SECONDS) -max_len=65536 -timeout=10 -rss_limit_mb=512 -print_final_stats=1 \
 		>$(LOGS)/fuzz-{}.txt 2>&1 || { tail -n 60 $(LOGS)/fuzz-{}.txt; exit 255; }'
 	@cd $(LOGS); for target in $(FUZZ_TARGETS); do \

@@ -1,7 +1,5 @@
 //! How soon a subscriber hears of a kill for want of memory, and how often an idle daemon wakes up.
 
-use std::fs::File;
-use std::os::unix::fs::FileExt as _;
 use std::time::{Duration, Instant};
 
 use fairshare::wire::call::Call;
@@ -57,14 +55,9 @@ fn subscriber(daemon: &Daemon) -> Raw {
 
 /// Has the kernel count one more kill, and waits until the last of the subscribers has heard of it.
 fn heard(world: &World, subscribers: &mut [Raw], kill: u64) -> Duration {
-    let slice = format!("fairshare.slice/fairshare-{}.slice", shares::FIRST_UID + kill % SHARES);
-    let file = world.cgroup_root().join(slice).join("memory.events");
-    let count = kill / SHARES + 1;
-    // In one write, and as long as before, as the kernel has it.
-    let counted = format!("low 0\nhigh 0\nmax 0\noom 0\noom_kill {count}\noom_group_kill 0\n");
-    let file = File::options().write(true).open(file).unwrap();
+    let slice = format!("fairshare-{}.slice", shares::FIRST_UID + kill % SHARES);
     let killed = Instant::now();
-    file.write_all_at(counted.as_bytes(), 0).unwrap();
+    world.count_memory_events(&slice, 0, kill / SHARES + 1);
     for subscriber in subscribers {
         match subscriber.response().unwrap().body {
             Body::Event(event) => assert_eq!(event.kind, "oom"),

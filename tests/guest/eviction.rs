@@ -21,8 +21,7 @@ fn expired(guest: &Guest) -> Background {
     guest.go_on_later(3600 + 60);
     logged(guest, "the lease of uid 1001 is over: work is inside");
     guest.as_user("alice", "fairshare status").expect_ok().stdout_has("lease ended");
-    guest.root("fairshare events --all --json > /tmp/events 2> /dev/null < /dev/null &").expect_ok();
-    guest.await_cmd("journalctl --sync; journalctl -u fairshared | grep -q 'subscribe of uid 0: ok'", 20);
+    guest.follow_events();
     work
 }
 

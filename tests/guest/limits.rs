@@ -85,8 +85,7 @@ guest_test!(all_shares_together_are_bounded, |guest: Guest| {
 });
 
 guest_test!(who_follows_hears_of_tasks_that_wait_for_a_cpu, |guest: Guest| {
-    guest.root("fairshare events --all --json > /tmp/events 2> /dev/null < /dev/null &").expect_ok();
-    guest.await_cmd("journalctl --sync; journalctl -u fairshared | grep -q 'subscribe of uid 0: ok'", 20);
+    guest.follow_events();
     // Two that never rest, in the tenth of a CPU: the kernel holds both back most of the time.
     let busy = "while :; do :; done";
     let command = format!("exec fairshare run --cpu 0.1 --mem 64M -- sh -c '{busy} & {busy}'");

@@ -58,6 +58,13 @@ impl Guest {
         output.lines().map(parse).map(Entry).collect()
     }
 
+    /// Follows what happens to all members, from now on: events as JSON come into /tmp/events.
+    #[track_caller]
+    pub fn follow_events(&self) {
+        self.root("fairshare events --all --json > /tmp/events 2> /dev/null < /dev/null &").expect_ok();
+        self.await_cmd("journalctl --sync; journalctl -u fairshared | grep -q 'subscribe of uid 0: ok'", 20);
+    }
+
     /// The daemon's process, if it runs.
     #[track_caller]
     pub fn daemon_pid(&self) -> Option<u32> {

@@ -4,7 +4,7 @@
 
 use std::process::{Child, Command};
 
-use fairshare::wire::answer::ShareState;
+use fairshare::wire::answer::{EventInfo, ShareState};
 use fairshare::wire::call::{Amounts, Call};
 use fairshare::wire::error::Code;
 use fairshare::wire::message::Body;
@@ -143,29 +143,34 @@ fn what_cannot_be_watched_is_said_once_and_served() {
     goes(&world, &mut raw);
 }
 
-/// The kernel counts what met the limit of the own share, and whom it killed there: in one write, and as long as before.
-fn memory_events(world: &World, met: u64, killed: u64) {
-    let file = world.cgroup_root().join("fairshare.slice").join(own_slice()).join("memory.events");
-    let counted = format!("low 0\nhigh 0\nmax {met}\noom 0\noom_kill {killed}\noom_group_kill 0\n");
-    let file = std::fs::File::options().write(true).open(&file).unwrap();
-    std::os::unix::fs::FileExt::write_all_at(&file, counted.as_bytes(), 0).unwrap();
+/// A connection of a member with a share, and one that follows what happens to it.
+fn followed(daemon: &Daemon) -> (Raw, Raw) {
+    let (mut raw, mut follower) = (daemon.client(), daemon.client());
+    raw.ask(&leased(3_600_000)).unwrap();
+    follower.post(&Call::Subscribe { all: None, job_id: None });
+    assert!(matches!(follower.response().unwrap().body, Body::Ok(_)));
+    (raw, follower)
+}
+
+fn next_event(follower: &mut Raw) -> EventInfo {
+    match follower.response().unwrap().body {
+        Body::Event(event) => *event,
+        other => panic!("no event: {other:?}"),
+    }
 }
 
 #[test]
 fn who_follows_is_told_of_a_kill_for_memory() {
     let (world, _home, daemon) = daemon("");
-    let (mut raw, mut follower) = (daemon.client(), daemon.client());
-    raw.ask(&leased(3_600_000)).unwrap();
-    follower.post(&Call::Subscribe { all: None, job_id: None });
-    assert!(matches!(follower.response().unwrap().body, Body::Ok(_)));
-    let killed = |count: u64| memory_events(&world, 0, count);
+    let (_raw, mut follower) = followed(&daemon);
+    let killed = |count: u64| world.count_memory_events(&own_slice(), 0, count);
     killed(2);
-    let Body::Event(event) = follower.response().unwrap().body else { panic!("no event") };
+    let event = next_event(&mut follower);
     assert_eq!((event.kind.as_str(), event.share.is_some()), ("oom", true), "{event:?}");
     assert!(event.message.unwrap().contains("killed 2 processes"));
     daemon.wait_logged("out of memory: the kernel killed 2 processes");
     killed(3);
-    let Body::Event(event) = follower.response().unwrap().body else { panic!("no event") };
+    let event = next_event(&mut follower);
     assert!(event.message.unwrap().contains("killed a process"), "each is told once");
 }
 
@@ -178,18 +183,15 @@ fn waiting(percent: u32) -> String {
 #[test]
 fn who_follows_is_told_of_waiting_for_memory_once() {
     let (world, _home, daemon) = daemon("");
-    let (mut raw, mut follower) = (daemon.client(), daemon.client());
-    raw.ask(&leased(3_600_000)).unwrap();
-    follower.post(&Call::Subscribe { all: None, job_id: None });
-    assert!(matches!(follower.response().unwrap().body, Body::Ok(_)));
+    let (mut raw, mut follower) = followed(&daemon);
     for (met, percent) in [59, 75, 80, 29, 61].into_iter().enumerate() {
         world.write_cgroup_file(&own_slice(), "memory.pressure", &waiting(percent));
-        memory_events(&world, met as u64 + 1, 0);
+        world.count_memory_events(&own_slice(), met as u64 + 1, 0);
         // What the daemon makes of one is done before it hears of the next.
         assert!(raw.healthy());
     }
     for percent in [75, 61] {
-        let Body::Event(event) = follower.response().unwrap().body else { panic!("no event") };
+        let event = next_event(&mut follower);
         assert_eq!((event.kind.as_str(), event.share.is_some()), ("pressure", true), "{event:?}");
         let message = event.message.unwrap();
         assert_eq!(message, format!("waited for memory for {percent} % of the last ten seconds"));
@@ -200,12 +202,9 @@ fn who_follows_is_told_of_waiting_for_memory_once() {
 #[test]
 fn who_follows_is_told_of_waiting_for_a_cpu() {
     let (world, _home, daemon) = daemon("");
-    let (mut raw, mut follower) = (daemon.client(), daemon.client());
-    raw.ask(&leased(3_600_000)).unwrap();
+    let (_raw, mut follower) = followed(&daemon);
     world.write_cgroup_file(&own_slice(), "cpu.pressure", &waiting(98));
     follower.stream.set_read_timeout(Some(PATIENCE * 3)).unwrap();
-    follower.post(&Call::Subscribe { all: None, job_id: None });
-    assert!(matches!(follower.response().unwrap().body, Body::Ok(_)));
-    let Body::Event(event) = follower.response().unwrap().body else { panic!("no event") };
+    let event = next_event(&mut follower);
     assert_eq!(event.message.unwrap(), "waited for a CPU for 98 % of the last ten seconds");
 }

@@ -264,7 +264,7 @@ const PRESSURE: &str =
     "some avg10=0.00 avg60=0.00 avg300=0.00 total=0\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=0\n";
 
 /// Changes what a file holds to as many other bytes, where it differs: who watches the file is told, as by the kernel.
-fn change(directory: &Path, file: &str, content: &str) {
+pub fn change(directory: &Path, file: &str, content: &str) {
     let path = directory.join(file);
     if std::fs::read_to_string(&path).unwrap() != content {
         let file = std::fs::File::options().write(true).open(&path).unwrap();
