@@ -52,7 +52,8 @@ def expect(pattern, seconds=40):
 def say(text):
     os.write(tty, text.encode())
 say("PS1='ready> '; bind 'set enable-bracketed-paste off'\n"); expect(rb"\r?\nready> |ready> $")
-say("fairshare run -- sh -c 'stty size; tty; echo started; sleep 1000'\n")
+# exec: dash would vfork, and what stops in a vfork leaves its parent waiting, which then is not stopped (1 of 2 times).
+say("fairshare run -- sh -c 'stty size; tty; echo started; exec sleep 1000'\n")
 expect(rb"33 77\r\n"); expect(rb"/dev/pts/\d+\r\n"); expect(rb"started\r\n")
 say("\x1a"); expect(rb"Stopped")
 say("jobs\n"); expect(rb"Stopped +fairshare run")
