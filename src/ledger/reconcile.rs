@@ -174,9 +174,12 @@ impl Ledger {
     pub fn reconciled(&mut self, now: Now, uid: Uid, verdict: &Verdict, swap: Bytes, known: Option<&Known>) {
         self.clock.seen(now);
         let mut events = Vec::new();
+        let of_this_boot = self.share(uid).is_none_or(|share| share.boot == *self.boot());
         match verdict {
-            Verdict::Keep | Verdict::SetAgain | Verdict::KeepStray | Verdict::StopStray => return,
-            Verdict::MakeAgain => {
+            Verdict::KeepStray | Verdict::StopStray => return,
+            Verdict::Keep | Verdict::SetAgain if of_this_boot => return,
+            // What is there is of this boot, also where the daemon that made it died before it had that stored.
+            Verdict::Keep | Verdict::SetAgain | Verdict::MakeAgain => {
                 let boot = self.boot().clone();
                 self.alter(uid, |share| (share.boot, share.phase) = (boot, Phase::Active));
             }

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use fairshare::ledger::reconcile::{Verdict, verdicts};
+use fairshare::ledger::reconcile::{Found, Limits, SwapLimit, Verdict, verdicts};
 use fairshare::ledger::{BootId, Command, Ledger, Now, Wait};
-use fairshare::quantity::{Bytes, MilliCpu, PartialAmount};
+use fairshare::quantity::{Bytes, MilliCpu, PartialAmount, Tasks};
 use fairshare::store;
 
 use super::village::{GIB, at, ledger, member, named, policy, request, settle_all, uid};
@@ -85,6 +85,35 @@ fn a_resize_that_may_have_been_answered_holds_after_a_reboot() {
     let share = after.share(uid(1)).unwrap();
     assert_eq!((share.amount.cpu, share.boot.clone()), (MilliCpu(2000), BootId("second".into())));
     after.audit();
+}
+
+#[test]
+fn a_slice_that_is_there_is_of_this_boot() {
+    // Made again after a reboot, by a daemon that died before it could store that.
+    let now = Now { boot_ms: 30_000, wall_ms: at(9000).wall_ms };
+    let mut after = stored(&busy(), "second", now);
+    let share = after.share(uid(1)).unwrap();
+    let found = Found {
+        limits: Limits {
+            cpu: Some(share.amount.cpu),
+            mem: Some(share.amount.mem),
+            swap: SwapLimit::Unaccounted,
+            tasks: Some(share.amount.tasks),
+        },
+        mem_in_use: Bytes(0),
+        tasks_in_use: Tasks(0),
+        populated: false,
+    };
+    let found = BTreeMap::from([(uid(1), found)]);
+    assert_eq!(verdicts(&after, &found, &BTreeMap::new())[&uid(1)], Verdict::Keep);
+    let revision = after.revision();
+    after.reconciled(now, uid(1), &Verdict::Keep, Bytes(0), None);
+    assert!(after.revision() > revision, "to be stored");
+    // So that a slice which is gone after this was stopped by someone.
+    assert_eq!(verdicts(&after, &BTreeMap::new(), &BTreeMap::new())[&uid(1)], Verdict::Drop);
+    let revision = after.revision();
+    after.reconciled(now, uid(1), &Verdict::Keep, Bytes(0), None);
+    assert_eq!(after.revision(), revision, "twice changes nothing");
 }
 
 #[test]
