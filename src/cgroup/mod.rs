@@ -121,11 +121,29 @@ pub struct Usage {
     pub tasks: Tasks,
     /// Processes killed for want of memory since the cgroup was made.
     pub oom_kills: u64,
-    /// For how much of the last ten seconds some task waited for a CPU, in hundredths of a percent; `None` where the
-    /// kernel does not measure it (`psi=0`).
-    pub cpu_pressure: Option<u32>,
-    /// The same for memory.
-    pub mem_pressure: Option<u32>,
+    /// How long tasks waited.
+    pub pressures: Pressures,
+}
+
+/// For how much of the last ten seconds some task of a cgroup waited, in hundredths of a percent; `None` where the kernel
+/// does not measure it (`psi=0`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Pressures {
+    /// For a CPU.
+    pub cpu: Option<u32>,
+    /// For memory.
+    pub mem: Option<u32>,
+}
+
+/// What is left to be told of a cgroup whose processes have ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Spent {
+    /// CPU time since the cgroup was made, in microseconds.
+    pub cpu_usec: u64,
+    /// The most memory that was ever used; `None` where the kernel is older than 5.19.
+    pub mem_peak: Option<Bytes>,
+    /// Processes killed for want of memory since the cgroup was made.
+    pub oom_kills: u64,
 }
 
 impl KernelLimits {
@@ -212,12 +230,25 @@ impl Cgroups {
     pub fn usage(&self, place: impl Into<Place>) -> Result<Option<Usage>, CgroupFault> {
         self.at(place.into(), |cgroup| {
             Ok(Usage {
-                cpu_usec: cgroup.required("cpu.stat", |bytes| parse_key(bytes, "usage_usec"))?,
+                cpu_usec: cgroup.cpu_usec()?,
                 mem: cgroup.required("memory.current", |bytes| parse_number(bytes).map(Bytes))?,
                 tasks: cgroup.required("pids.current", |bytes| parse_number(bytes).map(Tasks))?,
-                oom_kills: cgroup.required("memory.events", |bytes| parse_key(bytes, "oom_kill"))?,
-                cpu_pressure: cgroup.optional("cpu.pressure", parse_pressure)?,
-                mem_pressure: cgroup.optional("memory.pressure", parse_pressure)?,
+                oom_kills: cgroup.oom_kills()?,
+                pressures: cgroup.pressures()?,
+            })
+        })
+    }
+
+    /// What the processes of a cgroup have used that have ended; `None` where there is no such cgroup.
+    ///
+    /// # Errors
+    /// Any [`CgroupFault`].
+    pub fn spent(&self, place: impl Into<Place>) -> Result<Option<Spent>, CgroupFault> {
+        self.at(place.into(), |cgroup| {
+            Ok(Spent {
+                cpu_usec: cgroup.cpu_usec()?,
+                mem_peak: cgroup.optional("memory.peak", |bytes| parse_number(bytes).map(Bytes))?,
+                oom_kills: cgroup.oom_kills()?,
             })
         })
     }
@@ -245,35 +276,15 @@ impl Cgroups {
     /// # Errors
     /// Any [`CgroupFault`].
     pub fn oom_kills(&self, place: impl Into<Place>) -> Result<Option<u64>, CgroupFault> {
-        let killed = |bytes: &[u8]| parse_key(bytes, "oom_kill");
-        self.at(place.into(), |cgroup| cgroup.required("memory.events", killed))
+        self.at(place.into(), |cgroup| cgroup.oom_kills())
     }
 
-    /// For how much of the last ten seconds some task of a cgroup waited for a CPU, in hundredths of a percent; `None` where
-    /// there is no such cgroup, or the kernel does not measure it.
+    /// How long tasks of a cgroup waited; `None` where there is no such cgroup.
     ///
     /// # Errors
     /// Any [`CgroupFault`].
-    pub fn cpu_pressure(&self, place: impl Into<Place>) -> Result<Option<u32>, CgroupFault> {
-        self.at(place.into(), |cgroup| cgroup.optional("cpu.pressure", parse_pressure)).map(Option::flatten)
-    }
-
-    /// The same for memory.
-    ///
-    /// # Errors
-    /// Any [`CgroupFault`].
-    pub fn mem_pressure(&self, place: impl Into<Place>) -> Result<Option<u32>, CgroupFault> {
-        self.at(place.into(), |cgroup| cgroup.optional("memory.pressure", parse_pressure))
-            .map(Option::flatten)
-    }
-
-    /// The most memory that a cgroup ever used; `None` where there is no such cgroup, or the kernel is older than 5.19.
-    ///
-    /// # Errors
-    /// Any [`CgroupFault`].
-    pub fn memory_peak(&self, place: impl Into<Place>) -> Result<Option<Bytes>, CgroupFault> {
-        let peak = |bytes: &[u8]| parse_number(bytes).map(Bytes);
-        self.at(place.into(), |cgroup| cgroup.optional("memory.peak", peak)).map(Option::flatten)
+    pub fn pressures(&self, place: impl Into<Place>) -> Result<Option<Pressures>, CgroupFault> {
+        self.at(place.into(), |cgroup| cgroup.pressures())
     }
 
     /// Whether a process is in a cgroup or below it; `None` where there is no such cgroup.
@@ -349,6 +360,21 @@ enum Reason {
 }
 
 impl Cgroup<'_> {
+    fn cpu_usec(&self) -> Result<u64, Unreadable> {
+        self.required("cpu.stat", |bytes| parse_key(bytes, "usage_usec"))
+    }
+
+    fn oom_kills(&self) -> Result<u64, Unreadable> {
+        self.required("memory.events", |bytes| parse_key(bytes, "oom_kill"))
+    }
+
+    fn pressures(&self) -> Result<Pressures, Unreadable> {
+        Ok(Pressures {
+            cpu: self.optional("cpu.pressure", parse_pressure)?,
+            mem: self.optional("memory.pressure", parse_pressure)?,
+        })
+    }
+
     fn required<T>(
         &self,
         file: &'static str,

@@ -42,8 +42,8 @@ pub fn usage(usage: Usage) -> wire::Usage {
         mem_bytes: usage.mem.0,
         tasks: usage.tasks.0,
         oom_kills: usage.oom_kills,
-        cpu_pressure_centi: usage.cpu_pressure.map(u64::from),
-        mem_pressure_centi: usage.mem_pressure.map(u64::from),
+        cpu_pressure_centi: usage.pressures.cpu.map(u64::from),
+        mem_pressure_centi: usage.pressures.mem.map(u64::from),
     }
 }
 

@@ -282,7 +282,8 @@ impl EventLoop {
     fn sweep(&mut self) {
         self.look_at_machine();
         self.sweep_inside();
-        self.look_at_pressures();
+        let uids: Vec<Uid> = self.ledger.shares().keys().copied().collect();
+        uids.into_iter().for_each(|uid| self.look_at_pressures(uid));
         let Some(cx) = &self.context else { return };
         for share in self.ledger.shares().values().filter(|share| !self.busy.contains_key(&share.uid)) {
             if query::limits_hold(&cx.cgroups, share).is_err() {

@@ -2,8 +2,8 @@
 //!
 //! A trigger, by which the kernel would tell of pressure itself, has to be written to the file (`psi.rst`, "Monitoring for
 //! pressure thresholds"), and the daemon may write nothing there. So memory is looked at when the kernel tells that
-//! something met its limit (`memory.events`), which is what makes tasks wait for it, and the CPU when all shares are
-//! looked at anyway.
+//! something met its limit (`memory.events`), which is what makes tasks wait for it, and the CPU then too and when all
+//! shares are looked at anyway.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +11,6 @@ use tracing::error;
 
 use super::event_loop::EventLoop;
 use super::logging::chain;
-use crate::cgroup::CgroupFault;
 use crate::identity::{Uid, UnitName};
 
 /// From here on it is told: some task waited for so much of the last ten seconds, in hundredths of a percent.
@@ -24,7 +23,7 @@ pub const PRESSURE_LOW: u32 = PRESSURE_HIGH / 2;
 
 /// What tasks wait for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Resource {
+enum Resource {
     /// A processor.
     Cpu,
     /// Memory that was taken back from them, or that they cannot have before other memory was.
@@ -52,42 +51,24 @@ impl Pressed {
 }
 
 impl EventLoop {
-    /// The sweep: all shares.
-    pub(super) fn look_at_pressures(&mut self) {
-        let uids: Vec<Uid> = self.ledger.shares().keys().copied().collect();
-        for uid in uids {
-            self.look_at_pressure(uid, Resource::Cpu);
-            self.look_at_pressure(uid, Resource::Memory);
-        }
-    }
-
     /// Tells followers when the tasks of a share have begun to wait too long.
-    pub(super) fn look_at_pressure(&mut self, uid: Uid, resource: Resource) {
-        let pressure = match self.pressure(uid, resource) {
-            // A kernel that does not measure it (`psi=0`) has nobody wait.
-            Ok(pressure) => pressure.unwrap_or(0),
+    pub(super) fn look_at_pressures(&mut self, uid: Uid) {
+        let pressures = match self.parts.cgroups.pressures(UnitName::Share(uid)) {
+            Ok(pressures) => pressures.unwrap_or_default(),
             Err(fault) => return error!("{}", chain(&fault)),
         };
         let Some(share) = self.ledger.share(uid) else { return };
-        if self.watch.pressed.rises(uid, resource, pressure) {
-            let (percent, what) = (
-                pressure / 100,
-                match resource {
-                    Resource::Cpu => "a CPU",
-                    Resource::Memory => "memory",
-                },
-            );
-            let message = format!("waited for {what} for {percent} % of the last ten seconds");
-            let shown = self.shown(share);
-            self.feed.share("pressure", uid, Some(shown), Some(message));
-        }
-    }
-
-    fn pressure(&self, uid: Uid, resource: Resource) -> Result<Option<u32>, CgroupFault> {
-        let (cgroups, unit) = (&self.parts.cgroups, UnitName::Share(uid));
-        match resource {
-            Resource::Cpu => cgroups.cpu_pressure(unit),
-            Resource::Memory => cgroups.mem_pressure(unit),
+        let looked_at =
+            [(Resource::Cpu, pressures.cpu, "a CPU"), (Resource::Memory, pressures.mem, "memory")];
+        for (resource, pressure, what) in looked_at {
+            // A kernel that does not measure it has nobody wait.
+            let pressure = pressure.unwrap_or(0);
+            if self.watch.pressed.rises(uid, resource, pressure) {
+                let percent = pressure / 100;
+                let message = format!("waited for {what} for {percent} % of the last ten seconds");
+                let shown = self.shown(share);
+                self.feed.share("pressure", uid, Some(shown), Some(message));
+            }
         }
     }
 }

@@ -7,7 +7,7 @@ use tracing::{error, warn};
 
 use super::event_loop::EventLoop;
 use super::logging::chain;
-use super::pressure::{Pressed, Resource};
+use super::pressure::Pressed;
 use crate::cgroup::Cgroups;
 use crate::cgroup::watch::{CGROUP_EVENTS, Changes, MEMORY_EVENTS, Watches};
 use crate::identity::{Uid, UnitName};
@@ -145,7 +145,7 @@ impl EventLoop {
             Changes::Of(files) => files.into_iter().for_each(|(unit, file)| match file {
                 MEMORY_EVENTS => {
                     self.look_for_kills(unit.uid());
-                    self.look_at_pressure(unit.uid(), Resource::Memory);
+                    self.look_at_pressures(unit.uid());
                 }
                 _ => self.look_inside(unit.uid()),
             }),

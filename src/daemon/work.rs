@@ -289,12 +289,12 @@ async fn followed(
 /// What the kernel still says of a command that is over, and what systemd said.
 fn read(cx: &Context, uid: Uid, job: JobId, end: &Ended) -> Ran {
     let slice = UnitName::JobSlice(uid, job);
-    let usage = cx.cgroups.usage(slice).unwrap_or_else(|fault| {
+    let spent = cx.cgroups.spent(slice).unwrap_or_else(|fault| {
         warn!("{}, proceeding", chain(&fault));
         None
     });
-    let peak = cx.cgroups.memory_peak(slice).ok().flatten().filter(|peak| *peak > Bytes(0));
-    let killed = end.exit == Err(SIGKILL) && usage.is_some_and(|usage| usage.oom_kills > 0);
+    let peak = spent.and_then(|spent| spent.mem_peak).filter(|peak| *peak > Bytes(0));
+    let killed = end.exit == Err(SIGKILL) && spent.is_some_and(|spent| spent.oom_kills > 0);
     let cause = match end.result.as_str() {
         "timeout" => Some(Cause::Time),
         "oom-kill" => Some(Cause::Memory),
@@ -307,7 +307,7 @@ fn read(cx: &Context, uid: Uid, job: JobId, end: &Ended) -> Ran {
         Ok(code) => byte(code).map_or(Exit::Unknown, Exit::Code),
         Err(signal) => byte(signal).filter(|signal| *signal > 0).map_or(Exit::Unknown, Exit::Signal),
     };
-    Ran { exit, cause, peak, cpu_usec: usage.map(|usage| usage.cpu_usec) }
+    Ran { exit, cause, peak, cpu_usec: spent.map(|spent| spent.cpu_usec) }
 }
 
 /// Tells the ledger how a command ended, and has that stored.

@@ -5,7 +5,7 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use fairshare::cgroup::{CgroupFault, Cgroups, Limit, Place, Usage};
+use fairshare::cgroup::{CgroupFault, Cgroups, Limit, Place, Pressures, Spent, Usage};
 use fairshare::identity::{Uid, UnitName};
 use fairshare::quantity::{Amount, Bytes, MilliCpu, PartialAmount, Tasks};
 use fairshare::systemd::{BusAddress, Systemd, property};
@@ -84,12 +84,16 @@ fn limits_and_use_as_the_kernel_writes_them() {
         mem: Bytes(409_600),
         tasks: Tasks(3),
         oom_kills: 2,
-        cpu_pressure: Some(150),
-        mem_pressure: None,
+        pressures: Pressures { cpu: Some(150), mem: None },
     };
     assert_eq!(tree.cgroups.usage(share(7)).unwrap(), Some(usage));
     assert_eq!(tree.cgroups.populated(share(7)).unwrap(), Some(true));
-    assert_eq!(tree.cgroups.memory_peak(share(7)).unwrap(), Some(Bytes(819_200)));
+    assert_eq!(tree.cgroups.pressures(share(7)).unwrap(), Some(usage.pressures));
+    let spent = Spent { cpu_usec: usage.cpu_usec, mem_peak: Some(Bytes(819_200)), oom_kills: 2 };
+    assert_eq!(tree.cgroups.spent(share(7)).unwrap(), Some(spent));
+    tree.remove(share(7), "memory.peak");
+    let spent = Spent { mem_peak: None, ..spent };
+    assert_eq!(tree.cgroups.spent(share(7)).unwrap(), Some(spent), "before Linux 5.19");
     assert_eq!(tree.cgroups.memory(share(7)).unwrap(), Some(usage.mem));
     assert_eq!(tree.cgroups.tasks(share(7)).unwrap(), Some(usage.tasks));
     assert_eq!(tree.cgroups.oom_kills(share(7)).unwrap(), Some(usage.oom_kills));
@@ -105,7 +109,8 @@ fn no_such_cgroup_is_no_error() {
     assert_eq!(tree.cgroups.tasks(share(7)).unwrap(), None);
     assert_eq!(tree.cgroups.oom_kills(share(7)).unwrap(), None);
     assert_eq!(tree.cgroups.populated(share(7)).unwrap(), None);
-    assert_eq!(tree.cgroups.memory_peak(share(7)).unwrap(), None);
+    assert_eq!(tree.cgroups.pressures(share(7)).unwrap(), None);
+    assert_eq!(tree.cgroups.spent(share(7)).unwrap(), None);
     assert_eq!(tree.cgroups.pids(share(7), 10).unwrap(), Vec::<u32>::new());
 }
 
@@ -249,7 +254,7 @@ async fn what_the_kernel_holds_is_seen_whatever_systemd_says() {
     systemd.start_slice(share(7), &property::limits(amount(8), Bytes(0))).await.unwrap();
     limits().holds(&amount(8), Bytes(0)).unwrap();
     assert_eq!(cgroups.populated(share(7)).unwrap(), Some(false));
-    let idle = Usage { cpu_pressure: Some(0), mem_pressure: Some(0), ..Usage::default() };
+    let idle = Usage { pressures: Pressures { cpu: Some(0), mem: Some(0) }, ..Usage::default() };
     assert_eq!(cgroups.usage(share(7)).unwrap(), Some(idle));
 
     world.faults.kernel_holds("memory.max", "8589934592");
