@@ -17,9 +17,9 @@ fn expired(guest: &Guest) -> Background {
     guest.as_user("bob", "fairshare request --cpu 1 --mem 64M").expect_ok();
     // With 200 s to go both warnings are due.
     guest.go_on_later(3600 - 200);
-    logged(guest, "the lease of uid 1001 ends in 4 min");
+    guest.logged("the lease of uid 1001 ends in 4 min");
     guest.go_on_later(3600 + 60);
-    logged(guest, "the lease of uid 1001 is over: work is inside");
+    guest.logged("the lease of uid 1001 is over: work is inside");
     guest.as_user("alice", "fairshare status").expect_ok().stdout_has("lease ended");
     guest.follow_events();
     work
@@ -32,34 +32,25 @@ fn wait_for_room(guest: &Guest) {
     guest.as_user("carol", &format!("echo '{call}' | fairshare json")).expect_ok().stdout_has("job_started");
 }
 
-#[track_caller]
-fn logged(guest: &Guest, text: &str) {
-    assert!(log(guest).contains(text), "{text:?} is not in\n{}", log(guest));
-}
-
-fn log(guest: &Guest) -> String {
-    guest.journal("fairshared.service").iter().map(|entry| format!("{}\n", entry.message())).collect()
-}
-
 guest_test!(an_expired_share_is_stopped_for_who_waits_where_the_policy_says_so, |guest: Guest| {
     guest.write_file("/etc/fairshare/policy.d/site.yaml", "dangerous: {evict: true}\n", 0o644);
     let work = expired(&guest);
-    assert!(!log(&guest).contains("is stopped in"), "announced while nobody waits");
+    assert!(!guest.daemon_log().contains("is stopped in"), "announced while nobody waits");
     wait_for_room(&guest);
     guest.await_cmd(
         "grep '\"uid\":1001' /tmp/events | grep -q 'someone waits: what is inside is stopped in 5 min'",
         20,
     );
-    logged(&guest, "the work of uid 1001 is stopped in 5 min: someone waits");
+    guest.logged("the work of uid 1001 is stopped in 5 min: someone waits");
     // Not a minute early; the announcement outlives the daemon, and is not made again.
     guest.go_on_later(3660 + 240);
     assert!(work.is_running(), "stopped before its time");
-    assert_eq!(log(&guest).matches("is stopped in").count(), 1, "{}", log(&guest));
+    assert_eq!(guest.daemon_log().matches("is stopped in").count(), 1, "{}", guest.daemon_log());
     guest.go_on_later(3660 + 330);
     guest.await_cmd("grep -q term /tmp/term", 30);
     guest.await_cmd(&format!("test ! -d /sys/fs/cgroup/{ALICE}"), 60);
     assert!(!work.is_running(), "SIGKILL did not come");
-    logged(&guest, "stopped the share of uid 1001");
+    guest.logged("stopped the share of uid 1001");
     guest.as_user("alice", "fairshare status").expect_ok().stdout_has("none");
     let jobs = guest.root("fairshare jobs --all --json").expect_ok().json();
     let stop = jobs["jobs"].as_array().unwrap().iter().find(|job| job["uid"] == 1001).cloned();
@@ -76,7 +67,7 @@ guest_test!(an_expired_share_is_left_alone_where_the_policy_says_nothing, |guest
     assert_eq!(waiting["jobs"][0]["state"], "queued", "{waiting}");
     assert!(work.is_running());
     assert_eq!(guest.root("test ! -e /tmp/term").code, 0, "SIGTERM came");
-    assert!(!log(&guest).contains("is stopped in"), "{}", log(&guest));
+    assert!(!guest.daemon_log().contains("is stopped in"), "{}", guest.daemon_log());
     guest.as_user("alice", "fairshare status").expect_ok().stdout_has("lease ended");
     // And with the last process the share goes, for nobody has to look for it.
     work.kill("KILL");

@@ -58,6 +58,19 @@ impl Guest {
         output.lines().map(parse).map(Entry).collect()
     }
 
+    /// The messages that the daemon logged since this boot, in all its lives, a line each.
+    #[track_caller]
+    pub fn daemon_log(&self) -> String {
+        self.journal("fairshared.service").iter().map(|entry| format!("{}\n", entry.message())).collect()
+    }
+
+    /// Fails where the daemon has not logged this.
+    #[track_caller]
+    pub fn logged(&self, text: &str) {
+        let log = self.daemon_log();
+        assert!(log.contains(text), "{text:?} is not in\n{log}");
+    }
+
     /// Follows what happens to all members, from now on: events as JSON come into /tmp/events.
     #[track_caller]
     pub fn follow_events(&self) {

@@ -22,18 +22,6 @@ fn slice(guest: &Guest, uid: &str, cpu_percent: u32, mem: &str) {
         .expect_ok();
 }
 
-/// The message of each line that the daemon logged, of all its lives.
-fn log(guest: &Guest) -> String {
-    let journal = guest.journal("fairshared.service");
-    journal.iter().map(|entry| format!("{}\n", entry.message())).collect()
-}
-
-#[track_caller]
-fn logged(guest: &Guest, text: &str) {
-    let log = log(guest);
-    assert!(log.contains(text), "{text:?} is not in\n{log}");
-}
-
 fn shares(guest: &Guest) -> Vec<(u64, u64, u64)> {
     let json = guest.root("fairshare status --all --json").expect_ok().json();
     let figure = |share: &Value, name: &str| share[name].as_u64().unwrap();
@@ -64,7 +52,7 @@ guest_test!(a_killed_daemon_comes_back_to_what_it_left, |guest: Guest| {
     // The next scope does not take a name that is in use.
     guest.as_user("alice", "fairshare run -- true").expect_ok();
     assert!(work.is_running());
-    let log = log(&guest);
+    let log = guest.daemon_log();
     for word in ["drifted", "dropped", "adopting", "making", "finishing", "forgot"] {
         assert!(!log.contains(word), "{word:?} is in\n{log}");
     }
@@ -81,8 +69,8 @@ guest_test!(a_killed_daemon_comes_back_to_what_it_left, |guest: Guest| {
     assert_eq!(guest.cgroup(ALICE, "memory.max"), (128u64 << 20).to_string());
     assert_eq!(guest.cgroup(ALICE, "pids.max"), "4096");
     assert_eq!(guest.cgroup(BOB, "cpu.max"), "25000 100000");
-    logged(&guest, "fairshare-1001.slice has drifted from its share: setting its limits again");
-    logged(&guest, "fairshare-1002.slice has drifted from its share: setting its limits again");
+    guest.logged("fairshare-1001.slice has drifted from its share: setting its limits again");
+    guest.logged("fairshare-1002.slice has drifted from its share: setting its limits again");
 
     // Where setting the memory again would make a program die, it is not: the rest is, and health says so.
     let hog = "exec python3 -c 'b = b\"x\" * (200 << 20); import time; time.sleep(1000)'";
@@ -117,7 +105,7 @@ guest_test!(a_killed_daemon_comes_back_to_what_it_left, |guest: Guest| {
     // A slice stopped behind our back: while the daemon is dead, and while it lives.
     guest.root(&format!("{socket}; systemctl stop fairshare-1002.slice")).expect_ok();
     assert_eq!(shares(&guest), [(1001, 500, 128)]);
-    logged(&guest, "dropped the share of uid 1002: fairshare-1002.slice was stopped by someone else");
+    guest.logged("dropped the share of uid 1002: fairshare-1002.slice was stopped by someone else");
     guest.as_user("bob", "fairshare request --cpu 0.25 --mem 64M").expect_ok();
     guest.root("systemctl stop fairshare-1002.slice").expect_ok();
     guest.await_cmd("! fairshare status --all | grep -q bob", 20);
@@ -142,9 +130,9 @@ guest_test!(slices_that_no_state_remembers_are_adopted_or_reported, |guest: Gues
     guest.root("rm /var/lib/fairshare/state").expect_ok();
     assert_eq!(shares(&guest), [(1001, 500, 128), (1002, 750, 96)]);
     guest.root("fairshare status --all").expect_ok().stdout_has("bob");
-    logged(&guest, "adopting fairshare-1001.slice, which no state remembers");
-    logged(&guest, "stopping fairshare-5555.slice: it is empty, and nobody has uid 5555");
-    logged(&guest, "keeping fairshare-7777.slice: nobody has uid 7777, and processes are inside");
+    guest.logged("adopting fairshare-1001.slice, which no state remembers");
+    guest.logged("stopping fairshare-5555.slice: it is empty, and nobody has uid 5555");
+    guest.logged("keeping fairshare-7777.slice: nobody has uid 7777, and processes are inside");
     assert!(!guest.cgroup_exists("fairshare.slice/fairshare-5555.slice"));
     let health = guest.as_user("bob", "fairshare health").expect_code(1).stdout_has("fairshare-7777.slice");
     eprintln!("{}", health.text());
@@ -200,7 +188,7 @@ guest_test!(a_share_outlives_a_reboot_and_a_power_cut, |guest: Guest| {
     guest.as_user("alice", "fairshare status").expect_ok().stdout_has("0.5 CPU");
     assert_eq!(guest.cgroup(ALICE, "memory.max"), (128u64 << 20).to_string());
     assert_eq!(guest.cgroup(ALICE, "pids.max"), "99");
-    logged(&guest, "making fairshare-1001.slice again after a reboot");
+    guest.logged("making fairshare-1001.slice again after a reboot");
     assert!(!guest.cgroup_exists(BOB), "a share that was released came back");
 
     // What was answered is on the disk, whatever comes then.
