@@ -143,10 +143,10 @@ fn a_process_that_ends_while_it_is_moved_is_said_to_be_gone() {
     let mut raw = daemon.client();
     raw.granted(&request());
     for early in [true, false] {
-        match early {
-            // Before systemd looks at the process, and after.
-            true => world.faults.delay("StartTransientUnit", Duration::from_millis(700)),
-            false => world.faults.delay_job(Verb::Start, Duration::from_millis(700)),
+        // Before systemd looks at the process, and after.
+        let held = (!early).then(|| world.faults.hold_job(Verb::Start));
+        if early {
+            world.faults.delay("StartTransientUnit", Duration::from_millis(700));
         }
         world.take_calls();
         let mut idle = Idle::start();
@@ -157,6 +157,7 @@ fn a_process_that_ends_while_it_is_moved_is_said_to_be_gone() {
             });
         }
         idle.end();
+        drop(held);
         let response = raw.response().unwrap();
         let Body::Err(error) = response.body else { panic!("moved: {response:?}") };
         assert!(error.is(Code::NotFound), "{error:?}");

@@ -94,16 +94,17 @@ fn one_hanging_start_holds_up_nobody_else() {
     let world = World::start();
     let mut home = Home::new(&world);
     let daemon = home.activate();
-    world.faults.delay_job(Verb::Start, Duration::from_secs(3));
+    let held = world.faults.hold_job(Verb::Start);
     let mut slow = daemon.client();
     slow.post(&request());
-    until("the start", PATIENCE, || world.unit(&own_slice()));
+    until("the start", PATIENCE, || held.has_one().then_some(()));
     world.faults.clear();
     let mut raw = daemon.client();
     assert!(raw.healthy());
     assert!(raw.status().0.is_none() && raw.shares().is_empty(), "shown before it is enforced");
     raw.granted(&super::raw::request_for(1));
-    assert_ne!(world.unit(&own_slice()).map(|unit| unit.active), Some("active"), "too slow to tell");
+    assert_ne!(world.unit(&own_slice()).map(|unit| unit.active), Some("active"));
+    drop(held);
     assert!(slow.response().is_some());
 }
 

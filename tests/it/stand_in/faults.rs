@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use tokio::sync::watch;
+
 /// What kind of job, as systemd names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Verb {
@@ -22,11 +24,23 @@ pub(super) struct Told {
     pub(super) lost_replies: Vec<String>,
     pub(super) job_results: BTreeMap<Verb, String>,
     pub(super) job_delays: BTreeMap<Verb, Duration>,
+    pub(super) jobs_held: BTreeMap<Verb, watch::Receiver<()>>,
     pub(super) jobs_without_end: Vec<Verb>,
     pub(super) jobs_before_reply: Vec<Verb>,
     pub(super) kernel_files: BTreeMap<String, String>,
     pub(super) kernel_delay: Duration,
     pub(super) stop_timeout: Option<Duration>,
+}
+
+/// Holds jobs.
+pub struct Held(watch::Sender<()>);
+
+impl Held {
+    /// Whether there is a job by now that is held, and will be after [`Faults::clear`].
+    pub fn has_one(&self) -> bool {
+        // One waits with what the stand-in was told, one with each job.
+        self.0.receiver_count() > 1
+    }
 }
 
 impl Faults {
@@ -53,6 +67,13 @@ impl Faults {
     /// Jobs of this kind are done only after that time.
     pub fn delay_job(&self, verb: Verb, by: Duration) {
         self.told().job_delays.insert(verb, by);
+    }
+
+    /// Jobs of this kind are done only when what is answered here is dropped.
+    pub fn hold_job(&self, verb: Verb) -> Held {
+        let (held, until) = watch::channel(());
+        self.told().jobs_held.insert(verb, until);
+        Held(held)
     }
 
     /// Jobs of this kind never end.

@@ -186,15 +186,20 @@ impl Manager {
     ) {
         let id = self.shared.next_job.fetch_add(1, Ordering::Relaxed);
         let path = format!("{PATH}/job/{id}");
-        let told = self.shared.faults.told().clone();
+        let mut told = self.shared.faults.told().clone();
         let manager = self.clone();
         let (unit, job) = (name.to_owned(), path.clone());
+        let before_reply = told.jobs_before_reply.contains(&verb);
         let run = async move {
             if told.jobs_without_end.contains(&verb) {
                 return;
             }
             if let Some(delay) = told.job_delays.get(&verb) {
                 tokio::time::sleep(*delay).await;
+            }
+            if let Some(mut held) = told.jobs_held.remove(&verb) {
+                // An error: that it is held no more.
+                let _ = held.changed().await;
             }
             let result = told.job_results.get(&verb).cloned();
             match result {
@@ -206,7 +211,7 @@ impl Manager {
             manager.emit("JobRemoved", &(id, job, unit, result)).await;
         };
         let reply = Ok(OwnedObjectPath::try_from(path).unwrap());
-        if told.jobs_before_reply.contains(&verb) {
+        if before_reply {
             run.await;
             self.reply(message, method, reply).await;
         } else {
