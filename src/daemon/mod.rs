@@ -6,6 +6,7 @@ mod carry;
 mod clock;
 mod command;
 mod condition;
+mod confine;
 mod event;
 mod event_loop;
 mod execute;
@@ -79,6 +80,7 @@ struct Arguments {
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     logging::start();
+    confine::give_up_exec();
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(&format!("no runtime: {error}")),

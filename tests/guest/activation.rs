@@ -56,11 +56,12 @@ guest_test!(a_daemon_that_hangs_is_replaced_and_one_that_is_stopped_ends_well, |
     guest
         .root(
             "mkdir -p /run/systemd/system/fairshared.service.d
-             printf '[Service]\\nWatchdogSec=4s\\n' > /run/systemd/system/fairshared.service.d/soon.conf
+             printf '[Service]\\nWatchdogSec=4s\\nEnvironment=RUST_LOG=debug\\n' > /run/systemd/system/fairshared.service.d/soon.conf
              systemctl daemon-reload",
         )
         .expect_ok();
     guest.as_user("alice", "fairshare request --cpu 1 --mem 64M").expect_ok();
+    guest.logged("gave up executing programs");
     // It says that it lives, by itself, without anyone asking it something.
     let said = guest.property("fairshared.service", "WatchdogTimestampMonotonic");
     guest.await_cmd(
