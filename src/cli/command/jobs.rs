@@ -59,19 +59,34 @@ pub fn cancel(args: &JobNumber, socket: &Path) -> Result<Exit, Failure> {
 }
 
 fn table(jobs: &[JobInfo], now_ms: u64) -> String {
-    let mut rows = vec![["JOB", "UID", "KIND", "STATE", "AGE", "NAME", "RESULT"].map(str::to_owned).to_vec()];
+    let heads = ["JOB", "UID", "KIND", "STATE", "AGE", "WAITED", "CPU", "PEAK", "NAME", "RESULT"];
+    let mut rows = vec![heads.map(str::to_owned).to_vec()];
+    let unknown = || "-".to_owned();
     for job in jobs {
+        let began_ms = job.started_ms.or(job.ended_ms).unwrap_or(now_ms);
         rows.push(vec![
             job.job_id.to_string(),
             job.uid.to_string(),
             kind(job).to_owned(),
             state(job).to_owned(),
-            render::span(Duration::from_millis(now_ms.saturating_sub(job.created_ms))),
-            job.name.as_deref().map_or_else(|| "-".to_owned(), render::safe),
+            between(job.created_ms, now_ms),
+            between(job.created_ms, began_ms),
+            job.cpu_usec.map_or_else(unknown, |usec| cpu_time(Duration::from_micros(usec))),
+            job.peak_mem_bytes.map_or_else(unknown, |peak| Bytes(peak).to_string()),
+            job.name.as_deref().map_or_else(unknown, render::safe),
             result(job, now_ms),
         ]);
     }
     render::table(&rows)
+}
+
+fn between(from_ms: u64, to_ms: u64) -> String {
+    render::span(Duration::from_millis(to_ms.saturating_sub(from_ms)))
+}
+
+/// What most commands use is less than a second.
+fn cpu_time(used: Duration) -> String {
+    if used < Duration::from_secs(1) { format!("{}ms", used.as_millis()) } else { render::span(used) }
 }
 
 fn kind(job: &JobInfo) -> &'static str {

@@ -139,13 +139,30 @@ fn wait_ends_as_the_job_did() {
 
 #[test]
 fn jobs_are_a_table() {
-    let named = JobInfo { name: Some("x\x1b".into()), exit_code: Some(3), ..job(JobState::Failed) };
-    let daemon = Daemon::saying([Answer::Jobs { jobs: vec![queued(2), named] }.into()]);
+    let ended = JobInfo {
+        name: Some("x\x1b".into()),
+        exit_code: Some(3),
+        created_ms: 1000,
+        started_ms: Some(66_000),
+        ended_ms: Some(70_000),
+        cpu_usec: Some(120_999),
+        peak_mem_bytes: Some(31 << 20),
+        ..job(JobState::Failed)
+    };
+    let long = JobInfo { cpu_usec: Some(3_700_000_000), ..ended.clone() };
+    let daemon = Daemon::saying([Answer::Jobs { jobs: vec![queued(2), ended, long] }.into()]);
     let shown_jobs = shown(&daemon.run("jobs"));
-    let lines: Vec<&str> = shown_jobs.lines().collect();
-    assert!(lines[0].starts_with("JOB  UID"), "{shown_jobs}");
-    assert!(lines[1].contains("  release  queued  ") && lines[1].ends_with("place 2"), "{shown_jobs}");
-    assert!(lines[2].ends_with(r"x\u{1b}  exit 3"), "{shown_jobs}");
+    let rows: Vec<Vec<&str>> = shown_jobs
+        .lines()
+        .map(|line| line.split("  ").map(str::trim).filter(|cell| !cell.is_empty()).collect())
+        .collect();
+    let heads = ["JOB", "UID", "KIND", "STATE", "AGE", "WAITED", "CPU", "PEAK", "NAME", "RESULT"];
+    assert_eq!(rows[0], heads, "{shown_jobs}");
+    assert_eq!(rows[1][2..4], ["release", "queued"], "{shown_jobs}");
+    assert_eq!(rows[1][4], rows[1][5], "still waiting: {shown_jobs}");
+    assert_eq!(rows[1][6..], ["-", "-", "-", "place 2"], "{shown_jobs}");
+    assert_eq!(rows[2][5..], ["1m 5s", "120ms", "31.0 MiB", r"x\u{1b}", "exit 3"], "{shown_jobs}");
+    assert_eq!(rows[3][6], "1h 1m", "{shown_jobs}");
     assert_eq!(daemon.calls(), [Call::JobList { all: None }]);
     let daemon = Daemon::saying([Answer::Jobs { jobs: vec![] }.into()]);
     assert_eq!(shown(&daemon.run("jobs --all --json")), "{\"jobs\":[]}\n");
