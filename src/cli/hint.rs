@@ -67,9 +67,11 @@ pub fn refusal(error: &WireError, call: Endpoint, whom: &Whom) -> Option<String>
                 .to_owned()
         }
         Code::Degraded => degraded(call),
-        Code::Internal => "this is a bug in fairshare; an administrator finds more with \
-             `journalctl -u fairshared.service`, please report it"
-            .to_owned(),
+        Code::Internal => format!(
+            "this is a bug in fairshare; an administrator finds more with \
+             `journalctl -u fairshared.service PEER_PID={}`, please report it",
+            std::process::id()
+        ),
     };
     Some(hint)
 }

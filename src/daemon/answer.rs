@@ -1,5 +1,7 @@
 //! The ledger's values and refusals, and the world's faults, as the wire has them.
 
+use std::borrow::Cow;
+
 use crate::cgroup::{CgroupFault, Usage};
 use crate::identity::UnitName;
 use crate::ledger::job::{Cause, Exit, Job, JobEnd, JobKind, JobState, Ran};
@@ -256,6 +258,14 @@ pub fn store(fault: &StoreFault) -> WireError {
         StoreFault::Locked { .. } | StoreFault::Newer { .. } | StoreFault::Encode { .. } => fault.to_string(),
     };
     WireError::new(Code::Io, "The state could not be written: nothing was changed").detail(cause)
+}
+
+/// A refusal, as the journal has it: of a bug also what is behind it.
+pub fn said(error: &WireError) -> Cow<'_, str> {
+    match &error.detail {
+        Some(detail) if error.is(Code::Internal) => format!("{}: {detail}", error.message).into(),
+        _ => error.message.as_str().into(),
+    }
 }
 
 /// A fault of cgroupfs as it is answered.

@@ -9,7 +9,7 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::net::UnixStream;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 use tokio::time::{Instant, timeout, timeout_at};
-use tracing::{debug, info, warn};
+use tracing::{debug, error, info, warn};
 
 use super::answer;
 use super::authorize::{Act, Authorised, authorize};
@@ -351,7 +351,7 @@ impl Session {
             Ok(Answer::JobStarted { job_started }) => (None, Some(*job_started)),
             _ => (None, None),
         };
-        let said = result.as_ref().err().map_or("ok", |error| error.message.as_str());
+        let said = result.as_ref().err().map_or("ok".into(), answer::said);
         let (peer_uid, peer_pid, endpoint_name) = (self.peer.uid.get(), self.peer.pid, endpoint.name());
         macro_rules! log {
             ($level:ident) => {
@@ -370,6 +370,11 @@ impl Session {
         }
         // What changes nothing is asked often, and would bury what does.
         let asked_often = QUESTIONS.contains(&endpoint) && code == 0;
+        // The answer says that the journal has it.
+        if code == Code::Internal.number() {
+            log!(error);
+            return Ok(result);
+        }
         match if asked_often { Tell::No } else { self.quota.tell() } {
             Tell::Yes => log!(info),
             Tell::NotFromHere => {
@@ -430,6 +435,8 @@ impl Session {
     fn push(&mut self, request_id: u64, body: Body) {
         let response = Response { v: self.version, request_id, body };
         if let Err(error) = encode_frame(&response, &mut self.output) {
+            let (peer_uid, peer_pid) = (self.peer.uid.get(), self.peer.pid);
+            error!(request_id, peer_uid, peer_pid, "an answer cannot be sent: {error}");
             let error = internal(&error.to_string());
             let response = Response { v: self.version, request_id, body: Body::Err(error) };
             let _ = encode_frame(&response, &mut self.output);

@@ -265,6 +265,20 @@ fn a_daemon_reload_drops_nothing() {
 }
 
 #[test]
+fn what_is_a_bug_is_in_the_journal_with_all_that_is_known_of_it() {
+    let world = World::start();
+    let mut home = Home::new(&world);
+    let daemon = home.activate();
+    let mut raw = daemon.client();
+    raw.granted(&request());
+    world.write_cgroup_file(&own_slice(), "memory.current", "much");
+    let error = raw.refused(&resize_mem(32 << 20), Code::Internal);
+    assert!(error.detail.is_some_and(|detail| detail.contains("memory.current")));
+    daemon.wait_logged("ERROR resize of uid");
+    daemon.wait_logged("The kernel's figures could not be read: ");
+}
+
+#[test]
 fn limits_changed_behind_our_back_are_told_by_health_and_set_again_at_a_start() {
     let world = World::start();
     let mut home = Home::new(&world);
