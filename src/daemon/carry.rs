@@ -29,6 +29,7 @@ impl EventLoop {
     pub(super) fn carry_out(
         &mut self,
         cx: &Context,
+        uid: Uid,
         authorised: &Authorised,
         effects: Vec<Effect>,
         reply: Reply,
@@ -38,28 +39,27 @@ impl EventLoop {
             let job = effects.first().and_then(|effect| self.work_of(effect));
             self.specs.extend(job.map(|job| (job, Arc::clone(spec))));
         }
-        if effects.is_empty() {
-            let image = self.ledger.image();
-            match self.nothing_to_do(authorised) {
-                Ok(answer) => drop(tokio::spawn(execute::stored(cx.clone(), image, reply, answer))),
-                Err(error) => reply.send(Err(error)),
+        // What the caller changed may let others in who wait: that is not what is answered.
+        let own = effects.first().is_some_and(|first| is_own(uid, authorised.act(), first));
+        let others = effects.split_off(usize::from(own));
+        match effects.pop() {
+            Some(Effect::Enter { uid, run }) => {
+                let pids = match authorised.act() {
+                    Act::Attach { pids } => pids.clone(),
+                    _ => vec![authorised.peer().pid.unsigned_abs()],
+                };
+                tokio::spawn(execute::enter(cx.clone(), uid, run, pids, reply));
+                self.busy.entry(uid).or_default();
             }
-        } else {
-            let others = effects.split_off(1);
-            match effects.pop() {
-                Some(Effect::Enter { uid, run }) => {
-                    let pids = match authorised.act() {
-                        Act::Attach { pids } => pids.clone(),
-                        _ => vec![authorised.peer().pid.unsigned_abs()],
-                    };
-                    tokio::spawn(execute::enter(cx.clone(), uid, run, pids, reply));
-                    self.busy.entry(uid).or_default();
+            Some(effect) => self.start(cx, effect, reply),
+            None => match self.nothing_to_do(authorised) {
+                Ok(answer) => {
+                    drop(tokio::spawn(execute::stored(cx.clone(), self.ledger.image(), reply, answer)))
                 }
-                Some(effect) => self.start(cx, effect, reply),
-                None => {}
-            }
-            self.carry_out_others(others);
+                Err(error) => reply.send(Err(error)),
+            },
         }
+        self.carry_out_others(others);
         events.into_iter().for_each(|event| self.publish(event));
         self.tell_status();
     }
@@ -285,6 +285,20 @@ impl EventLoop {
             Event::Undrained => self.feed.everybody("undrained", None),
         }
     }
+}
+
+/// Whether an effect is what a member's call is answered with.
+fn is_own(uid: Uid, act: &Act, effect: &Effect) -> bool {
+    let asked_for = match act {
+        Act::Request { .. } | Act::Submit { .. } => {
+            matches!(effect, Effect::Grant(_) | Effect::Queued { .. } | Effect::Start { .. })
+        }
+        Act::Resize { .. } => matches!(effect, Effect::Resize { .. }),
+        Act::Release { .. } => matches!(effect, Effect::Withdraw(_) | Effect::Stop { .. }),
+        Act::Run | Act::Attach { .. } => matches!(effect, Effect::Enter { .. }),
+        _ => false,
+    };
+    asked_for && effect.uid() == Some(uid)
 }
 
 /// What is to be done, and what is to be told.

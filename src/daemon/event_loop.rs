@@ -231,7 +231,7 @@ impl EventLoop {
                 let error = self.refusal(&refusal, &authorised);
                 reply.send(Err(error));
             }
-            Ok(effects) => self.carry_out(&cx, &authorised, effects, reply),
+            Ok(effects) => self.carry_out(&cx, uid, &authorised, effects, reply),
         }
     }
 

@@ -7,13 +7,27 @@ use fairshare::wire::answer::Answer;
 use fairshare::wire::call::{Amounts, Call};
 
 use super::harness::{Home, PATIENCE};
-use super::raw::request_for;
+use super::raw::{Raw, request_for};
 use super::systemd_faults::own_slice;
 use crate::poll::until;
 use crate::stand_in::World;
 
 fn leased(ms: u64) -> Call {
     Call::RequestResources { amounts: Amounts::default(), lease_ms: Some(ms), wait: None, for_uid: None }
+}
+
+/// Has another member wait for so much.
+fn waits(raw: &mut Raw, uid: u64, cpu_milli: u64) {
+    let call = Call::RequestResources {
+        amounts: Amounts { cpu_milli: Some(cpu_milli), ..Amounts::default() },
+        lease_ms: None,
+        wait: Some(true),
+        for_uid: Some(uid),
+    };
+    match raw.ask(&call) {
+        Ok(Answer::JobStarted { .. }) => {}
+        other => panic!("it does not wait: {other:?}"),
+    }
 }
 
 #[test]
@@ -48,16 +62,7 @@ fn an_announced_eviction_is_remembered_by_the_next_daemon() {
     world.pretend_processes(&own_slice(), &[4_000_000]);
     raw.granted(&request_for(1));
     // The room of the one share whose lease ends will not be enough.
-    let waits = Call::RequestResources {
-        amounts: Amounts { cpu_milli: Some(2000), ..Amounts::default() },
-        lease_ms: None,
-        wait: Some(true),
-        for_uid: Some(2),
-    };
-    match raw.ask(&waits) {
-        Ok(Answer::JobStarted { .. }) => {}
-        other => panic!("it does not wait: {other:?}"),
-    }
+    waits(&mut raw, 2, 2000);
     daemon.wait_logged("the work of uid 0 is stopped in 5 min: someone waits");
     let announced = until("the state", PATIENCE, || home.state().shares.iter().find_map(Share::eviction));
     daemon.kill();
@@ -72,4 +77,27 @@ fn an_announced_eviction_is_remembered_by_the_next_daemon() {
     });
     assert_eq!(home.state().shares.iter().find_map(Share::eviction), None, "nobody waits any more");
     assert!(announced.0 > 0);
+}
+
+/// An end that is known lets someone pass who waits: the answer is about the caller's share all the same.
+#[test]
+fn a_renewal_is_answered_with_the_share_that_was_renewed() {
+    let world = World::start();
+    let mut home = Home::new(&world);
+    home.set_policy(
+        "defaults: {cpu: 1, mem: 64M, tasks: 100}\nmax: {cpu: 3, mem: 64M, tasks: 100}\n\
+         reserve: {cpu: 1, mem: 1M}\n",
+    );
+    home.set_cpus("0-4");
+    let daemon = home.activate();
+    let mut raw = daemon.client();
+    let amounts = Amounts { cpu_milli: Some(3000), ..Amounts::default() };
+    raw.granted(&Call::RequestResources { amounts, lease_ms: None, wait: None, for_uid: None });
+    waits(&mut raw, 2, 3000);
+    waits(&mut raw, 3, 1000);
+    assert_eq!(raw.status().1.waiting, 2, "nobody passes one who may wait for ever");
+    let share = raw.granted(&Call::Renew { lease_ms: 3_600_000, for_uid: None });
+    assert_eq!((share.uid, share.cpu_milli), (0, 3000));
+    assert!(share.lease_ends_ms.is_some());
+    until("the other's share", PATIENCE, || raw.shares().iter().any(|share| share.uid == 3).then_some(()));
 }
