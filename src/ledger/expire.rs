@@ -3,12 +3,13 @@
 use super::books::Alarm;
 use super::job::{JobEnd, JobState};
 use super::share::{Phase, Share, Stage};
+use super::time::Time;
 use super::{Effect, Event, JobId, Ledger, Now};
 use crate::identity::Uid;
 use crate::quantity::Amount;
 
-/// Between two attempts to lower an expired share's CPU, in milliseconds.
-pub const LOWER_RETRY_MS: u64 = 60_000;
+/// Between two attempts to lower an expired share's CPU, or to stop what is inside, in milliseconds.
+pub const RETRY_MS: u64 = 60_000;
 
 /// Between the warning and the stop of an expired share, in milliseconds (1-product.md "A share": five minutes).
 pub const EVICTION_GRACE_MS: u64 = 5 * 60 * 1000;
@@ -69,7 +70,7 @@ impl Ledger {
         if lower.is_some_and(|at| at <= time) {
             let from = share.amount;
             let to = Amount { cpu: from.cpu.min(share.terms.expired_cpu), ..from };
-            let lower = (to != from).then(|| time.after(LOWER_RETRY_MS));
+            let lower = (to != from).then(|| time.after(RETRY_MS));
             let stage = Stage::Expired { since, lower, evict };
             self.alter(uid, |share| {
                 share.lease = Some(super::share::Lease { stage, ..lease });
@@ -106,15 +107,6 @@ impl Ledger {
         // Until the policy has spoken nothing is announced, and what a daemon before this one announced stands.
         let Some(evict) = self.evict else { return };
         let wanted = evict && someone_waits;
-        let set = |ledger: &mut Self, uid: Uid, evict| {
-            ledger.alter(uid, |share| {
-                if let Some(lease) = &mut share.lease
-                    && let Stage::Expired { evict: at, .. } = &mut lease.stage
-                {
-                    *at = evict;
-                }
-            });
-        };
         let active = |ledger: &Self, uid: Uid| {
             ledger.shares.get(&uid).is_some_and(|share| share.phase == Phase::Active)
         };
@@ -122,7 +114,7 @@ impl Ledger {
             ledger.shares.get(&uid).and_then(Share::eviction).is_some_and(|at| at <= time)
         };
         match self.books.evicting {
-            Some(uid) if !wanted && active(self, uid) => set(self, uid, None),
+            Some(uid) if !wanted && active(self, uid) => self.set_eviction(uid, None),
             Some(uid) if wanted && active(self, uid) && due(self, uid) => {
                 let job = self.stopping(now, uid);
                 effects.push(Effect::Evict { uid, job });
@@ -130,10 +122,21 @@ impl Ledger {
             None if wanted => {
                 let mut longest = self.books.expired.iter().map(|(_, uid)| *uid);
                 let Some(uid) = longest.find(|uid| active(self, *uid)) else { return };
-                set(self, uid, Some(time.after(EVICTION_GRACE_MS)));
+                self.set_eviction(uid, Some(time.after(EVICTION_GRACE_MS)));
                 effects.push(Effect::Notify(Event::Evicting { uid, in_ms: EVICTION_GRACE_MS }));
             }
             _ => {}
         }
+    }
+
+    /// Has an expired share stopped then, or not.
+    pub(super) fn set_eviction(&mut self, uid: Uid, at: Option<Time>) {
+        self.alter(uid, |share| {
+            if let Some(lease) = &mut share.lease
+                && let Stage::Expired { evict, .. } = &mut lease.stage
+            {
+                *evict = at;
+            }
+        });
     }
 }

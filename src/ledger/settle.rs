@@ -1,5 +1,6 @@
 //! How the effects went, and what follows.
 
+use super::expire::RETRY_MS;
 use super::job::{JobEnd, JobState};
 use super::share::{Phase, Share};
 use super::{Effect, Event, Ledger, Now, Outcome};
@@ -23,7 +24,13 @@ impl Ledger {
                 }
                 return;
             }
-            Phase::Stopping { job } => self.end_job(now, job, JobEnd::Failed(why), effects),
+            Phase::Stopping { job } => {
+                self.end_job(now, job, JobEnd::Failed(why), effects);
+                // What could not be carried out would be tried again at once, and again.
+                if self.shares.get(&uid).is_some_and(|share| share.eviction().is_some()) {
+                    self.set_eviction(uid, Some(self.clock.last.after(RETRY_MS)));
+                }
+            }
             Phase::Active | Phase::Resizing { .. } | Phase::Releasing => {}
         }
         // Whether it is empty is to be said anew: else what could not be withdrawn would be tried at once again.

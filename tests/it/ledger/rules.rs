@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use fairshare::identity::JobId;
-use fairshare::ledger::expire::EVICTION_GRACE_MS;
+use fairshare::ledger::expire::{EVICTION_GRACE_MS, RETRY_MS};
 use fairshare::ledger::job::{JOBS_KEPT_MAX, JobEnd, JobState};
 use fairshare::ledger::refusal::{Refusal, Timed};
 use fairshare::ledger::room::Room;
-use fairshare::ledger::{Canceller, Command, Effect, Event, Ledger, Wait};
+use fairshare::ledger::{Canceller, Command, Effect, Event, Ledger, Outcome, Wait};
 use fairshare::policy::Policy;
 use fairshare::quantity::{Bytes, MilliCpu, PartialAmount};
 
@@ -295,6 +295,19 @@ fn an_eviction_is_announced_five_minutes_before_and_only_of_the_expired() {
     let mut ledger = crowded(true, true);
     say(&mut ledger, 5000, Command::Cancel { job: JobId(1), by: Canceller::Admin }).unwrap();
     assert_eq!(ledger.share(uid(1)).unwrap().eviction(), None);
+}
+
+#[test]
+fn an_eviction_that_could_not_be_carried_out_is_tried_again_a_minute_later() {
+    let mut ledger = crowded(true, true);
+    let due = 1002 + EVICTION_GRACE_MS;
+    let evicts = |effects: &[Effect]| effects.iter().any(|effect| matches!(effect, Effect::Evict { .. }));
+    assert!(evicts(&ledger.apply(at(due), Command::Tick).unwrap()));
+    let undone = Command::Settle { uid: uid(1), outcome: Outcome::Undone("no such luck".into()) };
+    assert!(!evicts(&ledger.apply(at(due + 1), undone).unwrap()), "at once, and so without an end");
+    assert!(!evicts(&ledger.apply(at(due + RETRY_MS), Command::Tick).unwrap()));
+    assert!(ledger.next_wakeup().is_some_and(|at| at <= due + 1 + RETRY_MS), "nobody would look again");
+    assert!(evicts(&ledger.apply(at(due + 1 + RETRY_MS), Command::Tick).unwrap()));
 }
 
 #[test]
