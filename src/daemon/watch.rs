@@ -105,7 +105,8 @@ impl EventLoop {
     pub(super) fn settled_inside(&mut self, uid: Uid, outcome: &Outcome) {
         match (self.ledger.share(uid), outcome) {
             (None, _) => self.watch.remove(uid),
-            (Some(_), Outcome::Done) if self.watch.holds(uid) => {}
+            // Who went meanwhile was told, and not to be acted on then.
+            (Some(_), Outcome::Done) if self.watch.holds(uid) => self.look_inside(uid),
             (Some(_), Outcome::Done) => self.watch_anew([uid]),
             // What could not be done would be tried again at once if the share were found empty at once: the sweep looks.
             (Some(_), _) => drop(self.watch.unsure.insert(uid)),

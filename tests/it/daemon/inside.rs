@@ -3,29 +3,32 @@
 //! [`PATIENCE`] is half of the sweep's period: what comes in time was not found by a sweep.
 
 use std::process::{Child, Command};
+use std::time::Duration;
 
-use fairshare::wire::answer::{EventInfo, ShareState};
+use fairshare::ledger::share::Phase;
+use fairshare::wire::answer::{Answer, EventInfo, ShareState};
 use fairshare::wire::call::{Amounts, Call};
 use fairshare::wire::error::Code;
 use fairshare::wire::message::Body;
 
 use super::harness::{Daemon, Home, PATIENCE, POLICY};
-use super::raw::{Raw, request, request_for};
+use super::raw::{Raw, request, request_for, resize_mem};
 use super::strace::Tracer;
 use super::systemd_faults::own_slice;
 use crate::poll::until;
 use crate::stand_in::World;
 
 /// An empty share goes after this long.
-const IDLE: &str = "idle: 200ms\n";
+const IDLE: &str = "idle: 500ms\n";
 
 /// A process that does nothing. Ends with the value.
 struct Idle(Child);
 
 impl Idle {
-    /// In the caller's share.
-    fn inside(raw: &mut Raw) -> Self {
+    /// In the caller's share, which may not be empty for long: taken for it where it says so.
+    fn inside(raw: &mut Raw, taken: Option<Call>) -> Self {
         let idle = Self(Command::new("sleep").arg("600").spawn().unwrap());
+        taken.map(|call| raw.granted(&call));
         raw.ask(&Call::Attach { pids: vec![idle.0.id().into()] }).unwrap();
         idle
     }
@@ -63,8 +66,7 @@ fn a_share_goes_when_its_last_process_has_ended() {
     raw.granted(&request());
     // What is taken and never used goes too.
     goes(&world, &mut raw);
-    raw.granted(&request());
-    let (first, second) = (Idle::inside(&mut raw), Idle::inside(&mut raw));
+    let (first, second) = (Idle::inside(&mut raw, Some(request())), Idle::inside(&mut raw, None));
     drop(first);
     until("the first scope to go", PATIENCE, || {
         (world.cgroup_file(&own_slice(), "pids.current")? == "1\n").then_some(())
@@ -76,11 +78,31 @@ fn a_share_goes_when_its_last_process_has_ended() {
 }
 
 #[test]
+fn a_share_whose_last_process_ends_while_it_is_changed_goes_too() {
+    let (world, home, daemon) = daemon(IDLE);
+    let mut raw = daemon.client();
+    let inside = Idle::inside(&mut raw, Some(request()));
+    world.faults.delay("SetUnitProperties", Duration::from_secs(1));
+    let mut changing = daemon.client();
+    changing.post(&resize_mem(32 << 20));
+    until("the intent", PATIENCE, || {
+        home.state().shares.iter().any(|share| matches!(share.phase, Phase::Resizing { .. })).then_some(())
+    });
+    drop(inside);
+    until("the process to be gone", PATIENCE, || {
+        (world.cgroup_file(&own_slice(), "pids.current")? == "0\n").then_some(())
+    });
+    assert!(raw.healthy(), "what the kernel told before this has been heard");
+    assert!(matches!(changing.response().unwrap().body, Body::Ok(Answer::Share { .. })));
+    goes(&world, &mut raw);
+}
+
+#[test]
 fn a_busy_share_whose_lease_is_over_goes_with_its_last_process() {
     let (world, _home, daemon) = daemon("");
     let mut raw = daemon.client();
     raw.granted(&leased(3000));
-    let idle = Idle::inside(&mut raw);
+    let idle = Idle::inside(&mut raw, None);
     until("the end of the lease", PATIENCE, || {
         let (share, _) = raw.status();
         (share.expect("it was taken with a process inside").state == ShareState::Expired).then_some(())
@@ -104,16 +126,14 @@ fn a_share_that_was_not_entered_after_all_is_still_empty() {
 #[test]
 fn a_daemon_that_comes_back_hears_of_what_it_left() {
     let (world, mut home, first) = daemon(IDLE);
-    first.client().granted(&request());
-    let idle = Idle::inside(&mut first.client());
+    let idle = Idle::inside(&mut first.client(), Some(request()));
     first.kill();
     let daemon = home.activate();
     assert!(daemon.client().status().0.is_some());
     drop(idle);
     goes(&world, &mut daemon.client());
     // One that went empty while there was no daemon.
-    daemon.client().granted(&request());
-    let idle = Idle::inside(&mut daemon.client());
+    let idle = Idle::inside(&mut daemon.client(), Some(request()));
     daemon.kill();
     drop(idle);
     until("the scope to go", PATIENCE, || {
@@ -133,7 +153,7 @@ fn what_cannot_be_watched_is_said_once_and_served() {
     let trace = tracer.detach();
     assert_eq!(trace.matches("INJECTED").count(), 2, "{trace}");
     assert_eq!(daemon.logs().matches("cgroups cannot be watched").count(), 1, "{}", daemon.logs());
-    let idle = Idle::inside(&mut raw);
+    let idle = Idle::inside(&mut raw, None);
     until("the end of the lease", PATIENCE, || {
         raw.status().0.filter(|share| share.state == ShareState::Expired)
     });
