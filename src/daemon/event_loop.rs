@@ -334,18 +334,19 @@ impl EventLoop {
         self.ledger.runs_taken(survey.below.runs_taken);
         survey.below.works.iter().for_each(|(_, job)| self.ledger.job_taken(*job));
         let swap = self.policy.as_ref().map_or_else(Default::default, |policy| policy.swap);
+        let mut told = Vec::new();
         for mended in survey.mended {
             match (&mended.verdict, &mended.done) {
                 (Verdict::KeepStray, _) => drop(self.strays.insert(mended.uid)),
                 (_, Ok(())) => {
                     self.strays.remove(&mended.uid);
-                    self.ledger.reconciled(
+                    told.extend(self.ledger.reconciled(
                         clock::now(),
                         mended.uid,
                         &mended.verdict,
                         swap,
                         mended.known.as_ref(),
-                    );
+                    ));
                 }
                 (_, Err(error)) => {
                     error!("the share of uid {} is not settled: {error}: {:?}", mended.uid, error.detail);
@@ -353,6 +354,7 @@ impl EventLoop {
                 }
             }
         }
+        self.carry_out_others(told);
     }
 
     /// Stores what has changed since the state was loaded or last stored here.

@@ -190,7 +190,9 @@ impl EventLoop {
             Some(Ok(survey)) => {
                 let works = survey.below.works.clone();
                 self.reconciled(survey);
-                self.ledger.interrupt_jobs(clock::now());
+                let specs = &self.specs;
+                let told = self.ledger.interrupt_jobs(clock::now(), |job| specs.contains_key(&job));
+                self.carry_out_others(told);
                 self.follow_works();
                 self.clear_works(works);
                 written = self.store_in_background();

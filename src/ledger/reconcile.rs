@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::job::{JobEnd, JobState};
 use super::share::{Phase, Share};
 use super::time::Time;
-use super::{BootId, Ledger, Now};
-use crate::identity::Uid;
+use super::{BootId, Effect, Event, Ledger, Now};
+use crate::identity::{JobId, Uid};
 use crate::quantity::{Amount, Bytes, MilliCpu, Tasks};
 
 /// A slice of ours that exists.
@@ -169,15 +169,23 @@ fn stray(found: &Found, known: Option<&Known>) -> Verdict {
 }
 
 impl Ledger {
-    /// Takes what has been done about one member; the effects that carry it out have been seen to hold. Who waits is
-    /// served, and what has been forgotten or expired dealt with, by the [`super::Command::Tick`] that must follow.
-    pub fn reconciled(&mut self, now: Now, uid: Uid, verdict: &Verdict, swap: Bytes, known: Option<&Known>) {
+    /// Takes what has been done about one member; the effects that carry it out have been seen to hold. Answers what is
+    /// to be told. Who waits is served, and what has been forgotten or expired dealt with, by the
+    /// [`super::Command::Tick`] that must follow.
+    pub fn reconciled(
+        &mut self,
+        now: Now,
+        uid: Uid,
+        verdict: &Verdict,
+        swap: Bytes,
+        known: Option<&Known>,
+    ) -> Vec<Effect> {
         self.clock.seen(now);
         let mut events = Vec::new();
         let of_this_boot = self.share(uid).is_none_or(|share| share.boot == *self.boot());
         match verdict {
-            Verdict::KeepStray | Verdict::StopStray => return,
-            Verdict::Keep | Verdict::SetAgain if of_this_boot => return,
+            Verdict::KeepStray | Verdict::StopStray => return events,
+            Verdict::Keep | Verdict::SetAgain if of_this_boot => return events,
             // What is there is of this boot, also where the daemon that made it died before it had that stored.
             Verdict::Keep | Verdict::SetAgain | Verdict::MakeAgain => {
                 let boot = self.boot().clone();
@@ -187,27 +195,11 @@ impl Ledger {
                 Some(share) if matches!(share.phase, Phase::Granting { job: Some(_) }) => {
                     self.close(uid);
                     self.wait_again(&share);
-                    self.interrupt_waiting_work(now);
                 }
                 _ => self.slice_gone(now, uid, &mut events),
             },
             Verdict::Drop | Verdict::Lapse | Verdict::FinishRelease => self.slice_gone(now, uid, &mut events),
-            Verdict::Finish { amount } => {
-                let (boot, phase) = (self.boot().clone(), self.share(uid).map(|share| share.phase));
-                self.alter(uid, |share| {
-                    (share.amount, share.boot, share.phase) = (*amount, boot, Phase::Active);
-                });
-                match phase {
-                    Some(Phase::Stopping { job }) => self.end_job(now, job, JobEnd::Interrupted, &mut events),
-                    Some(Phase::Granting { job: Some(job) }) => {
-                        let work = self.jobs().get(&job).is_some_and(|job| job.is_work());
-                        // What was to be run went with the daemon that knew it.
-                        let end = if work { JobEnd::Interrupted } else { JobEnd::Done };
-                        self.end_job(now, job, end, &mut events);
-                    }
-                    _ => {}
-                }
-            }
+            Verdict::Finish { amount } => self.finished(now, uid, *amount, &mut events),
             Verdict::Adopt { amount } => {
                 let mut share = Share::active(uid, *amount, swap, now, self.boot().clone());
                 share.user = known.map(|known| known.user.clone());
@@ -220,13 +212,36 @@ impl Ledger {
         }
         self.revision += 1;
         self.assert_consistent();
+        events
+    }
+
+    /// A change that was under way came to this, and its job to its end.
+    fn finished(&mut self, now: Now, uid: Uid, amount: Amount, events: &mut Vec<Effect>) {
+        let (boot, phase) = (self.boot().clone(), self.share(uid).map(|share| share.phase));
+        self.alter(uid, |share| (share.amount, share.boot, share.phase) = (amount, boot, Phase::Active));
+        match phase {
+            Some(Phase::Stopping { job }) => self.end_job(now, job, JobEnd::Interrupted, events),
+            Some(Phase::Resizing { .. }) => events.push(Effect::Notify(Event::Resized { uid })),
+            Some(Phase::Granting { job }) => {
+                events.push(Effect::Notify(Event::Granted { uid, job }));
+                if let Some(job) = job {
+                    // What was to be run went with the daemon that knew it.
+                    let work = self.jobs().get(&job).is_some_and(|job| job.is_work());
+                    let end = if work { JobEnd::Interrupted } else { JobEnd::Done };
+                    self.end_job(now, job, end, events);
+                }
+            }
+            Some(Phase::Active | Phase::Releasing) | None => {}
+        }
     }
 
     /// Ends the jobs that were at work when the last daemon ended and that nothing has ended since. Who waits waits on.
     /// Submitted commands that run have units, by which they are found again ([`super::Command::WorkEnded`] where not);
-    /// those that wait are ended, for what was to be run went with the daemon that knew it.
-    pub fn interrupt_jobs(&mut self, now: Now) {
-        self.interrupt_waiting_work(now);
+    /// of those that wait they are ended that are not `known`: what was to be run went with the daemon that knew it.
+    /// Answers what is to be told.
+    pub fn interrupt_jobs(&mut self, now: Now, known: impl Fn(JobId) -> bool) -> Vec<Effect> {
+        let mut events = Vec::new();
+        self.interrupt_waiting_work(now, known, &mut events);
         let held: BTreeSet<_> = self
             .shares()
             .values()
@@ -239,8 +254,9 @@ impl Ledger {
         let at_work = at_work.filter(|job| !job.is_work());
         let orphans: Vec<_> = at_work.map(|job| job.id).filter(|job| !held.contains(job)).collect();
         for job in orphans {
-            self.end_job(now, job, JobEnd::Interrupted, &mut Vec::new());
+            self.end_job(now, job, JobEnd::Interrupted, &mut events);
             self.revision += 1;
         }
+        events
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::job::{Ask, JobEnd, JobKind, JobState, WORKS_PER_UID_MAX, Work};
+use super::job::{Ask, Job, JobEnd, JobKind, JobState, WORKS_PER_UID_MAX, Work};
 use super::refusal::{Over, Refusal, Timed};
 use super::room::Room;
 use super::share::{Phase, Terms};
@@ -116,14 +116,17 @@ impl Ledger {
         self.works.contains_key(&uid)
     }
 
-    /// Ends the submitted commands that wait: what was to be run is not in the state.
-    pub(super) fn interrupt_waiting_work(&mut self, now: Now) {
-        let waiting: Vec<JobId> =
-            self.jobs.values().filter(|job| job.is_work() && job.queued()).map(|job| job.id).collect();
-        for job in waiting {
-            let mut events: Vec<Effect> = Vec::new();
-            self.end_job(now, job, JobEnd::Interrupted, &mut events);
-            debug_assert!(events.iter().all(|effect| matches!(effect, Effect::Notify(Event::Job(_)))));
+    /// Ends the submitted commands that wait and of which nobody knows what they were to run: it is not in the state.
+    pub(super) fn interrupt_waiting_work(
+        &mut self,
+        now: Now,
+        known: impl Fn(JobId) -> bool,
+        effects: &mut Vec<Effect>,
+    ) {
+        let lost = |job: &&Job| job.is_work() && job.queued() && !known(job.id);
+        let lost: Vec<JobId> = self.jobs.values().filter(lost).map(|job| job.id).collect();
+        for job in lost {
+            self.end_job(now, job, JobEnd::Interrupted, effects);
             self.revision += 1;
         }
     }

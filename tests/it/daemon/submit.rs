@@ -8,13 +8,14 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
 use fairshare::client::{Client, ClientError, Deadlines};
+use fairshare::wire::answer::{Answer, JobState};
 use fairshare::wire::call::{Amounts, Call, Submission};
 use fairshare::wire::error::{Code, WireError};
 use fairshare::wire::message::Body;
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 
 use super::harness::{Daemon, Home, PATIENCE};
-use super::raw::request_frame;
+use super::raw::{Raw, request_for, request_frame};
 use crate::poll::until;
 use crate::stand_in::World;
 
@@ -101,5 +102,36 @@ fn what_cannot_be_executed_is_refused_by_name() {
     }
     let mut client = daemon.client();
     let ok = client.ask(&Call::JobList { all: None }).unwrap();
-    assert!(matches!(ok, fairshare::wire::answer::Answer::Jobs { jobs } if jobs.is_empty()));
+    assert!(matches!(ok, Answer::Jobs { jobs } if jobs.is_empty()));
+}
+
+/// What waits is in the daemon's memory, and the bus has nothing to do with it.
+#[test]
+fn a_command_that_waits_is_still_there_when_the_bus_comes_back() {
+    let mut world = World::start();
+    let mut home = Home::new(&world);
+    home.set_policy("defaults: {cpu: 1, mem: 64M, tasks: 100}\nmax: {cpu: 1, mem: 64M, tasks: 100}\nreserve: {cpu: 1, mem: 1M}\n");
+    home.set_cpus("0-1");
+    let daemon = home.activate();
+    let mut raw = daemon.client();
+    raw.granted(&request_for(1));
+    let mut client = Client::connect(daemon.socket(), "test", "1", Deadlines::default()).unwrap();
+    let id = client.submit(Submission { wait: Some(true), ..submission() }, &[]).unwrap();
+    let state = |raw: &mut Raw| match raw.ask(&Call::JobStatus { job_id: id }).unwrap() {
+        Answer::Job { job } => job.state,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(state(&mut raw), JobState::Queued);
+    world.kill_bus();
+    until("the loss to be noticed", PATIENCE, || (!raw.healthy()).then_some(()));
+    world.restart_bus();
+    until("health", PATIENCE, || raw.healthy().then_some(()));
+    assert_eq!(state(&mut raw), JobState::Queued);
+    raw.ask(&Call::Release { stop: None, for_uid: Some(1) }).unwrap();
+    until("its start", PATIENCE, || (state(&mut raw) != JobState::Queued).then_some(()));
+    let unit = format!("fairshare-{}-job{id}.service", rustix::process::getuid().as_raw());
+    until("its unit to be asked for", PATIENCE, || {
+        let mut calls = world.take_calls().into_iter();
+        calls.any(|call| format!("{call:?}").contains(&unit)).then_some(())
+    });
 }

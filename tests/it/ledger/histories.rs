@@ -334,7 +334,7 @@ impl World {
         shares
             .values()
             .for_each(|share| slices.entry(share.uid).or_insert((share.amount, false)).0 = share.amount);
-        self.ledger.interrupt_jobs(self.now);
+        self.ledger.interrupt_jobs(self.now, |_| false);
         let at_work = self.ledger.jobs().values().filter(|job| job.is_work() && !job.ended());
         let lost: Vec<(Uid, JobId)> = at_work.map(|job| (job.uid, job.id)).collect();
         for (uid, job) in lost {

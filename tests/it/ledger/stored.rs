@@ -138,7 +138,7 @@ fn a_grant_that_a_crash_cut_off_waits_again_in_its_place() {
     let verdict = verdicts(&after, &BTreeMap::new(), &BTreeMap::new())[&uid(3)].clone();
     assert_eq!(verdict, Verdict::Forget);
     after.reconciled(at(9001), uid(3), &verdict, Bytes(0), None);
-    after.interrupt_jobs(at(9001));
+    after.interrupt_jobs(at(9001), |_| false);
     let order: Vec<_> = after.places().iter().map(|place| place.waiting.uid).collect();
     assert_eq!(order, [uid(3), uid(2)]);
     // Since when it waits counts too: who has waited for long goes before all who have not.
