@@ -2,12 +2,12 @@
 //!
 //! The event loop takes nothing else, so that a call which nobody authorised does not compile.
 
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::OwnedSemaphorePermit;
 
+use super::closing::Received;
 use super::feed::Interest;
 use super::peer::Peer;
 use super::work::{self, Spec};
@@ -155,7 +155,7 @@ impl Authorised {
     }
 
     /// A submitted command with the descriptors that came with it, and room for it to wait in.
-    pub fn with_streams(&mut self, streams: Vec<OwnedFd>, permit: OwnedSemaphorePermit) {
+    pub fn with_streams(&mut self, streams: Received, permit: OwnedSemaphorePermit) {
         if let Act::Submit { spec, .. } = &mut self.act
             && let Some(spec) = Arc::get_mut(spec)
         {
@@ -256,13 +256,14 @@ pub fn authorize(peer: &Arc<Peer>, call: Call) -> Result<Authorised, WireError> 
 fn submit(account: Account, submission: Submission) -> Result<Act, WireError> {
     let Submission { argv, cwd, env, amounts, name, lease_ms, wait } = submission;
     let handover = work::checked(Handover { argv, cwd, env })?;
+    let stdio = Received::from(account.uid);
     Ok(Act::Submit {
         account,
         amount: figures(amounts)?,
         time_limit: lease_ms.map(Duration::from_millis),
         name,
         wait: wait.unwrap_or(false),
-        spec: Arc::new(Spec { handover, stdio: Vec::new(), room: None }),
+        spec: Arc::new(Spec { handover, stdio, room: None }),
     })
 }
 

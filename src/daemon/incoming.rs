@@ -2,14 +2,19 @@
 
 use std::io::{self, IoSliceMut};
 use std::mem::MaybeUninit;
-use std::os::fd::OwnedFd;
 
-use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, recvmsg};
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, recv, recvmsg};
 use tokio::io::Interest;
 use tokio::net::UnixStream;
 
+use super::closing::Received;
+use crate::identity::Uid;
 use crate::wire::call::DESCRIPTORS_MAX;
 use crate::wire::frame::{FrameBuffer, FrameError};
+
+/// The most descriptors that the kernel sends at a time: `SCM_MAX_FD` (unix(7)). What there is no room for it would close on
+/// the spot, see [`super::closing`].
+const DESCRIPTORS_AT_ONCE_MAX: usize = 253;
 
 /// A frame as it came.
 #[derive(Debug)]
@@ -21,10 +26,10 @@ pub struct Message {
 }
 
 /// Descriptors that came with a frame. Whatever nobody takes is closed with the value.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Descriptors {
     /// The first of them.
-    pub kept: Vec<OwnedFd>,
+    pub kept: Received,
     /// Whether there were more than [`DESCRIPTORS_MAX`]; those are closed already.
     pub cut: bool,
 }
@@ -41,14 +46,20 @@ pub enum Read {
 }
 
 /// What was read of a connection and is not handled yet.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Incoming {
+    uid: Uid,
     buffer: FrameBuffer,
     /// Of the frame that is being read.
     descriptors: Descriptors,
 }
 
 impl Incoming {
+    /// Nothing yet, from this member.
+    pub fn from(uid: Uid) -> Self {
+        Self { uid, buffer: FrameBuffer::default(), descriptors: Descriptors::from(uid) }
+    }
+
     /// The length of the frame that is being read, once it is known.
     ///
     /// # Errors
@@ -68,7 +79,7 @@ impl Incoming {
     /// Outside, a length that no frame may have; inside, what the socket said.
     pub fn read(&mut self, stream: &UnixStream) -> Result<io::Result<Read>, FrameError> {
         let space = self.buffer.space()?;
-        let mut came = Descriptors::default();
+        let mut came = Descriptors::from(self.uid);
         let count = match receive(stream, space, &mut came) {
             Ok(count) => count,
             Err(error) => return Ok(Err(error)),
@@ -82,7 +93,7 @@ impl Incoming {
             self.descriptors.add(came);
             return Ok(Ok(Read::Part));
         };
-        let mut descriptors = std::mem::take(&mut self.descriptors);
+        let mut descriptors = std::mem::replace(&mut self.descriptors, Descriptors::from(self.uid));
         if self.buffer.partial() {
             self.descriptors = came;
         } else {
@@ -93,8 +104,12 @@ impl Incoming {
 }
 
 impl Descriptors {
+    fn from(uid: Uid) -> Self {
+        Self { kept: Received::from(uid), cut: false }
+    }
+
     fn add(&mut self, other: Self) {
-        self.kept.extend(other.kept);
+        self.kept.append(other.kept);
         self.cut |= other.cut || self.kept.len() > DESCRIPTORS_MAX;
         self.kept.truncate(DESCRIPTORS_MAX);
     }
@@ -105,7 +120,7 @@ fn receive(stream: &UnixStream, space: &mut [u8], came: &mut Descriptors) -> io:
     let room = space.len();
     let mut all_there_was = None;
     let read = stream.try_io(Interest::READABLE, || {
-        let mut control = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
+        let mut control = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_AT_ONCE_MAX))];
         let mut control = RecvAncillaryBuffer::new(&mut control);
         let received = recvmsg(stream, &mut [IoSliceMut::new(space)], &mut control, RecvFlags::CMSG_CLOEXEC)?;
         for message in control.drain() {
@@ -123,4 +138,12 @@ fn receive(stream: &UnixStream, space: &mut [u8], came: &mut Descriptors) -> io:
         Ok(received.bytes)
     });
     all_there_was.map_or(read, Ok)
+}
+
+/// Whether there is something to be read, as `read(2)` would say it, with it left where it is.
+///
+/// # Errors
+/// What the socket said; `WouldBlock` where there is nothing.
+pub fn peek(stream: &UnixStream) -> io::Result<usize> {
+    stream.try_io(Interest::READABLE, || Ok(recv(stream, &mut [0; 1], RecvFlags::PEEK)?.1))
 }

@@ -10,6 +10,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{debug, info, warn};
 
+use super::closing;
 use super::event::Event;
 use super::feed::Feed;
 use super::peer::{self, Peer};
@@ -172,7 +173,8 @@ impl Listener {
                     "refused uid {peer_uid}: {error}"
                 );
             }
-            return refuse(&stream, error);
+            refuse(&stream, error);
+            return closing::connection(stream, peer.uid);
         }
         account.open += 1;
         let (uid, pid, quota) = (peer.uid, peer.pid, Arc::clone(&account.quota));
@@ -219,7 +221,7 @@ impl Listener {
     }
 }
 
-/// Says why, as far as the client's buffer takes it, and closes.
+/// Says why, as far as the client's buffer takes it.
 fn refuse(stream: &UnixStream, error: WireError) {
     let mut frame = Vec::new();
     let response = Response { v: PROTOCOL_VERSION, request_id: 0, body: Body::Err(error) };

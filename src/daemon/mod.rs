@@ -4,6 +4,7 @@ mod answer;
 pub mod authorize;
 mod carry;
 mod clock;
+mod closing;
 mod command;
 mod condition;
 mod confine;

@@ -13,9 +13,10 @@ use tracing::{debug, error, info, warn};
 
 use super::answer;
 use super::authorize::{Act, Authorised, authorize};
+use super::closing;
 use super::event::{Event, Reply, Submission};
 use super::feed::{Feed, Follower};
-use super::incoming::{Descriptors, Incoming, Message, Read};
+use super::incoming::{Descriptors, Incoming, Message, Read, peek};
 use super::peer::Peer;
 use super::quota::{FRAME_SMALL_BYTES_MAX, Quota, Tell};
 use super::work;
@@ -117,6 +118,7 @@ impl Session {
         stopping: watch::Receiver<bool>,
         feed: Feed,
     ) -> Self {
+        let uid = peer.uid;
         Self {
             stream,
             peer,
@@ -124,7 +126,7 @@ impl Session {
             events,
             stopping,
             feed,
-            input: Incoming::default(),
+            input: Incoming::from(uid),
             large_frame: None,
             output: Vec::new(),
             unanswered: 0,
@@ -151,6 +153,7 @@ impl Session {
         }
         // What can still be said is said, as far as the client's buffer takes it: nobody waits for it to read.
         let _ = self.stream.try_write(&self.output);
+        closing::connection(self.stream, self.peer.uid);
         end
     }
 
@@ -213,6 +216,9 @@ impl Session {
                 self.room(deadline).await?;
             }
             let began = self.input.partial();
+            timeout_at(deadline, closing::room(self.peer.uid))
+                .await
+                .map_err(|_| End::TimedOut("What this user sent could not be closed"))?;
             match self.input.read(&self.stream).map_err(End::Frame)? {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.flush().await?;
@@ -305,14 +311,13 @@ impl Session {
     /// Sends events for as long as both ends live. A client that says something more has misunderstood.
     async fn follow(&mut self, request_id: u64, mut follower: Follower) -> Result<(), End> {
         self.flush().await?;
-        let mut byte = [0];
         loop {
             let event = tokio::select! {
                 event = follower.next() => event.ok_or(End::Closed)?,
                 _ = self.stopping.changed() => return Err(End::Closed),
                 ready = self.stream.readable() => {
                     ready?;
-                    match self.stream.try_read(&mut byte) {
+                    match peek(&self.stream) {
                         Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
                         Ok(0) => return Err(End::Closed),
                         Ok(_) => return Err(End::SpokeWhileFollowing),

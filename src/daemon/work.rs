@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustix::fs::{FileType, MemfdFlags, OFlags, SealFlags};
+use rustix::fs::{AtFlags, FileType, MemfdFlags, OFlags, SealFlags, StatxFlags};
 use rustix::net::{
     AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType, sendmsg,
     socketpair,
@@ -18,6 +18,7 @@ use tokio::time::sleep;
 use tracing::{error, info, warn};
 
 use super::answer;
+use super::closing::Received;
 use super::event::{Event, Reply};
 use super::execute::Context;
 use super::incoming::Descriptors;
@@ -50,7 +51,7 @@ pub struct Spec {
     /// What it is.
     pub handover: Handover,
     /// Its standard input, output and error, as far as they were sent.
-    pub stdio: Vec<OwnedFd>,
+    pub stdio: Received,
     /// Room in what one member may keep waiting here.
     pub room: Option<OwnedSemaphorePermit>,
 }
@@ -83,15 +84,18 @@ pub fn checked(handover: Handover) -> Result<Handover, WireError> {
 ///
 /// # Errors
 /// BadRequest, naming the descriptor.
-pub fn streams(descriptors: Descriptors) -> Result<Vec<OwnedFd>, WireError> {
+pub fn streams(descriptors: Descriptors) -> Result<Received, WireError> {
     let bad = |what: String| WireError::new(Code::BadRequest, what);
     if descriptors.cut {
         return Err(bad(format!("More than {DESCRIPTORS_MAX} descriptors were sent")));
     }
     for (descriptor, name) in descriptors.kept.iter().zip(["input", "output", "error"]) {
         let unusable = |why: &str| bad(format!("The descriptor for standard {name} is {why}"));
-        let stat = rustix::fs::fstat(descriptor).map_err(|errno| unusable(&errno.to_string()))?;
-        match FileType::from_raw_mode(stat.st_mode) {
+        // Of what the kernel knows already: a file system may be a member's own, and not answer.
+        let flags = AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC;
+        let stat = rustix::fs::statx(descriptor, "", flags, StatxFlags::TYPE)
+            .map_err(|errno| unusable(&errno.to_string()))?;
+        match FileType::from_raw_mode(stat.stx_mode.into()) {
             FileType::RegularFile | FileType::Fifo | FileType::CharacterDevice => {}
             FileType::Directory => return Err(unusable("a folder")),
             FileType::Socket => return Err(unusable("a socket")),
