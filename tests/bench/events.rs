@@ -2,9 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use fairshare::wire::call::Call;
-use fairshare::wire::message::Body;
-
 use crate::harness::Daemon;
 use crate::raw::Raw;
 use crate::shares;
@@ -49,7 +46,7 @@ pub fn run() {
 /// A connection that events come on.
 fn subscriber(daemon: &Daemon) -> Raw {
     let mut raw = daemon.client();
-    raw.ask(&Call::Subscribe { all: Some(true), job_id: None }).unwrap();
+    raw.follow(Some(true), None);
     raw
 }
 
@@ -59,10 +56,7 @@ fn heard(world: &World, subscribers: &mut [Raw], kill: u64) -> Duration {
     let killed = Instant::now();
     world.count_memory_events(&slice, 0, kill / SHARES + 1);
     for subscriber in subscribers {
-        match subscriber.response().unwrap().body {
-            Body::Event(event) => assert_eq!(event.kind, "oom"),
-            other => panic!("no event: {other:?}"),
-        }
+        assert_eq!(subscriber.event().kind, "oom");
     }
     killed.elapsed()
 }

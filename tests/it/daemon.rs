@@ -4,6 +4,7 @@ mod closing;
 mod contract;
 mod degraded;
 mod disk_faults;
+mod events;
 mod harness;
 mod inside;
 mod leases;

@@ -62,6 +62,17 @@ impl Home {
         home
     }
 
+    /// A home on a machine of which one CPU can be held: who comes second waits.
+    pub fn of_one_cpu(world: &World) -> Self {
+        let home = Self::new(world);
+        home.set_policy(
+            "defaults: {cpu: 1, mem: 64M, tasks: 100}\nmax: {cpu: 1, mem: 64M, tasks: 100}\n\
+             reserve: {cpu: 1, mem: 1M}\n",
+        );
+        home.set_cpus("0-1");
+        home
+    }
+
     pub fn policy_file(&self) -> PathBuf {
         self.dir.path().join("policy.yaml")
     }
@@ -98,8 +109,12 @@ impl Home {
 
     /// Puts a state there, as a daemon before would have left it.
     pub fn set_state(&self, shares: Vec<Share>) {
-        let image = image(shares);
-        fs::write(self.state_file(), store::encode(&image).unwrap()).unwrap();
+        self.set_image(&image(shares));
+    }
+
+    /// The same, with more than shares in it.
+    pub fn set_image(&self, image: &Image) {
+        fs::write(self.state_file(), store::encode(image).unwrap()).unwrap();
     }
 
     /// What else is in the state's folder.

@@ -6,13 +6,13 @@ use std::process::{Child, Command};
 use std::time::Duration;
 
 use fairshare::ledger::share::Phase;
-use fairshare::wire::answer::{Answer, EventInfo, ShareState};
-use fairshare::wire::call::{Amounts, Call};
+use fairshare::wire::answer::{Answer, ShareState};
+use fairshare::wire::call::Call;
 use fairshare::wire::error::Code;
 use fairshare::wire::message::Body;
 
 use super::harness::{Daemon, Home, PATIENCE, POLICY};
-use super::raw::{Raw, request, request_for, resize_mem};
+use super::raw::{Raw, leased, request, request_for, resize_mem};
 use super::strace::Tracer;
 use super::systemd_faults::own_slice;
 use crate::poll::until;
@@ -52,11 +52,6 @@ fn daemon(policy: &str) -> (World, Home, Daemon) {
 fn goes(world: &World, raw: &mut Raw) {
     until("the share to go", PATIENCE, || raw.status().0.is_none().then_some(()));
     until("the slice to go", PATIENCE, || world.unit(&own_slice()).is_none().then_some(()));
-}
-
-/// For how long it is held: long enough for a process to enter it.
-fn leased(ms: u64) -> Call {
-    Call::RequestResources { amounts: Amounts::default(), lease_ms: Some(ms), wait: None, for_uid: None }
 }
 
 #[test]
@@ -167,16 +162,8 @@ fn what_cannot_be_watched_is_said_once_and_served() {
 fn followed(daemon: &Daemon) -> (Raw, Raw) {
     let (mut raw, mut follower) = (daemon.client(), daemon.client());
     raw.ask(&leased(3_600_000)).unwrap();
-    follower.post(&Call::Subscribe { all: None, job_id: None });
-    assert!(matches!(follower.response().unwrap().body, Body::Ok(_)));
+    follower.follow(None, None);
     (raw, follower)
-}
-
-fn next_event(follower: &mut Raw) -> EventInfo {
-    match follower.response().unwrap().body {
-        Body::Event(event) => *event,
-        other => panic!("no event: {other:?}"),
-    }
 }
 
 #[test]
@@ -185,12 +172,12 @@ fn who_follows_is_told_of_a_kill_for_memory() {
     let (_raw, mut follower) = followed(&daemon);
     let killed = |count: u64| world.count_memory_events(&own_slice(), 0, count);
     killed(2);
-    let event = next_event(&mut follower);
+    let event = follower.event();
     assert_eq!((event.kind.as_str(), event.share.is_some()), ("oom", true), "{event:?}");
     assert!(event.message.unwrap().contains("killed 2 processes"));
     daemon.wait_logged("out of memory: the kernel killed 2 processes");
     killed(3);
-    let event = next_event(&mut follower);
+    let event = follower.event();
     assert!(event.message.unwrap().contains("killed a process"), "each is told once");
 }
 
@@ -211,7 +198,7 @@ fn who_follows_is_told_of_waiting_for_memory_once() {
         assert!(raw.healthy());
     }
     for percent in [75, 61] {
-        let event = next_event(&mut follower);
+        let event = follower.event();
         assert_eq!((event.kind.as_str(), event.share.is_some()), ("pressure", true), "{event:?}");
         let message = event.message.unwrap();
         assert_eq!(message, format!("waited for memory for {percent} % of the last ten seconds"));
@@ -225,6 +212,6 @@ fn who_follows_is_told_of_waiting_for_a_cpu() {
     let (_raw, mut follower) = followed(&daemon);
     world.write_cgroup_file(&own_slice(), "cpu.pressure", &waiting(98));
     follower.stream.set_read_timeout(Some(PATIENCE * 3)).unwrap();
-    let event = next_event(&mut follower);
+    let event = follower.event();
     assert_eq!(event.message.unwrap(), "waited for a CPU for 98 % of the last ten seconds");
 }

@@ -7,14 +7,10 @@ use fairshare::wire::answer::Answer;
 use fairshare::wire::call::{Amounts, Call};
 
 use super::harness::{Home, PATIENCE};
-use super::raw::{Raw, request_for};
+use super::raw::{Raw, leased, request_for};
 use super::systemd_faults::own_slice;
 use crate::poll::until;
 use crate::stand_in::World;
-
-fn leased(ms: u64) -> Call {
-    Call::RequestResources { amounts: Amounts::default(), lease_ms: Some(ms), wait: None, for_uid: None }
-}
 
 /// Has another member wait for so much.
 fn waits(raw: &mut Raw, uid: u64, cpu_milli: u64) {

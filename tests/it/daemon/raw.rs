@@ -4,7 +4,7 @@ use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
-use fairshare::wire::answer::{Answer, CapacityInfo, Check, ShareInfo};
+use fairshare::wire::answer::{Answer, CapacityInfo, Check, EventInfo, ShareInfo};
 use fairshare::wire::call::{Amounts, Call};
 use fairshare::wire::decode::{HelloReply, decode_hello_reply, decode_response};
 use fairshare::wire::error::{Code, WireError};
@@ -50,6 +50,11 @@ pub fn request_of(amounts: Amounts) -> Call {
 
 pub fn request_for(uid: u64) -> Call {
     Call::RequestResources { amounts: Amounts::default(), lease_ms: None, wait: None, for_uid: Some(uid) }
+}
+
+/// For how long it is to be held.
+pub fn leased(ms: u64) -> Call {
+    Call::RequestResources { amounts: Amounts::default(), lease_ms: Some(ms), wait: None, for_uid: None }
 }
 
 pub fn resize_mem(mem: u64) -> Call {
@@ -150,6 +155,22 @@ impl Raw {
         assert!(error.is(code), "{error:?}");
         assert_eq!(error.retryable, code.retryable());
         error
+    }
+
+    /// Follows what happens from now on.
+    pub fn follow(&mut self, all: Option<bool>, job_id: Option<u64>) {
+        match self.ask(&Call::Subscribe { all, job_id }) {
+            Ok(Answer::Subscribed { subscribed: true }) => {}
+            other => panic!("not subscribed: {other:?}"),
+        }
+    }
+
+    /// The next event, for who follows.
+    pub fn event(&mut self) -> EventInfo {
+        match self.response().expect("the daemon closed the connection").body {
+            Body::Event(event) => *event,
+            other => panic!("no event: {other:?}"),
+        }
     }
 
     /// Calls, and gets a share.

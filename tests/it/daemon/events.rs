@@ -1,0 +1,141 @@
+//! What happens, as it is told to who follows: each kind with what it carries, in order.
+
+use fairshare::wire::answer::{Answer, EventInfo, JobState, ShareState};
+use fairshare::wire::call::{Amounts, Call};
+
+use super::harness::{Daemon, Home, POLICY};
+use super::raw::{Raw, request, request_for, resize_mem};
+use super::systemd_faults::own_slice;
+use crate::stand_in::World;
+
+fn own_uid() -> u64 {
+    rustix::process::getuid().as_raw().into()
+}
+
+/// A connection that everybody's events come on.
+fn follower(daemon: &Daemon) -> Raw {
+    let mut raw = daemon.client();
+    raw.follow(Some(true), None);
+    raw
+}
+
+/// The next event, which is of this kind and concerns this user, with or without a share.
+fn next(follower: &mut Raw, kind: &str, uid: Option<u64>, share: bool) -> EventInfo {
+    let event = follower.event();
+    let told = (event.kind.as_str(), event.uid, event.share.as_ref().map(|share| share.uid), event.lagged);
+    assert_eq!(told, (kind, uid, uid.filter(|_| share), None), "{event:?}");
+    event
+}
+
+#[test]
+fn each_step_of_a_share_is_told_with_what_is_held_then() {
+    let world = World::start();
+    let mut home = Home::new(&world);
+    let daemon = home.activate();
+    let (mut raw, mut follower, own) = (daemon.client(), follower(&daemon), Some(own_uid()));
+    let held = raw.granted(&request());
+    let granted = next(&mut follower, "granted", own, true);
+    assert_eq!(granted.share, Some(held));
+    let held = raw.granted(&resize_mem(128 << 20));
+    let resized = next(&mut follower, "resized", own, true);
+    assert_eq!(resized.share, Some(held.clone()));
+    assert_eq!(held.mem_bytes, 128 << 20);
+    let held = raw.granted(&Call::Renew { lease_ms: 3_600_000, for_uid: None });
+    let renewed = next(&mut follower, "renewed", own, true);
+    // Both are reckoned from the same end, each at its moment.
+    let ends = |lease_ends_ms: Option<u64>| lease_ends_ms.expect("no lease");
+    let told = renewed.share.unwrap();
+    assert!(ends(told.lease_ends_ms).abs_diff(ends(held.lease_ends_ms)) < 1000, "{told:?} {held:?}");
+    assert!(ends(told.lease_ends_ms).abs_diff(renewed.at_ms + 3_600_000) < 1000, "{told:?}");
+    assert!(raw.released());
+    let released = next(&mut follower, "released", own, false);
+    let times = [granted.at_ms, resized.at_ms, renewed.at_ms, released.at_ms];
+    assert!(times.is_sorted(), "{times:?}");
+}
+
+#[test]
+fn the_end_of_a_lease_is_told_before_it_comes_and_when_it_is_there() {
+    let world = World::start();
+    let mut home = Home::new(&world);
+    let daemon = home.activate();
+    let (mut raw, mut follower, own) = (daemon.client(), follower(&daemon), Some(own_uid()));
+    // Long enough for somebody to be inside before it ends.
+    let (amounts, lease_ms) = (Amounts { cpu_milli: Some(2000), ..Amounts::default() }, Some(3000));
+    let asks = Call::RequestResources { amounts, lease_ms, wait: None, for_uid: None };
+    raw.granted(&asks);
+    world.pretend_processes(&own_slice(), &[4_000_000]);
+    next(&mut follower, "granted", own, true);
+    let expiring = next(&mut follower, "expiring", own, true);
+    assert_eq!(expiring.message.as_deref(), Some("the lease ends in 1 min"));
+    assert_eq!(expiring.share.unwrap().state, ShareState::Active);
+    let expired = next(&mut follower, "expired", own, true);
+    let says = "the lease is over: work is inside: the share stays, with less CPU";
+    assert_eq!(expired.message.as_deref(), Some(says));
+    let share = expired.share.unwrap();
+    assert_eq!((share.state, share.cpu_milli), (ShareState::Expired, 2000));
+    let share = next(&mut follower, "resized", own, true).share.unwrap();
+    assert_eq!((share.state, share.cpu_milli, share.mem_bytes), (ShareState::Expired, 1000, 64 << 20));
+    world.pretend_processes(&own_slice(), &[]);
+    next(&mut follower, "released", own, false);
+    raw.granted(&asks);
+    next(&mut follower, "granted", own, true);
+    next(&mut follower, "expiring", own, true);
+    let expired = next(&mut follower, "expired", own, true);
+    assert_eq!(expired.message.as_deref(), Some("the lease is over: the share goes"));
+    next(&mut follower, "released", own, false);
+}
+
+#[test]
+fn what_concerns_everybody_is_told_when_it_changes() {
+    let world = World::start();
+    let mut home = Home::new(&world);
+    let daemon = home.activate();
+    let (mut raw, mut follower) = (daemon.client(), follower(&daemon));
+    home.set_policy(&format!("{POLICY}swap: 1M\n"));
+    for call in [Call::Drain, Call::Undrain, Call::Reload] {
+        // What is so already is not told again.
+        for changes in [true, false] {
+            assert_eq!(raw.ask(&call), Ok(Answer::Changed { changed: changes }), "{call:?}");
+        }
+    }
+    for kind in ["drained", "undrained"] {
+        assert_eq!(next(&mut follower, kind, None, false).message, None);
+    }
+    let policy = next(&mut follower, "policy", None, false);
+    assert_eq!(policy.message.as_deref(), Some("the policy has changed"));
+    raw.granted(&request());
+    next(&mut follower, "granted", Some(own_uid()), true);
+}
+
+#[test]
+fn a_job_is_told_when_it_begins_and_when_it_is_over() {
+    let world = World::start();
+    let mut home = Home::of_one_cpu(&world);
+    let daemon = home.activate();
+    let (mut raw, mut follower) = (daemon.client(), follower(&daemon));
+    raw.granted(&request_for(1));
+    let waits = Call::RequestResources {
+        amounts: Amounts::default(),
+        lease_ms: None,
+        wait: Some(true),
+        for_uid: Some(2),
+    };
+    let Ok(Answer::JobStarted { job_started }) = raw.ask(&waits) else { panic!("it does not wait") };
+    let mut of_the_job = daemon.client();
+    of_the_job.follow(Some(true), Some(job_started));
+    raw.ask(&Call::Release { stop: None, for_uid: Some(1) }).unwrap();
+    next(&mut follower, "granted", Some(1), true);
+    next(&mut follower, "released", Some(1), false);
+    let begins = next(&mut follower, "job", Some(2), false);
+    let granted = next(&mut follower, "granted", Some(2), true);
+    let over = next(&mut follower, "job", Some(2), false);
+    assert_eq!(granted.job_id, None);
+    for (event, state, ended) in [(begins, JobState::Running, false), (over, JobState::Done, true)] {
+        // Who follows the job alone is told just this.
+        assert_eq!(of_the_job.event(), event);
+        assert_eq!(event.job_id, Some(job_started));
+        let job = event.job.expect("no job");
+        assert_eq!((job.job_id, job.uid, job.state), (job_started, 2, state));
+        assert_eq!((job.started_ms.is_some(), job.ended_ms.is_some()), (true, ended));
+    }
+}
