@@ -96,7 +96,8 @@ impl Interest {
 }
 
 impl Follower {
-    /// The next event of interest, or how many were missed. Ends only with the daemon.
+    /// The next event of interest, or how many were missed, of whomever; then it goes on from the present.
+    /// Ends only with the daemon.
     ///
     /// Cancel safe: no event is lost when the future is dropped.
     pub async fn next(&mut self) -> Option<EventInfo> {
@@ -105,10 +106,37 @@ impl Follower {
                 Ok(happening) if self.interest.covers(&happening) => return Some(happening.info.clone()),
                 Ok(_) => {}
                 Err(broadcast::error::RecvError::Lagged(missed)) => {
-                    return Some(EventInfo { lagged: Some(missed), ..event("lagged", None, None) });
+                    // What still waits is as old as it can be: who began with that would lag again at once.
+                    let waiting = u64::try_from(self.receiver.len()).unwrap_or(u64::MAX);
+                    self.receiver = self.receiver.resubscribe();
+                    let lagged = Some(missed.saturating_add(waiting));
+                    return Some(EventInfo { lagged, ..event("lagged", None, None) });
                 }
                 Err(broadcast::error::RecvError::Closed) => return None,
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn who_is_1024_events_behind_misses_none_and_one_more_is_too_many() {
+        let feed = Feed::new();
+        let interest = Interest { uid: Uid::ROOT, all: false, job: None };
+        let (mut near, mut far) = (feed.follow(interest), feed.follow(interest));
+        for number in 0..1024 {
+            feed.everybody(&number.to_string(), None);
+        }
+        for number in 0..1024 {
+            assert_eq!(near.next().await.unwrap().kind, number.to_string());
+        }
+        feed.everybody("1024", None);
+        assert_eq!(near.next().await.unwrap().kind, "1024");
+        assert_eq!(far.next().await.unwrap().lagged, Some(1025));
+        feed.everybody("the present", None);
+        assert_eq!(far.next().await.unwrap().kind, "the present");
     }
 }

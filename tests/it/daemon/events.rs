@@ -1,4 +1,6 @@
-//! What happens, as it is told to who follows: each kind with what it carries, in order.
+//! What happens, as it is told to who follows: each kind with what it carries, in order, and nobody waits for who is slow.
+
+use std::time::{Duration, Instant};
 
 use fairshare::wire::answer::{Answer, EventInfo, JobState, ShareState};
 use fairshare::wire::call::{Amounts, Call};
@@ -7,6 +9,9 @@ use super::harness::{Daemon, Home, POLICY};
 use super::raw::{Raw, request, request_for, resize_mem};
 use super::systemd_faults::own_slice;
 use crate::stand_in::World;
+
+/// What holds nobody up: far less than anything that is waited for here, also on a machine that has much else to do.
+const PROMPT: Duration = Duration::from_secs(5);
 
 fn own_uid() -> u64 {
     rustix::process::getuid().as_raw().into()
@@ -137,5 +142,44 @@ fn a_job_is_told_when_it_begins_and_when_it_is_over() {
         let job = event.job.expect("no job");
         assert_eq!((job.job_id, job.uid, job.state), (job_started, 2, state));
         assert_eq!((job.started_ms.is_some(), job.ended_ms.is_some()), (true, ended));
+    }
+}
+
+#[test]
+fn who_reads_too_slowly_is_told_how_much_was_missed_and_holds_nobody_up() {
+    // More than 1024, and more than the socket takes beside them.
+    const EVENTS: u64 = 3000;
+    let world = World::start();
+    let mut home = Home::new(&world);
+    let daemon = home.activate();
+    let mut raw = daemon.client();
+    // Of one member after the other, so that each event tells its place.
+    let uid = |number: u64| 1 + number % 2;
+    for number in 0..2 {
+        raw.granted(&request_for(uid(number)));
+    }
+    let (mut slow, mut quick) = (follower(&daemon), follower(&daemon));
+    for number in 0..EVENTS {
+        world.count_memory_events(&format!("fairshare-{}.slice", uid(number)), 0, 1 + number / 2);
+        next(&mut quick, "oom", Some(uid(number)), true);
+        let asked = Instant::now();
+        assert!(matches!(raw.ask(&Call::Ping), Ok(Answer::Pong { .. })));
+        assert!(asked.elapsed() < PROMPT, "call {number}: {:?}", asked.elapsed());
+    }
+    let mut heard = 0;
+    let missed = loop {
+        let event = slow.event();
+        if let Some(missed) = event.lagged {
+            assert_eq!((event.kind.as_str(), event.uid, event.share), ("lagged", None, None));
+            break missed;
+        }
+        assert_eq!((event.kind.as_str(), event.uid), ("oom", Some(uid(heard))), "event {heard}");
+        heard += 1;
+    };
+    assert!(missed > 1024, "told to have missed {missed}, who was not so far behind");
+    assert_eq!(heard + missed, EVENTS, "heard {heard}, missed {missed}");
+    raw.granted(&request());
+    for follower in [&mut slow, &mut quick] {
+        next(follower, "granted", Some(own_uid()), true);
     }
 }

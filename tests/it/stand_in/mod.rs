@@ -134,7 +134,8 @@ impl World {
         units::write(&directory, file, &format!("{content}\n"));
     }
 
-    /// The kernel counts what met the limit of a unit's memory and whom it killed there, each a digit, and tells who watches.
+    /// The kernel counts what met the limit of a unit's memory and whom it killed there, no fewer than before, and tells who
+    /// watches.
     pub fn count_memory_events(&self, unit: &str, met: u64, killed: u64) {
         let directory = self.shared.units.lock().unwrap().cgroup(unit);
         let counted = format!("low 0\nhigh 0\nmax {met}\noom 0\noom_kill {killed}\noom_group_kill 0\n");
