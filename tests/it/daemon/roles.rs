@@ -6,13 +6,13 @@ use std::process::Command;
 use std::thread;
 
 use fairshare::wire::answer::Answer;
-use fairshare::wire::call::Call;
+use fairshare::wire::call::{Amounts, Call};
 use fairshare::wire::decode::{HelloReply, decode_hello_reply};
 use fairshare::wire::error::Code;
 use fairshare::wire::message::Body;
 
 use super::harness::{Daemon, Home, POLICY};
-use super::raw::{Raw, hello_frame, request_for};
+use super::raw::{Raw, hello_frame, request_for, resize_mem};
 use crate::stand_in::World;
 
 const NOGROUP: u32 = 65_534;
@@ -149,6 +149,91 @@ fn connections(daemon: &Daemon, uid: u32, count: usize) -> Vec<Raw> {
         (0..count).map(|_| Raw::connect(socket)).collect()
     };
     thread::scope(|scope| scope.spawn(connect).join().unwrap())
+}
+
+/// A connection of another user that has said hello.
+fn member(daemon: &Daemon, uid: u32) -> Raw {
+    let mut raw = connections(daemon, uid, 1).remove(0);
+    raw.greet().unwrap();
+    raw
+}
+
+fn jobs(raw: &mut Raw, all: Option<bool>) -> Vec<(u64, u64)> {
+    match raw.ask(&Call::JobList { all }) {
+        Ok(Answer::Jobs { jobs }) => jobs.iter().map(|job| (job.job_id, job.uid)).collect(),
+        other => panic!("no jobs: {other:?}"),
+    }
+}
+
+/// A daemon, its admin, and the job with which [`MEMBER`] waits for the share that user 1 holds.
+fn one_waits() -> Option<(World, Home, Daemon, Raw, Raw, u64)> {
+    if !rustix::process::getuid().is_root() {
+        return None;
+    }
+    let world = World::start();
+    let mut home = Home::of_one_cpu(&world);
+    let daemon = home.activate();
+    let (mut admin, mut waits) = (daemon.client(), member(&daemon, MEMBER));
+    admin.granted(&request_for(1));
+    let amounts = Amounts::default();
+    let request = Call::RequestResources { amounts, lease_ms: None, wait: Some(true), for_uid: None };
+    let Ok(Answer::JobStarted { job_started }) = waits.ask(&request) else { panic!("it does not wait") };
+    Some((world, home, daemon, admin, waits, job_started))
+}
+
+#[test]
+fn a_job_of_another_is_out_of_sight_and_out_of_reach() {
+    let Some((_world, _home, daemon, mut admin, mut waits, job_id)) = one_waits() else { return };
+    let mut other = member(&daemon, MEMBER + 1);
+    assert_eq!(jobs(&mut other, None), []);
+    for call in [
+        Call::JobList { all: Some(true) },
+        Call::JobStatus { job_id },
+        Call::JobCancel { job_id },
+        Call::Subscribe { all: Some(true), job_id: None },
+    ] {
+        let error = other.refused(&call, Code::Forbidden);
+        assert!(!format!("{error:?}").contains(&MEMBER.to_string()), "{error:?}");
+    }
+    other.refused(&Call::JobStatus { job_id: job_id + 1 }, Code::NotFound);
+    let whole = vec![(job_id, MEMBER.into())];
+    assert_eq!(jobs(&mut admin, Some(true)), whole);
+    assert_eq!(jobs(&mut admin, None), [], "an admin's own");
+    assert_eq!(jobs(&mut waits, None), whole);
+    for raw in [&mut admin, &mut waits] {
+        assert!(
+            matches!(raw.ask(&Call::JobStatus { job_id }), Ok(Answer::Job { job }) if job.job_id == job_id)
+        );
+    }
+}
+
+#[test]
+fn who_follows_is_told_nothing_of_another() {
+    let Some((_world, _home, daemon, mut admin, mut waits, job_id)) = one_waits() else { return };
+    let mut others = [member(&daemon, MEMBER + 1), daemon.client()];
+    others.iter_mut().for_each(|other| other.follow(None, None));
+    let mut of_the_job = member(&daemon, MEMBER + 1);
+    of_the_job.follow(None, Some(job_id));
+    let (mut own, mut all) = (member(&daemon, MEMBER), daemon.client());
+    own.follow(None, None);
+    all.follow(Some(true), None);
+    admin.ask(&Call::Release { stop: None, for_uid: Some(1) }).unwrap();
+    let (one, two) = (Some(1), Some(u64::from(MEMBER)));
+    let told = [("released", one), ("job", two), ("granted", two), ("job", two), ("resized", two)];
+    let hear = |raw: &mut Raw, told: (&str, Option<u64>)| {
+        let event = raw.event();
+        assert_eq!((event.kind.as_str(), event.uid), told, "{event:?}");
+    };
+    told[..4].iter().for_each(|told| hear(&mut all, *told));
+    waits.granted(&resize_mem(32 << 20));
+    hear(&mut all, told[4]);
+    told[1..].iter().for_each(|told| hear(&mut own, *told));
+    // What concerns everybody is the first that the others hear.
+    admin.ask(&Call::Drain).unwrap();
+    others.iter_mut().chain([&mut own, &mut all]).for_each(|raw| hear(raw, ("drained", None)));
+    // And who follows somebody else's job hears nothing until the end.
+    daemon.stop();
+    assert!(of_the_job.response().is_none());
 }
 
 /// 512 in all: who comes then waits unheard, while what is open is served and the deadlines run.
