@@ -13,6 +13,7 @@ use fairshare::wire::message::{Body, Response};
 
 use super::harness::{Daemon, Home, PATIENCE};
 use super::raw::{Raw, frame, hello_frame, request, request_frame};
+use super::strace::Tracer;
 use crate::poll::until;
 use crate::stand_in::World;
 
@@ -124,6 +125,24 @@ fn a_hello_comes_first() {
         let error = closes_with(&mut raw, Code::BadRequest);
         assert_eq!(error.message, "A hello comes first");
     }
+}
+
+#[test]
+fn who_the_kernel_does_not_name_is_unauthorized() {
+    let (_world, home, daemon) = daemon();
+    // The first and the second question about who has connected.
+    for (nth, asked) in [(1, "SO_PEERCRED"), (2, "SO_PEERGROUPS")] {
+        let inject = format!("getsockopt:error=EACCES:when={nth}");
+        let tracer = Tracer::attach(&daemon, &home, "getsockopt", Some(&inject), &[]);
+        let mut raw = Raw::connect(daemon.socket());
+        let error = raw.greet().expect_err("nobody was greeted");
+        assert!(error.is(Code::Unauthorized) && !error.retryable, "{error:?}");
+        assert!(error.detail.unwrap().starts_with(asked), "{asked}");
+        assert!(raw.response().is_none(), "not closed");
+        tracer.detach();
+        assert!(daemon.client().healthy());
+    }
+    daemon.wait_logged("result_code=3");
 }
 
 #[test]

@@ -202,6 +202,24 @@ fn a_resize_that_the_kernel_does_not_take_is_undone() {
 }
 
 #[test]
+fn a_figure_of_the_kernel_that_makes_no_sense_is_internal_and_changes_nothing() {
+    let world = World::start();
+    let mut home = Home::new(&world);
+    let daemon = home.activate();
+    let mut raw = daemon.client();
+    let held = raw.granted(&request());
+    world.write_cgroup_file(&own_slice(), "memory.current", "much");
+    let error = raw.refused(&resize_mem(128 << 20), Code::Internal);
+    assert_eq!(error.message, "The kernel's figures could not be read");
+    assert!(error.detail.unwrap().contains("memory.current"));
+    daemon.wait_logged("result_code=255");
+    assert_eq!(raw.status().0.unwrap().mem_bytes, held.mem_bytes);
+    assert_eq!(world.unit(&own_slice()).unwrap().figure("MemoryMax"), Some(held.mem_bytes));
+    world.write_cgroup_file(&own_slice(), "memory.current", "0");
+    raw.granted(&resize_mem(128 << 20));
+}
+
+#[test]
 fn a_release_that_systemd_refuses_keeps_the_share() {
     let world = World::start();
     let mut home = Home::new(&world);
