@@ -230,3 +230,6 @@ fn refuse(stream: &UnixStream, error: WireError) {
         let _ = stream.try_write(&frame);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -493,4 +493,4 @@ fn internal(why: &str) -> WireError {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -1,29 +1,48 @@
-//! The deadlines, under a clock that stands still until it is moved.
+//! The bounds of one connection, in the contract's figures, under a clock that stands still until it is moved.
 
-use crate::wire::frame::FrameBuffer;
+use std::io::Write as _;
 use std::os::unix::net::UnixStream as Blocking;
+
+use tokio::io::AsyncReadExt as _;
 
 use super::*;
 use crate::identity::{Gid, Uid};
 use crate::policy::Role;
 use crate::wire::decode::{HelloReply, decode_hello_reply, decode_response};
+use crate::wire::frame::FrameBuffer;
 use crate::wire::message::Hello;
 
-/// A session under way, and its client's end. The clock runs ahead whenever nothing else is to be done.
-fn session() -> (tokio::task::JoinHandle<End>, UnixStream, watch::Sender<bool>) {
-    let (ours, theirs) = Blocking::pair().unwrap();
+/// A session under way, and what is around it. The clock runs ahead whenever nothing else is to be done.
+struct Served {
+    session: tokio::task::JoinHandle<End>,
+    client: UnixStream,
+    calls: mpsc::Receiver<Event>,
+    feed: Feed,
+    stop: watch::Sender<bool>,
+}
+
+/// A session on one end of a connection, for a client at the other.
+fn serve(ours: Blocking, theirs: Blocking) -> Served {
     let stream = |socket: Blocking| {
         socket.set_nonblocking(true).unwrap();
         UnixStream::from_std(socket).unwrap()
     };
     let peer = Peer { uid: Uid::ROOT, gid: Gid::ROOT, pid: 1, groups: vec![Gid::ROOT], role: Role::Admin };
     let (stop, stopping) = watch::channel(false);
-    let (events, _) = mpsc::channel(1);
-    let session = Session::new(stream(ours), Arc::new(peer), Arc::default(), events, stopping, Feed::new());
-    (tokio::spawn(session.serve()), stream(theirs), stop)
+    let (events, calls) = mpsc::channel(1);
+    let feed = Feed::new();
+    let session = Session::new(stream(ours), Arc::new(peer), Arc::default(), events, stopping, feed.clone());
+    Served { session: tokio::spawn(session.serve()), client: stream(theirs), calls, feed, stop }
 }
 
-fn hello() -> Vec<u8> {
+/// The same, where nothing is asked of the event loop.
+fn session() -> (tokio::task::JoinHandle<End>, UnixStream, watch::Sender<bool>) {
+    let (ours, theirs) = Blocking::pair().unwrap();
+    let Served { session, client, stop, .. } = serve(ours, theirs);
+    (session, client, stop)
+}
+
+pub fn hello() -> Vec<u8> {
     let name = "test".to_owned();
     let (client_name, client_version) = (name.clone(), name);
     let hello = Hello { protocol_version: 1, client_name, client_version, supports: Vec::new() };
@@ -32,24 +51,46 @@ fn hello() -> Vec<u8> {
     frame
 }
 
-/// All that was said to the client, frame by frame.
-async fn said(stream: &UnixStream) -> Vec<Vec<u8>> {
+/// A request as it is sent.
+fn request(request_id: u64, call: Call) -> Vec<u8> {
+    let mut frame = Vec::new();
+    encode_frame(&Request { v: 1, request_id, call }, &mut frame).unwrap();
+    frame
+}
+
+/// A frame that does not parse.
+pub const BROKEN: [u8; 5] = [0, 0, 0, 1, 0xff];
+
+/// The next frames that are said to the client, so many, or all until the end.
+pub async fn heard(stream: &UnixStream, count: usize) -> Vec<Vec<u8>> {
     let (mut buffer, mut frames) = (FrameBuffer::new(), Vec::new());
-    loop {
+    while frames.len() < count {
         stream.readable().await.unwrap();
         match stream.try_read(buffer.space().unwrap()) {
-            Ok(0) => return frames,
+            Ok(0) => break,
             Ok(count) => frames.extend(buffer.filled(count)),
             Err(error) => assert_eq!(error.kind(), io::ErrorKind::WouldBlock),
         }
     }
+    frames
+}
+
+/// All that was said to the client.
+pub async fn said(stream: &UnixStream) -> Vec<Vec<u8>> {
+    heard(stream, usize::MAX).await
+}
+
+/// The error in a frame, and the request that it answers.
+fn error_in(frame: &[u8]) -> (u64, WireError) {
+    match decode_response(frame).unwrap() {
+        Response { request_id, body: Body::Err(error), .. } => (request_id, error),
+        other => panic!("no error: {other:?}"),
+    }
 }
 
 fn timed_out(frame: &[u8]) {
-    let Response { request_id: 0, body: Body::Err(error), .. } = decode_response(frame).unwrap() else {
-        panic!("not about the connection")
-    };
-    assert!(error.is(Code::Timeout), "{error:?}");
+    let (request_id, error) = error_in(frame);
+    assert!(request_id == 0 && error.is(Code::Timeout), "{error:?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -58,7 +99,7 @@ async fn a_connection_on_which_nothing_is_said_is_closed_after_the_idle_time() {
     let began = Instant::now();
     client.write_all(&hello()).await.unwrap();
     assert!(matches!(session.await.unwrap(), End::TimedOut("Nothing was asked for too long")));
-    assert_eq!(began.elapsed().as_secs(), IDLE_TIMEOUT.as_secs());
+    assert_eq!(began.elapsed().as_secs(), 300);
     let frames = said(&client).await;
     assert!(matches!(decode_hello_reply(&frames[0]), Ok(HelloReply::Ack(_))));
     timed_out(&frames[1]);
@@ -71,7 +112,7 @@ async fn a_frame_that_began_has_its_own_deadline() {
     client.write_all(&hello()).await.unwrap();
     client.write_all(&[0, 0]).await.unwrap();
     assert!(matches!(session.await.unwrap(), End::TimedOut(_)));
-    assert_eq!(began.elapsed().as_secs(), FRAME_TIMEOUT.as_secs());
+    assert_eq!(began.elapsed().as_secs(), 5);
     timed_out(&said(&client).await[1]);
 }
 
@@ -81,10 +122,10 @@ async fn a_hello_that_drips_is_late_all_the_same() {
     let began = Instant::now();
     for byte in hello().into_iter().take(4) {
         client.write_all(&[byte]).await.unwrap();
-        tokio::time::advance(HELLO_TIMEOUT / 5).await;
+        tokio::time::advance(Duration::from_millis(400)).await;
     }
     assert!(matches!(session.await.unwrap(), End::TimedOut("No hello in time")));
-    assert_eq!(began.elapsed().as_secs(), HELLO_TIMEOUT.as_secs());
+    assert_eq!(began.elapsed().as_secs(), 2);
     timed_out(&said(&client).await[0]);
 }
 
@@ -96,4 +137,96 @@ async fn an_idle_connection_ends_when_the_daemon_stops() {
     stop.send_replace(true);
     assert!(matches!(session.await.unwrap(), End::Closed));
     assert_eq!(said(&client).await.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_follows_events_is_not_closed_for_saying_nothing() {
+    let (ours, theirs) = Blocking::pair().unwrap();
+    let Served { session, mut client, mut calls, feed, stop } = serve(ours, theirs);
+    client.write_all(&hello()).await.unwrap();
+    client.write_all(&request(7, Call::Subscribe { all: None, job_id: None })).await.unwrap();
+    let Some(Event::Call(submission)) = calls.recv().await else { panic!("nothing was asked") };
+    submission.reply.send(Ok(Answer::Subscribed { subscribed: true }));
+    assert_eq!(heard(&client, 2).await.len(), 2);
+    tokio::time::advance(Duration::from_secs(7 * 86_400)).await;
+    feed.everybody("drained", None);
+    let event = decode_response(&heard(&client, 1).await[0]).unwrap();
+    assert!(
+        matches!(event, Response { request_id: 7, body: Body::Event(event), .. } if event.kind == "drained")
+    );
+    stop.send_replace(true);
+    assert!(matches!(session.await.unwrap(), End::Closed));
+}
+
+#[tokio::test(start_paused = true)]
+async fn sixteen_requests_can_be_unanswered_and_the_next_is_read_when_one_was_answered() {
+    let (mut ours, mut theirs) = Blocking::pair().unwrap();
+    // Nothing that is answered finds room.
+    ours.set_nonblocking(true).unwrap();
+    let mut in_the_way = 0;
+    for size in [4096, 1] {
+        while let Ok(count) = ours.write(&vec![0; size]) {
+            in_the_way += count;
+        }
+    }
+    theirs.write_all(&hello()).unwrap();
+    for id in 0..40 {
+        theirs.write_all(&request(id, Call::Ping)).unwrap();
+    }
+    let Served { session, mut client, mut calls, stop: _stop, .. } = serve(ours, theirs);
+    let mut accepted = 0;
+    // Answers wait for 300 s to be read.
+    while let Ok(Some(Event::Call(submission))) = timeout(Duration::from_secs(100), calls.recv()).await {
+        submission.reply.send(Ok(Answer::Pong { at_ms: 0 }));
+        accepted += 1;
+    }
+    assert_eq!(accepted, 16);
+    client.read_exact(&mut vec![0; in_the_way]).await.unwrap();
+    assert!(matches!(calls.recv().await, Some(Event::Call(_))), "the 17th was not read");
+    assert_eq!(heard(&client, 17).await.len(), 17, "the hello and 16 answers");
+    assert!(!session.is_finished());
+}
+
+#[tokio::test(start_paused = true)]
+async fn five_violations_within_ten_seconds_close_the_connection() {
+    let (session, mut client, _stop) = session();
+    let began = Instant::now();
+    client.write_all(&hello()).await.unwrap();
+    client.write_all(&BROKEN.repeat(4)).await.unwrap();
+    assert_eq!(heard(&client, 5).await.len(), 5);
+    assert_eq!(began.elapsed(), Duration::ZERO, "a clock that was not moved");
+    tokio::time::advance(Duration::from_secs(10)).await;
+    client.write_all(&BROKEN.repeat(4)).await.unwrap();
+    // The first four are forgotten, the others a moment before they would be are not.
+    assert_eq!(heard(&client, 4).await.len(), 4);
+    tokio::time::advance(Duration::from_millis(9_999)).await;
+    client.write_all(&BROKEN).await.unwrap();
+    let last = said(&client).await;
+    let [bad, closing] = &last[..] else { panic!("{} frames", last.len()) };
+    assert!(error_in(bad).1.is(Code::BadRequest));
+    let (request_id, error) = error_in(closing);
+    assert!(request_id == 0 && error.is(Code::RateLimited), "{error:?}");
+    assert_eq!(error.retry_after_ms, Some(10_000));
+    assert!(matches!(session.await.unwrap(), End::RateLimited));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_fits_no_frame_is_an_internal_error_of_its_request() {
+    let (ours, theirs) = Blocking::pair().unwrap();
+    let Served { mut client, mut calls, stop: _stop, .. } = serve(ours, theirs);
+    client.write_all(&hello()).await.unwrap();
+    for request_id in [1, 2] {
+        client.write_all(&request(request_id, Call::Ping)).await.unwrap();
+    }
+    for unit in ["x".repeat(1 << 20), "small".to_owned()] {
+        let Some(Event::Call(submission)) = calls.recv().await else { panic!("nothing was asked") };
+        submission.reply.send(Ok(Answer::Unit { unit }));
+    }
+    let frames = heard(&client, 3).await;
+    let (request_id, error) = error_in(&frames[1]);
+    assert!(request_id == 1 && error.is(Code::Internal), "{error:?}");
+    assert!(matches!(
+        decode_response(&frames[2]).unwrap(),
+        Response { request_id: 2, body: Body::Ok(_), .. }
+    ));
 }
