@@ -241,6 +241,7 @@ impl Ledger {
         if self.books.fairness.settle_epoch(time) {
             self.rekey();
         }
+        let held = self.books.capacity.held();
         let mut effects = Vec::new();
         match command {
             Command::SetCapacity { cpu, mem } => self.set_capacity(Room::new(cpu, mem)),
@@ -272,6 +273,7 @@ impl Ledger {
         self.advance(now, &mut effects);
         self.revision += 1;
         self.assert_consistent();
+        self.books.capacity.assert_not_overbooked(held);
         Ok(effects)
     }
 

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::job::{JobEnd, JobState};
+use super::room::Room;
 use super::share::{Phase, Share};
 use super::time::Time;
 use super::{BootId, Effect, Event, Ledger, Now};
@@ -181,6 +182,11 @@ impl Ledger {
         known: Option<&Known>,
     ) -> Vec<Effect> {
         self.clock.seen(now);
+        // What is adopted is held already, whether there is room for it or not; nothing else may come to be held here.
+        let held = match verdict {
+            Verdict::Adopt { amount } => self.books.capacity.held().plus(Room::of(*amount)),
+            _ => self.books.capacity.held(),
+        };
         let mut events = Vec::new();
         let of_this_boot = self.share(uid).is_none_or(|share| share.boot == *self.boot());
         match verdict {
@@ -212,6 +218,7 @@ impl Ledger {
         }
         self.revision += 1;
         self.assert_consistent();
+        self.books.capacity.assert_not_overbooked(held);
         events
     }
 

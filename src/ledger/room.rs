@@ -126,4 +126,10 @@ impl Capacity {
         let either = self.free.min(self.over);
         assert!(either == Room::NONE, "room is free and missing at once");
     }
+
+    /// Nothing was handed out that there is no room for, in O(1): what is over was held `before`, and what there is has
+    /// become less.
+    pub(super) fn assert_not_overbooked(&self, before: Room) {
+        assert!(self.over.fits(before.less(self.whole)), "more is handed out than there is");
+    }
 }

@@ -7,7 +7,7 @@ use fairshare::ledger::{BootId, Command, Ledger, Now, Wait};
 use fairshare::quantity::{Bytes, MilliCpu, PartialAmount, Tasks};
 use fairshare::store;
 
-use super::village::{GIB, at, ledger, member, named, policy, request, settle_all, uid};
+use super::village::{GIB, amount, at, ledger, member, named, policy, request, settle_all, uid};
 
 fn stored(ledger: &Ledger, boot: &str, now: Now) -> Ledger {
     let image = ledger.image();
@@ -149,4 +149,19 @@ fn a_grant_that_a_crash_cut_off_waits_again_in_its_place() {
         (first.job, first.since, first.need, first.lease_ms)
     );
     after.audit();
+}
+
+#[test]
+fn what_the_kernel_holds_is_adopted_beyond_the_capacity_and_nothing_is_granted_until_it_fits() {
+    let mut ledger = ledger();
+    say(&mut ledger, at(0), request(&policy(), 1, named(6000, 6 * GIB), Some(5000), Wait::No));
+    let adopted = Verdict::Adopt { amount: amount(4000, GIB) };
+    ledger.reconciled(at(1), uid(2), &adopted, Bytes(0), None);
+    assert_eq!((ledger.capacity().over().cpu, ledger.capacity().free().mem), (2000, u128::from(GIB)));
+    say(&mut ledger, at(2), request(&policy(), 3, named(1000, GIB), Some(5000), Wait::Granted));
+    say(&mut ledger, at(3), Command::Tick);
+    assert!(ledger.share(uid(3)).is_none(), "there is no CPU");
+    say(&mut ledger, at(5000), Command::Tick);
+    assert!(ledger.share(uid(3)).is_some());
+    ledger.audit();
 }
