@@ -1,5 +1,6 @@
 //! The ledger: pure, so that it is tried by the ten thousand.
 
+mod bound;
 mod drf;
 mod histories;
 mod long_run;

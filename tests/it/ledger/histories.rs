@@ -16,10 +16,8 @@ use fairshare::policy::Policy;
 use fairshare::quantity::{Amount, Bytes, MilliCpu, Tasks};
 use fairshare::store;
 
-use super::steps::{LEASE_MS_MAX, Step, history};
+use super::steps::{HALF_LIFE_MS, LEASE_MS_MAX, Step, history};
 use super::village::{GIB, amount, member, named, uid, weighted};
-
-const HALF_LIFE_MS: u64 = 4000;
 
 /// The ledger, and what it believes to exist: slices, what runs in them, effects under way.
 struct World {
@@ -121,9 +119,15 @@ impl World {
         }
     }
 
-    /// A job began or is over: how long a request waited is within the bound of `ledger::advance`.
+    /// A job began or is over: how long a request waited is within the bound.
     fn served(&mut self, id: JobId) {
-        let Some((since, before)) = self.arrived.remove(&id) else { return };
+        if let Some((since, before)) = self.arrived.remove(&id) {
+            self.within_bound(id, since, before);
+        }
+    }
+
+    /// Nobody has waited longer in a calm history than `ledger::advance` says.
+    fn within_bound(&self, id: JobId, since: Time, before: u64) {
         let waited = self.ledger.time(self.now).since(since);
         let bound = HALF_LIFE_MS + (before + 1) * LEASE_MS_MAX;
         assert!(!self.calm || waited <= bound, "job {id} waited {waited} ms with {before} before it");
@@ -363,6 +367,10 @@ impl World {
         let held: BTreeSet<Uid> = ledger.shares().keys().copied().collect();
         assert!(self.slices.keys().all(|uid| held.contains(uid)), "a slice that nobody remembers");
         self.first_by_brute_force();
+        for job in ledger.jobs().values().filter(|job| self.calm && job.queued()) {
+            let (since, before) = self.arrived[&job.id];
+            self.within_bound(job.id, since, before);
+        }
         let Some(kept) = ledger.reservation() else { return self.promised = None };
         let fits = kept.first.need.fits(ledger.capacity().free());
         assert!(ledger.draining() || !fits, "the first in the queue fits and waits");

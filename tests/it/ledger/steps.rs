@@ -5,6 +5,9 @@ use super::village::Dice;
 const MEMBERS: u64 = 7;
 const STEPS: u64 = 60;
 pub const LEASE_MS_MAX: u64 = 5000;
+pub const HALF_LIFE_MS: u64 = 4000;
+/// How much time passes in a long history: twice what anybody may wait, with all the others before.
+const LONG_MS: u64 = 2 * (HALF_LIFE_MS + MEMBERS * LEASE_MS_MAX);
 
 /// One thing that happens. Every figure means something in any state, so that a history can be shortened.
 #[derive(Debug, Clone, Copy)]
@@ -31,7 +34,16 @@ pub enum Step {
 pub fn history(seed: u64) -> Vec<Step> {
     let mut dice = Dice::new(seed);
     let calm = seed.is_multiple_of(3);
-    (0..STEPS).map(|_| step(&mut dice, calm)).collect()
+    let mut steps: Vec<Step> = (0..STEPS).map(|_| step(&mut dice, calm)).collect();
+    // One calm history of ten is long.
+    while seed.is_multiple_of(30) && passed_ms(&steps) < LONG_MS {
+        steps.push(step(&mut dice, calm));
+    }
+    steps
+}
+
+fn passed_ms(steps: &[Step]) -> u64 {
+    steps.iter().map(|step| if let Step::Pass { ms, .. } = step { *ms } else { 0 }).sum()
 }
 
 /// In a calm history every share has a lease, nothing fails, and the machine stays as it is: the bound must hold.
