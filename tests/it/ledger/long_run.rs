@@ -2,45 +2,24 @@
 
 use std::time::Duration;
 
-use fairshare::identity::Uid;
-use fairshare::policy::{Machine, Policy, Reserve, ReserveMem, Rules, Weight};
-use fairshare::quantity::PartialAmount;
-use fairshare::quantity::{Amount, Bytes, MilliCpu, Tasks};
-use fairshare::simulate::trace::{Arrival, Trace};
-use fairshare::simulate::{Report, replay};
+use fairshare::simulate::Report;
 
-use super::village::{Dice, GIB};
+use super::village::{Dice, GIB, arrival, named, replayed, weighted};
 
 /// Nine members always want one of two places, each for ten to twenty minutes: what each got by the time at which
 /// all still want more.
 fn saturated(weights: &[u64]) -> Report {
-    let amount = |cpu, mem| Amount { cpu: MilliCpu(cpu), mem: Bytes(mem), tasks: Tasks(64) };
-    let mut policy = Policy::simple(amount(1000, GIB), amount(8000, 8 * GIB));
-    policy.reserve = Reserve { cpu: MilliCpu(0), mem: ReserveMem::Named(Bytes(0)) };
+    let weights: Vec<(u64, u64)> = (1..).zip(weights.iter().copied()).collect();
+    let mut policy = weighted(&weights);
     policy.half_life = Duration::from_secs(7 * 86_400);
-    for (raw, milli) in (1..).zip(weights) {
-        let rules = Rules { weight: Weight::new(*milli), ..Rules::default() };
-        policy.users.insert(Uid::new(raw).unwrap(), rules);
-    }
     let mut dice = Dice::new(1);
-    let mut trace = Trace { users: (1..=weights.len()).map(|n| n.to_string()).collect(), ..Trace::default() };
+    let mut arrivals = Vec::new();
     for _ in 0..3000 {
         for user in 0..weights.len() {
-            let runs_ms = 600_000 + dice.below(600_000);
-            let figures = PartialAmount { cpu: Some(MilliCpu(1000)), mem: Some(Bytes(GIB)), tasks: None };
-            trace.arrivals.push(Arrival {
-                line: 0,
-                at_ms: 0,
-                user,
-                amount: figures,
-                runs_ms,
-                lease_ms: runs_ms,
-            });
+            arrivals.push(arrival(0, user, named(1000, GIB), 600_000 + dice.below(600_000)));
         }
     }
-    let machine = Machine { cpu: MilliCpu(2000), mem: Bytes(2 * GIB) };
-    let account = |name: &str| Some((Uid::new(name.parse().unwrap()).unwrap(), Vec::new()));
-    replay(&trace, &policy, machine, Some(60 * 86_400_000), account).unwrap()
+    replayed(policy, [2, 2], arrivals, 60 * 86_400_000)
 }
 
 #[test]

@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use fairshare::identity::Uid;
 use fairshare::ledger::{BootId, Command, Effect, Ledger, Member, Now, Outcome, Wait};
-use fairshare::policy::{Policy, Rules, Weight};
+use fairshare::policy::{Machine, Policy, Reserve, ReserveMem, Rules, Weight};
 use fairshare::quantity::{Amount, Bytes, MilliCpu, PartialAmount, Tasks};
+use fairshare::simulate::trace::{Arrival, Trace};
+use fairshare::simulate::{Report, replay};
 
 pub const GIB: u64 = 1 << 30;
 
@@ -79,6 +81,23 @@ pub fn settle_all(ledger: &mut Ledger, now: Now, effects: Vec<Effect>) -> Vec<Ef
         all.push(effect);
     }
     all
+}
+
+/// One request of the member with this number, from 0: so much, for so long.
+pub fn arrival(at_ms: u64, user: usize, figures: PartialAmount, runs_ms: u64) -> Arrival {
+    Arrival { line: 0, at_ms, user, amount: figures, runs_ms, lease_ms: runs_ms }
+}
+
+/// What came of the requests by `until_ms`, where all of a machine of so many CPUs and GiB can be handed out. The first
+/// member has the uid 1.
+pub fn replayed(mut policy: Policy, [cpu, gib]: [u64; 2], arrivals: Vec<Arrival>, until_ms: u64) -> Report {
+    policy.reserve = Reserve { cpu: MilliCpu(0), mem: ReserveMem::Named(Bytes(0)) };
+    let members = arrivals.iter().map(|arrival| arrival.user + 1).max().unwrap_or(0);
+    let users = (1..=members).map(|n| n.to_string()).collect();
+    let trace = Trace { users, arrivals, ..Trace::default() };
+    let machine = Machine { cpu: MilliCpu(cpu * 1000), mem: Bytes(gib * GIB) };
+    let account = |name: &str| Some((uid(name.parse().unwrap()), Vec::new()));
+    replay(&trace, &policy, machine, Some(until_ms), account).unwrap()
 }
 
 /// xorshift64*: Vigna, "An experimental exploration of Marsaglia's xorshift generators, scrambled", 2016.
