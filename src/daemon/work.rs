@@ -56,6 +56,18 @@ pub struct Spec {
     pub room: Option<OwnedSemaphorePermit>,
 }
 
+/// How a command comes to be followed.
+#[derive(Debug)]
+pub enum Following {
+    /// This connection has started it, and so holds it.
+    Started(Changes),
+    /// It is found again.
+    Lost {
+        /// Whether it has been called back, and is to be stopped.
+        called_back: bool,
+    },
+}
+
 /// Whether a command can be what it says.
 ///
 /// # Errors
@@ -165,7 +177,7 @@ pub async fn run(
     };
     drop(turn);
     match started {
-        Ok(changes) => follow(cx, uid, job, Some(changes)).await,
+        Ok(changes) => follow(cx, uid, job, Following::Started(changes)).await,
         Err(why) => {
             warn!(job_id = job.0, "job {job} of uid {uid} could not be started: {why}");
             clear(&cx, uid, job).await;
@@ -235,8 +247,8 @@ fn told(fault: &Fault) -> String {
 
 /// Follows a command that may run to its end, and clears away what is left of its units. Where the bus is lost meanwhile the
 /// loop is told, and has it followed again when the bus is back.
-pub async fn follow(cx: Context, uid: Uid, job: JobId, changes: Option<Changes>) {
-    match followed(&cx, uid, job, changes).await {
+pub async fn follow(cx: Context, uid: Uid, job: JobId, following: Following) {
+    match followed(&cx, uid, job, following).await {
         Ok(Some(ran)) => {
             info!(job_id = job.0, "job {job} of uid {uid} is over: {:?}", ran.exit);
             ended(&cx, job, JobEnd::Ran(ran)).await;
@@ -255,20 +267,17 @@ pub async fn follow(cx: Context, uid: Uid, job: JobId, changes: Option<Changes>)
 }
 
 /// How it ended; `None` where systemd knows no such unit.
-async fn followed(
-    cx: &Context,
-    uid: Uid,
-    job: JobId,
-    changes: Option<Changes>,
-) -> Result<Option<Ran>, Fault> {
+async fn followed(cx: &Context, uid: Uid, job: JobId, following: Following) -> Result<Option<Ran>, Fault> {
     let unit = UnitName::JobService(uid, job);
-    let mut changes = match changes {
-        // What this connection has started it holds.
-        Some(changes) => changes,
-        None => {
+    let mut changes = match following {
+        Following::Started(changes) => changes,
+        Following::Lost { called_back } => {
             let changes = cx.systemd.follow(unit).await?;
             if !cx.systemd.hold(unit).await? {
                 return Ok(None);
+            }
+            if called_back {
+                cx.systemd.stop(unit, STOP_TIMEOUT).await?;
             }
             changes
         }

@@ -9,7 +9,7 @@ use super::clock;
 use super::event::Reply;
 use super::event_loop::EventLoop;
 use super::execute::Context;
-use super::work;
+use super::work::{self, Following};
 use crate::identity::{JobId, Uid};
 use crate::ledger::job::{Cause, JobEnd, JobKind, Ran};
 use crate::ledger::share::Phase;
@@ -40,18 +40,17 @@ impl EventLoop {
         tokio::spawn(work::run(cx, uid, job, *found, spec, image, reply));
     }
 
-    /// Follows the commands that run and that nobody follows: after a start, or when the bus is back.
+    /// Follows the commands that run and that nobody follows: after a start, or when the bus is back. Those that have been
+    /// called back are stopped: who did it was answered before that, or not at all.
     pub(super) fn follow_works(&mut self) {
         let Some(cx) = self.context.clone() else { return };
         let running =
             self.ledger.jobs().values().filter(|job| job.is_work() && !job.ended() && !job.queued());
-        let lost: Vec<(Uid, JobId)> = running
-            .filter(|job| !self.followed.contains(&job.id) && !self.specs.contains_key(&job.id))
-            .map(|job| (job.uid, job.id))
-            .collect();
-        for (uid, job) in lost {
-            self.followed.insert(job);
-            tokio::spawn(work::follow(cx.clone(), uid, job, None));
+        for job in running.filter(|job| !self.specs.contains_key(&job.id)) {
+            if self.followed.insert(job.id) {
+                let lost = Following::Lost { called_back: job.called_back() };
+                tokio::spawn(work::follow(cx.clone(), job.uid, job.id, lost));
+            }
         }
     }
 
@@ -70,10 +69,7 @@ impl EventLoop {
         self.followed.remove(&job);
         let found = self.ledger.jobs().get(&job);
         let uid = found.map(|job| job.uid);
-        let called_back = match found.map(|job| &job.kind) {
-            Some(JobKind::Submit(work)) => work.cancelled,
-            _ => false,
-        };
+        let called_back = found.is_some_and(|job| job.called_back());
         let end = match end {
             // Who called it back is who stopped it.
             JobEnd::Ran(ran) if called_back && matches!(ran.cause, Some(Cause::Outside) | None) => {

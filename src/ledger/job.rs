@@ -180,6 +180,11 @@ impl Job {
         matches!(self.kind, JobKind::Submit(_))
     }
 
+    /// Whether it is a submitted command that has been called back.
+    pub fn called_back(&self) -> bool {
+        matches!(&self.kind, JobKind::Submit(work) if work.cancelled)
+    }
+
     /// Whether it waits for room.
     pub fn queued(&self) -> bool {
         matches!(self.state, JobState::Queued { .. })
@@ -191,6 +196,11 @@ impl Job {
             JobState::Queued { .. } => None,
             JobState::Running { started } => Some(started),
             JobState::Ended { .. } => return false,
+        };
+        let end = match end {
+            // Nothing is left of what nobody wanted.
+            JobEnd::Interrupted if self.called_back() => JobEnd::Cancelled,
+            end => end,
         };
         self.state = JobState::Ended { started, ended: now, end };
         true

@@ -91,10 +91,11 @@ impl Ledger {
         let Some(job) = self.jobs.get_mut(&id) else { return };
         let uid = job.uid;
         let JobKind::Submit(work) = &mut job.kind else { return };
-        let again = std::mem::replace(&mut work.cancelled, true);
+        // That it was called back before says nothing of what came of it: stopping it again does no harm.
+        work.cancelled = true;
         let granting =
             self.shares.get(&uid).is_some_and(|share| share.phase == Phase::Granting { job: Some(id) });
-        if !again && !granting {
+        if !granting {
             effects.push(Effect::CallBack { uid, job: id });
         }
     }

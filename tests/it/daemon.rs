@@ -18,3 +18,4 @@ mod state;
 mod strace;
 mod submit;
 mod systemd_faults;
+mod works;

@@ -1,11 +1,12 @@
 //! A client that does one thing at a time and forgives nothing: no reconnection, no retry, every byte by hand.
 
+use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 use fairshare::wire::answer::{Answer, CapacityInfo, Check, EventInfo, ShareInfo};
-use fairshare::wire::call::{Amounts, Call};
+use fairshare::wire::call::{Amounts, Call, Submission};
 use fairshare::wire::decode::{HelloReply, decode_hello_reply, decode_response};
 use fairshare::wire::error::{Code, WireError};
 use fairshare::wire::frame::{FrameBuffer, encode_frame};
@@ -64,6 +65,19 @@ pub fn resize_mem(mem: u64) -> Call {
 
 pub fn release() -> Call {
     Call::Release { stop: None, for_uid: None }
+}
+
+/// A command that needs nothing.
+pub fn submission() -> Submission {
+    Submission {
+        argv: vec!["true".into()],
+        cwd: "/".into(),
+        env: BTreeMap::new(),
+        amounts: Amounts::default(),
+        name: None,
+        lease_ms: None,
+        wait: None,
+    }
 }
 
 /// A connection, byte by byte.

@@ -9,27 +9,15 @@ use std::os::unix::net::UnixStream;
 
 use fairshare::client::{Client, ClientError, Deadlines};
 use fairshare::wire::answer::{Answer, JobState};
-use fairshare::wire::call::{Amounts, Call, Submission};
+use fairshare::wire::call::{Call, Submission};
 use fairshare::wire::error::{Code, WireError};
 use fairshare::wire::message::Body;
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 
 use super::harness::{Daemon, Home, PATIENCE};
-use super::raw::{Raw, request_for, request_frame};
+use super::raw::{Raw, request_for, request_frame, submission};
 use crate::poll::until;
 use crate::stand_in::World;
-
-fn submission() -> Submission {
-    Submission {
-        argv: vec!["true".into()],
-        cwd: "/".into(),
-        env: BTreeMap::new(),
-        amounts: Amounts::default(),
-        name: None,
-        lease_ms: None,
-        wait: None,
-    }
-}
 
 fn refused(daemon: &Daemon, submission: Submission, streams: &[BorrowedFd<'_>]) -> WireError {
     let mut client = Client::connect(daemon.socket(), "test", "1", Deadlines::default()).unwrap();

@@ -12,6 +12,7 @@ use zbus::{Message, OwnedObjectPath, OwnedVariant, Variant};
 
 use super::faults::Verb;
 use super::manager::{Manager, Outcome, PATH, error, first_argument, invalid};
+use super::services;
 use super::units::Setting;
 
 impl Manager {
@@ -30,7 +31,7 @@ impl Manager {
 
     fn make_transient(&self, message: &Message, name: &str) -> Outcome<BTreeSet<u32>> {
         type Args = (String, String, Vec<(String, OwnedVariant)>, Vec<(String, Vec<(String, OwnedVariant)>)>);
-        let (_, mode, properties, _): Args = message.body().deserialize().map_err(|_| invalid())?;
+        let (_, mode, properties, auxiliary): Args = message.body().deserialize().map_err(|_| invalid())?;
         assert_eq!(mode, "fail");
         let mut units = self.shared.units.lock().unwrap();
         // A slice that PID 1 made by itself has no file and may be made anew (`unit_is_pristine`).
@@ -46,10 +47,8 @@ impl Manager {
                     pids.extend(Vec::<u32>::try_from(value.try_clone().unwrap()).map_err(|_| invalid())?)
                 }
                 "PIDFDs" if self.takes_pidfds() => pids.extend(pids_of(value)),
-                _ => {
-                    let setting = known(name, property).then(|| Setting::from_variant(value)).flatten();
-                    settings.insert(property.clone(), setting.ok_or_else(|| read_only(property))?);
-                }
+                _ if name.ends_with(".service") && self.take_program(name, property, value) => {}
+                _ => drop(settings.insert(property.clone(), setting(name, property, value)?)),
             }
         }
         for pid in &pids {
@@ -63,6 +62,15 @@ impl Manager {
                 "org.freedesktop.systemd1.BadUnitSetting",
                 "Unit has a bad unit file setting.",
             ));
+        }
+        for (slice, properties) in &auxiliary {
+            let settings = properties
+                .iter()
+                .map(|(property, value)| Ok((property.clone(), setting(slice, property, value)?)));
+            units.insert(slice, settings.collect::<Outcome<_>>()?);
+        }
+        if settings.contains_key("AddRef") {
+            self.hold(message, name);
         }
         units.insert(name, settings);
         Ok(pids)
@@ -164,7 +172,7 @@ impl Manager {
             }
         }
         for unit in below {
-            self.forget(&unit).await;
+            self.put_away(&unit).await;
         }
     }
 
@@ -245,8 +253,7 @@ impl Manager {
             units.get_mut(&name).unwrap().active = "inactive";
         }
         for (property, value) in &properties {
-            let setting = known(&name, property).then(|| Setting::from_variant(value)).flatten();
-            let setting = setting.ok_or_else(|| read_only(property))?;
+            let setting = setting(&name, property, value)?;
             units.get_mut(&name).unwrap().settings.insert(property.clone(), setting);
         }
         if lag.is_zero() {
@@ -275,6 +282,12 @@ fn unlimited() -> BTreeMap<String, String> {
     files
 }
 
+/// A property as systemd takes it for this kind of unit.
+fn setting(unit: &str, property: &str, value: &OwnedVariant) -> Outcome<Setting> {
+    let setting = known(unit, property).then(|| Setting::from_variant(value)).flatten();
+    setting.ok_or_else(|| read_only(property))
+}
+
 /// Whether systemd knows a property for this kind of unit.
 fn known(unit: &str, property: &str) -> bool {
     const ALL: [&str; 12] = [
@@ -292,6 +305,7 @@ fn known(unit: &str, property: &str) -> bool {
         "CollectMode",
     ];
     ALL.contains(&property)
+        || (unit.ends_with(".service") && services::known(property))
         || (unit.ends_with(".scope") && ["Slice", "TimeoutStopUSec", "OOMPolicy"].contains(&property))
 }
 
@@ -305,11 +319,11 @@ fn pids_of(pidfds: &OwnedVariant) -> Vec<u32> {
     pidfds.inner().iter().map(pid_of).collect()
 }
 
-fn no_such_unit(name: &str) -> (String, String) {
+pub(super) fn no_such_unit(name: &str) -> (String, String) {
     error("org.freedesktop.systemd1.NoSuchUnit", &format!("Unit {name} not loaded."))
 }
 
-fn read_only(property: &str) -> (String, String) {
+pub(super) fn read_only(property: &str) -> (String, String) {
     let message = format!("Cannot set property {property}, or unknown property.");
     error("org.freedesktop.DBus.Error.PropertyReadOnly", &message)
 }

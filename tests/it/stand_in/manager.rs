@@ -1,6 +1,6 @@
 //! The stand-in's side of the bus: `org.freedesktop.systemd1.Manager`, as far as fairshare calls it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, Mutex};
 
@@ -10,11 +10,14 @@ use zbus::message::Type;
 use zbus::{Connection, Message, MessageStream, OwnedObjectPath, OwnedVariant, Variant};
 
 use super::faults::Faults;
+use super::services::Services;
 use super::units::{Setting, Units};
 
 const SERVICE: &str = "org.freedesktop.systemd1";
 pub(super) const PATH: &str = "/org/freedesktop/systemd1";
 const MANAGER: &str = "org.freedesktop.systemd1.Manager";
+const BUS: &str = "org.freedesktop.DBus";
+const BUS_PATH: &str = "/org/freedesktop/DBus";
 
 /// What the test asks of the running stand-in. Each is acknowledged when it is done.
 pub enum Order {
@@ -23,6 +26,7 @@ pub enum Order {
     Reload,
     Remove(String),
     SayRemoved(String),
+    EndService(String, i32),
     Quit,
 }
 
@@ -36,6 +40,7 @@ pub struct Shared {
     /// Every call of a method of the manager: the method and the unit, or what is in its place.
     pub calls: Mutex<Vec<(String, String)>>,
     pub version: Mutex<String>,
+    pub services: Mutex<Services>,
     subscribers: Mutex<BTreeSet<String>>,
     pub(super) next_job: AtomicU32,
 }
@@ -47,6 +52,7 @@ impl Shared {
             faults,
             calls: Mutex::default(),
             version: Mutex::new("252.38-1~deb12u1".to_owned()),
+            services: Mutex::default(),
             subscribers: Mutex::default(),
             next_job: AtomicU32::new(1),
         }
@@ -82,11 +88,12 @@ pub async fn run(shared: Arc<Shared>, address: String, mut orders: UnboundedRece
                         shared.subscribers.lock().unwrap().clear();
                     }
                     Order::ComeBack => service = Some(connect(&shared, &address).await),
-                    Order::Reload | Order::Remove(_) | Order::SayRemoved(_) => {
+                    Order::Reload | Order::Remove(_) | Order::SayRemoved(_) | Order::EndService(..) => {
                         let Some((manager, _)) = &service else { panic!("systemd is not on the bus") };
                         match order {
                             Order::Remove(unit) => manager.forget(&unit).await,
                             Order::SayRemoved(unit) => manager.say_removed(&unit).await,
+                            Order::EndService(unit, code) => manager.end_service(&unit, code).await,
                             _ => manager.reload().await,
                         }
                     }
@@ -107,11 +114,7 @@ pub async fn run(shared: Arc<Shared>, address: String, mut orders: UnboundedRece
 async fn connect(shared: &Arc<Shared>, address: &str) -> (Manager, MessageStream) {
     let connection = zbus::connection::Builder::address(address).build().await.unwrap();
     let messages = MessageStream::from(&connection);
-    let bus = "org.freedesktop.DBus";
-    connection
-        .call_method(Some(bus), "/org/freedesktop/DBus", Some(bus), "RequestName", &(SERVICE, 0u32))
-        .await
-        .unwrap();
+    connection.call_method(Some(BUS), BUS_PATH, Some(BUS), "RequestName", &(SERVICE, 0u32)).await.unwrap();
     (Manager { shared: Arc::clone(shared), connection }, messages)
 }
 
@@ -161,6 +164,7 @@ impl Manager {
                 }
                 self.reply(&message, method, reset.map(drop)).await;
             }
+            "RefUnit" | "UnrefUnit" => self.refer(&message, method).await,
             "ListUnitsByPatterns" => self.reply(&message, method, Ok(self.list(&message))).await,
             "Get" => {
                 let outcome = self.get(&message);
@@ -243,6 +247,9 @@ impl Manager {
         Ok(match property.as_str() {
             "ActiveState" => Variant::new(unit.map_or("inactive", |unit| unit.active)),
             "LoadState" => Variant::new("loaded"),
+            "SubState" => set.unwrap_or(Variant::new(unit.map_or("dead", |_| "running"))),
+            "ExecMainCode" | "ExecMainStatus" => set.unwrap_or(Variant::new(0i32)),
+            "Result" => set.unwrap_or(Variant::new("success")),
             _ => set.unwrap_or(Variant::new(u64::MAX)),
         })
     }
@@ -275,14 +282,38 @@ impl Manager {
         self.emit("Reloading", &false).await;
     }
 
-    /// Signals are sent only while somebody subscribed.
+    /// As systemd says it of each unit: first of its kind, then of what all units have, without the figures.
+    pub(super) async fn say_changed(&self, name: &str) {
+        let none: BTreeMap<String, OwnedVariant> = BTreeMap::new();
+        for kind in ["org.freedesktop.systemd1.Service", "org.freedesktop.systemd1.Unit"] {
+            let body = (kind, &none, Vec::<String>::new());
+            self.emit_at(&unit_path(name), "org.freedesktop.DBus.Properties", "PropertiesChanged", &body)
+                .await;
+        }
+    }
+
     pub(super) async fn emit<B>(&self, member: &str, body: &B)
     where
         B: serde::Serialize + zbus::wire::DynamicType,
     {
+        self.emit_at(PATH, MANAGER, member, body).await;
+    }
+
+    /// Signals are sent only while somebody subscribed.
+    async fn emit_at<B>(&self, path: &str, interface: &str, member: &str, body: &B)
+    where
+        B: serde::Serialize + zbus::wire::DynamicType,
+    {
         if !self.shared.subscribers.lock().unwrap().is_empty() {
-            let _ = self.connection.emit_signal(None::<&str>, PATH, MANAGER, member, body).await;
+            let _ = self.connection.emit_signal(None::<&str>, path, interface, member, body).await;
         }
+    }
+
+    /// Whether this connection is still on the bus.
+    pub(super) async fn on_bus(&self, name: &str) -> bool {
+        let reply =
+            self.connection.call_method(Some(BUS), BUS_PATH, Some(BUS), "NameHasOwner", &(name,)).await;
+        reply.is_ok_and(|reply| reply.body().deserialize::<bool>() == Ok(true))
     }
 }
 

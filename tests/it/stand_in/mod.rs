@@ -17,8 +17,10 @@ mod bus;
 mod faults;
 mod jobs;
 mod manager;
+mod services;
 mod units;
 
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
@@ -115,6 +117,16 @@ impl World {
     /// A unit is gone with everything in it, and nobody is told.
     pub fn forget_unit(&self, name: &str) {
         self.shared.units.lock().unwrap().remove(name);
+    }
+
+    /// The process of a service exits with this code.
+    pub fn end_service(&self, name: &str, code: i32) {
+        self.order(Order::EndService(name.to_owned(), code));
+    }
+
+    /// What the process of a service has as its standard input.
+    pub fn take_input(&self, name: &str) -> Option<OwnedFd> {
+        self.shared.services.lock().unwrap().inputs.remove(name)
     }
 
     /// systemd says of a unit that it is gone, and nothing else happens.

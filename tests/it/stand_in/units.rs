@@ -11,6 +11,7 @@ pub enum Setting {
     Figure(u64),
     Switch(bool),
     Text(String),
+    Number(i32),
 }
 
 impl Setting {
@@ -28,6 +29,7 @@ impl Setting {
             Self::Figure(figure) => Variant::new(*figure),
             Self::Switch(on) => Variant::new(*on),
             Self::Text(text) => Variant::new(text.clone()),
+            Self::Number(number) => Variant::new(*number),
         }
     }
 }
@@ -217,12 +219,20 @@ impl Units {
 
     /// Forgets a unit and removes its cgroup.
     pub fn remove(&mut self, name: &str) {
-        let directory = self.cgroup(name);
+        self.remove_cgroup(name);
         self.units.remove(name);
+    }
+
+    /// Removes a unit's cgroup, and what is in it.
+    pub fn remove_cgroup(&mut self, name: &str) {
+        let directory = self.cgroup(name);
         // What the kernel does in one step; a reader must not find a cgroup with half of its files.
         let gone = self.root.join(".gone");
         if std::fs::rename(&directory, &gone).is_ok() {
             std::fs::remove_dir_all(&gone).unwrap();
+        }
+        if let Some(unit) = self.get_mut(name) {
+            unit.pids.clear();
         }
         self.write_processes();
     }

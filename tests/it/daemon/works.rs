@@ -1,0 +1,137 @@
+//! Submitted commands when systemd, the disk or the daemon itself fails: none is lost, none cannot be called back.
+
+use std::fs;
+
+use fairshare::identity::{JobId, Uid, UnitName};
+use fairshare::wire::answer::{Answer, JobInfo, JobState};
+use fairshare::wire::call::{Amounts, Call, Submission};
+use fairshare::wire::error::Code;
+
+use super::harness::{Home, PATIENCE};
+use super::raw::{Raw, request, submission};
+use crate::poll::until;
+use crate::stand_in::World;
+
+fn service(job: u64) -> String {
+    let uid = Uid::new(rustix::process::getuid().as_raw().into()).unwrap();
+    UnitName::JobService(uid, JobId(job)).to_string()
+}
+
+/// A command that runs from now on.
+fn submitted(world: &World, raw: &mut Raw, amounts: Amounts) -> u64 {
+    let id = posted(raw, amounts);
+    until("the command to run", PATIENCE, || runs(world, id).then_some(()));
+    id
+}
+
+/// A command that will run.
+fn posted(raw: &mut Raw, amounts: Amounts) -> u64 {
+    match raw.ask(&Call::Submit(Submission { amounts, ..submission() })) {
+        Ok(Answer::JobStarted { job_started }) => job_started,
+        other => panic!("not taken: {other:?}"),
+    }
+}
+
+fn runs(world: &World, job: u64) -> bool {
+    world.unit(&service(job)).is_some_and(|unit| unit.active == "active")
+}
+
+fn job(raw: &mut Raw, job_id: u64) -> JobInfo {
+    match raw.ask(&Call::JobStatus { job_id }) {
+        Ok(Answer::Job { job }) => job,
+        other => panic!("no job: {other:?}"),
+    }
+}
+
+/// How a command ended, as soon as it has.
+fn over(raw: &mut Raw, job_id: u64) -> JobInfo {
+    until("the command's end", PATIENCE, || Some(job(raw, job_id)).filter(|job| job.ended_ms.is_some()))
+}
+
+/// A write of the state that fails, until the value ends.
+struct Unwritable(std::path::PathBuf);
+
+impl Unwritable {
+    fn state(home: &Home) -> Self {
+        let new = home.state_dir().join("state.new");
+        fs::create_dir(&new).unwrap();
+        Self(new)
+    }
+}
+
+impl Drop for Unwritable {
+    fn drop(&mut self) {
+        fs::remove_dir(&self.0).unwrap();
+    }
+}
+
+#[test]
+fn a_command_in_the_stand_in_runs_and_ends() {
+    let world = World::start();
+    let mut home = Home::new(&world);
+    let daemon = home.activate();
+    let mut raw = daemon.client();
+    raw.granted(&request());
+    let id = submitted(&world, &mut raw, Amounts::default());
+    world.end_service(&service(id), 3);
+    let ended = over(&mut raw, id);
+    assert_eq!((ended.state, ended.exit_code), (JobState::Failed, Some(3)));
+    until("the units to go", PATIENCE, || world.unit(&service(id)).is_none().then_some(()));
+}
+
+#[test]
+fn who_calls_back_again_after_a_failed_cancel_has_the_command_stopped() {
+    let world = World::start();
+    let mut home = Home::new(&world);
+    let daemon = home.activate();
+    let mut raw = daemon.client();
+    raw.granted(&request());
+    let id = submitted(&world, &mut raw, Amounts::default());
+    let cancel = Call::JobCancel { job_id: id };
+    let unwritable = Unwritable::state(&home);
+    raw.refused(&cancel, Code::Io);
+    drop(unwritable);
+    world.faults.error("StopUnit", "org.freedesktop.DBus.Error.AccessDenied", "not by you");
+    raw.refused(&cancel, Code::CleanupFailed);
+    world.faults.clear();
+    assert!(runs(&world, id));
+    let Ok(Answer::Job { job }) = raw.ask(&cancel) else { panic!("not cancelled") };
+    assert_eq!((job.state, job.signal), (JobState::Cancelled, Some(15)));
+}
+
+#[test]
+fn a_command_whose_cancel_was_stored_is_stopped_by_the_next_daemon() {
+    let world = World::start();
+    let mut home = Home::new(&world);
+    let daemon = home.activate();
+    let mut raw = daemon.client();
+    raw.granted(&request());
+    let id = submitted(&world, &mut raw, Amounts::default());
+    world.faults.error("StopUnit", "org.freedesktop.DBus.Error.AccessDenied", "not by you");
+    raw.refused(&Call::JobCancel { job_id: id }, Code::CleanupFailed);
+    daemon.kill();
+    world.faults.clear();
+    let daemon = home.activate();
+    assert_eq!(over(&mut daemon.client(), id).state, JobState::Cancelled);
+    until("the unit to go", PATIENCE, || world.unit(&service(id)).is_none().then_some(()));
+}
+
+#[test]
+fn a_cancelled_command_of_which_nothing_is_left_is_cancelled() {
+    let world = World::start();
+    let mut home = Home::new(&world);
+    let daemon = home.activate();
+    let mut raw = daemon.client();
+    raw.granted(&request());
+    let [called_back, lost] = [(); 2].map(|()| submitted(&world, &mut raw, Amounts::default()));
+    world.faults.error("StopUnit", "org.freedesktop.DBus.Error.AccessDenied", "not by you");
+    raw.refused(&Call::JobCancel { job_id: called_back }, Code::CleanupFailed);
+    daemon.kill();
+    world.faults.clear();
+    world.remove_unit(&service(called_back));
+    world.remove_unit(&service(lost));
+    let daemon = home.activate();
+    let mut raw = daemon.client();
+    assert_eq!(over(&mut raw, called_back).state, JobState::Cancelled);
+    assert_eq!(over(&mut raw, lost).state, JobState::Interrupted);
+}

@@ -1,0 +1,132 @@
+//! Services in the stand-in. Nothing is executed: one runs until the test says how it ended, or until it is stopped.
+
+use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
+
+use zbus::{Message, OwnedVariant, Variant};
+
+use super::jobs::no_such_unit;
+use super::manager::{Manager, Outcome, first_argument};
+use super::units::Setting;
+
+/// `CLD_EXITED` and `CLD_KILLED` (`sigaction(2)`).
+const EXITED: i32 = 1;
+const KILLED: i32 = 2;
+
+const SIGTERM: i32 = 15;
+
+/// What a service has that a scope has not.
+const PROPERTIES: [&str; 10] = [
+    "Slice",
+    "Type",
+    "User",
+    "RemainAfterExit",
+    "AddRef",
+    "OOMPolicy",
+    "IgnoreSIGPIPE",
+    "TimeoutStopUSec",
+    "RuntimeMaxUSec",
+    "StandardOutput",
+];
+
+/// What the test and the stand-in both see of services.
+#[derive(Debug, Default)]
+pub struct Services {
+    /// What the processes have as their standard input: the test may take it.
+    pub inputs: BTreeMap<String, OwnedFd>,
+    /// Who on the bus keeps which unit from being forgotten.
+    held_by: Vec<(String, String)>,
+}
+
+/// Whether systemd knows a property for services alone.
+pub(super) fn known(property: &str) -> bool {
+    PROPERTIES.contains(&property) || property == "StandardError"
+}
+
+impl Manager {
+    /// Takes what of a start is a service's own. Whether it was.
+    pub(super) fn take_program(&self, name: &str, property: &str, value: &OwnedVariant) -> bool {
+        match (property, &**value) {
+            ("StandardInputFileDescriptor", Variant::Fd(input)) => {
+                let input = OwnedFd::try_from(input.try_to_owned().unwrap()).unwrap();
+                self.shared.services.lock().unwrap().inputs.insert(name.to_owned(), input);
+                true
+            }
+            (property, _) => ["ExecStartEx", "StandardOutputFileDescriptor", "StandardErrorFileDescriptor"]
+                .contains(&property),
+        }
+    }
+
+    /// Who calls keeps a unit from being forgotten, or does not any longer.
+    pub(super) async fn refer(&self, message: &Message, method: &str) {
+        let name = first_argument(message);
+        let there = self.shared.units.lock().unwrap().get(&name).is_some();
+        let outcome: Outcome<()> = if there { Ok(()) } else { Err(no_such_unit(&name)) };
+        if there && method == "RefUnit" {
+            self.hold(message, &name);
+        } else if there {
+            let caller = message.header().sender().unwrap().to_string();
+            let held_by = &mut self.shared.services.lock().unwrap().held_by;
+            held_by.retain(|(unit, by)| (unit, by) != (&name, &caller));
+        }
+        let dead = self.shared.units.lock().unwrap().get(&name).is_some_and(|unit| unit.active == "inactive");
+        if dead && !self.held(&name).await {
+            self.forget(&name).await;
+        }
+        self.reply(message, method, outcome).await;
+    }
+
+    pub(super) fn hold(&self, message: &Message, name: &str) {
+        let caller = message.header().sender().unwrap().to_string();
+        self.shared.services.lock().unwrap().held_by.push((name.to_owned(), caller));
+    }
+
+    /// Whether somebody who is on the bus holds a unit.
+    async fn held(&self, name: &str) -> bool {
+        let held_by = self.shared.services.lock().unwrap().held_by.clone();
+        for (_, by) in held_by.iter().filter(|(unit, _)| unit == name) {
+            if self.on_bus(by).await {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// The process of a service exits.
+    pub(super) async fn end_service(&self, name: &str, code: i32) {
+        let (active, sub, result) = match code {
+            0 => ("active", "exited", "success"),
+            _ => ("failed", "failed", "exit-code"),
+        };
+        self.shared.services.lock().unwrap().inputs.remove(name);
+        self.set_state(name, active, &[("SubState", sub), ("Result", result)], Some((EXITED, code)));
+        self.say_changed(name).await;
+    }
+
+    /// A unit has been stopped: it is forgotten, but for a service that somebody holds.
+    pub(super) async fn put_away(&self, name: &str) {
+        if !name.ends_with(".service") || !self.held(name).await {
+            return self.forget(name).await;
+        }
+        self.shared.services.lock().unwrap().inputs.remove(name);
+        let ran =
+            self.shared.units.lock().unwrap().get(name).is_some_and(|unit| unit.text("SubState").is_none());
+        self.set_state(name, "inactive", &[("SubState", "dead")], ran.then_some((KILLED, SIGTERM)));
+        self.shared.units.lock().unwrap().remove_cgroup(name);
+        self.say_changed(name).await;
+    }
+
+    fn set_state(&self, name: &str, active: &'static str, texts: &[(&str, &str)], main: Option<(i32, i32)>) {
+        let mut units = self.shared.units.lock().unwrap();
+        let Some(unit) = units.get_mut(name) else { return };
+        unit.active = active;
+        for (property, text) in texts {
+            unit.settings.insert((*property).to_owned(), Setting::Text((*text).to_owned()));
+        }
+        for (property, number) in
+            main.into_iter().flat_map(|(code, status)| [("Code", code), ("Status", status)])
+        {
+            unit.settings.insert(format!("ExecMain{property}"), Setting::Number(number));
+        }
+    }
+}
