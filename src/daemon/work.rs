@@ -222,7 +222,7 @@ async fn start(cx: &Context, uid: Uid, job: JobId, work: &Work, spec: Arc<Spec>)
     match held {
         Ok(()) => Ok(changes),
         Err(why) => {
-            cx.systemd.let_go(service, changes).await;
+            cx.systemd.let_go(service).await;
             Err(why)
         }
     }
@@ -295,7 +295,7 @@ async fn followed(cx: &Context, uid: Uid, job: JobId, following: Following) -> R
         sleep(LEFT_BEHIND_PAUSE).await;
     }
     let ran = read(cx, uid, job, &end);
-    cx.systemd.let_go(unit, changes).await;
+    cx.systemd.let_go(unit).await;
     Ok(Some(ran))
 }
 

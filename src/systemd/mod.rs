@@ -299,7 +299,7 @@ impl Systemd {
     /// # Errors
     /// Any [`Fault`] but [`Fault::JobFailed`].
     pub async fn active_state(&self, unit: &str) -> Result<ActiveState, Fault> {
-        let state: String = self.manager.get(unit, "org.freedesktop.systemd1.Unit", "ActiveState").await?;
+        let state: String = self.manager.get(unit, proxy::UNIT, "ActiveState").await?;
         Ok(ActiveState::from(state.as_str()))
     }
 

@@ -15,6 +15,7 @@ use super::{CALL_TIMEOUT, Process, Program};
 pub(super) const SERVICE: &str = "org.freedesktop.systemd1";
 pub(super) const PATH: &str = "/org/freedesktop/systemd1";
 pub(super) const MANAGER: &str = "org.freedesktop.systemd1.Manager";
+pub(super) const UNIT: &str = "org.freedesktop.systemd1.Unit";
 pub(super) const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
 pub(super) const BUS: &str = "org.freedesktop.DBus";
 
@@ -183,16 +184,7 @@ impl Manager {
 
 /// Has the bus send us the signals that `rule` matches.
 pub(super) async fn add_match(connection: &Connection, rule: &str) -> Result<(), Fault> {
-    change_match(connection, "AddMatch", rule).await
-}
-
-/// Has the bus send them no longer.
-pub(super) async fn remove_match(connection: &Connection, rule: &str) -> Result<(), Fault> {
-    change_match(connection, "RemoveMatch", rule).await
-}
-
-async fn change_match(connection: &Connection, method: &'static str, rule: &str) -> Result<(), Fault> {
-    let args = (rule,);
+    let (method, args) = ("AddMatch", (rule,));
     let call = connection.call_method(Some(BUS), "/org/freedesktop/DBus", Some(BUS), method, &args);
     match timeout(CALL_TIMEOUT, call).await {
         Ok(Ok(_)) => Ok(()),

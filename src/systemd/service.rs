@@ -5,12 +5,10 @@ use std::os::fd::BorrowedFd;
 use tokio::sync::mpsc;
 
 use super::property::Property;
-use super::proxy::{self, With, unit_path};
-use super::signals::properties_rule;
+use super::proxy::{UNIT, With, unit_path};
 use super::{ActiveState, Fault, START_TIMEOUT, Systemd};
 use crate::identity::UnitName;
 
-const UNIT: &str = "org.freedesktop.systemd1.Unit";
 const SERVICE: &str = "org.freedesktop.systemd1.Service";
 
 /// `CLD_EXITED` (`sigaction(2)`): the process exited by itself.
@@ -55,10 +53,7 @@ pub struct Ended {
 
 /// Changes of one service.
 #[derive(Debug)]
-pub struct Changes {
-    receiver: mpsc::Receiver<()>,
-    rule: String,
-}
+pub struct Changes(mpsc::Receiver<()>);
 
 impl Changes {
     /// Waits for a change.
@@ -66,7 +61,7 @@ impl Changes {
     /// # Errors
     /// [`Fault::Bus`]: the connection is gone.
     pub async fn next(&mut self) -> Result<(), Fault> {
-        self.receiver.recv().await.ok_or_else(|| Fault::bus("following a service", None))
+        self.0.recv().await.ok_or_else(|| Fault::bus("following a service", None))
     }
 }
 
@@ -91,13 +86,9 @@ impl Systemd {
     /// Tells of each change of a service from now on.
     ///
     /// # Errors
-    /// Any [`Fault`] but [`Fault::JobFailed`].
+    /// [`Fault::Bus`]: the connection is gone.
     pub async fn follow(&self, unit: UnitName) -> Result<Changes, Fault> {
-        let path = unit_path(&unit.to_string());
-        let receiver = self.controls.follow(&path).await?;
-        let rule = properties_rule(&path);
-        proxy::add_match(self.manager.connection(), &rule).await?;
-        Ok(Changes { receiver, rule })
+        self.controls.follow(&unit_path(&unit.to_string())).await.map(Changes)
     }
 
     /// Keeps systemd from forgetting a service that ended, until it is let go or this connection ends. Whether there is one.
@@ -113,9 +104,8 @@ impl Systemd {
     }
 
     /// Lets systemd forget a service. What it was to tell has been told.
-    pub async fn let_go(&self, unit: UnitName, changes: Changes) {
+    pub async fn let_go(&self, unit: UnitName) {
         // What fails here is undone with the connection.
-        let _ = proxy::remove_match(self.manager.connection(), &changes.rule).await;
         let _ = self.manager.let_go(&unit.to_string()).await;
     }
 

@@ -1,5 +1,6 @@
 //! The one task that reads systemd's signals: it hands job results to who waits for them and tells the daemon the rest.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 
@@ -9,7 +10,7 @@ use zbus::message::{Header, Type};
 use zbus::{Message, MessageStream, OwnedObjectPath};
 
 use super::fault::Fault;
-use super::proxy::{BUS, MANAGER, Manager, PATH, PROPERTIES, SERVICE};
+use super::proxy::{BUS, MANAGER, Manager, PATH, PROPERTIES, SERVICE, UNIT};
 use crate::identity::UnitName;
 
 /// Signals that the daemon has not taken yet; further ones are dropped and [`Signal::Lagged`] said instead.
@@ -87,7 +88,8 @@ impl Controls {
         Ok(receiver)
     }
 
-    /// A word for each change of the unit at this path from now on; several at once are one word.
+    /// A word for each change of the unit at this path from now on; several at once are one word. Who followed it before
+    /// hears no more.
     pub(super) async fn follow(&self, path: &str) -> Result<mpsc::Receiver<()>, Fault> {
         let (sender, receiver) = mpsc::channel(1);
         self.tell(Control::Follow(path.to_owned(), sender)).await?;
@@ -114,7 +116,8 @@ struct Reader {
     owner: Owner,
     present: watch::Sender<bool>,
     watches: Vec<(String, mpsc::Sender<JobResult>)>,
-    followed: Vec<(String, mpsc::Sender<()>)>,
+    /// By path: what follows is looked for with each change of any unit of this machine.
+    followed: BTreeMap<String, mpsc::Sender<()>>,
     signals: mpsc::Sender<Signal>,
     lagged: bool,
     reloading: bool,
@@ -132,14 +135,13 @@ pub(super) fn match_rules() -> Vec<String> {
     rules.push(format!(
         "type='signal',sender='{BUS}',interface='{BUS}',member='NameOwnerChanged',arg0='{SERVICE}'"
     ));
+    // One for all units, for the bus lets one connection have only so many. systemd says of each change two things: what
+    // is of the unit's kind, and then what all units have; the second is enough.
+    rules.push(format!(
+        "type='signal',sender='{SERVICE}',path_namespace='{PATH}/unit',interface='{PROPERTIES}',\
+         member='PropertiesChanged',arg0='{UNIT}'"
+    ));
     rules
-}
-
-/// The match rule for changes of the properties of the unit at this path.
-pub(super) fn properties_rule(path: &str) -> String {
-    format!(
-        "type='signal',sender='{SERVICE}',path='{path}',interface='{PROPERTIES}',member='PropertiesChanged'"
-    )
 }
 
 /// Starts the reading task. It ends when the connection does, or when nobody holds the controls any more.
@@ -152,7 +154,7 @@ pub(super) fn spawn(manager: Manager, present: watch::Sender<bool>) -> (Controls
         owner: Owner::Unknown,
         present,
         watches: Vec::new(),
-        followed: Vec::new(),
+        followed: BTreeMap::new(),
         signals,
         lagged: false,
         reloading: false,
@@ -199,8 +201,8 @@ impl Reader {
                 self.watches.push((unit, results));
             }
             Control::Follow(path, changes) => {
-                self.followed.retain(|(_, changes)| !changes.is_closed());
-                self.followed.push((path, changes));
+                self.followed.retain(|_, changes| !changes.is_closed());
+                self.followed.insert(path, changes);
             }
             Control::Owner(name) => {
                 if matches!(self.owner, Owner::Unknown) {
@@ -221,11 +223,9 @@ impl Reader {
                 self.name_owner_changed(message);
             }
         } else if member == "PropertiesChanged" && self.is_by_systemd(&header, PROPERTIES) {
+            // A full channel is one whose follower has yet to look.
             let path = header.path().map_or("", |path| path.as_str());
-            for (_, changes) in self.followed.iter().filter(|(followed, _)| followed == path) {
-                // A full channel is one whose follower has yet to look.
-                let _ = changes.try_send(());
-            }
+            let _ = self.followed.get(path).map(|changes| changes.try_send(()));
         } else if self.is_systemd(&header) {
             match member {
                 "JobRemoved" => self.job_removed(message),

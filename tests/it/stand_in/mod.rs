@@ -104,6 +104,13 @@ impl World {
         units.realise(name, &Default::default());
     }
 
+    /// Makes a service that runs, as if it had always been there.
+    pub fn make_service(&self, name: &str) {
+        let mut units = self.shared.units.lock().unwrap();
+        units.insert(name, Default::default());
+        units.realise(name, &Default::default());
+    }
+
     /// Lets a unit appear to have processes that nobody started. They are never signalled.
     pub fn pretend_processes(&self, unit: &str, pids: &[u32]) {
         self.shared.units.lock().unwrap().pretend(unit, pids);
