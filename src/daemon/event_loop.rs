@@ -78,6 +78,8 @@ pub struct EventLoop {
     pub(super) specs: BTreeMap<JobId, Arc<Spec>>,
     /// Submitted commands with a task that starts or follows them.
     pub(super) followed: BTreeSet<JobId>,
+    /// Whether there may be submitted commands that run without one.
+    pub(super) out_of_sight: bool,
     /// Who called back a submitted command that has been stopped, and waits to hear how it ended.
     pub(super) called_back: BTreeMap<JobId, Vec<Reply>>,
     /// When the kernel was last seen to hold all that it should.
@@ -113,7 +115,7 @@ impl EventLoop {
                 biased;
                 _ = alive.tick(), if period.is_some() => watchdog::alive(),
                 signal = next(&mut self.signals) => self.signal(signal),
-                _ = recovery.tick(), if self.wants_recovery() => self.recover(false),
+                _ = recovery.tick(), if self.wants_recovery() || self.out_of_sight => self.recover(false),
                 () = &mut tick, if self.keeps_time() => self.tick(),
                 _ = sweep.tick() => self.sweep(),
                 changes = self.watch.changed() => self.changed_inside(changes),
@@ -144,7 +146,7 @@ impl EventLoop {
             }
             Event::Uncalled(job) => self.tell(Command::Cancel { job, by: Canceller::Admin }),
             Event::WorkEnded { job, end, reply } => self.work_ended(job, end, reply),
-            Event::WorkLost(job) => drop(self.followed.remove(&job)),
+            Event::WorkLost(job) => self.work_lost(job),
             Event::CalledBack(job, reply) => self.called_back(job, reply),
             Event::NotEntered(uid) => self.watch_anew([uid]),
             Event::Free(uid) => self.free(uid),

@@ -189,6 +189,7 @@ async fn prepare(
         deferred: BTreeMap::new(),
         specs: BTreeMap::new(),
         followed: BTreeSet::new(),
+        out_of_sight: false,
         called_back: BTreeMap::new(),
         recovering: false,
         retry_state: false,

@@ -146,6 +146,9 @@ impl EventLoop {
     pub(super) fn recover(&mut self, with_state: bool) {
         self.condition.doubt_again();
         self.retry_state |= with_state && self.persist.is_none();
+        if self.out_of_sight {
+            self.follow_works();
+        }
         if !self.condition.is_degraded() && self.context.is_some() {
             return self.settle_doubts();
         }

@@ -43,6 +43,9 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(30);
 /// Between two looks whether what a command left behind has ended.
 const LEFT_BEHIND_PAUSE: Duration = Duration::from_secs(1);
 
+/// Between two questions about a command of which the first failed.
+const ASK_AGAIN_PAUSE: Duration = Duration::from_secs(1);
+
 const SIGKILL: i32 = 9;
 
 /// A command as it was submitted, until it has been handed over.
@@ -273,17 +276,17 @@ async fn followed(cx: &Context, uid: Uid, job: JobId, following: Following) -> R
         Following::Started(changes) => changes,
         Following::Lost { called_back } => {
             let changes = cx.systemd.follow(unit).await?;
-            if !cx.systemd.hold(unit).await? {
+            if !answered(&changes, || cx.systemd.hold(unit)).await? {
                 return Ok(None);
             }
             if called_back {
-                cx.systemd.stop(unit, STOP_TIMEOUT).await?;
+                answered(&changes, || cx.systemd.stop(unit, STOP_TIMEOUT)).await?;
             }
             changes
         }
     };
     let end = loop {
-        match cx.systemd.service_state(unit).await? {
+        match answered(&changes, || cx.systemd.service_state(unit)).await? {
             ServiceState::Running => {}
             ServiceState::Ended(end) => break end,
             ServiceState::Gone => return Ok(None),
@@ -297,6 +300,23 @@ async fn followed(cx: &Context, uid: Uid, job: JobId, following: Following) -> R
     let ran = read(cx, uid, job, &end);
     cx.systemd.let_go(unit).await;
     Ok(Some(ran))
+}
+
+/// Asks systemd until it answers. What may be the end of a command must not be lost to one call that failed.
+///
+/// # Errors
+/// The last [`Fault`], where the connection is gone.
+async fn answered<T, Answer>(changes: &Changes, ask: impl Fn() -> Answer) -> Result<T, Fault>
+where
+    Answer: Future<Output = Result<T, Fault>>,
+{
+    loop {
+        match ask().await {
+            Err(fault) if !changes.ended() => warn!("{}, proceeding", chain(&fault)),
+            answer => return answer,
+        }
+        sleep(ASK_AGAIN_PAUSE).await;
+    }
 }
 
 /// What the kernel still says of a command that is over, and what systemd said.
@@ -340,12 +360,7 @@ async fn ended(cx: &Context, job: JobId, end: JobEnd) {
 async fn clear(cx: &Context, uid: Uid, job: JobId) {
     let (service, slice) = (UnitName::JobService(uid, job), UnitName::JobSlice(uid, job));
     for unit in [service, slice] {
-        // One that failed keeps its name.
-        let stopped = cx.systemd.stop(unit, STOP_TIMEOUT).await.map(drop);
-        if let Err(fault) = match stopped {
-            Ok(()) => cx.systemd.reset_failed(unit).await,
-            failed => failed,
-        } {
+        if let Err(fault) = cx.systemd.clear(unit, STOP_TIMEOUT).await {
             warn!(unit = %unit, "{}, proceeding", chain(&fault));
         }
     }

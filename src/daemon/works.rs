@@ -44,6 +44,7 @@ impl EventLoop {
     /// called back are stopped: who did it was answered before that, or not at all.
     pub(super) fn follow_works(&mut self) {
         let Some(cx) = self.context.clone() else { return };
+        self.out_of_sight = false;
         let running =
             self.ledger.jobs().values().filter(|job| job.is_work() && !job.ended() && !job.queued());
         for job in running.filter(|job| !self.specs.contains_key(&job.id)) {
@@ -62,6 +63,12 @@ impl EventLoop {
         for (uid, job) in found.into_iter().filter(|(_, job)| !runs(job)) {
             tokio::spawn(work::clear_left(cx.clone(), uid, job));
         }
+    }
+
+    /// A command may run that nobody follows any more: that may be heard when the bus is back already.
+    pub(super) fn work_lost(&mut self, job: JobId) {
+        self.followed.remove(&job);
+        self.out_of_sight = true;
     }
 
     /// A command is over.

@@ -11,10 +11,11 @@ mod signals;
 
 use std::os::fd::BorrowedFd;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::try_join_all;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, timeout, timeout_at};
 use zbus::connection::Builder;
 
@@ -26,6 +27,7 @@ use crate::identity::UnitName;
 use crate::quantity::{Bytes, MilliCpu, Tasks};
 use property::Property;
 use proxy::{Manager, Processes, With};
+use service::SERVICE_CALLS_MAX;
 use signals::{Control, Controls};
 
 /// How long systemd may take to answer a call. Under the watchdog's period (`WatchdogSec=20s`).
@@ -53,6 +55,7 @@ pub struct Systemd {
     manager: Manager,
     controls: Controls,
     version: u32,
+    service_calls: Arc<Semaphore>,
 }
 
 /// What a start found.
@@ -172,7 +175,8 @@ impl Systemd {
         let matches = try_join_all(rules.iter().map(|rule| proxy::add_match(&connection, rule)));
         let (_, (), (version, owner)) = tokio::try_join!(matches, manager.subscribe(), manager.version())?;
         controls.tell(Control::Owner(owner)).await?;
-        Ok((Self { manager, controls, version: major(&version) }, signals))
+        let service_calls = Arc::new(Semaphore::new(SERVICE_CALLS_MAX));
+        Ok((Self { manager, controls, version: major(&version), service_calls }, signals))
     }
 
     /// systemd's major version; 0 where it does not begin with a number.
@@ -252,7 +256,16 @@ impl Systemd {
     /// Any [`Fault`]; where it did not end `within` that time a timeout, with systemd still at it.
     pub async fn stop(&self, unit: UnitName, within: Duration) -> Result<StopResult, Fault> {
         let name = unit.to_string();
-        match self.job("StopUnit", &name, within, self.manager.stop(&name)).await {
+        self.stopped(&name, within, self.manager.stop(&name)).await
+    }
+
+    async fn stopped(
+        &self,
+        name: &str,
+        within: Duration,
+        call: impl Future<Output = Result<String, Fault>>,
+    ) -> Result<StopResult, Fault> {
+        match self.job("StopUnit", name, within, call).await {
             Ok(()) => Ok(StopResult::Stopped),
             Err(fault) if fault.is_no_such_unit() => Ok(StopResult::NotThere),
             Err(fault) => Err(fault),

@@ -2,6 +2,8 @@
 
 use std::os::fd::BorrowedFd;
 
+use std::time::Duration;
+
 use tokio::sync::mpsc;
 
 use super::property::Property;
@@ -13,6 +15,10 @@ const SERVICE: &str = "org.freedesktop.systemd1.Service";
 
 /// `CLD_EXITED` (`sigaction(2)`): the process exited by itself.
 const CLD_EXITED: i32 = 1;
+
+/// Questions about services that are under way at once. The bus lets one connection wait for 128 answers
+/// (`max_replies_per_connection`, dbus-daemon(1)), and what shares need must find room beside these.
+pub(super) const SERVICE_CALLS_MAX: usize = 64;
 
 /// What a service runs.
 #[derive(Debug, Clone, Copy)]
@@ -63,6 +69,11 @@ impl Changes {
     pub async fn next(&mut self) -> Result<(), Fault> {
         self.0.recv().await.ok_or_else(|| Fault::bus("following a service", None))
     }
+
+    /// Whether there will be no more, for the connection is gone.
+    pub fn ended(&self) -> bool {
+        self.0.is_closed()
+    }
 }
 
 impl Systemd {
@@ -96,7 +107,7 @@ impl Systemd {
     /// # Errors
     /// Any [`Fault`] but [`Fault::JobFailed`].
     pub async fn hold(&self, unit: UnitName) -> Result<bool, Fault> {
-        match self.manager.hold(&unit.to_string()).await {
+        match self.in_turn(self.manager.hold(&unit.to_string())).await {
             Ok(()) => Ok(true),
             Err(fault) if fault.is_no_such_unit() => Ok(false),
             Err(fault) => Err(fault),
@@ -106,7 +117,24 @@ impl Systemd {
     /// Lets systemd forget a service. What it was to tell has been told.
     pub async fn let_go(&self, unit: UnitName) {
         // What fails here is undone with the connection.
-        let _ = self.manager.let_go(&unit.to_string()).await;
+        let _ = self.in_turn(self.manager.let_go(&unit.to_string())).await;
+    }
+
+    /// Stops what is left of a unit, and frees its name.
+    ///
+    /// # Errors
+    /// Any [`Fault`]; where it did not end `within` that time a timeout, with systemd still at it.
+    pub async fn clear(&self, unit: UnitName, within: Duration) -> Result<(), Fault> {
+        let name = unit.to_string();
+        self.stopped(&name, within, self.in_turn(self.manager.stop(&name))).await?;
+        // One that failed keeps its name.
+        self.in_turn(self.reset_failed(unit)).await
+    }
+
+    /// Makes a call about a service when there is room for one more.
+    async fn in_turn<T>(&self, call: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
+        let _turn = self.service_calls.acquire().await;
+        call.await
     }
 
     /// Where a service stands.
@@ -117,8 +145,8 @@ impl Systemd {
         let name = unit.to_string();
         let name = name.as_str();
         let (active, sub): (String, String) = tokio::try_join!(
-            self.manager.get(name, UNIT, "ActiveState"),
-            self.manager.get(name, UNIT, "SubState"),
+            self.in_turn(self.manager.get(name, UNIT, "ActiveState")),
+            self.in_turn(self.manager.get(name, UNIT, "SubState")),
         )?;
         let stopped = match (ActiveState::from(active.as_str()), sub.as_str()) {
             (ActiveState::Active, "exited") | (ActiveState::Failed, _) => false,
@@ -126,9 +154,9 @@ impl Systemd {
             _ => return Ok(ServiceState::Running),
         };
         let (code, status, result): (i32, i32, String) = tokio::try_join!(
-            self.manager.get(name, SERVICE, "ExecMainCode"),
-            self.manager.get(name, SERVICE, "ExecMainStatus"),
-            self.manager.get(name, SERVICE, "Result"),
+            self.in_turn(self.manager.get(name, SERVICE, "ExecMainCode")),
+            self.in_turn(self.manager.get(name, SERVICE, "ExecMainStatus")),
+            self.in_turn(self.manager.get(name, SERVICE, "Result")),
         )?;
         Ok(match code {
             // It has never run: what is not there has all properties too.

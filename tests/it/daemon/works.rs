@@ -1,6 +1,7 @@
 //! Submitted commands when systemd, the disk or the daemon itself fails: none is lost, none cannot be called back.
 
 use std::fs;
+use std::time::Duration;
 
 use fairshare::identity::{JobId, Uid, UnitName};
 use fairshare::wire::answer::{Answer, JobInfo, JobState};
@@ -134,4 +135,68 @@ fn a_cancelled_command_of_which_nothing_is_left_is_cancelled() {
     let mut raw = daemon.client();
     assert_eq!(over(&mut raw, called_back).state, JobState::Cancelled);
     assert_eq!(over(&mut raw, lost).state, JobState::Interrupted);
+}
+
+/// What systemd says of a unit cannot be had, but the connection lives.
+#[test]
+fn a_command_that_could_not_be_followed_is_followed_again() {
+    let world = World::start();
+    let mut home = Home::new(&world);
+    let daemon = home.activate();
+    let mut raw = daemon.client();
+    let amounts = Amounts { cpu_milli: Some(500), ..Amounts::default() };
+    let id = submitted(&world, &mut raw, amounts);
+    world.faults.error("Get", "org.freedesktop.DBus.Error.LimitsExceeded", "too much at once");
+    world.end_service(&service(id), 0);
+    daemon.wait_logged("too much at once");
+    world.faults.clear();
+    let ended = over(&mut raw, id);
+    assert_eq!((ended.state, ended.exit_code), (JobState::Done, Some(0)));
+    until("the share that was taken for it to go", PATIENCE, || raw.status().0.is_none().then_some(()));
+}
+
+/// It asks again every second: the connection that it asks on is another one by then.
+#[test]
+fn a_command_that_is_lost_while_the_bus_comes_back_is_followed_again() {
+    let mut world = World::start();
+    let mut home = Home::new(&world);
+    let daemon = home.activate();
+    let mut raw = daemon.client();
+    raw.granted(&request());
+    let id = submitted(&world, &mut raw, Amounts::default());
+    world.faults.error("Get", "org.freedesktop.DBus.Error.LimitsExceeded", "too much at once");
+    world.end_service(&service(id), 0);
+    daemon.wait_logged("too much at once");
+    world.faults.clear();
+    world.kill_bus();
+    world.restart_bus();
+    until("the bus to be back", PATIENCE, || raw.healthy().then_some(()));
+    assert_eq!(over(&mut raw, id).state, JobState::Done);
+}
+
+/// dbus-daemon lets one connection wait for 128 answers (`max_replies_per_connection`).
+#[test]
+fn many_commands_are_followed_at_once_without_asking_too_much() {
+    let world = World::start();
+    let mut home = Home::new(&world);
+    let daemon = home.activate();
+    let mut raw = daemon.client();
+    raw.granted(&request());
+    let ids: Vec<u64> = (0..100).map(|_| posted(&mut raw, Amounts::default())).collect();
+    ids.iter().for_each(|id| until("all to run", PATIENCE, || runs(&world, *id).then_some(())));
+    daemon.kill();
+    world.faults.delay("Get", Duration::from_millis(200));
+    let daemon = home.activate();
+    world.end_service(&service(ids[99]), 0);
+    assert_eq!(over(&mut daemon.client(), ids[99]).state, JobState::Done);
+    world.faults.clear();
+    ids[..99].iter().for_each(|id| world.end_service(&service(*id), 0));
+    for id in &ids {
+        assert_eq!(over(&mut daemon.client(), *id).state, JobState::Done);
+    }
+    until("all units to go", PATIENCE, || {
+        ids.iter().all(|id| world.unit(&service(*id)).is_none()).then_some(())
+    });
+    let logs = daemon.logs();
+    assert!(!logs.contains("pending replies"), "{logs}");
 }

@@ -164,7 +164,11 @@ impl Manager {
                 }
                 self.reply(&message, method, reset.map(drop)).await;
             }
-            "RefUnit" | "UnrefUnit" => self.refer(&message, method).await,
+            "RefUnit" | "UnrefUnit" => {
+                let (manager, message, method) = (self.clone(), message.clone(), method.to_owned());
+                // The bus is asked, whose answers come only while messages are taken.
+                tokio::spawn(async move { manager.refer(&message, &method).await });
+            }
             "ListUnitsByPatterns" => self.reply(&message, method, Ok(self.list(&message))).await,
             "Get" => {
                 let outcome = self.get(&message);

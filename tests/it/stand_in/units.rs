@@ -231,10 +231,9 @@ impl Units {
         if std::fs::rename(&directory, &gone).is_ok() {
             std::fs::remove_dir_all(&gone).unwrap();
         }
-        if let Some(unit) = self.get_mut(name) {
-            unit.pids.clear();
+        if self.get_mut(name).is_some_and(|unit| !std::mem::take(&mut unit.pids).is_empty()) {
+            self.write_processes();
         }
-        self.write_processes();
     }
 
     /// Where a unit's cgroup is.
