@@ -11,7 +11,7 @@ use super::event::Reply;
 use super::event_loop::EventLoop;
 use super::execute::{self, Context};
 use super::work;
-use crate::identity::{Uid, UnitName};
+use crate::identity::{JobId, Uid, UnitName};
 use crate::ledger::Place;
 use crate::ledger::job::{Job, JobEnd, JobState};
 use crate::ledger::refusal::Refusal;
@@ -152,6 +152,10 @@ impl EventLoop {
         self.spawn(cx, uid, effect, reply);
     }
 
+    fn is_called_back(&self, job: JobId) -> bool {
+        self.ledger.jobs().get(&job).is_some_and(|job| job.called_back())
+    }
+
     /// Carries out an effect for a member who is marked busy.
     pub(super) fn spawn(&mut self, cx: &Context, uid: Uid, effect: Effect, reply: Reply) {
         let (cx, image) = (cx.clone(), self.ledger.image());
@@ -161,9 +165,14 @@ impl EventLoop {
                 let job = self.work_of(&effect);
                 tokio::spawn(execute::grant_for_work(cx, share, job, image, reply));
             }
-            (Effect::Start { job, .. }, Some(_)) => self.run_work(cx, uid, job, image, reply),
-            (Effect::Start { job, .. }, None) => {
-                let end = JobEnd::Failed("its share went away".to_owned());
+            (Effect::Start { job, .. }, Some(_)) if !self.is_called_back(job) => {
+                self.run_work(cx, uid, job, image, reply);
+            }
+            (Effect::Start { job, .. }, share) => {
+                let end = match share {
+                    Some(_) => JobEnd::Cancelled,
+                    None => JobEnd::Failed("its share went away".to_owned()),
+                };
                 reply.send(Ok(Answer::JobStarted { job_started: job.0 }));
                 self.tell(Command::WorkEnded { job, end });
                 drop(cx.turn(uid));

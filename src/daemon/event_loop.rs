@@ -189,9 +189,23 @@ impl EventLoop {
 
     /// The next call that waited for what was under way for this member.
     fn free(&mut self, uid: Uid) {
-        if let (Some(cx), Some((effect, reply))) = (self.context.clone(), self.next_deferred(uid)) {
+        let Some(cx) = self.context.clone() else { return self.free_without_systemd(uid) };
+        if let Some((effect, reply)) = self.next_deferred(uid) {
             return self.spawn(&cx, uid, effect, reply);
         }
+        self.free_for_calls(uid);
+    }
+
+    /// What was decided cannot be carried out: the intents stand, and are looked at when systemd is back.
+    fn free_without_systemd(&mut self, uid: Uid) {
+        for (_, reply) in self.deferred.remove(&uid).unwrap_or_default() {
+            reply.send(Err(self.condition.refusal()));
+            self.condition.doubt(uid);
+        }
+        self.free_for_calls(uid);
+    }
+
+    fn free_for_calls(&mut self, uid: Uid) {
         let Some(mut waiting) = self.busy.remove(&uid) else { return };
         let Some(next) = waiting.pop_front() else { return self.settle_doubts() };
         if self.condition.is_degraded() {

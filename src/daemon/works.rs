@@ -41,18 +41,27 @@ impl EventLoop {
     }
 
     /// Follows the commands that run and that nobody follows: after a start, or when the bus is back. Those that have been
-    /// called back are stopped: who did it was answered before that, or not at all.
+    /// called back are stopped: who did it was answered before that, or not at all. Those that have not been started are.
     pub(super) fn follow_works(&mut self) {
         let Some(cx) = self.context.clone() else { return };
         self.out_of_sight = false;
         let running =
             self.ledger.jobs().values().filter(|job| job.is_work() && !job.ended() && !job.queued());
-        for job in running.filter(|job| !self.specs.contains_key(&job.id)) {
-            if self.followed.insert(job.id) {
+        let mut starts = Vec::new();
+        for job in running {
+            if self.specs.contains_key(&job.id) {
+                starts.push(Effect::Start { uid: job.uid, job: job.id });
+            } else if self.followed.insert(job.id) {
                 let lost = Following::Lost { called_back: job.called_back() };
                 tokio::spawn(work::follow(cx.clone(), job.uid, job.id, lost));
             }
         }
+        // What is known to be handed over has not been, and nothing is under way that would: its start came when there was
+        // no systemd.
+        let granting =
+            |uid| self.ledger.share(uid).is_some_and(|share| matches!(share.phase, Phase::Granting { .. }));
+        starts.retain(|start| start.uid().is_some_and(|uid| !self.busy.contains_key(&uid) && !granting(uid)));
+        starts.into_iter().for_each(|start| self.start(&cx, start, Reply::nobody()));
     }
 
     /// Takes away what is left of these commands' units, but of those that run: after a start, for the daemon that stored

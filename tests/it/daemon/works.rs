@@ -4,18 +4,23 @@ use std::fs;
 use std::time::Duration;
 
 use fairshare::identity::{JobId, Uid, UnitName};
+use fairshare::ledger::share::Phase;
 use fairshare::wire::answer::{Answer, JobInfo, JobState};
 use fairshare::wire::call::{Amounts, Call, Submission};
 use fairshare::wire::error::Code;
 
 use super::harness::{Home, PATIENCE};
-use super::raw::{Raw, request, submission};
+use super::raw::{Raw, request, request_for, submission};
+use super::systemd_faults::own_slice;
 use crate::poll::until;
 use crate::stand_in::World;
 
+fn own() -> Uid {
+    Uid::new(rustix::process::getuid().as_raw().into()).unwrap()
+}
+
 fn service(job: u64) -> String {
-    let uid = Uid::new(rustix::process::getuid().as_raw().into()).unwrap();
-    UnitName::JobService(uid, JobId(job)).to_string()
+    UnitName::JobService(own(), JobId(job)).to_string()
 }
 
 /// A command that runs from now on.
@@ -199,4 +204,34 @@ fn many_commands_are_followed_at_once_without_asking_too_much() {
     });
     let logs = daemon.logs();
     assert!(!logs.contains("pending replies"), "{logs}");
+}
+
+#[test]
+fn a_command_whose_start_was_put_off_while_the_bus_went_runs_when_it_is_back() {
+    let mut world = World::start();
+    let mut home = Home::new(&world);
+    let daemon = home.activate();
+    let mut raw = daemon.client();
+    world.faults.kernel_holds("memory.max", "max");
+    let amounts = Amounts { mem_bytes: Some(64 << 20), ..Amounts::default() };
+    let id = posted(&mut raw, amounts);
+    until("the slice", PATIENCE, || world.unit(&own_slice()).filter(|unit| unit.active == "active"));
+    world.faults.clear();
+    // What systemd answered before this it has said before.
+    raw.granted(&request_for(1));
+    world.kill_bus();
+    daemon.wait_logged("the bus is gone");
+    world.write_cgroup_file(&own_slice(), "memory.max", "67108864");
+    until("the grant to be stored", PATIENCE, || {
+        home.state()
+            .shares
+            .iter()
+            .any(|share| share.uid == own() && share.phase == Phase::Active)
+            .then_some(())
+    });
+    assert!(!runs(&world, id));
+    world.restart_bus();
+    until("the command to run", PATIENCE, || runs(&world, id).then_some(()));
+    world.end_service(&service(id), 0);
+    assert_eq!(over(&mut raw, id).state, JobState::Done);
 }
