@@ -159,7 +159,7 @@ impl Authorised {
         if let Act::Submit { spec, .. } = &mut self.act
             && let Some(spec) = Arc::get_mut(spec)
         {
-            (spec.stdio, spec.room) = (streams, Some(permit));
+            (spec.stdio, spec.room) = (streams, Some(Arc::new(permit)));
         }
     }
 

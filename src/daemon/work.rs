@@ -56,7 +56,7 @@ pub struct Spec {
     /// Its standard input, output and error, as far as they were sent.
     pub stdio: Received,
     /// Room in what one member may keep waiting here.
-    pub room: Option<OwnedSemaphorePermit>,
+    pub room: Option<Arc<OwnedSemaphorePermit>>,
 }
 
 /// How a command comes to be followed.
@@ -208,7 +208,10 @@ async fn start(cx: &Context, uid: Uid, job: JobId, work: &Work, spec: Arc<Spec>)
     // Before the start, so that no change is missed.
     let changes = cx.systemd.follow(service).await.map_err(|fault| told(&fault))?;
     let started = cx.systemd.start_service(service, &properties, &program, (slice, &of_slice)).await;
-    drop(socket);
+    // systemd has them now, or nobody needs them: until the command was taken over only the room for it is kept, and the end
+    // of a socket, for that may take as long as its member likes.
+    let room = spec.room.clone();
+    drop((socket, spec));
     let held = match started {
         Ok(()) => prove(cx, slice, work.limits).await,
         // It may have been started all the same: following it finds out.
@@ -220,7 +223,7 @@ async fn start(cx: &Context, uid: Uid, job: JobId, work: &Work, spec: Arc<Spec>)
     // What is handed over stays in memory of ours until it was taken: so long it counts as its member's.
     tokio::spawn(async move {
         let _ = ours.readable().await;
-        drop(spec);
+        drop(room);
     });
     match held {
         Ok(()) => Ok(changes),

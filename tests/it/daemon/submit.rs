@@ -27,7 +27,7 @@ fn refused(daemon: &Daemon, submission: Submission, streams: &[BorrowedFd<'_>]) 
     }
 }
 
-fn descriptors(daemon: &Daemon) -> usize {
+pub fn descriptors(daemon: &Daemon) -> usize {
     std::fs::read_dir(format!("/proc/{}/fd", daemon.pid())).unwrap().count()
 }
 

@@ -1,8 +1,10 @@
 //! Submitted commands when systemd, the disk or the daemon itself fails: none is lost, none cannot be called back.
 
-use std::fs;
+use std::fs::{self, File};
+use std::os::fd::AsFd as _;
 use std::time::Duration;
 
+use fairshare::client::{Client, Deadlines};
 use fairshare::identity::{JobId, Uid, UnitName};
 use fairshare::ledger::share::Phase;
 use fairshare::wire::answer::{Answer, JobInfo, JobState};
@@ -11,6 +13,7 @@ use fairshare::wire::error::Code;
 
 use super::harness::{Home, PATIENCE};
 use super::raw::{Raw, request, request_for, submission};
+use super::submit::descriptors;
 use super::systemd_faults::own_slice;
 use crate::poll::until;
 use crate::stand_in::World;
@@ -234,4 +237,23 @@ fn a_command_whose_start_was_put_off_while_the_bus_went_runs_when_it_is_back() {
     until("the command to run", PATIENCE, || runs(&world, id).then_some(()));
     world.end_service(&service(id), 0);
     assert_eq!(over(&mut raw, id).state, JobState::Done);
+}
+
+#[test]
+fn what_a_command_came_with_is_given_back_as_soon_as_systemd_has_it() {
+    let world = World::start();
+    let mut home = Home::new(&world);
+    let daemon = home.activate();
+    daemon.client().granted(&request());
+    let mut client = Client::connect(daemon.socket(), "test", "1", Deadlines::default()).unwrap();
+    let null = File::options().read(true).write(true).open("/dev/null").unwrap();
+    let before = descriptors(&daemon);
+    let ids: Vec<u64> = (0..20).map(|_| client.submit(submission(), &[null.as_fd(); 3]).unwrap()).collect();
+    ids.iter().for_each(|id| until("all to run", PATIENCE, || runs(&world, *id).then_some(())));
+    // None has taken anything: one end of a socket stays of each, and what one client needs.
+    until("descriptors to be closed", PATIENCE, || {
+        (descriptors(&daemon) <= before + ids.len() + 2).then_some(())
+    });
+    drop(ids.iter().map(|id| world.take_input(&service(*id))).collect::<Vec<_>>());
+    until("the sockets to be closed", PATIENCE, || (descriptors(&daemon) <= before + 2).then_some(()));
 }
