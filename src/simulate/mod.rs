@@ -158,7 +158,9 @@ impl Replay<'_> {
             if event > until {
                 return now;
             }
-            if let Some(tick) = self.ledger.next_wakeup().filter(|tick| *tick < event) {
+            // Leases that end at this very moment end before anybody is let in by what happens at it.
+            let due = |tick: &u64| *tick < event || (*tick == event && now < event);
+            if let Some(tick) = self.ledger.next_wakeup().filter(due) {
                 now = now.max(tick);
                 self.say(now, Command::Tick);
                 continue;
