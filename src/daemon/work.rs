@@ -128,9 +128,9 @@ pub fn streams(descriptors: Descriptors) -> Result<Received, WireError> {
     Ok(descriptors.kept)
 }
 
-/// The socket from which the started process takes what it is to become, with everything in it; and the other end, on which
-/// it is told whether to, and which is at its end when it has.
-fn hand_over(spec: &Spec) -> Result<(OwnedFd, UnixStream), String> {
+/// The socket from which the started process takes what it is to become, with everything in it; the other end, on which it
+/// is told whether to, and which is at its end when it has; and the file of what it takes.
+fn hand_over(spec: &Spec) -> Result<(OwnedFd, UnixStream, OwnedFd), String> {
     let said = |errno: rustix::io::Errno| errno.to_string();
     let bytes = spec.handover.encode()?;
     let file = rustix::fs::memfd_create("fairshare-job", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)
@@ -140,7 +140,8 @@ fn hand_over(spec: &Spec) -> Result<(OwnedFd, UnixStream), String> {
         let written = rustix::io::write(&file, rest).map_err(said)?;
         rest = rest.get(written..).unwrap_or_default();
     }
-    let seals = SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE;
+    // It can still be emptied, and is when it was taken: else whoever holds it on holds memory of ours.
+    let seals = SealFlags::SEAL | SealFlags::GROW | SealFlags::WRITE;
     rustix::fs::fcntl_add_seals(&file, seals).map_err(said)?;
     let (ours, theirs) =
         socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None).map_err(said)?;
@@ -154,7 +155,7 @@ fn hand_over(spec: &Spec) -> Result<(OwnedFd, UnixStream), String> {
     sendmsg(&ours, &[IoSlice::new(b"1")], &mut control, SendFlags::NOSIGNAL).map_err(said)?;
     let ours = std::os::unix::net::UnixStream::from(ours);
     ours.set_nonblocking(true).map_err(|error| error.to_string())?;
-    Ok((theirs, UnixStream::from_std(ours).map_err(|error| error.to_string())?))
+    Ok((theirs, UnixStream::from_std(ours).map_err(|error| error.to_string())?, file))
 }
 
 /// Stores that a command is to run, answers, starts it, and follows it to its end.
@@ -191,7 +192,7 @@ pub async fn run(
 
 async fn start(cx: &Context, uid: Uid, job: JobId, work: &Work, spec: Arc<Spec>) -> Result<Changes, String> {
     let (service, slice) = (UnitName::JobService(uid, job), UnitName::JobSlice(uid, job));
-    let (socket, mut ours) = hand_over(&spec)?;
+    let (socket, mut ours, file) = hand_over(&spec)?;
     let what = match &work.name {
         Some(name) => format!("job {job} of uid {uid}: {name}"),
         None => format!("job {job} of uid {uid}"),
@@ -208,8 +209,8 @@ async fn start(cx: &Context, uid: Uid, job: JobId, work: &Work, spec: Arc<Spec>)
     // Before the start, so that no change is missed.
     let changes = cx.systemd.follow(service).await.map_err(|fault| told(&fault))?;
     let started = cx.systemd.start_service(service, &properties, &program, (slice, &of_slice)).await;
-    // systemd has them now, or nobody needs them: until the command was taken over only the room for it is kept, and the end
-    // of a socket, for that may take as long as its member likes.
+    // systemd has them now, or nobody needs them: until the command was taken over only the room for it is kept, the file,
+    // and the end of a socket, for that may take as long as its member likes.
     let room = spec.room.clone();
     drop((socket, spec));
     let held = match started {
@@ -223,6 +224,9 @@ async fn start(cx: &Context, uid: Uid, job: JobId, work: &Work, spec: Arc<Spec>)
     // What is handed over stays in memory of ours until it was taken: so long it counts as its member's.
     tokio::spawn(async move {
         let _ = ours.readable().await;
+        if let Err(errno) = rustix::fs::ftruncate(&file, 0) {
+            warn!("what job {job} was handed stays in memory: {errno}, proceeding");
+        }
         drop(room);
     });
     match held {

@@ -1,6 +1,8 @@
 //! Submitted commands when systemd, the disk or the daemon itself fails: none is lost, none cannot be called back.
 
 use std::fs::{self, File};
+use std::io::IoSliceMut;
+use std::mem::MaybeUninit;
 use std::os::fd::AsFd as _;
 use std::time::Duration;
 
@@ -10,6 +12,8 @@ use fairshare::ledger::share::Phase;
 use fairshare::wire::answer::{Answer, JobInfo, JobState};
 use fairshare::wire::call::{Amounts, Call, Submission};
 use fairshare::wire::error::Code;
+
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 
 use super::harness::{Home, PATIENCE};
 use super::raw::{Raw, request, request_for, submission};
@@ -250,10 +254,32 @@ fn what_a_command_came_with_is_given_back_as_soon_as_systemd_has_it() {
     let before = descriptors(&daemon);
     let ids: Vec<u64> = (0..20).map(|_| client.submit(submission(), &[null.as_fd(); 3]).unwrap()).collect();
     ids.iter().for_each(|id| until("all to run", PATIENCE, || runs(&world, *id).then_some(())));
-    // None has taken anything: one end of a socket stays of each, and what one client needs.
+    // None has taken anything: what is handed over stays of each, one end of a socket, and what one client needs.
     until("descriptors to be closed", PATIENCE, || {
-        (descriptors(&daemon) <= before + ids.len() + 2).then_some(())
+        (descriptors(&daemon) <= before + 2 * ids.len() + 2).then_some(())
     });
     drop(ids.iter().map(|id| world.take_input(&service(*id))).collect::<Vec<_>>());
     until("the sockets to be closed", PATIENCE, || (descriptors(&daemon) <= before + 2).then_some(()));
+}
+
+/// The process is its member's own: what it was handed it may hold for as long as it likes.
+#[test]
+fn what_was_taken_over_is_no_memory_of_the_daemons_whoever_still_holds_it() {
+    let world = World::start();
+    let mut home = Home::new(&world);
+    let daemon = home.activate();
+    let mut raw = daemon.client();
+    raw.granted(&request());
+    let id = submitted(&world, &mut raw, Amounts::default());
+    let socket = world.take_input(&service(id)).unwrap();
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    recvmsg(&socket, &mut [IoSliceMut::new(&mut [0])], &mut control, RecvFlags::empty()).unwrap();
+    let Some(RecvAncillaryMessage::ScmRights(mut files)) = control.drain().next() else { panic!("nothing") };
+    let file = File::from(files.next().unwrap());
+    let bytes = || file.metadata().unwrap().len();
+    assert!(bytes() > 0, "gone before it was taken over");
+    drop(socket);
+    until("the bytes to go", PATIENCE, || (bytes() == 0).then_some(()));
+    file.set_len(1).expect_err("it can be filled again");
 }
