@@ -79,7 +79,7 @@ Examples, a line in and the line out:
   {\"type\":\"status\"}
   {\"type\":\"status_info\",\"allocated_cpu\":4,\"allocated_mem\":\"16G\"}
   {\"type\":\"release\"}
-  {\"type\":\"error\",\"error\":\"1 process is inside\",\"code\":6}
+  {\"type\":\"error\",\"error\":\"1 process is inside the share\",\"code\":6}
   {\"endpoint\":\"renew\",\"body\":{\"lease_ms\":3600000}}
   {\"ok\":{\"share\":{...}}}, or {\"err\":{\"code\":...,\"message\":...}}
 

@@ -17,7 +17,10 @@ const EXIT_STATUS: &[(&str, &str)] = &[
     ("77", "Not allowed: by the role, or because the socket may not be opened."),
     ("126", "Of run and shell: the command cannot be executed."),
     ("127", "Of run and shell: the command is not found."),
-    ("any other", "Of run and shell: the status of the command itself."),
+    (
+        "any other",
+        "Of run and shell: the status of the command itself; of wait: that of the job, 128 and its number for a signal.",
+    ),
 ];
 
 const ENVIRONMENT: &[(&str, &str)] = &[

@@ -3,7 +3,7 @@
 use crate::guest::Guest;
 
 /// What this version answers with `ok` to any member; the last three to admins only.
-const SERVED: [&str; 17] = [
+const SERVED: [&str; 19] = [
     "ping",
     "health",
     "status",
@@ -16,7 +16,9 @@ const SERVED: [&str; 17] = [
     "run",
     "release",
     "renew",
+    "submit",
     "job_status",
+    "job_cancel",
     "subscribe",
     "reload",
     "drain",
