@@ -89,11 +89,16 @@ pub fn connection(stream: UnixStream, uid: Uid) {
     }
 }
 
-/// Waits until little enough of this member's is left to be closed.
+/// Whether little enough of this member's is left to be closed.
+pub fn has_room(uid: Uid) -> bool {
+    closing().of(uid) <= CLOSING_PER_UID_MAX
+}
+
+/// Waits until it is.
 pub async fn room(uid: Uid) {
     loop {
         let closed = CLOSED.notified();
-        if closing().of(uid) <= CLOSING_PER_UID_MAX {
+        if has_room(uid) {
             return;
         }
         closed.await;

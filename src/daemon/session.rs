@@ -216,9 +216,10 @@ impl Session {
                 self.room(deadline).await?;
             }
             let began = self.input.partial();
-            timeout_at(deadline, closing::room(self.peer.uid))
-                .await
-                .map_err(|_| End::TimedOut("What this user sent could not be closed"))?;
+            if !closing::has_room(self.peer.uid) {
+                let room = timeout_at(deadline, closing::room(self.peer.uid)).await;
+                room.map_err(|_| End::TimedOut("What this user sent could not be closed"))?;
+            }
             match self.input.read(&self.stream).map_err(End::Frame)? {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.flush().await?;
