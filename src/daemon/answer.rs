@@ -251,13 +251,26 @@ pub fn systemd(fault: &Fault) -> WireError {
     WireError::new(Code::Systemd, message).detail(fault.to_string())
 }
 
-/// A fault of the state file as it is answered: where the state is kept is the administrator's business.
+/// A fault of the state file, of a change that was to be stored first: where the state is kept is the administrator's
+/// business.
 pub fn store(fault: &StoreFault) -> WireError {
+    unwritten(fault, "The state could not be written: nothing was changed")
+}
+
+/// The same, of a change that was made and then stored.
+pub fn not_stored(fault: &StoreFault) -> WireError {
+    unwritten(
+        fault,
+        "This is in force and could not be written: it holds until the daemon restarts, or for good once anything is written",
+    )
+}
+
+fn unwritten(fault: &StoreFault, message: &str) -> WireError {
     let cause = match fault {
         StoreFault::Io { action, source, .. } => format!("cannot {action}: {source}"),
         StoreFault::Locked { .. } | StoreFault::Newer { .. } | StoreFault::Encode { .. } => fault.to_string(),
     };
-    WireError::new(Code::Io, "The state could not be written: nothing was changed").detail(cause)
+    WireError::new(Code::Io, message).detail(cause)
 }
 
 /// A refusal, as the journal has it: of a bug also what is behind it.

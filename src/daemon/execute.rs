@@ -273,7 +273,7 @@ pub async fn stored(cx: Context, image: Image, reply: Reply, answer: Answer) {
         Ok(()) => reply.send(Ok(answer)),
         Err(fault) => {
             error!("{}", chain(&*fault));
-            reply.send(Err(answer::store(&fault)));
+            reply.send(Err(answer::not_stored(&fault)));
         }
     }
 }

@@ -298,3 +298,20 @@ impl Drop for Daemon {
         }
     }
 }
+
+/// A write of the state that fails, until the value ends.
+pub struct Unwritable(PathBuf);
+
+impl Unwritable {
+    pub fn state(home: &Home) -> Self {
+        let new = home.state_dir().join("state.new");
+        fs::create_dir(&new).unwrap();
+        Self(new)
+    }
+}
+
+impl Drop for Unwritable {
+    fn drop(&mut self) {
+        fs::remove_dir(&self.0).unwrap();
+    }
+}

@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 use fairshare::ledger::share::Share;
 use fairshare::wire::answer::Answer;
 use fairshare::wire::call::{Amounts, Call};
+use fairshare::wire::error::Code;
 
-use super::harness::{Home, PATIENCE};
+use super::harness::{Home, PATIENCE, Unwritable};
 use super::raw::{Raw, leased, request_for};
 use super::systemd_faults::own_slice;
 use crate::poll::until;
@@ -96,4 +97,21 @@ fn a_renewal_is_answered_with_the_share_that_was_renewed() {
     assert_eq!((share.uid, share.cpu_milli), (0, 3000));
     assert!(share.lease_ends_ms.is_some());
     until("the other's share", PATIENCE, || raw.shares().iter().any(|share| share.uid == 3).then_some(()));
+}
+
+/// It is in force before it is stored: then it must not be said that nothing was changed.
+#[test]
+fn a_renewal_that_is_not_stored_is_said_to_hold_for_now() {
+    let world = World::start();
+    let mut home = Home::new(&world);
+    let daemon = home.activate();
+    let mut raw = daemon.client();
+    let ends = raw.granted(&leased(3_600_000)).lease_ends_ms;
+    let renew = Call::Renew { lease_ms: 36_000_000, for_uid: None };
+    let unwritable = Unwritable::state(&home);
+    let error = raw.refused(&renew, Code::Io);
+    assert!(error.message.contains("it holds until the daemon restarts"), "{error:?}");
+    assert!(raw.status().0.unwrap().lease_ends_ms > ends);
+    drop(unwritable);
+    raw.granted(&renew);
 }

@@ -1,6 +1,6 @@
 //! Submitted commands when systemd, the disk or the daemon itself fails: none is lost, none cannot be called back.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::IoSliceMut;
 use std::mem::MaybeUninit;
 use std::os::fd::AsFd as _;
@@ -15,7 +15,7 @@ use fairshare::wire::error::Code;
 
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 
-use super::harness::{Home, PATIENCE};
+use super::harness::{Home, PATIENCE, Unwritable};
 use super::raw::{Raw, request, request_for, submission};
 use super::submit::descriptors;
 use super::systemd_faults::own_slice;
@@ -59,23 +59,6 @@ fn job(raw: &mut Raw, job_id: u64) -> JobInfo {
 /// How a command ended, as soon as it has.
 fn over(raw: &mut Raw, job_id: u64) -> JobInfo {
     until("the command's end", PATIENCE, || Some(job(raw, job_id)).filter(|job| job.ended_ms.is_some()))
-}
-
-/// A write of the state that fails, until the value ends.
-struct Unwritable(std::path::PathBuf);
-
-impl Unwritable {
-    fn state(home: &Home) -> Self {
-        let new = home.state_dir().join("state.new");
-        fs::create_dir(&new).unwrap();
-        Self(new)
-    }
-}
-
-impl Drop for Unwritable {
-    fn drop(&mut self) {
-        fs::remove_dir(&self.0).unwrap();
-    }
 }
 
 #[test]
