@@ -27,7 +27,7 @@ use crate::identity::{JobId, Uid, UnitName};
 use crate::ledger::Image;
 use crate::ledger::job::{Cause, Exit, JobEnd, Ran, Work};
 use crate::quantity::{Bytes, PartialAmount};
-use crate::systemd::service::{Changes, Ended};
+use crate::systemd::service::{Changes, Ended, Held};
 use crate::systemd::{Fault, Program, ServiceState, property};
 use crate::wire::answer::Answer;
 use crate::wire::call::DESCRIPTORS_MAX;
@@ -43,8 +43,9 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(30);
 /// Between two looks whether what a command left behind has ended.
 const LEFT_BEHIND_PAUSE: Duration = Duration::from_secs(1);
 
-/// Between two questions about a command of which the first failed.
-const ASK_AGAIN_PAUSE: Duration = Duration::from_secs(1);
+/// Between two questions about a command of which the first failed: from the first to the last, doubled each time, so that
+/// what cannot be had is no more than a line a minute.
+const ASK_AGAIN_PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 
 const SIGKILL: i32 = 9;
 
@@ -283,8 +284,10 @@ async fn followed(cx: &Context, uid: Uid, job: JobId, following: Following) -> R
         Following::Started(changes) => changes,
         Following::Lost { called_back } => {
             let changes = cx.systemd.follow(unit).await?;
-            if !answered(&changes, || cx.systemd.hold(unit)).await? {
-                return Ok(None);
+            match answered(&changes, || cx.systemd.hold(unit)).await? {
+                Held::Kept => {}
+                Held::Unkept(fault) => warn!(unit = %unit, "{}, proceeding", chain(&fault)),
+                Held::Gone => return Ok(None),
             }
             if called_back {
                 answered(&changes, || cx.systemd.stop(unit, STOP_TIMEOUT)).await?;
@@ -317,12 +320,14 @@ async fn answered<T, Answer>(changes: &Changes, ask: impl Fn() -> Answer) -> Res
 where
     Answer: Future<Output = Result<T, Fault>>,
 {
+    let mut pause = ASK_AGAIN_PAUSE.0;
     loop {
         match ask().await {
             Err(fault) if !changes.ended() => warn!("{}, proceeding", chain(&fault)),
             answer => return answer,
         }
-        sleep(ASK_AGAIN_PAUSE).await;
+        sleep(pause).await;
+        pause = (pause * 2).min(ASK_AGAIN_PAUSE.1);
     }
 }
 

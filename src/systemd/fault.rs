@@ -90,6 +90,11 @@ impl Fault {
         self.is_error("org.freedesktop.systemd1.NoSuchUnit")
     }
 
+    /// Whether systemd has the unit, with a file or a drop-in of it that it cannot read.
+    pub fn is_bad_setting(&self) -> bool {
+        self.is_error("org.freedesktop.systemd1.BadUnitSetting")
+    }
+
     /// Whether systemd does not know a property, or not for this kind of unit.
     pub fn is_unknown_property(&self) -> bool {
         self.is_error("org.freedesktop.DBus.Error.PropertyReadOnly")

@@ -81,8 +81,9 @@ impl Manager {
             With::Processes(Processes::PidFds(pidfds)) => list.push(("PIDFDs", Variant::new(pidfds))),
             With::Program(program, slice, of_slice) => {
                 let Program { path, argv, stdin, stdout, stderr } = *program;
-                // No variable is replaced in what a member wrote (`systemd.service(5)`, ":").
-                list.push(("ExecStartEx", Variant::new(vec![(path, argv.to_vec(), vec!["no-env-expand"])])));
+                // Not ExecStartEx: systemd 252 writes that name into the unit's file, where it does not know it, and has a
+                // service without a program after its next reload. Variables are replaced in these words, so they are ours.
+                list.push(("ExecStart", Variant::new(vec![(path, argv.to_vec(), false)])));
                 let streams = [
                     ("StandardInputFileDescriptor", Some(stdin)),
                     ("StandardOutputFileDescriptor", stdout),

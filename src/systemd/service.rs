@@ -25,7 +25,8 @@ pub(super) const SERVICE_CALLS_MAX: usize = 64;
 pub struct Program<'a> {
     /// The program, absolute.
     pub path: &'a str,
-    /// Its arguments, with its name.
+    /// Its arguments, with its name. Never a member's words: `$` and `%` in them mean something to systemd, and everybody
+    /// may read them.
     pub argv: &'a [&'a str],
     /// Its standard input.
     pub stdin: BorrowedFd<'a>,
@@ -43,6 +44,18 @@ pub enum ServiceState {
     /// It is over.
     Ended(Ended),
     /// systemd does not know it.
+    Gone,
+}
+
+/// Whether systemd keeps a service for us when it has ended.
+#[derive(Debug)]
+pub enum Held {
+    /// It does.
+    Kept,
+    /// It cannot, for it could not read the unit's file or a drop-in when it last did. How the service ends by itself is
+    /// kept all the same (`RemainAfterExit=`), and how it was stopped is not.
+    Unkept(Fault),
+    /// It does not know it.
     Gone,
 }
 
@@ -102,14 +115,15 @@ impl Systemd {
         self.controls.follow(&unit_path(&unit.to_string())).await.map(Changes)
     }
 
-    /// Keeps systemd from forgetting a service that ended, until it is let go or this connection ends. Whether there is one.
+    /// Keeps systemd from forgetting a service that ended, until it is let go or this connection ends.
     ///
     /// # Errors
     /// Any [`Fault`] but [`Fault::JobFailed`].
-    pub async fn hold(&self, unit: UnitName) -> Result<bool, Fault> {
+    pub async fn hold(&self, unit: UnitName) -> Result<Held, Fault> {
         match self.in_turn(self.manager.hold(&unit.to_string())).await {
-            Ok(()) => Ok(true),
-            Err(fault) if fault.is_no_such_unit() => Ok(false),
+            Ok(()) => Ok(Held::Kept),
+            Err(fault) if fault.is_no_such_unit() => Ok(Held::Gone),
+            Err(fault) if fault.is_bad_setting() => Ok(Held::Unkept(fault)),
             Err(fault) => Err(fault),
         }
     }

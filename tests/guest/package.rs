@@ -32,6 +32,8 @@ guest_test!(an_upgrade_loses_no_connection_no_share_and_no_work, |guest: Guest| 
     make_next_version(&guest);
     let work = guest.command("exec fairshare run --cpu 0.5 --mem 128M -- sleep 1000").user("alice").spawn();
     guest.await_cmd(&format!("grep -qx 'populated 1' /sys/fs/cgroup/{ALICE}/cgroup.events"), 20);
+    let submit = "fairshare submit --output /dev/null -- sh -c 'until test -e /tmp/enough; do sleep 0.2; done; exit 7'";
+    let job = guest.as_user("alice", submit).expect_ok().text();
     let daemon = guest.daemon_pid().expect("a daemon");
     let socket = guest.property("fairshared.socket", "ActiveEnterTimestampMonotonic");
     guest.root("echo '# of this machine' >> /etc/fairshare/policy.d/default.yaml").expect_ok();
@@ -58,6 +60,7 @@ guest_test!(an_upgrade_loses_no_connection_no_share_and_no_work, |guest: Guest| 
     guest.root("grep -q '# of this machine' /etc/fairshare/policy.d/default.yaml").expect_ok();
     assert!(work.is_running());
     assert_eq!(guest.cgroup(ALICE, "memory.max"), (128u64 << 20).to_string());
+    guest.as_user("alice", &format!("fairshare wait {job}")).expect_code(7);
 
     // Where the daemon does not run, an upgrade does not start it.
     guest.root("systemctl stop fairshared.service").expect_ok();

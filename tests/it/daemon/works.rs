@@ -150,7 +150,25 @@ fn a_command_that_could_not_be_followed_is_followed_again() {
     until("the share that was taken for it to go", PATIENCE, || raw.status().0.is_none().then_some(()));
 }
 
-/// It asks again every second: the connection that it asks on is another one by then.
+/// What an admin wrote beside it does not parse, say: systemd lets it run, and keeps nothing of it for us.
+#[test]
+fn a_command_whose_unit_systemd_cannot_read_any_more_is_followed_to_its_end() {
+    let world = World::start();
+    let mut home = Home::new(&world);
+    let daemon = home.activate();
+    let mut raw = daemon.client();
+    raw.granted(&request());
+    let id = submitted(&world, &mut raw, Amounts::default());
+    daemon.kill();
+    world.faults.error("RefUnit", "org.freedesktop.systemd1.BadUnitSetting", "a bad unit file setting");
+    let daemon = home.activate();
+    daemon.wait_logged("a bad unit file setting");
+    world.end_service(&service(id), 3);
+    let ended = over(&mut daemon.client(), id);
+    assert_eq!((ended.state, ended.exit_code), (JobState::Failed, Some(3)));
+}
+
+/// It asks again, a second later: the connection that it asks on is another one by then.
 #[test]
 fn a_command_that_is_lost_while_the_bus_comes_back_is_followed_again() {
     let mut world = World::start();

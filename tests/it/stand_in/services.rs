@@ -52,7 +52,7 @@ impl Manager {
                 self.shared.services.lock().unwrap().inputs.insert(name.to_owned(), input);
                 true
             }
-            (property, _) => ["ExecStartEx", "StandardOutputFileDescriptor", "StandardErrorFileDescriptor"]
+            (property, _) => ["ExecStart", "StandardOutputFileDescriptor", "StandardErrorFileDescriptor"]
                 .contains(&property),
         }
     }
