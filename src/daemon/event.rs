@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 use super::authorize::Authorised;
 use super::start;
 use super::world::Survey;
-use crate::identity::{JobId, Uid};
+use crate::identity::{JobId, Uid, UnitName};
 use crate::ledger::job::JobEnd;
 use crate::ledger::{Image, Outcome};
 use crate::policy::Policy;
@@ -76,6 +76,8 @@ pub enum Event {
     },
     /// A submitted command may still run, and cannot be followed for now.
     WorkLost(JobId),
+    /// Somebody waits until nothing is left in this unit's cgroup.
+    WhenEmpty(UnitName, oneshot::Sender<()>),
     /// A submitted command was stopped for who called it back: answered with how it ended.
     CalledBack(JobId, Reply),
     /// What was to enter this member's share has not, or not all of it: the kernel may have nothing to tell of it.

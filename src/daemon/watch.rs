@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
+use tokio::sync::oneshot;
 use tracing::{error, warn};
 
 use super::event_loop::EventLoop;
@@ -21,6 +22,8 @@ pub struct Watch {
     watches: Option<(Watches, Readable)>,
     /// Shares of which nobody tells: not watched, or what is inside them is in question.
     unsure: BTreeSet<Uid>,
+    /// Who waits until nothing is left in a unit.
+    emptying: BTreeMap<UnitName, oneshot::Sender<()>>,
     /// How many processes of each share the kernel is known to have killed for want of memory.
     killed: BTreeMap<Uid, u64>,
     /// Whose tasks wait.
@@ -35,6 +38,7 @@ impl Watch {
         let mut watch = Self {
             watches: None,
             unsure: BTreeSet::new(),
+            emptying: BTreeMap::new(),
             killed: BTreeMap::new(),
             pressed: Pressed::default(),
             warned: false,
@@ -134,23 +138,54 @@ impl EventLoop {
         self.watch_anew(uids);
     }
 
-    /// Looks at the shares of which nobody tells, and tries again to have them watched.
+    /// Looks at the shares of which nobody tells, and tries again to have them watched; and at what is being waited for.
     pub(super) fn sweep_inside(&mut self) {
         let unsure = std::mem::take(&mut self.watch.unsure);
         self.watch_anew(unsure);
+        self.look_at_emptying();
+    }
+
+    /// Has it told when nothing is left in a unit.
+    pub(super) fn tell_when_empty(&mut self, unit: UnitName, told: oneshot::Sender<()>) {
+        if let Some((watches, _)) = &mut self.watch.watches
+            && let Err(fault) = watches.add(&self.parts.cgroups, unit, CGROUP_EVENTS)
+        {
+            self.watch.warn(&fault);
+        }
+        self.watch.emptying.insert(unit, told);
+        self.look_whether_empty(unit);
+    }
+
+    fn look_at_emptying(&mut self) {
+        let units: Vec<UnitName> = self.watch.emptying.keys().copied().collect();
+        units.into_iter().for_each(|unit| self.look_whether_empty(unit));
+    }
+
+    fn look_whether_empty(&mut self, unit: UnitName) {
+        if matches!(self.parts.cgroups.populated(unit), Ok(Some(true))) {
+            return;
+        }
+        if let Some((watches, _)) = &mut self.watch.watches {
+            watches.remove(unit, CGROUP_EVENTS);
+        }
+        let _ = self.watch.emptying.remove(&unit).map(|told| told.send(()));
     }
 
     /// The kernel has told of changes.
     pub(super) fn changed_inside(&mut self, changes: Changes) {
         match changes {
-            Changes::Of(files) => files.into_iter().for_each(|(unit, file)| match file {
-                MEMORY_EVENTS => {
-                    self.look_for_kills(unit.uid());
-                    self.look_at_pressures(unit.uid());
+            Changes::Of(files) => files.into_iter().for_each(|changed| match changed {
+                (UnitName::Share(uid), MEMORY_EVENTS) => {
+                    self.look_for_kills(uid);
+                    self.look_at_pressures(uid);
                 }
-                _ => self.look_inside(unit.uid()),
+                (UnitName::Share(uid), _) => self.look_inside(uid),
+                (unit, _) => self.look_whether_empty(unit),
             }),
-            Changes::OfAny => self.watch_all_anew(),
+            Changes::OfAny => {
+                self.watch_all_anew();
+                self.look_at_emptying();
+            }
         }
     }
 

@@ -13,7 +13,7 @@ use rustix::net::{
 };
 use tokio::io::AsyncWriteExt;
 use tokio::net::UnixStream;
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::time::sleep;
 use tracing::{error, info, warn};
 
@@ -39,9 +39,6 @@ const PROGRAM: &str = "/usr/bin/fairshare";
 
 /// How long stopping a command may take: ten seconds after SIGTERM, and then what SIGKILL takes.
 const STOP_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// Between two looks whether what a command left behind has ended.
-const LEFT_BEHIND_PAUSE: Duration = Duration::from_secs(1);
 
 /// Between two questions about a command of which the first failed: from the first to the last, doubled each time, so that
 /// what cannot be had is no more than a line a minute.
@@ -304,8 +301,11 @@ async fn followed(cx: &Context, uid: Uid, job: JobId, following: Following) -> R
         changes.next().await?;
     };
     // What a command leaves behind is its own, and nobody's to end.
-    while matches!(cx.cgroups.populated(UnitName::JobSlice(uid, job)), Ok(Some(true))) {
-        sleep(LEFT_BEHIND_PAUSE).await;
+    let (slice, (told, empty)) = (UnitName::JobSlice(uid, job), oneshot::channel());
+    if matches!(cx.cgroups.populated(slice), Ok(Some(true)))
+        && cx.events.send(Event::WhenEmpty(slice, told)).await.is_ok()
+    {
+        let _ = empty.await;
     }
     let ran = read(cx, uid, job, &end);
     cx.systemd.let_go(unit).await;
@@ -357,7 +357,7 @@ fn read(cx: &Context, uid: Uid, job: JobId, end: &Ended) -> Ran {
 
 /// Tells the ledger how a command ended, and has that stored.
 async fn ended(cx: &Context, job: JobId, end: JobEnd) {
-    let (reply, image) = tokio::sync::oneshot::channel();
+    let (reply, image) = oneshot::channel();
     if cx.events.send(Event::WorkEnded { job, end, reply }).await.is_err() {
         return;
     }

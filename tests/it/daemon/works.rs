@@ -15,7 +15,7 @@ use fairshare::wire::error::Code;
 
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 
-use super::harness::{Home, PATIENCE, Unwritable};
+use super::harness::{Daemon, Home, PATIENCE, Unwritable};
 use super::raw::{Raw, request, request_for, submission};
 use super::submit::descriptors;
 use super::systemd_faults::own_slice;
@@ -242,6 +242,34 @@ fn a_command_whose_start_was_put_off_while_the_bus_went_runs_when_it_is_back() {
     until("the command to run", PATIENCE, || runs(&world, id).then_some(()));
     world.end_service(&service(id), 0);
     assert_eq!(over(&mut raw, id).state, JobState::Done);
+}
+
+/// What is left of it is the member's: it is not over before that has ended, and nobody looks again and again.
+#[test]
+fn a_command_is_over_when_the_last_that_it_left_behind_has_ended() {
+    let world = World::start();
+    let mut home = Home::new(&world);
+    let daemon = home.activate();
+    let mut raw = daemon.client();
+    raw.granted(&request());
+    let id = submitted(&world, &mut raw, Amounts::default());
+    let slice = UnitName::JobSlice(own(), JobId(id)).to_string();
+    let before = watched_files(&daemon);
+    world.pretend_processes(&slice, &[4711]);
+    world.end_service(&service(id), 3);
+    until("what is left to be watched", PATIENCE, || (watched_files(&daemon) > before).then_some(()));
+    assert_eq!(job(&mut raw, id).state, JobState::Running);
+    world.pretend_processes(&slice, &[]);
+    let ended = over(&mut raw, id);
+    assert_eq!((ended.state, ended.exit_code), (JobState::Failed, Some(3)));
+    assert_eq!(watched_files(&daemon), before);
+}
+
+/// How many files the kernel tells the daemon the changes of.
+fn watched_files(daemon: &Daemon) -> usize {
+    let all = std::fs::read_dir(format!("/proc/{}/fdinfo", daemon.pid())).unwrap();
+    let told = all.filter_map(|info| std::fs::read_to_string(info.unwrap().path()).ok());
+    told.map(|info| info.lines().filter(|line| line.starts_with("inotify ")).count()).sum()
 }
 
 #[test]
