@@ -212,9 +212,9 @@ async fn start(cx: &Context, uid: Uid, job: JobId, work: &Work, spec: Arc<Spec>)
     let room = spec.room.clone();
     drop((socket, spec));
     let held = match started {
-        Ok(()) => prove(cx, slice, work.limits).await,
-        // It may have been started all the same: following it finds out.
-        Err(Fault::Timeout { .. } | Fault::Bus { .. }) => Ok(()),
+        // Without an outcome it may have been started all the same: the kernel says whether within its limits, and following it
+        // whether at all.
+        Ok(()) | Err(Fault::Timeout { .. } | Fault::Bus { .. }) => prove(cx, slice, work.limits).await,
         Err(fault) => Err(told(&fault)),
     };
     // Who is not there any more needs no word: following it finds out.

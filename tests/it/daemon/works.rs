@@ -1,9 +1,10 @@
 //! Submitted commands when systemd, the disk or the daemon itself fails: none is lost, none cannot be called back.
 
 use std::fs::File;
-use std::io::IoSliceMut;
+use std::io::{IoSliceMut, Read as _};
 use std::mem::MaybeUninit;
 use std::os::fd::AsFd as _;
+use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use fairshare::client::{Client, Deadlines};
@@ -12,6 +13,7 @@ use fairshare::ledger::share::Phase;
 use fairshare::wire::answer::{Answer, JobInfo, JobState};
 use fairshare::wire::call::{Amounts, Call, Submission};
 use fairshare::wire::error::Code;
+use fairshare::wire::handover::STAY;
 
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 
@@ -242,6 +244,29 @@ fn a_command_whose_start_was_put_off_while_the_bus_went_runs_when_it_is_back() {
     until("the command to run", PATIENCE, || runs(&world, id).then_some(()));
     world.end_service(&service(id), 0);
     assert_eq!(over(&mut raw, id).state, JobState::Done);
+}
+
+/// systemd started it and its answer was lost: whether it may go is the kernel's word all the same.
+#[test]
+fn a_command_whose_start_has_no_outcome_does_not_run_beyond_its_limits() {
+    let world = World::start();
+    let mut home = Home::new(&world);
+    let daemon = home.activate();
+    let mut raw = daemon.client();
+    raw.granted(&request());
+    world.faults.lose_reply("StartTransientUnit");
+    world.faults.kernel_holds("memory.max", "max");
+    let id = posted(&mut raw, Amounts { mem_bytes: Some(16 << 20), ..Amounts::default() });
+    let mut socket = UnixStream::from(until("the process", PATIENCE, || world.take_input(&service(id))));
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    // The byte that what is handed over comes with, and the word.
+    let mut said = [0; 2];
+    socket.read_exact(&mut said).unwrap();
+    assert_eq!(said[1], STAY, "{said:?}");
+    drop(socket);
+    let ended = over(&mut raw, id);
+    assert_eq!(ended.state, JobState::Failed);
+    assert!(ended.error.unwrap().detail.unwrap().contains("memory.max"), "not why");
 }
 
 /// What is left of it is the member's: it is not over before that has ended, and nobody looks again and again.
