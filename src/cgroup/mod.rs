@@ -1,9 +1,10 @@
-//! What the kernel says of our cgroups: limits and use. Read-only, from a directory handle.
+//! What the kernel says of our cgroups: limits and use. Nothing is changed in them, and all is read from a directory handle.
 //!
 //! Source: the kernel's `Documentation/admin-guide/cgroup-v2.rst`. A cgroup can go away at any time; then the answer is
 //! `None`, and it is never an error.
 
 pub mod parse;
+pub mod trigger;
 mod walk;
 pub mod watch;
 

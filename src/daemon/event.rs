@@ -7,6 +7,7 @@ use tokio::sync::oneshot;
 use super::authorize::Authorised;
 use super::start;
 use super::world::Survey;
+use crate::cgroup::trigger::Resource;
 use crate::identity::{JobId, Uid, UnitName};
 use crate::ledger::job::JobEnd;
 use crate::ledger::{Image, Outcome};
@@ -76,6 +77,8 @@ pub enum Event {
     },
     /// A submitted command may still run, and cannot be followed for now.
     WorkLost(JobId),
+    /// The kernel tells that tasks of this member's share wait too long for something.
+    Pressure(Uid, Resource),
     /// Somebody waits until nothing is left in this unit's cgroup.
     WhenEmpty(UnitName, oneshot::Sender<()>),
     /// A submitted command was stopped for who called it back: answered with how it ended.

@@ -147,6 +147,7 @@ impl EventLoop {
             Event::Uncalled(job) => self.tell(Command::Cancel { job, by: Canceller::Admin }),
             Event::WorkEnded { job, end, reply } => self.work_ended(job, end, reply),
             Event::WorkLost(job) => self.work_lost(job),
+            Event::Pressure(uid, resource) => self.pressure_told(uid, resource),
             Event::WhenEmpty(unit, told) => self.tell_when_empty(unit, told),
             Event::CalledBack(job, reply) => self.called_back(job, reply),
             Event::NotEntered(uid) => self.watch_anew([uid]),

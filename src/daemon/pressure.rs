@@ -1,17 +1,20 @@
 //! Who is told that the tasks of a share wait too long for a CPU or for memory.
 //!
-//! A trigger, by which the kernel would tell of pressure itself, has to be written to the file (`psi.rst`, "Monitoring for
-//! pressure thresholds"), and the daemon may write nothing there. So memory is looked at when the kernel tells that
-//! something met its limit (`memory.events`), which is what makes tasks wait for it, and the CPU then too and when all
-//! shares are looked at anyway.
+//! The kernel tells of it by itself, where it can and there are descriptors for it. Memory is looked at too when something
+//! met its limit (`memory.events`), which is what makes tasks wait for it, and all when all shares are looked at anyway:
+//! nothing tells when it is over.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use tracing::error;
+use tokio::sync::{mpsc, oneshot};
+use tracing::{error, warn};
 
+use super::event::Event;
 use super::event_loop::EventLoop;
 use super::logging::chain;
+use crate::cgroup::trigger::{Resource, Trigger};
 use crate::identity::{Uid, UnitName};
+use crate::sys::readable::Urgent;
 
 /// From here on it is told: some task waited for so much of the last ten seconds, in hundredths of a percent.
 ///
@@ -21,54 +24,136 @@ pub const PRESSURE_HIGH: u32 = 6000;
 /// Under this it is over, and would be told anew.
 pub const PRESSURE_LOW: u32 = PRESSURE_HIGH / 2;
 
-/// What tasks wait for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Resource {
-    /// A processor.
-    Cpu,
-    /// Memory that was taken back from them, or that they cannot have before other memory was.
-    Memory,
+/// In how much time tasks have to wait so long, in microseconds: what the averages are of, and the most there is.
+const WINDOW_USEC: u64 = 10_000_000;
+
+/// Files that the kernel tells of pressure on: 256 shares, and a quarter of what the daemon may open (`LimitNOFILE=`).
+const TRIGGERS_MAX: usize = 512;
+
+/// Which shares are known to be under pressure, and of which the kernel tells.
+#[derive(Debug, Default)]
+pub struct Pressed {
+    known: BTreeSet<(Uid, Resource)>,
+    triggers: BTreeMap<(Uid, Resource), Awaited>,
+    /// Whether it was said that the kernel cannot be had to tell.
+    warned: bool,
 }
 
-/// Which shares are known to be under pressure.
-#[derive(Debug, Default)]
-pub struct Pressed(BTreeSet<(Uid, Resource)>);
+/// A trigger with a task that waits on it, until this is dropped.
+#[derive(Debug)]
+struct Awaited {
+    trigger: Trigger,
+    _until: oneshot::Sender<()>,
+}
 
 impl Pressed {
     /// Takes note of what the kernel says now, in hundredths of a percent; `true` where that is news of pressure.
     fn rises(&mut self, uid: Uid, resource: Resource, pressure: u32) -> bool {
         if pressure < PRESSURE_LOW {
-            self.0.remove(&(uid, resource));
+            self.known.remove(&(uid, resource));
         }
-        pressure >= PRESSURE_HIGH && self.0.insert((uid, resource))
+        pressure >= PRESSURE_HIGH && self.known.insert((uid, resource))
     }
 
     /// There is no such share any more.
     pub fn forget(&mut self, uid: Uid) {
-        self.0.remove(&(uid, Resource::Cpu));
-        self.0.remove(&(uid, Resource::Memory));
+        for key in [(uid, Resource::Cpu), (uid, Resource::Memory)] {
+            self.known.remove(&key);
+            self.triggers.remove(&key);
+        }
+    }
+}
+
+/// Tells the loop each time the kernel tells.
+async fn wait(
+    urgent: Urgent,
+    (uid, resource): (Uid, Resource),
+    mut until: oneshot::Receiver<()>,
+    events: mpsc::Sender<Event>,
+) {
+    loop {
+        let told = tokio::select! {
+            _ = &mut until => return,
+            told = urgent.told() => told,
+        };
+        if told.is_err() || events.send(Event::Pressure(uid, resource)).await.is_err() {
+            return;
+        }
+    }
+}
+
+fn waited_for(resource: Resource) -> &'static str {
+    match resource {
+        Resource::Cpu => "a CPU",
+        Resource::Memory => "memory",
     }
 }
 
 impl EventLoop {
+    /// Has the kernel tell of pressure in a share, whose cgroup may have been made again.
+    pub(super) fn await_pressure(&mut self, uid: Uid) {
+        let (cgroups, unit) = (&self.parts.cgroups, UnitName::Share(uid));
+        for resource in [Resource::Cpu, Resource::Memory] {
+            let pressed = &mut self.watch.pressed;
+            let key = (uid, resource);
+            if pressed.triggers.get(&key).is_some_and(|is| cgroups.is_current(&is.trigger, unit, resource)) {
+                continue;
+            }
+            pressed.triggers.remove(&key);
+            if pressed.triggers.len() >= TRIGGERS_MAX {
+                return;
+            }
+            let stall_usec = WINDOW_USEC * u64::from(PRESSURE_HIGH) / 10_000;
+            let awaited = cgroups.trigger(unit, resource, stall_usec, WINDOW_USEC).and_then(|trigger| {
+                let Some(trigger) = trigger else { return Ok(None) };
+                let urgent = Urgent::register(trigger.descriptor())?;
+                let (_until, until) = oneshot::channel();
+                tokio::spawn(wait(urgent, key, until, self.events.clone()));
+                Ok(Some(Awaited { trigger, _until }))
+            });
+            match awaited {
+                Ok(awaited) => pressed.triggers.extend(awaited.map(|awaited| (key, awaited))),
+                Err(fault) if !pressed.warned => {
+                    warn!(
+                        "the kernel does not tell of pressure, proceeding with a look each minute: {fault}"
+                    );
+                    pressed.warned = true;
+                }
+                Err(_) => {}
+            }
+        }
+    }
+
+    /// The kernel tells of pressure in a share.
+    pub(super) fn pressure_told(&mut self, uid: Uid, resource: Resource) {
+        if self.watch.pressed.rises(uid, resource, PRESSURE_HIGH) {
+            let (what, percent) = (waited_for(resource), PRESSURE_HIGH / 100);
+            self.tell_pressure(
+                uid,
+                format!("waited for {what} for at least {percent} % of the last ten seconds"),
+            );
+        }
+    }
+
     /// Tells followers when the tasks of a share have begun to wait too long.
     pub(super) fn look_at_pressures(&mut self, uid: Uid) {
         let pressures = match self.parts.cgroups.pressures(UnitName::Share(uid)) {
             Ok(pressures) => pressures.unwrap_or_default(),
             Err(fault) => return error!("{}", chain(&fault)),
         };
-        let Some(share) = self.ledger.share(uid) else { return };
-        let looked_at =
-            [(Resource::Cpu, pressures.cpu, "a CPU"), (Resource::Memory, pressures.mem, "memory")];
-        for (resource, pressure, what) in looked_at {
+        for (resource, pressure) in [(Resource::Cpu, pressures.cpu), (Resource::Memory, pressures.mem)] {
             // A kernel that does not measure it has nobody wait.
             let pressure = pressure.unwrap_or(0);
             if self.watch.pressed.rises(uid, resource, pressure) {
-                let percent = pressure / 100;
-                let message = format!("waited for {what} for {percent} % of the last ten seconds");
-                let shown = self.shown(share);
-                self.feed.share("pressure", uid, Some(shown), Some(message));
+                let (what, percent) = (waited_for(resource), pressure / 100);
+                self.tell_pressure(uid, format!("waited for {what} for {percent} % of the last ten seconds"));
             }
+        }
+    }
+
+    fn tell_pressure(&self, uid: Uid, message: String) {
+        if let Some(share) = self.ledger.share(uid) {
+            self.feed.share("pressure", uid, Some(self.shown(share)), Some(message));
         }
     }
 }
