@@ -37,7 +37,7 @@ use crate::wire::decode::{HelloReply, decode_hello_reply, decode_response};
 use crate::wire::error::{Code, WireError};
 use crate::wire::frame::encode_frame;
 use crate::wire::message::{
-    Authz, Body, Hello, HelloAck, PROTOCOL_VERSION, PROTOCOL_VERSION_OLDEST, Request, Response,
+    Authz, Body, Hello, HelloAck, JOB_LIMITS, PROTOCOL_VERSION, PROTOCOL_VERSION_OLDEST, Request, Response,
 };
 use connection::{Connection, Deadline};
 
@@ -96,7 +96,7 @@ impl Client {
             protocol_version: PROTOCOL_VERSION,
             client_name: name.to_owned(),
             client_version: version.to_owned(),
-            supports: Vec::new(),
+            supports: vec![JOB_LIMITS.to_owned()],
         };
         Self { path: path.to_owned(), hello, deadlines, connection: None, ack: None, request_id: 0 }
     }

@@ -15,8 +15,8 @@ use super::answer;
 use super::authorize::{Act, Authorised, authorize};
 use super::closing;
 use super::event::{Event, Reply, Submission};
-use super::feed::{Feed, Follower};
-use super::incoming::{Descriptors, Incoming, Message, Read, peek};
+use super::feed::Feed;
+use super::incoming::{Descriptors, Incoming, Message, Read};
 use super::peer::Peer;
 use super::quota::{FRAME_SMALL_BYTES_MAX, Quota, Tell};
 use super::work;
@@ -28,7 +28,7 @@ use crate::wire::decode::{decode_hello, decode_request};
 use crate::wire::error::{Code, WireError};
 use crate::wire::frame::{FRAME_BYTES_MAX, FrameError, encode_frame};
 use crate::wire::message::{
-    Authz, Body, HelloAck, PROTOCOL_VERSION, PROTOCOL_VERSION_OLDEST, Request, Response,
+    Authz, Body, HelloAck, JOB_LIMITS, PROTOCOL_VERSION, PROTOCOL_VERSION_OLDEST, Request, Response,
 };
 
 /// From being accepted to the end of the hello.
@@ -105,6 +105,8 @@ pub struct Session {
     output: Vec<u8>,
     unanswered: usize,
     version: u64,
+    /// Whether the client knows what [`JOB_LIMITS`] is.
+    job_limits: bool,
     violations: VecDeque<Instant>,
 }
 
@@ -131,6 +133,7 @@ impl Session {
             output: Vec::new(),
             unanswered: 0,
             version: PROTOCOL_VERSION,
+            job_limits: false,
             violations: VecDeque::new(),
         }
     }
@@ -179,6 +182,7 @@ impl Session {
             return Err(End::NoHello);
         }
         self.version = hello.protocol_version.min(PROTOCOL_VERSION);
+        self.job_limits = hello.supports.iter().any(|what| what == JOB_LIMITS);
         debug!(
             peer_uid = self.peer.uid.get(),
             peer_pid = self.peer.pid,
@@ -189,7 +193,7 @@ impl Session {
         let ack = HelloAck {
             protocol_version: self.version,
             daemon_version: env!("CARGO_PKG_VERSION").to_owned(),
-            features: Vec::new(),
+            features: vec![JOB_LIMITS.to_owned()],
             max_frame: FRAME_BYTES_MAX as u64,
             authz: Authz {
                 uid: self.peer.uid.get().into(),
@@ -309,30 +313,6 @@ impl Session {
         Ok(())
     }
 
-    /// Sends events for as long as both ends live. A client that says something more has misunderstood.
-    async fn follow(&mut self, request_id: u64, mut follower: Follower) -> Result<(), End> {
-        self.flush().await?;
-        loop {
-            let event = tokio::select! {
-                event = follower.next() => event.ok_or(End::Closed)?,
-                _ = self.stopping.changed() => return Err(End::Closed),
-                ready = self.stream.readable() => {
-                    ready?;
-                    match peek(&self.stream) {
-                        Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
-                        Ok(0) => return Err(End::Closed),
-                        Ok(_) => return Err(End::SpokeWhileFollowing),
-                        Err(error) => return Err(End::Io(error)),
-                    }
-                }
-            };
-            self.push(request_id, Body::Event(Box::new(event)));
-            // However long the client takes to read: the feed goes on without it.
-            self.stream.write_all(&self.output).await?;
-            self.output.clear();
-        }
-    }
-
     /// Authorises one call, hands it to the event loop, and logs how it went.
     async fn call(
         &mut self,
@@ -439,6 +419,7 @@ impl Session {
 
     /// Appends a response to what is to be written.
     fn push(&mut self, request_id: u64, body: Body) {
+        let body = if self.job_limits { body } else { body.without_job_limits() };
         let response = Response { v: self.version, request_id, body };
         if let Err(error) = encode_frame(&response, &mut self.output) {
             let (peer_uid, peer_pid) = (self.peer.uid.get(), self.peer.pid);
@@ -493,5 +474,6 @@ fn internal(why: &str) -> WireError {
     WireError::new(Code::Internal, "This is a bug: the journal has it under this request id").detail(why)
 }
 
+mod follow;
 #[cfg(test)]
 pub(super) mod tests;

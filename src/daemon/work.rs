@@ -23,6 +23,7 @@ use super::event::{Event, Reply};
 use super::execute::Context;
 use super::incoming::Descriptors;
 use super::logging::chain;
+use crate::cgroup::Limit;
 use crate::identity::{JobId, Uid, UnitName};
 use crate::ledger::Image;
 use crate::ledger::job::{Cause, Exit, JobEnd, Ran, Work};
@@ -352,7 +353,16 @@ fn read(cx: &Context, uid: Uid, job: JobId, end: &Ended) -> Ran {
         Ok(code) => byte(code).map_or(Exit::Unknown, Exit::Code),
         Err(signal) => byte(signal).filter(|signal| *signal > 0).map_or(Exit::Unknown, Exit::Signal),
     };
-    Ran { exit, cause, peak, cpu_usec: spent.map(|spent| spent.cpu_usec) }
+    let mem_limit = [slice, UnitName::Share(uid)].into_iter().filter_map(|unit| memory_limit(cx, unit)).min();
+    Ran { exit, cause, peak, mem_limit, cpu_usec: spent.map(|spent| spent.cpu_usec) }
+}
+
+/// The memory limit that the kernel holds, where it holds one.
+fn memory_limit(cx: &Context, unit: UnitName) -> Option<Bytes> {
+    match cx.cgroups.limits(unit).ok().flatten()?.mem? {
+        Limit::At(limit) => Some(limit),
+        Limit::Max => None,
+    }
 }
 
 /// Tells the ledger how a command ended, and has that stored.

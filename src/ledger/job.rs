@@ -130,6 +130,8 @@ pub struct Ran {
     pub cause: Option<Cause>,
     /// The most memory that it used at a time.
     pub peak: Option<Bytes>,
+    /// The most memory that it could have used: the lower one of its own limit and its share's, as the kernel held them.
+    pub mem_limit: Option<Bytes>,
     /// The CPU time that it used, in microseconds.
     pub cpu_usec: Option<u64>,
 }

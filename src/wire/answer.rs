@@ -153,6 +153,9 @@ pub struct JobInfo {
     pub oom: Option<bool>,
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional")]
     pub peak_mem_bytes: Option<u64>,
+    /// Only to a client that supports [`JOB_LIMITS`](super::message::JOB_LIMITS).
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional")]
+    pub mem_limit_bytes: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional")]
     pub cpu_usec: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional")]

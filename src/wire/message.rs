@@ -13,6 +13,9 @@ pub const PROTOCOL_VERSION: u64 = 1;
 /// The oldest version that the daemon still answers.
 pub const PROTOCOL_VERSION_OLDEST: u64 = 1;
 
+/// What of `supports` and `features`: a job that ran has `mem_limit_bytes`, the most memory that it could have used.
+pub const JOB_LIMITS: &str = "job_limits";
+
 /// The first thing a client says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -78,6 +81,20 @@ pub struct Response {
     pub request_id: u64,
     /// What is answered.
     pub body: Body,
+}
+
+impl Body {
+    /// As for a client that does not support [`JOB_LIMITS`], to whom its key would be an error.
+    pub fn without_job_limits(mut self) -> Self {
+        let jobs = match &mut self {
+            Self::Ok(Answer::Job { job }) => std::slice::from_mut(job),
+            Self::Ok(Answer::Jobs { jobs }) => jobs.as_mut_slice(),
+            Self::Event(event) => event.job.as_mut_slice(),
+            _ => &mut [],
+        };
+        jobs.iter_mut().for_each(|job| job.mem_limit_bytes = None);
+        self
+    }
 }
 
 /// The body of a response.

@@ -57,7 +57,10 @@ guest_test!(a_commands_end_is_told_as_it_was, |guest: Guest| {
     let table = told.stdout();
     let row = table.lines().find(|line| line.starts_with("4 ")).expect("job 4");
     let cells: Vec<&str> = row.split("  ").map(str::trim).filter(|cell| !cell.is_empty()).collect();
-    assert!(cells[5].ends_with('s') && cells[6].ends_with('s') && cells[7].ends_with(" MiB"), "{row}");
+    assert!(
+        cells[5].ends_with('s') && cells[6].ends_with('s') && cells[7].ends_with(" MiB of 32.0 MiB"),
+        "{row}"
+    );
     let killed = guest.job(4);
     assert_eq!((killed["oom"].as_bool(), killed["signal"].as_u64()), (Some(true), Some(9)), "{killed}");
     assert!(

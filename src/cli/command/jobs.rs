@@ -72,7 +72,7 @@ fn table(jobs: &[JobInfo], now_ms: u64) -> String {
             between(job.created_ms, now_ms),
             between(job.created_ms, began_ms),
             job.cpu_usec.map_or_else(unknown, |usec| cpu_time(Duration::from_micros(usec))),
-            job.peak_mem_bytes.map_or_else(unknown, |peak| Bytes(peak).to_string()),
+            peak(job).unwrap_or_else(unknown),
             job.name.as_deref().map_or_else(unknown, render::safe),
             result(job, now_ms),
         ]);
@@ -107,6 +107,15 @@ pub fn state(job: &JobInfo) -> &'static str {
         JobState::Cancelled => "cancelled",
         JobState::Interrupted => "interrupted",
     }
+}
+
+/// The most memory that was used, and of how much.
+fn peak(job: &JobInfo) -> Option<String> {
+    let peak = Bytes(job.peak_mem_bytes?);
+    Some(match job.mem_limit_bytes {
+        Some(limit) => format!("{peak} of {}", Bytes(limit)),
+        None => peak.to_string(),
+    })
 }
 
 /// What was used, and what to ask for next: half as much again.

@@ -70,6 +70,7 @@ enum EndRecord {
         signal: Option<u8>,
         cause: Option<CauseRecord>,
         peak_bytes: Option<u64>,
+        mem_limit_bytes: Option<u64>,
         cpu_usec: Option<u64>,
     },
 }
@@ -205,7 +206,7 @@ impl From<&JobEnd> for EndRecord {
             JobEnd::Cancelled => Self::Cancelled,
             JobEnd::Interrupted => Self::Interrupted,
             JobEnd::TimedOut => Self::TimedOut,
-            JobEnd::Ran(Ran { exit, cause, peak, cpu_usec }) => {
+            JobEnd::Ran(Ran { exit, cause, peak, mem_limit, cpu_usec }) => {
                 let (exit_code, signal) = match exit {
                     Exit::Code(code) => (Some(*code), None),
                     Exit::Signal(signal) => (None, Some(*signal)),
@@ -217,8 +218,14 @@ impl From<&JobEnd> for EndRecord {
                     Cause::Cancelled => CauseRecord::Cancelled,
                     Cause::Outside => CauseRecord::Outside,
                 });
-                let peak_bytes = peak.map(|peak| peak.0);
-                Self::Ran { exit_code, signal, cause, peak_bytes, cpu_usec: *cpu_usec }
+                Self::Ran {
+                    exit_code,
+                    signal,
+                    cause,
+                    peak_bytes: peak.map(|peak| peak.0),
+                    mem_limit_bytes: mem_limit.map(|limit| limit.0),
+                    cpu_usec: *cpu_usec,
+                }
             }
         }
     }
@@ -232,21 +239,24 @@ impl From<EndRecord> for JobEnd {
             EndRecord::Cancelled => Self::Cancelled,
             EndRecord::Interrupted => Self::Interrupted,
             EndRecord::TimedOut => Self::TimedOut,
-            EndRecord::Ran { exit_code, signal, cause, peak_bytes, cpu_usec } => Self::Ran(Ran {
-                exit: match (exit_code, signal) {
-                    (Some(code), _) => Exit::Code(code),
-                    (None, Some(signal)) => Exit::Signal(signal),
-                    (None, None) => Exit::Unknown,
-                },
-                cause: cause.map(|cause| match cause {
-                    CauseRecord::Memory => Cause::Memory,
-                    CauseRecord::Time => Cause::Time,
-                    CauseRecord::Cancelled => Cause::Cancelled,
-                    CauseRecord::Outside => Cause::Outside,
-                }),
-                peak: peak_bytes.map(Bytes),
-                cpu_usec,
-            }),
+            EndRecord::Ran { exit_code, signal, cause, peak_bytes, mem_limit_bytes, cpu_usec } => {
+                Self::Ran(Ran {
+                    exit: match (exit_code, signal) {
+                        (Some(code), _) => Exit::Code(code),
+                        (None, Some(signal)) => Exit::Signal(signal),
+                        (None, None) => Exit::Unknown,
+                    },
+                    cause: cause.map(|cause| match cause {
+                        CauseRecord::Memory => Cause::Memory,
+                        CauseRecord::Time => Cause::Time,
+                        CauseRecord::Cancelled => Cause::Cancelled,
+                        CauseRecord::Outside => Cause::Outside,
+                    }),
+                    peak: peak_bytes.map(Bytes),
+                    mem_limit: mem_limit_bytes.map(Bytes),
+                    cpu_usec,
+                })
+            }
         }
     }
 }

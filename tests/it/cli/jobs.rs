@@ -149,7 +149,7 @@ fn jobs_are_a_table() {
         peak_mem_bytes: Some(31 << 20),
         ..job(JobState::Failed)
     };
-    let long = JobInfo { cpu_usec: Some(3_700_000_000), ..ended.clone() };
+    let long = JobInfo { cpu_usec: Some(3_700_000_000), mem_limit_bytes: Some(64 << 20), ..ended.clone() };
     let daemon = Daemon::saying([Answer::Jobs { jobs: vec![queued(2), ended, long] }.into()]);
     let shown_jobs = shown(&daemon.run("jobs"));
     let rows: Vec<Vec<&str>> = shown_jobs
@@ -162,7 +162,7 @@ fn jobs_are_a_table() {
     assert_eq!(rows[1][4], rows[1][5], "still waiting: {shown_jobs}");
     assert_eq!(rows[1][6..], ["-", "-", "-", "place 2"], "{shown_jobs}");
     assert_eq!(rows[2][5..], ["1m 5s", "120ms", "31.0 MiB", r"x\u{1b}", "exit 3"], "{shown_jobs}");
-    assert_eq!(rows[3][6], "1h 1m", "{shown_jobs}");
+    assert_eq!(rows[3][6..8], ["1h 1m", "31.0 MiB of 64.0 MiB"], "{shown_jobs}");
     assert_eq!(daemon.calls(), [Call::JobList { all: None }]);
     let daemon = Daemon::saying([Answer::Jobs { jobs: vec![] }.into()]);
     assert_eq!(shown(&daemon.run("jobs --all --json")), "{\"jobs\":[]}\n");

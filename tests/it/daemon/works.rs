@@ -77,6 +77,30 @@ fn a_command_in_the_stand_in_runs_and_ends() {
     until("the units to go", PATIENCE, || world.unit(&service(id)).is_none().then_some(()));
 }
 
+/// The contract's first clients refuse keys that they do not know.
+#[test]
+fn what_a_command_could_have_used_is_told_to_who_knows_of_it() {
+    let world = World::start();
+    let mut home = Home::new(&world);
+    let daemon = home.activate();
+    let (mut old, mut follower) = (daemon.client(), daemon.client());
+    old.granted(&request());
+    follower.follow(None, None);
+    let limit = world.cgroup_file(&own_slice(), "memory.max").unwrap().trim().parse().unwrap();
+    let within = [None, Some(16 << 20)];
+    let ids =
+        within.map(|mem_bytes| submitted(&world, &mut old, Amounts { mem_bytes, ..Amounts::default() }));
+    ids.iter().for_each(|id| world.end_service(&service(*id), 0));
+    for (id, expected) in ids.into_iter().zip([limit, 16 << 20]) {
+        assert_eq!(over(&mut old, id).mem_limit_bytes, None);
+        let mut new = Client::connect(daemon.socket(), "test", "1", Deadlines::default()).unwrap();
+        assert_eq!(new.job_status(id).unwrap().mem_limit_bytes, Some(expected));
+        let told = std::iter::repeat_with(|| follower.event()).filter_map(|event| event.job);
+        let ended = told.take(4).find(|job| job.ended_ms.is_some()).expect("an end");
+        assert_eq!(ended.mem_limit_bytes, None);
+    }
+}
+
 #[test]
 fn who_calls_back_again_after_a_failed_cancel_has_the_command_stopped() {
     let world = World::start();

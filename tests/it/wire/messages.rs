@@ -227,6 +227,7 @@ fn job_min(kind: JobKind, state: JobState) -> JobInfo {
         signal: None,
         oom: None,
         peak_mem_bytes: None,
+        mem_limit_bytes: None,
         cpu_usec: None,
         error: None,
     }
@@ -249,6 +250,7 @@ fn job_full() -> JobInfo {
         signal: Some(9),
         oom: Some(true),
         peak_mem_bytes: Some(1 << 30),
+        mem_limit_bytes: Some(2 << 30),
         cpu_usec: Some(1_000_000),
         error: Some(Box::new(error())),
     }
