@@ -247,13 +247,15 @@ impl EventLoop {
         answer::share(share, ends, None)
     }
 
+    /// Tells followers of something that happened to a member's share, with the share as it is now, if there still is one.
+    pub(super) fn tell_of_share(&mut self, kind: &str, uid: Uid, message: Option<String>) {
+        let shown = self.ledger.share(uid).map(|share| self.shown(share));
+        self.feed.share(kind, uid, shown, message);
+    }
+
     /// Tells followers, and the journal what an administrator should see without following.
     fn publish(&mut self, event: Event) {
         let minutes = |ms: u64| ms.div_ceil(60_000);
-        let tell = |kind: &str, uid: Uid, message: Option<String>| {
-            let shown = self.ledger.share(uid).map(|share| self.shown(share));
-            self.feed.share(kind, uid, shown, message);
-        };
         match event {
             Event::Granted { uid, job } => {
                 if let Some(job) =
@@ -261,33 +263,38 @@ impl EventLoop {
                 {
                     info!(job_id = job.0, unit = %UnitName::Share(uid), "uid {uid} waited, and holds a share now");
                 }
-                tell("granted", uid, None);
+                self.tell_of_share("granted", uid, None);
             }
-            Event::Resized { uid } => tell("resized", uid, None),
-            Event::Renewed { uid } => tell("renewed", uid, None),
-            Event::Released { uid } => tell("released", uid, None),
+            Event::Resized { uid } => self.tell_of_share("resized", uid, None),
+            Event::Renewed { uid } => self.tell_of_share("renewed", uid, None),
+            Event::Released { uid } => self.tell_of_share("released", uid, None),
             Event::Expiring { uid, left_ms } => {
                 let left = minutes(left_ms);
                 warn!(unit = %UnitName::Share(uid), "the lease of uid {uid} ends in {left} min");
-                tell("expiring", uid, Some(format!("the lease ends in {left} min")));
+                self.tell_of_share("expiring", uid, Some(format!("the lease ends in {left} min")));
             }
             Event::Expired { uid, stays } => {
                 let what =
                     if stays { "work is inside: the share stays, with less CPU" } else { "the share goes" };
                 info!(unit = %UnitName::Share(uid), "the lease of uid {uid} is over: {what}");
-                tell("expired", uid, Some(format!("the lease is over: {what}")));
+                self.tell_of_share("expired", uid, Some(format!("the lease is over: {what}")));
             }
             Event::Evicting { uid, in_ms } => {
                 let left = minutes(in_ms);
                 warn!(unit = %UnitName::Share(uid), "the work of uid {uid} is stopped in {left} min: someone waits");
-                tell("expired", uid, Some(format!("someone waits: what is inside is stopped in {left} min")));
+                self.tell_of_share(
+                    "expired",
+                    uid,
+                    Some(format!("someone waits: what is inside is stopped in {left} min")),
+                );
             }
             Event::Job(id) => {
                 if let Some(job) = self.ledger.jobs().get(&id) {
                     if job.ended() {
                         self.specs.remove(&id);
                     }
-                    self.feed.job(job.uid, self.job_shown(job));
+                    let (uid, shown) = (job.uid, self.job_shown(job));
+                    self.feed.job(uid, shown);
                 }
             }
             Event::Drained => self.feed.everybody("drained", None),

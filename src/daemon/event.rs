@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use tokio::sync::oneshot;
 
 use super::authorize::Authorised;
+use super::feed::Outlet;
 use super::start;
 use super::world::Survey;
 use crate::cgroup::trigger::Resource;
@@ -48,6 +49,8 @@ pub struct Submission {
     pub authorised: Authorised,
     /// Where the answer goes.
     pub reply: Reply,
+    /// Where events go, of who is to follow them.
+    pub outlet: Option<Outlet>,
 }
 
 /// Everything that can wake the loop.

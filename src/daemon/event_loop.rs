@@ -176,7 +176,11 @@ impl EventLoop {
             self.look_at_machine();
         }
         let Some(uid) = changed_by(&submission.authorised) else {
-            let Submission { authorised, reply, .. } = submission;
+            let Submission { authorised, reply, outlet } = submission;
+            // From before the answer, so that nothing is missed after it.
+            if let (Act::Subscribe { interest }, Some(outlet)) = (authorised.act(), outlet) {
+                self.feed.add(*interest, outlet);
+            }
             return self.query(&authorised, reply);
         };
         match self.busy.get_mut(&uid) {

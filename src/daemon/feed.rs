@@ -1,27 +1,22 @@
 //! What happens, to whoever follows it. Nobody is waited for: who reads too slowly is told how much was missed.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use tokio::sync::broadcast;
+use tokio::sync::mpsc;
 
 use super::clock;
 use crate::identity::{JobId, Uid};
 use crate::wire::answer::{EventInfo, JobInfo, ShareInfo};
 
-/// Events that a follower may be behind before it is told `lagged`.
+/// Events that a follower may be behind before it is told `lagged`. Its own: what others have happen to them makes nobody lag.
 pub const EVENTS_BEHIND_MAX: usize = 1024;
 
-/// Something that happened, and whom it concerns: `None` is everybody.
-#[derive(Debug)]
-pub struct Happening {
-    uid: Option<Uid>,
-    job: Option<JobId>,
-    info: EventInfo,
+/// Who hears what happens.
+#[derive(Debug, Default)]
+pub struct Feed {
+    followers: Vec<(Interest, Outlet)>,
 }
-
-/// Where events go out. Clones share it.
-#[derive(Debug, Clone)]
-pub struct Feed(broadcast::Sender<Arc<Happening>>);
 
 /// What one follower wants to hear of.
 #[derive(Debug, Clone, Copy)]
@@ -34,44 +29,68 @@ pub struct Interest {
     pub job: Option<JobId>,
 }
 
-/// One follower's place in the feed.
+/// Where what concerns one follower goes. Counts what it misses: without an order to anything else, for all is on one thread.
+#[derive(Debug)]
+pub struct Outlet {
+    sender: mpsc::Sender<Arc<EventInfo>>,
+    missed: Arc<AtomicU64>,
+}
+
+/// Where one follower hears it.
 pub struct Follower {
-    receiver: broadcast::Receiver<Arc<Happening>>,
-    interest: Interest,
+    receiver: mpsc::Receiver<Arc<EventInfo>>,
+    missed: Arc<AtomicU64>,
+}
+
+/// The two ends of what one follower hears.
+pub fn pair() -> (Outlet, Follower) {
+    let (sender, receiver) = mpsc::channel(EVENTS_BEHIND_MAX);
+    let missed = Arc::new(AtomicU64::new(0));
+    (Outlet { sender, missed: Arc::clone(&missed) }, Follower { receiver, missed })
 }
 
 impl Feed {
-    /// A feed that nobody follows yet.
-    pub fn new() -> Self {
-        Self(broadcast::Sender::new(EVENTS_BEHIND_MAX))
-    }
-
     /// Follows from now on.
-    pub fn follow(&self, interest: Interest) -> Follower {
-        Follower { receiver: self.0.subscribe(), interest }
+    pub fn add(&mut self, interest: Interest, outlet: Outlet) {
+        self.followers.retain(|(_, outlet)| !outlet.sender.is_closed());
+        self.followers.push((interest, outlet));
     }
 
     /// Something happened to a member's share.
-    pub fn share(&self, kind: &str, uid: Uid, share: Option<ShareInfo>, message: Option<String>) {
-        let info = EventInfo { share, message, ..event(kind, Some(uid), None) };
-        self.send(Happening { uid: Some(uid), job: None, info });
+    pub fn share(&mut self, kind: &str, uid: Uid, share: Option<ShareInfo>, message: Option<String>) {
+        self.send(Some(uid), None, EventInfo { share, message, ..event(kind, Some(uid), None) });
     }
 
     /// A job has got on.
-    pub fn job(&self, uid: Uid, job: JobInfo) {
+    pub fn job(&mut self, uid: Uid, job: JobInfo) {
         let id = JobId(job.job_id);
-        let info = EventInfo { job: Some(job), ..event("job", Some(uid), Some(id)) };
-        self.send(Happening { uid: Some(uid), job: Some(id), info });
+        self.send(Some(uid), Some(id), EventInfo { job: Some(job), ..event("job", Some(uid), Some(id)) });
     }
 
     /// Something happened that concerns everybody.
-    pub fn everybody(&self, kind: &str, message: Option<String>) {
-        self.send(Happening { uid: None, job: None, info: EventInfo { message, ..event(kind, None, None) } });
+    pub fn everybody(&mut self, kind: &str, message: Option<String>) {
+        self.send(None, None, EventInfo { message, ..event(kind, None, None) });
     }
 
-    fn send(&self, happening: Happening) {
-        // Nobody follows: nobody is told.
-        let _ = self.0.send(Arc::new(happening));
+    fn send(&mut self, uid: Option<Uid>, job: Option<JobId>, info: EventInfo) {
+        let info = Arc::new(info);
+        self.followers.retain(|(interest, outlet)| !interest.covers(uid, job) || outlet.tell(&info));
+    }
+}
+
+impl Outlet {
+    /// Whether somebody is still there to be told.
+    fn tell(&self, info: &Arc<EventInfo>) -> bool {
+        // After the first that was missed none is told before the follower knows of it.
+        if self.missed.load(Ordering::Relaxed) == 0 {
+            match self.sender.try_send(Arc::clone(info)) {
+                Ok(()) => return true,
+                Err(mpsc::error::TrySendError::Closed(_)) => return false,
+                Err(mpsc::error::TrySendError::Full(_)) => {}
+            }
+        }
+        self.missed.fetch_add(1, Ordering::Relaxed);
+        !self.sender.is_closed()
     }
 }
 
@@ -89,32 +108,29 @@ fn event(kind: &str, uid: Option<Uid>, job: Option<JobId>) -> EventInfo {
 }
 
 impl Interest {
-    fn covers(&self, happening: &Happening) -> bool {
-        let concerns = self.all || happening.uid.is_none_or(|uid| uid == self.uid);
-        concerns && self.job.is_none_or(|job| happening.job == Some(job))
+    /// `None` concerns everybody.
+    fn covers(&self, uid: Option<Uid>, job: Option<JobId>) -> bool {
+        let concerns = self.all || uid.is_none_or(|uid| uid == self.uid);
+        concerns && self.job.is_none_or(|wanted| job == Some(wanted))
     }
 }
 
 impl Follower {
-    /// The next event of interest, or how many were missed, of whomever; then it goes on from the present.
-    /// Ends only with the daemon.
+    /// The next event, or how many were missed; then it goes on from the present. Ends only with the daemon.
     ///
     /// Cancel safe: no event is lost when the future is dropped.
     pub async fn next(&mut self) -> Option<EventInfo> {
-        loop {
-            match self.receiver.recv().await {
-                Ok(happening) if self.interest.covers(&happening) => return Some(happening.info.clone()),
-                Ok(_) => {}
-                Err(broadcast::error::RecvError::Lagged(missed)) => {
-                    // What still waits is as old as it can be: who began with that would lag again at once.
-                    let waiting = u64::try_from(self.receiver.len()).unwrap_or(u64::MAX);
-                    self.receiver = self.receiver.resubscribe();
-                    let lagged = Some(missed.saturating_add(waiting));
-                    return Some(EventInfo { lagged, ..event("lagged", None, None) });
-                }
-                Err(broadcast::error::RecvError::Closed) => return None,
-            }
+        let info = self.receiver.recv().await?;
+        let missed = self.missed.swap(0, Ordering::Relaxed);
+        if missed == 0 {
+            return Some(EventInfo::clone(&info));
         }
+        // What still waits is as old as it can be: who began with that would lag again at once.
+        let mut lagged = missed.saturating_add(1);
+        while self.receiver.try_recv().is_ok() {
+            lagged = lagged.saturating_add(1);
+        }
+        Some(EventInfo { lagged: Some(lagged), ..event("lagged", None, None) })
     }
 }
 
@@ -122,21 +138,52 @@ impl Follower {
 mod tests {
     use super::*;
 
+    fn follow(feed: &mut Feed, uid: u64) -> Follower {
+        let (outlet, follower) = pair();
+        let uid = Uid::new(uid).expect("a user");
+        feed.add(Interest { uid, all: false, job: None }, outlet);
+        follower
+    }
+
     #[tokio::test]
     async fn who_is_1024_events_behind_misses_none_and_one_more_is_too_many() {
-        let feed = Feed::new();
-        let interest = Interest { uid: Uid::ROOT, all: false, job: None };
-        let (mut near, mut far) = (feed.follow(interest), feed.follow(interest));
+        let mut feed = Feed::default();
+        let (mut near, mut far) = (follow(&mut feed, 0), follow(&mut feed, 0));
         for number in 0..1024 {
             feed.everybody(&number.to_string(), None);
         }
         for number in 0..1024 {
             assert_eq!(near.next().await.unwrap().kind, number.to_string());
         }
-        feed.everybody("1024", None);
-        assert_eq!(near.next().await.unwrap().kind, "1024");
-        assert_eq!(far.next().await.unwrap().lagged, Some(1025));
+        for number in 1024..1026 {
+            feed.everybody(&number.to_string(), None);
+            assert_eq!(near.next().await.unwrap().kind, number.to_string());
+        }
+        assert_eq!(far.next().await.unwrap().lagged, Some(1026));
         feed.everybody("the present", None);
         assert_eq!(far.next().await.unwrap().kind, "the present");
+    }
+
+    #[tokio::test]
+    async fn nobody_lags_for_what_happens_to_others() {
+        let mut feed = Feed::default();
+        let (mut one, mut other) = (follow(&mut feed, 1), follow(&mut feed, 2));
+        feed.share("granted", Uid::new(1).expect("a user"), None, None);
+        for _ in 0..2000 {
+            feed.share("renewed", Uid::new(2).expect("a user"), None, None);
+        }
+        assert_eq!(one.next().await.unwrap().kind, "granted");
+        assert_eq!(other.next().await.unwrap().lagged, Some(2000));
+    }
+
+    #[tokio::test]
+    async fn who_has_gone_is_forgotten() {
+        let mut feed = Feed::default();
+        drop(follow(&mut feed, 1));
+        feed.everybody("drained", None);
+        assert!(feed.followers.is_empty());
+        drop(follow(&mut feed, 1));
+        let _one = follow(&mut feed, 1);
+        assert_eq!(feed.followers.len(), 1);
     }
 }

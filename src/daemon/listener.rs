@@ -12,7 +12,6 @@ use tracing::{debug, info, warn};
 
 use super::closing;
 use super::event::Event;
-use super::feed::Feed;
 use super::peer::{self, Peer};
 use super::quota::Quota;
 use super::session::{End, Session};
@@ -111,7 +110,6 @@ pub struct Listener {
     events: mpsc::Sender<Event>,
     policy: watch::Receiver<Option<Arc<Policy>>>,
     stopping: watch::Receiver<bool>,
-    feed: Feed,
     accounts: BTreeMap<Uid, Account>,
     sessions: JoinSet<(Uid, i32, End)>,
 }
@@ -123,9 +121,8 @@ impl Listener {
         events: mpsc::Sender<Event>,
         policy: watch::Receiver<Option<Arc<Policy>>>,
         stopping: watch::Receiver<bool>,
-        feed: Feed,
     ) -> Self {
-        Self { socket, events, policy, stopping, feed, accounts: BTreeMap::new(), sessions: JoinSet::new() }
+        Self { socket, events, policy, stopping, accounts: BTreeMap::new(), sessions: JoinSet::new() }
     }
 
     /// Accepts until the daemon stops, then waits for answers in flight.
@@ -183,8 +180,8 @@ impl Listener {
     }
 
     fn session(&self, stream: UnixStream, peer: Peer, quota: Arc<Quota>) -> Session {
-        let (events, stopping, feed) = (self.events.clone(), self.stopping.clone(), self.feed.clone());
-        Session::new(stream, Arc::new(peer), quota, events, stopping, feed)
+        let (events, stopping) = (self.events.clone(), self.stopping.clone());
+        Session::new(stream, Arc::new(peer), quota, events, stopping)
     }
 
     fn ended(&mut self, ended: Result<(Uid, i32, End), tokio::task::JoinError>) {

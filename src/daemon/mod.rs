@@ -133,9 +133,7 @@ async fn serve(arguments: Arguments) -> ExitCode {
         Ok(socket) => socket,
         Err(error) => return fail(&format!("the socket cannot be listened on: {error}")),
     };
-    let listener = tokio::spawn(
-        listener::Listener::new(socket, events, policy, stopping, event_loop.feed.clone()).serve(),
-    );
+    let listener = tokio::spawn(listener::Listener::new(socket, events, policy, stopping).serve());
     watchdog::ready(&event_loop.status_line());
     // 5. Until a signal ends it: then no more clients, the answers in flight, and the slices stay.
     if let Err(error) = event_loop.run(listener).await {
@@ -182,7 +180,7 @@ async fn prepare(
         stop: channel::Sender::new(false),
         stored: None,
         status_told: String::new(),
-        feed: feed::Feed::new(),
+        feed: feed::Feed::default(),
         events,
         inbox,
         busy: BTreeMap::new(),

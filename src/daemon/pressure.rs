@@ -128,9 +128,10 @@ impl EventLoop {
     pub(super) fn pressure_told(&mut self, uid: Uid, resource: Resource) {
         if self.watch.pressed.rises(uid, resource, PRESSURE_HIGH) {
             let (what, percent) = (waited_for(resource), PRESSURE_HIGH / 100);
-            self.tell_pressure(
+            self.tell_of_share(
+                "pressure",
                 uid,
-                format!("waited for {what} for at least {percent} % of the last ten seconds"),
+                Some(format!("waited for {what} for at least {percent} % of the last ten seconds")),
             );
         }
     }
@@ -146,14 +147,12 @@ impl EventLoop {
             let pressure = pressure.unwrap_or(0);
             if self.watch.pressed.rises(uid, resource, pressure) {
                 let (what, percent) = (waited_for(resource), pressure / 100);
-                self.tell_pressure(uid, format!("waited for {what} for {percent} % of the last ten seconds"));
+                self.tell_of_share(
+                    "pressure",
+                    uid,
+                    Some(format!("waited for {what} for {percent} % of the last ten seconds")),
+                );
             }
-        }
-    }
-
-    fn tell_pressure(&self, uid: Uid, message: String) {
-        if let Some(share) = self.ledger.share(uid) {
-            self.feed.share("pressure", uid, Some(self.shown(share)), Some(message));
         }
     }
 }

@@ -119,7 +119,6 @@ impl EventLoop {
                 let visible = self.ledger.jobs().values().filter(|job| *all || job.uid == own);
                 Ok(Answer::Jobs { jobs: self.jobs_shown(visible) })
             }
-            // The session follows the feed by itself from here on.
             Act::Subscribe { .. } => Ok(Answer::Subscribed { subscribed: true }),
             Act::JobCancel { .. } | Act::Drain | Act::Undrain => return self.decide(authorised, reply),
             Act::Reload => return self.reload(Some(reply)),

@@ -15,7 +15,7 @@ use super::answer;
 use super::authorize::{Act, Authorised, authorize};
 use super::closing;
 use super::event::{Event, Reply, Submission};
-use super::feed::Feed;
+use super::feed::{self, Outlet};
 use super::incoming::{Descriptors, Incoming, Message, Read};
 use super::peer::Peer;
 use super::quota::{FRAME_SMALL_BYTES_MAX, Quota, Tell};
@@ -98,7 +98,6 @@ pub struct Session {
     quota: Arc<Quota>,
     events: mpsc::Sender<Event>,
     stopping: watch::Receiver<bool>,
-    feed: Feed,
     input: Incoming,
     /// While a large frame is read and decoded.
     large_frame: Option<OwnedSemaphorePermit>,
@@ -118,7 +117,6 @@ impl Session {
         quota: Arc<Quota>,
         events: mpsc::Sender<Event>,
         stopping: watch::Receiver<bool>,
-        feed: Feed,
     ) -> Self {
         let uid = peer.uid;
         Self {
@@ -127,7 +125,6 @@ impl Session {
             quota,
             events,
             stopping,
-            feed,
             input: Incoming::from(uid),
             large_frame: None,
             output: Vec::new(),
@@ -284,19 +281,8 @@ impl Session {
         let (bytes, descriptors) = (frame.payload.len(), frame.descriptors);
         drop(frame.payload);
         self.large_frame = None;
-        // Followed from before the answer, so that nothing is missed after it.
-        let follower = match &request.call {
-            Call::Subscribe { .. } => {
-                authorize(&self.peer, request.call.clone()).ok().and_then(|authorised| {
-                    match authorised.act() {
-                        Act::Subscribe { interest } => Some(self.feed.follow(*interest)),
-                        _ => None,
-                    }
-                })
-            }
-            _ => None,
-        };
-        let body = match self.call(request.request_id, request.call, bytes, descriptors).await? {
+        let (outlet, follower) = matches!(request.call, Call::Subscribe { .. }).then(feed::pair).unzip();
+        let body = match self.call(request.request_id, request.call, bytes, descriptors, outlet).await? {
             Ok(answer) => Body::Ok(answer),
             Err(error) => Body::Err(error),
         };
@@ -320,13 +306,14 @@ impl Session {
         call: Call,
         bytes: usize,
         descriptors: Descriptors,
+        outlet: Option<Outlet>,
     ) -> Result<Result<Answer, WireError>, End> {
         let started = Instant::now();
         let endpoint = call.endpoint();
         let authorised = authorize(&self.peer, call)
             .and_then(|authorised| with_streams(authorised, bytes, descriptors, &self.quota));
         let result = match authorised {
-            Ok(authorised) => self.submit(authorised).await?,
+            Ok(authorised) => self.submit(authorised, outlet).await?,
             Err(error) => Err(error),
         };
         let duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -375,7 +362,11 @@ impl Session {
     }
 
     /// Has an authorised call done. The error is that of the connection: then nobody is there to be answered.
-    async fn submit(&mut self, mut authorised: Authorised) -> Result<Result<Answer, WireError>, End> {
+    async fn submit(
+        &mut self,
+        mut authorised: Authorised,
+        outlet: Option<Outlet>,
+    ) -> Result<Result<Answer, WireError>, End> {
         if let Some(uid) = authorised.lookup() {
             self.flush().await?;
             match find(uid).await {
@@ -395,7 +386,7 @@ impl Session {
             return Err(end);
         }
         let (reply, answer) = Reply::pair();
-        let submission = Submission { authorised, reply };
+        let submission = Submission { authorised, reply, outlet };
         if self.events.send(Event::Call(submission)).await.is_err() {
             return Ok(Err(answer::stopping()));
         }

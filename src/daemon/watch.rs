@@ -206,9 +206,8 @@ impl EventLoop {
         }
         let processes = if more == 1 { "a process".to_owned() } else { format!("{more} processes") };
         warn!(unit = %unit, "out of memory: the kernel killed {processes} in {unit}");
-        let shown = self.ledger.share(uid).map(|share| self.shown(share));
         let message = format!("out of memory: the kernel killed {processes} in your share");
-        self.feed.share("oom", uid, shown, Some(message));
+        self.tell_of_share("oom", uid, Some(message));
     }
 
     /// Tells the ledger whether there are processes in a share, where it takes them for something else.

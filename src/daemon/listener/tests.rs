@@ -24,7 +24,7 @@ impl Listening {
         let (policy, policy_told) = watch::channel(None);
         let (stop, stopping) = watch::channel(false);
         let (events, _) = mpsc::channel(1);
-        tokio::spawn(Listener::new(socket, events, policy_told, stopping, Feed::new()).serve());
+        tokio::spawn(Listener::new(socket, events, policy_told, stopping).serve());
         Self { dir, _stop: stop, _policy: policy }
     }
 

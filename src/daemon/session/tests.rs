@@ -6,6 +6,7 @@ use std::os::unix::net::UnixStream as Blocking;
 use tokio::io::AsyncReadExt as _;
 
 use super::*;
+use crate::daemon::feed::{Feed, Interest};
 use crate::identity::{Gid, Uid};
 use crate::policy::Role;
 use crate::wire::decode::{HelloReply, decode_hello_reply, decode_response};
@@ -17,7 +18,6 @@ struct Served {
     session: tokio::task::JoinHandle<End>,
     client: UnixStream,
     calls: mpsc::Receiver<Event>,
-    feed: Feed,
     stop: watch::Sender<bool>,
 }
 
@@ -30,9 +30,8 @@ fn serve(ours: Blocking, theirs: Blocking) -> Served {
     let peer = Peer { uid: Uid::ROOT, gid: Gid::ROOT, pid: 1, groups: vec![Gid::ROOT], role: Role::Admin };
     let (stop, stopping) = watch::channel(false);
     let (events, calls) = mpsc::channel(1);
-    let feed = Feed::new();
-    let session = Session::new(stream(ours), Arc::new(peer), Arc::default(), events, stopping, feed.clone());
-    Served { session: tokio::spawn(session.serve()), client: stream(theirs), calls, feed, stop }
+    let session = Session::new(stream(ours), Arc::new(peer), Arc::default(), events, stopping);
+    Served { session: tokio::spawn(session.serve()), client: stream(theirs), calls, stop }
 }
 
 /// The same, where nothing is asked of the event loop.
@@ -142,10 +141,13 @@ async fn an_idle_connection_ends_when_the_daemon_stops() {
 #[tokio::test(start_paused = true)]
 async fn a_connection_that_follows_events_is_not_closed_for_saying_nothing() {
     let (ours, theirs) = Blocking::pair().unwrap();
-    let Served { session, mut client, mut calls, feed, stop } = serve(ours, theirs);
+    let Served { session, mut client, mut calls, stop } = serve(ours, theirs);
     client.write_all(&hello()).await.unwrap();
     client.write_all(&request(7, Call::Subscribe { all: None, job_id: None })).await.unwrap();
     let Some(Event::Call(submission)) = calls.recv().await else { panic!("nothing was asked") };
+    let mut feed = Feed::default();
+    let all = Interest { uid: Uid::ROOT, all: true, job: None };
+    feed.add(all, submission.outlet.expect("somewhere for events to go"));
     submission.reply.send(Ok(Answer::Subscribed { subscribed: true }));
     assert_eq!(heard(&client, 2).await.len(), 2);
     tokio::time::advance(Duration::from_secs(7 * 86_400)).await;
