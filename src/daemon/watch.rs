@@ -2,8 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::time::Duration;
 
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 use tracing::{error, warn};
 
 use super::event_loop::EventLoop;
@@ -24,12 +26,24 @@ pub struct Watch {
     unsure: BTreeSet<Uid>,
     /// Who waits until nothing is left in a unit.
     emptying: BTreeMap<UnitName, oneshot::Sender<()>>,
-    /// How many processes of each share the kernel is known to have killed for want of memory.
-    killed: BTreeMap<Uid, u64>,
+    /// Whom the kernel is known to have killed for want of memory.
+    killed: BTreeMap<Uid, Killed>,
     /// Whose tasks wait.
     pub(super) pressed: Pressed,
     /// Whether it was said that something cannot be watched.
     warned: bool,
+}
+
+/// How often the journal is told that processes of one share were killed: members make that happen as often as they like, and
+/// journald drops lines about others where there are too many.
+const KILLS_LOGGED_PERIOD: Duration = Duration::from_secs(30);
+
+/// What is known of kills in one share, since its slice was made.
+#[derive(Debug)]
+struct Killed {
+    processes: u64,
+    logged: u64,
+    logged_at: Option<Instant>,
 }
 
 impl Watch {
@@ -144,6 +158,9 @@ impl EventLoop {
         let unsure = std::mem::take(&mut self.watch.unsure);
         self.watch_anew(unsure);
         self.look_at_emptying();
+        let untold = self.watch.killed.iter().filter(|(_, killed)| killed.logged < killed.processes);
+        let untold: Vec<Uid> = untold.map(|(uid, _)| *uid).collect();
+        untold.into_iter().for_each(|uid| self.look_for_kills(uid));
     }
 
     /// Has it told when nothing is left in a unit.
@@ -199,15 +216,20 @@ impl EventLoop {
             Err(fault) => return error!("{}", chain(&fault)),
         };
         // What it has been when it was first looked at nobody was there to be told; a slice that was made again has less.
-        let known = self.watch.killed.insert(uid, killed).unwrap_or(killed);
-        let more = killed.saturating_sub(known);
-        if more == 0 {
-            return;
+        let first = Killed { processes: killed, logged: killed, logged_at: None };
+        let known = self.watch.killed.entry(uid).or_insert(first);
+        let more = killed.saturating_sub(known.processes);
+        (known.processes, known.logged) = (killed, known.logged.min(killed));
+        let due = known.logged_at.is_none_or(|at| at.elapsed() >= KILLS_LOGGED_PERIOD);
+        if killed > known.logged && due {
+            let processes = counted(killed - known.logged);
+            (known.logged, known.logged_at) = (killed, Some(Instant::now()));
+            warn!(unit = %unit, "out of memory: the kernel killed {processes} in {unit}");
         }
-        let processes = if more == 1 { "a process".to_owned() } else { format!("{more} processes") };
-        warn!(unit = %unit, "out of memory: the kernel killed {processes} in {unit}");
-        let message = format!("out of memory: the kernel killed {processes} in your share");
-        self.tell_of_share("oom", uid, Some(message));
+        if more > 0 {
+            let message = format!("out of memory: the kernel killed {} in your share", counted(more));
+            self.tell_of_share("oom", uid, Some(message));
+        }
     }
 
     /// Tells the ledger whether there are processes in a share, where it takes them for something else.
@@ -224,4 +246,8 @@ impl EventLoop {
             Err(fault) => error!("{}", chain(&fault)),
         }
     }
+}
+
+fn counted(processes: u64) -> String {
+    if processes == 1 { "a process".to_owned() } else { format!("{processes} processes") }
 }

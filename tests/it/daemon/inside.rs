@@ -179,6 +179,16 @@ fn who_follows_is_told_of_a_kill_for_memory() {
     killed(3);
     let event = follower.event();
     assert!(event.message.unwrap().contains("killed a process"), "each is told once");
+    // Those who follow hear of each, and the journal from time to time of how many there were.
+    for count in 4..20 {
+        killed(count);
+        assert_eq!(follower.event().kind, "oom");
+    }
+    let lines = || daemon.logs().matches("out of memory").count();
+    assert_eq!(lines(), 1);
+    let told = "out of memory: the kernel killed 17 processes";
+    until("the sweep", PATIENCE * 4, || daemon.logs().contains(told).then_some(()));
+    assert_eq!(lines(), 2);
 }
 
 /// What the kernel says of waiting, in percent of the last ten seconds.
