@@ -11,7 +11,7 @@ use super::event_loop::EventLoop;
 use super::execute::Context;
 use super::work::{self, Following};
 use crate::identity::{JobId, Uid};
-use crate::ledger::job::{Cause, JobEnd, JobKind, Ran};
+use crate::ledger::job::{Cause, Exit, JobEnd, JobKind, Ran};
 use crate::ledger::share::Phase;
 use crate::ledger::{Command, Effect, Image};
 use crate::wire::answer::Answer;
@@ -87,6 +87,8 @@ impl EventLoop {
         let uid = found.map(|job| job.uid);
         let called_back = found.is_some_and(|job| job.called_back());
         let end = match end {
+            // What was stopped is told as stopped: this one was done before a cancel could have any effect.
+            JobEnd::Ran(Ran { exit: Exit::Code(0), cause: None, .. }) => end,
             // Who called it back is who stopped it.
             JobEnd::Ran(ran) if called_back && matches!(ran.cause, Some(Cause::Outside) | None) => {
                 JobEnd::Ran(Ran { cause: Some(Cause::Cancelled), ..ran })

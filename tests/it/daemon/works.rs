@@ -139,6 +139,22 @@ fn a_command_whose_cancel_was_stored_is_stopped_by_the_next_daemon() {
 }
 
 #[test]
+fn a_command_that_is_done_in_spite_of_a_cancel_is_done() {
+    let world = World::start();
+    let mut home = Home::new(&world);
+    let daemon = home.activate();
+    let mut raw = daemon.client();
+    raw.granted(&request());
+    let id = submitted(&world, &mut raw, Amounts::default());
+    world.faults.error("StopUnit", "org.freedesktop.DBus.Error.AccessDenied", "not by you");
+    raw.refused(&Call::JobCancel { job_id: id }, Code::CleanupFailed);
+    world.faults.clear();
+    world.end_service(&service(id), 0);
+    let ended = over(&mut raw, id);
+    assert_eq!((ended.state, ended.exit_code), (JobState::Done, Some(0)));
+}
+
+#[test]
 fn a_cancelled_command_of_which_nothing_is_left_is_cancelled() {
     let world = World::start();
     let mut home = Home::new(&world);
