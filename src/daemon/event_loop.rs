@@ -122,6 +122,7 @@ impl EventLoop {
                 ended = &mut listener => return ended,
                 // The loop holds a sender itself: there is always another event to come.
                 Some(event) = self.inbox.recv() => self.take(event),
+                () = std::future::ready(()), if self.watch.pressed.is_due() => self.await_pressure(),
             }
         }
     }

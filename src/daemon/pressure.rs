@@ -34,6 +34,8 @@ const TRIGGERS_MAX: usize = 512;
 #[derive(Debug, Default)]
 pub struct Pressed {
     known: BTreeSet<(Uid, Resource)>,
+    /// Shares whose triggers are to be looked at when nothing else is to be done: a start with many does not wait for them.
+    due: BTreeSet<Uid>,
     triggers: BTreeMap<(Uid, Resource), Awaited>,
     /// Whether it was said that the kernel cannot be had to tell.
     warned: bool,
@@ -55,8 +57,19 @@ impl Pressed {
         pressure >= PRESSURE_HIGH && self.known.insert((uid, resource))
     }
 
+    /// Has the triggers of a share looked at, whose cgroup may have been made again.
+    pub fn look_again(&mut self, uid: Uid) {
+        self.due.insert(uid);
+    }
+
+    /// Whether there are triggers to be looked at.
+    pub fn is_due(&self) -> bool {
+        !self.due.is_empty()
+    }
+
     /// There is no such share any more.
     pub fn forget(&mut self, uid: Uid) {
+        self.due.remove(&uid);
         for key in [(uid, Resource::Cpu), (uid, Resource::Memory)] {
             self.known.remove(&key);
             self.triggers.remove(&key);
@@ -90,8 +103,9 @@ fn waited_for(resource: Resource) -> &'static str {
 }
 
 impl EventLoop {
-    /// Has the kernel tell of pressure in a share, whose cgroup may have been made again.
-    pub(super) fn await_pressure(&mut self, uid: Uid) {
+    /// Has the kernel tell of pressure in one of the shares that are due.
+    pub(super) fn await_pressure(&mut self) {
+        let Some(uid) = self.watch.pressed.due.pop_first() else { return };
         let (cgroups, unit) = (&self.parts.cgroups, UnitName::Share(uid));
         for resource in [Resource::Cpu, Resource::Memory] {
             let pressed = &mut self.watch.pressed;

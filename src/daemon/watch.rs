@@ -141,7 +141,7 @@ impl EventLoop {
             if !self.watch.add(&self.parts.cgroups, uid) {
                 self.watch.unsure.insert(uid);
             }
-            self.await_pressure(uid);
+            self.watch.pressed.look_again(uid);
             self.look_inside(uid);
             self.look_for_kills(uid);
         }
