@@ -61,8 +61,10 @@ pub struct Spec {
 /// How a command comes to be followed.
 #[derive(Debug)]
 pub enum Following {
-    /// This connection has started it, and so holds it.
+    /// This connection has started it, and so holds it and hears of its end.
     Started(Changes),
+    /// This connection was to start it, and nobody has said whether it did.
+    Asked(Changes),
     /// It is found again.
     Lost {
         /// Whether it has been called back, and is to be stopped.
@@ -180,7 +182,7 @@ pub async fn run(
     };
     drop(turn);
     match started {
-        Ok(changes) => follow(cx, uid, job, Following::Started(changes)).await,
+        Ok(following) => follow(cx, uid, job, following).await,
         Err(why) => {
             warn!(job_id = job.0, "job {job} of uid {uid} could not be started: {why}");
             clear(&cx, uid, job).await;
@@ -189,7 +191,13 @@ pub async fn run(
     }
 }
 
-async fn start(cx: &Context, uid: Uid, job: JobId, work: &Work, spec: Arc<Spec>) -> Result<Changes, String> {
+async fn start(
+    cx: &Context,
+    uid: Uid,
+    job: JobId,
+    work: &Work,
+    spec: Arc<Spec>,
+) -> Result<Following, String> {
     let (service, slice) = (UnitName::JobService(uid, job), UnitName::JobSlice(uid, job));
     let (socket, mut ours, file) = hand_over(&spec)?;
     let what = match &work.name {
@@ -212,11 +220,16 @@ async fn start(cx: &Context, uid: Uid, job: JobId, work: &Work, spec: Arc<Spec>)
     // and the end of a socket, for that may take as long as its member likes.
     let room = spec.room.clone();
     drop((socket, spec));
-    let held = match started {
+    let following = match started {
+        Ok(()) => Ok(Following::Started(changes)),
         // Without an outcome it may have been started all the same: the kernel says whether within its limits, and following it
         // whether at all.
-        Ok(()) | Err(Fault::Timeout { .. } | Fault::Bus { .. }) => prove(cx, slice, work.limits).await,
+        Err(Fault::Timeout { .. } | Fault::Bus { .. }) => Ok(Following::Asked(changes)),
         Err(fault) => Err(told(&fault)),
+    };
+    let held = match following {
+        Ok(following) => prove(cx, slice, work.limits).await.map(|()| following),
+        Err(why) => Err(why),
     };
     // Who is not there any more needs no word: following it finds out.
     let _ = ours.write_all(&[if held.is_ok() { GO } else { STAY }]).await;
@@ -228,13 +241,10 @@ async fn start(cx: &Context, uid: Uid, job: JobId, work: &Work, spec: Arc<Spec>)
         }
         drop(room);
     });
-    match held {
-        Ok(()) => Ok(changes),
-        Err(why) => {
-            cx.systemd.let_go(service).await;
-            Err(why)
-        }
+    if held.is_err() {
+        cx.systemd.let_go(service).await;
     }
+    held
 }
 
 /// Waits until the kernel holds what a command may use within its share.
@@ -261,6 +271,8 @@ pub async fn follow(cx: Context, uid: Uid, job: JobId, following: Following) {
         Ok(Some(ran)) => {
             info!(job_id = job.0, "job {job} of uid {uid} is over: {:?}", ran.exit);
             ended(&cx, job, JobEnd::Ran(ran)).await;
+            // Not before that is stored: it is all that is known of it.
+            cx.systemd.let_go(UnitName::JobService(uid, job)).await;
             clear(&cx, uid, job).await;
         }
         Ok(None) => {
@@ -278,8 +290,9 @@ pub async fn follow(cx: Context, uid: Uid, job: JobId, following: Following) {
 /// How it ended; `None` where systemd knows no such unit.
 async fn followed(cx: &Context, uid: Uid, job: JobId, following: Following) -> Result<Option<Ran>, Fault> {
     let unit = UnitName::JobService(uid, job);
-    let mut changes = match following {
-        Following::Started(changes) => changes,
+    let (mut changes, started) = match following {
+        Following::Started(changes) => (changes, true),
+        Following::Asked(changes) => (changes, false),
         Following::Lost { called_back } => {
             let changes = cx.systemd.follow(unit).await?;
             match answered(&changes, || cx.systemd.hold(unit)).await? {
@@ -290,9 +303,12 @@ async fn followed(cx: &Context, uid: Uid, job: JobId, following: Following) -> R
             if called_back {
                 answered(&changes, || cx.systemd.stop(unit, STOP_TIMEOUT)).await?;
             }
-            changes
+            (changes, false)
         }
     };
+    if started {
+        changes.next().await?;
+    }
     let end = loop {
         match answered(&changes, || cx.systemd.service_state(unit)).await? {
             ServiceState::Running => {}
@@ -308,9 +324,7 @@ async fn followed(cx: &Context, uid: Uid, job: JobId, following: Following) -> R
     {
         let _ = empty.await;
     }
-    let ran = read(cx, uid, job, &end);
-    cx.systemd.let_go(unit).await;
-    Ok(Some(ran))
+    Ok(Some(read(cx, uid, job, &end)))
 }
 
 /// Asks systemd until it answers. What may be the end of a command must not be lost to one call that failed.

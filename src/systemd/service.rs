@@ -70,12 +70,34 @@ pub struct Ended {
     pub stopped: bool,
 }
 
-/// Changes of one service.
+/// Where a service stands, as its states say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// It runs, or is about to, or is being stopped.
+    Running,
+    /// It ended by itself, and is kept for it.
+    Ended,
+    /// It was stopped, has never run, or is not there.
+    Stopped,
+}
+
+impl Stage {
+    /// What ActiveState and SubState say (`org.freedesktop.systemd1(5)`).
+    pub(super) fn of(active: &str, sub: &str) -> Self {
+        match (ActiveState::from(active), sub) {
+            (ActiveState::Active, "exited") | (ActiveState::Failed, _) => Self::Ended,
+            (ActiveState::Inactive, _) => Self::Stopped,
+            _ => Self::Running,
+        }
+    }
+}
+
+/// What is told of one service: each time it may have ended.
 #[derive(Debug)]
 pub struct Changes(mpsc::Receiver<()>);
 
 impl Changes {
-    /// Waits for a change.
+    /// Waits until it may have ended.
     ///
     /// # Errors
     /// [`Fault::Bus`]: the connection is gone.
@@ -107,7 +129,7 @@ impl Systemd {
         self.job("StartTransientUnit", &name, START_TIMEOUT, call).await
     }
 
-    /// Tells of each change of a service from now on.
+    /// Tells each time a service may have ended, from now on.
     ///
     /// # Errors
     /// [`Fault::Bus`]: the connection is gone.
@@ -158,20 +180,19 @@ impl Systemd {
     pub async fn service_state(&self, unit: UnitName) -> Result<ServiceState, Fault> {
         let name = unit.to_string();
         let name = name.as_str();
-        let (active, sub): (String, String) = tokio::try_join!(
+        // All at once: most who ask were told that it may have ended.
+        let (active, sub, code, status, result): (String, String, i32, i32, String) = tokio::try_join!(
             self.in_turn(self.manager.get(name, UNIT, "ActiveState")),
             self.in_turn(self.manager.get(name, UNIT, "SubState")),
-        )?;
-        let stopped = match (ActiveState::from(active.as_str()), sub.as_str()) {
-            (ActiveState::Active, "exited") | (ActiveState::Failed, _) => false,
-            (ActiveState::Inactive, _) => true,
-            _ => return Ok(ServiceState::Running),
-        };
-        let (code, status, result): (i32, i32, String) = tokio::try_join!(
             self.in_turn(self.manager.get(name, SERVICE, "ExecMainCode")),
             self.in_turn(self.manager.get(name, SERVICE, "ExecMainStatus")),
             self.in_turn(self.manager.get(name, SERVICE, "Result")),
         )?;
+        let stopped = match Stage::of(&active, &sub) {
+            Stage::Running => return Ok(ServiceState::Running),
+            Stage::Ended => false,
+            Stage::Stopped => true,
+        };
         Ok(match code {
             // It has never run: what is not there has all properties too.
             0 if stopped => ServiceState::Gone,

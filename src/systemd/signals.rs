@@ -7,10 +7,11 @@ use std::pin::Pin;
 use futures_util::StreamExt;
 use tokio::sync::{mpsc, watch};
 use zbus::message::{Header, Type};
-use zbus::{Message, MessageStream, OwnedObjectPath};
+use zbus::{Message, MessageStream, OwnedObjectPath, Variant};
 
 use super::fault::Fault;
 use super::proxy::{BUS, MANAGER, Manager, PATH, PROPERTIES, SERVICE, UNIT};
+use super::service::Stage;
 use crate::identity::UnitName;
 
 /// Signals that the daemon has not taken yet; further ones are dropped and [`Signal::Lagged`] said instead.
@@ -69,7 +70,7 @@ pub(super) type JobResult = (String, String);
 pub(super) enum Control {
     /// Somebody waits for jobs of this unit.
     Watch(String, mpsc::Sender<JobResult>),
-    /// Somebody wants to know when a property of the unit at this path changes.
+    /// Somebody wants to know when the service at this path may have ended.
     Follow(String, mpsc::Sender<()>),
     /// systemd's unique name on the bus, as it was when it answered the first call.
     Owner(String),
@@ -88,8 +89,8 @@ impl Controls {
         Ok(receiver)
     }
 
-    /// A word for each change of the unit at this path from now on; several at once are one word. Who followed it before
-    /// hears no more.
+    /// A word each time the service at this path may have ended, from now on; several at once are one word. Who followed it
+    /// before hears no more.
     pub(super) async fn follow(&self, path: &str) -> Result<mpsc::Receiver<()>, Fault> {
         let (sender, receiver) = mpsc::channel(1);
         self.tell(Control::Follow(path.to_owned(), sender)).await?;
@@ -181,6 +182,8 @@ impl Reader {
                     }
                     self.reloading = false;
                     self.tell(Signal::Reloading(false));
+                    // What ended meanwhile may have been told to nobody.
+                    self.followed.values().for_each(look);
                 }
                 message = messages.next() => {
                     let Some(Ok(message)) = message else { return };
@@ -223,9 +226,8 @@ impl Reader {
                 self.name_owner_changed(message);
             }
         } else if member == "PropertiesChanged" && self.is_by_systemd(&header, PROPERTIES) {
-            // A full channel is one whose follower has yet to look.
             let path = header.path().map_or("", |path| path.as_str());
-            let _ = self.followed.get(path).map(|changes| changes.try_send(()));
+            self.followed.get(path).filter(|_| may_be_an_end(message)).into_iter().for_each(look);
         } else if self.is_systemd(&header) {
             match member {
                 "JobRemoved" => self.job_removed(message),
@@ -315,6 +317,25 @@ impl Reader {
         if matches!(self.signals.try_send(signal), Err(mpsc::error::TrySendError::Full(_))) {
             self.lagged = true;
         }
+    }
+}
+
+/// Has a follower look. A full channel is one whose follower has yet to.
+fn look(changes: &mpsc::Sender<()>) {
+    let _ = changes.try_send(());
+}
+
+/// Whether a unit's changes, as they are told, may be a service's end: most are of one that starts, or goes on.
+fn may_be_an_end(message: &Message) -> bool {
+    let body = message.body();
+    let Ok((_, properties, _)) = body.deserialize::<(&str, BTreeMap<&str, Variant<'_>>, Vec<&str>)>() else {
+        return true;
+    };
+    match (properties.get("ActiveState"), properties.get("SubState")) {
+        (Some(Variant::Str(active)), Some(Variant::Str(sub))) => {
+            Stage::of(active.as_str(), sub.as_str()) != Stage::Running
+        }
+        _ => true,
     }
 }
 

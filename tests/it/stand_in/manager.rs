@@ -26,6 +26,7 @@ pub enum Order {
     Reload,
     Remove(String),
     SayRemoved(String),
+    SayChanged(String),
     EndService(String, i32),
     Quit,
 }
@@ -88,11 +89,12 @@ pub async fn run(shared: Arc<Shared>, address: String, mut orders: UnboundedRece
                         shared.subscribers.lock().unwrap().clear();
                     }
                     Order::ComeBack => service = Some(connect(&shared, &address).await),
-                    Order::Reload | Order::Remove(_) | Order::SayRemoved(_) | Order::EndService(..) => {
+                    order => {
                         let Some((manager, _)) = &service else { panic!("systemd is not on the bus") };
                         match order {
                             Order::Remove(unit) => manager.forget(&unit).await,
                             Order::SayRemoved(unit) => manager.say_removed(&unit).await,
+                            Order::SayChanged(unit) => manager.say_changed(&unit).await,
                             Order::EndService(unit, code) => manager.end_service(&unit, code).await,
                             _ => manager.reload().await,
                         }
@@ -286,11 +288,23 @@ impl Manager {
         self.emit("Reloading", &false).await;
     }
 
-    /// As systemd says it of each unit: first of its kind, then of what all units have, without the figures.
+    /// As systemd says it of each unit: first of its kind, then of what all units have; of the figures only what matters here.
     pub(super) async fn say_changed(&self, name: &str) {
-        let none: BTreeMap<String, OwnedVariant> = BTreeMap::new();
-        for kind in ["org.freedesktop.systemd1.Service", "org.freedesktop.systemd1.Unit"] {
-            let body = (kind, &none, Vec::<String>::new());
+        let states = {
+            let units = self.shared.units.lock().unwrap();
+            let unit = units.get(name);
+            let sub = unit.and_then(|unit| unit.text("SubState").map(str::to_owned));
+            let active = unit.map_or("inactive", |unit| unit.active);
+            [("ActiveState", active.to_owned()), ("SubState", sub.unwrap_or_else(|| "running".to_owned()))]
+        };
+        let states: BTreeMap<&str, OwnedVariant> = states
+            .into_iter()
+            .map(|(state, text)| (state, OwnedVariant::try_from(Variant::from(text)).unwrap()))
+            .collect();
+        for (kind, figures) in
+            [("org.freedesktop.systemd1.Service", BTreeMap::new()), ("org.freedesktop.systemd1.Unit", states)]
+        {
+            let body = (kind, figures, Vec::<String>::new());
             self.emit_at(&unit_path(name), "org.freedesktop.DBus.Properties", "PropertiesChanged", &body)
                 .await;
         }

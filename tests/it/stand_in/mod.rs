@@ -141,6 +141,11 @@ impl World {
         self.order(Order::SayRemoved(name.to_owned()));
     }
 
+    /// systemd says how a unit stands, and nothing else happens.
+    pub fn say_changed(&self, name: &str) {
+        self.order(Order::SayChanged(name.to_owned()));
+    }
+
     /// What a file of a unit's cgroup holds; `None` where there is no such cgroup.
     pub fn cgroup_file(&self, unit: &str, file: &str) -> Option<String> {
         let path = self.shared.units.lock().unwrap().cgroup(unit).join(file);
