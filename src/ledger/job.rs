@@ -7,7 +7,8 @@ use crate::identity::{JobId, Uid};
 use crate::policy::Weight;
 use crate::quantity::{Amount, Bytes, PartialAmount};
 
-/// How many jobs that are over are remembered; what waits or is at work is never forgotten.
+/// How many jobs that are over are remembered: when there are more, the oldest of who has the most is forgotten. What waits or
+/// is at work never is.
 pub const JOBS_KEPT_MAX: usize = 200;
 
 /// How many submitted commands of one member run or wait at a time.
@@ -185,6 +186,18 @@ impl Job {
     /// Whether it is a submitted command that has been called back.
     pub fn called_back(&self) -> bool {
         matches!(&self.kind, JobKind::Submit(work) if work.cancelled)
+    }
+
+    /// Whether it is a submitted command that has been at work for as long as it may.
+    pub fn out_of_time(&self, now: Now) -> bool {
+        let JobKind::Submit(work) = &self.kind else { return false };
+        match (work.time_limit_ms, &self.state) {
+            // Both of this boot: what ran in another is over.
+            (Some(limit), JobState::Running { started }) => {
+                now.boot_ms.saturating_sub(started.boot_ms) >= limit
+            }
+            _ => false,
+        }
     }
 
     /// Whether it waits for room.

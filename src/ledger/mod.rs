@@ -5,7 +5,7 @@
 //! ([`Effect`]); [`Command::Settle`] states how that went. What lies between is a [`share::Phase`] of the share.
 //!
 //! `grant` who asks and gives back · `expire` what time does · `advance` who waits is served · `queue` in which
-//! order · `fairness` past use · `room`, `ends`, `books` what is counted · `reconcile` after a start.
+//! order · `fairness` past use · `room`, `ends`, `books` what is counted · `kept` what is remembered · `reconcile` after a start.
 
 mod advance;
 mod books;
@@ -15,6 +15,7 @@ pub mod expire;
 pub mod fairness;
 mod grant;
 pub mod job;
+mod kept;
 pub mod queue;
 pub mod reconcile;
 pub mod refusal;
@@ -24,7 +25,7 @@ pub mod share;
 mod submit;
 pub mod time;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::identity::{JobId, Uid};
@@ -32,6 +33,7 @@ use crate::policy::HALF_LIFE_DEFAULT;
 use books::{Alarm, Books};
 use fairness::Fairness;
 use job::{JOBS_KEPT_MAX, Job, JobEnd, JobKind, JobState};
+use kept::Kept;
 use queue::{Queue, Waiting};
 use refusal::Refusal;
 use room::{Capacity, Room};
@@ -87,8 +89,7 @@ pub struct Ledger {
     jobs: BTreeMap<JobId, Job>,
     books: Books,
     queue: Queue,
-    /// Jobs that are over, in the order in which they ended.
-    over: VecDeque<JobId>,
+    kept: Kept,
     /// How many submitted commands of each member are not over.
     works: BTreeMap<Uid, usize>,
 }
@@ -111,7 +112,7 @@ impl Ledger {
             jobs: BTreeMap::new(),
             books: Books::new(Fairness::new(milliseconds(HALF_LIFE_DEFAULT))),
             queue: Queue::default(),
-            over: VecDeque::new(),
+            kept: Kept::default(),
             works: BTreeMap::new(),
         }
     }
@@ -131,10 +132,10 @@ impl Ledger {
             ledger.books.list(&share);
             ledger.shares.insert(share.uid, share);
         }
-        let mut over: Vec<(u64, JobId)> = Vec::new();
+        let mut over: Vec<(u64, JobId, Uid)> = Vec::new();
         for job in image.jobs {
             match &job.state {
-                JobState::Ended { ended, .. } => over.push((ended.wall_ms, job.id)),
+                JobState::Ended { ended, .. } => over.push((ended.wall_ms, job.id, job.uid)),
                 JobState::Queued { .. } => ledger.line_up(&job),
                 JobState::Running { .. } => {}
             }
@@ -142,7 +143,7 @@ impl Ledger {
             ledger.jobs.insert(job.id, job);
         }
         over.sort_unstable();
-        ledger.over = over.into_iter().map(|(_, job)| job).collect();
+        over.into_iter().for_each(|(_, job, uid)| ledger.remember(uid, job));
         ledger.assert_consistent();
         ledger
     }
@@ -382,19 +383,20 @@ impl Ledger {
     fn end_job(&mut self, now: Now, id: JobId, end: JobEnd, effects: &mut Vec<Effect>) {
         self.step_out(id);
         let ended = self.jobs.get_mut(&id).filter(|job| !job.ended());
-        let work = ended.as_ref().filter(|job| job.is_work()).map(|job| job.uid);
+        let Some((uid, is_work)) = ended.as_ref().map(|job| (job.uid, job.is_work())) else { return };
         if ended.is_some_and(|job| job.end(now, end)) {
-            if let Some(uid) = work {
+            if is_work {
                 let left = self.works.remove(&uid).unwrap_or_default().saturating_sub(1);
                 self.works.extend((left > 0).then_some((uid, left)));
             }
             effects.push(Effect::Notify(Event::Job(id)));
-            self.over.push_back(id);
-            while self.over.len() > JOBS_KEPT_MAX {
-                if let Some(oldest) = self.over.pop_front() {
-                    self.jobs.remove(&oldest);
-                }
-            }
+            self.remember(uid, id);
+        }
+    }
+
+    fn remember(&mut self, uid: Uid, id: JobId) {
+        if let Some(forgotten) = self.kept.add(uid, id) {
+            self.jobs.remove(&forgotten);
         }
     }
 
@@ -418,7 +420,7 @@ impl Ledger {
             self.jobs.last_key_value().is_none_or(|(id, _)| id.0 < self.next_job),
             "a job has an id that is still to be given out"
         );
-        assert!(self.over.len() <= JOBS_KEPT_MAX || self.jobs.len() >= self.over.len(), "jobs are lost");
+        assert!(self.kept.len() <= JOBS_KEPT_MAX || self.jobs.len() >= self.kept.len(), "jobs are lost");
         self.books.capacity.assert_conserved();
     }
 
@@ -437,7 +439,7 @@ impl Ledger {
         let works = self.jobs.values().filter(|job| job.is_work() && !job.ended()).count();
         assert_eq!(works, self.works.values().sum::<usize>(), "submitted commands are miscounted");
         let ended = self.jobs.values().filter(|job| job.ended()).count();
-        assert_eq!(ended, self.over.len(), "jobs that are over are miscounted");
+        assert_eq!(ended, self.kept.len(), "jobs that are over are miscounted");
         for (uid, share) in &self.shares {
             assert_eq!(*uid, share.uid, "a share is under another member's id");
             assert!(self.queue.job_of(*uid).is_none(), "uid {uid} holds and waits at once");

@@ -7,7 +7,7 @@ use fairshare::ledger::expire::{EVICTION_GRACE_MS, RETRY_MS};
 use fairshare::ledger::job::{JOBS_KEPT_MAX, JobEnd, JobState};
 use fairshare::ledger::refusal::{Refusal, Timed};
 use fairshare::ledger::room::Room;
-use fairshare::ledger::{Canceller, Command, Effect, Event, Ledger, Outcome, Wait};
+use fairshare::ledger::{BootId, Canceller, Command, Effect, Event, Ledger, Outcome, Wait};
 use fairshare::policy::Policy;
 use fairshare::quantity::{Bytes, MilliCpu, PartialAmount};
 
@@ -345,4 +345,30 @@ fn jobs_that_are_over_are_forgotten_and_those_that_wait_never() {
     assert_eq!(ledger.jobs().len(), JOBS_KEPT_MAX + 1);
     assert!(ledger.jobs()[&waiting].queued());
     assert!(ledger.jobs().contains_key(&last));
+}
+
+#[test]
+fn nobodys_jobs_are_forgotten_for_what_another_does() {
+    let mut ledger = ledger();
+    holds(&mut ledger, 0, 1, 8, 8, None);
+    let mut ended = |ms, member| {
+        let job = waits(&mut ledger, ms, member, 1, 1, None);
+        say(&mut ledger, ms, Command::Cancel { job, by: Canceller::Admin }).unwrap();
+        (job, ledger.image())
+    };
+    let first = ended(1, 2).0;
+    let flood: Vec<JobId> = (2..=400).map(|ms| ended(ms, 3).0).collect();
+    let (last, image) = ended(401, 2);
+    let kept: Vec<JobId> = image.jobs.iter().map(|job| job.id).collect();
+    assert_eq!(kept.len(), JOBS_KEPT_MAX);
+    assert!(kept.contains(&first) && kept.contains(&last));
+    assert_eq!(kept.iter().filter(|job| flood.contains(job)).max(), flood.last(), "the oldest go first");
+    // A daemon that starts again forgets no other ones.
+    let mut again = Ledger::restore(BootId("first".into()), at(402), image);
+    say(&mut again, 402, Command::SetCapacity { cpu: MilliCpu(8000), mem: Bytes(8 * GIB) }).unwrap();
+    let job = waits(&mut again, 402, 3, 1, 1, None);
+    say(&mut again, 402, Command::Cancel { job, by: Canceller::Admin }).unwrap();
+    again.audit();
+    assert!(again.jobs().contains_key(&first) && again.jobs().contains_key(&last));
+    assert_eq!(again.jobs().len(), JOBS_KEPT_MAX);
 }

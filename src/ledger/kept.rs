@@ -1,0 +1,41 @@
+//! Which of the jobs that are over are remembered: so many in all, and no fewer of one member than of any other.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, VecDeque};
+
+use super::job::JOBS_KEPT_MAX;
+use crate::identity::{JobId, Uid};
+
+/// Jobs that are over, in the order in which they ended.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Kept {
+    /// Of each member, with how many had ended before.
+    of: BTreeMap<Uid, VecDeque<(u64, JobId)>>,
+    len: usize,
+    ended: u64,
+}
+
+impl Kept {
+    /// How many are remembered.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// A job is over. Which one is forgotten for it, where there are too many: the oldest of who has the most, so that
+    /// nobody's are forgotten for what another does, but for a fair part.
+    pub fn add(&mut self, uid: Uid, job: JobId) -> Option<JobId> {
+        self.of.entry(uid).or_default().push_back((self.ended, job));
+        (self.len, self.ended) = (self.len + 1, self.ended + 1);
+        if self.len <= JOBS_KEPT_MAX {
+            return None;
+        }
+        let first = |jobs: &VecDeque<(u64, JobId)>| jobs.front().map(|(ended, _)| *ended);
+        let (most, jobs) = self.of.iter_mut().max_by_key(|(_, jobs)| (jobs.len(), Reverse(first(jobs))))?;
+        let (most, (_, forgotten)) = (*most, jobs.pop_front()?);
+        if jobs.is_empty() {
+            self.of.remove(&most);
+        }
+        self.len -= 1;
+        Some(forgotten)
+    }
+}
