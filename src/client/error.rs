@@ -70,6 +70,13 @@ pub enum ClientError {
     Refused(WireError),
 }
 
+impl ClientError {
+    /// Whether what was asked for may have been done, or be done yet, all the same.
+    pub fn leaves_open(&self) -> bool {
+        matches!(self, Self::Closed | Self::Timeout { .. } | Self::Io(_) | Self::Protocol(_))
+    }
+}
+
 /// How the daemon broke the contract.
 #[derive(Debug, thiserror::Error)]
 pub enum Violation {

@@ -49,12 +49,20 @@ pub fn run(args: &Submit, socket: &Path) -> Result<Exit, Failure> {
             render::print(&job.to_string())?;
             Ok(Exit::DONE)
         }
+        Err(ClientError::Refused(error)) => {
+            output.discard();
+            Err(link::refused(&error, Endpoint::Submit, &Whom::Me))
+        }
+        Err(error) if error.leaves_open() => {
+            let hint = format!(
+                "look at `fairshare jobs` before it is submitted again: where it is there, its output goes to {}",
+                output.path.display()
+            );
+            Err(link::fault(error).hint(hint))
+        }
         Err(error) => {
             output.discard();
-            Err(match error {
-                ClientError::Refused(error) => link::refused(&error, Endpoint::Submit, &Whom::Me),
-                error => link::fault(error),
-            })
+            Err(link::fault(error))
         }
     }
 }
