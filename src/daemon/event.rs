@@ -9,7 +9,7 @@ use super::feed::Outlet;
 use super::start;
 use super::world::Survey;
 use crate::cgroup::trigger::Resource;
-use crate::identity::{JobId, Uid, UnitName};
+use crate::identity::{JobId, Uid};
 use crate::ledger::job::JobEnd;
 use crate::ledger::{Image, Outcome};
 use crate::policy::Policy;
@@ -82,8 +82,8 @@ pub enum Event {
     WorkLost(JobId),
     /// The kernel tells that tasks of this member's share wait too long for something.
     Pressure(Uid, Resource),
-    /// Somebody waits until nothing is left in this unit's cgroup.
-    WhenEmpty(UnitName, oneshot::Sender<()>),
+    /// What is to be stored, as it is by now, is needed there.
+    Image(oneshot::Sender<Image>),
     /// A submitted command was stopped for who called it back: answered with how it ended.
     CalledBack(JobId, Reply),
     /// What was to enter this member's share has not, or not all of it: the kernel may have nothing to tell of it.

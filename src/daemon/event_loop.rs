@@ -149,7 +149,7 @@ impl EventLoop {
             Event::WorkEnded { job, end, reply } => self.work_ended(job, end, reply),
             Event::WorkLost(job) => self.work_lost(job),
             Event::Pressure(uid, resource) => self.pressure_told(uid, resource),
-            Event::WhenEmpty(unit, told) => self.tell_when_empty(unit, told),
+            Event::Image(reply) => drop(reply.send(self.ledger.image())),
             Event::CalledBack(job, reply) => self.called_back(job, reply),
             Event::NotEntered(uid) => self.watch_anew([uid]),
             Event::Free(uid) => self.free(uid),

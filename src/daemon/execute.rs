@@ -201,9 +201,12 @@ async fn intent_failed(cx: &Context, uid: Uid, fault: &StoreFault) -> WireError 
 async fn withdraw(cx: &Context, uid: Uid) -> Outcome {
     let unit = UnitName::Share(uid);
     match cx.cgroups.populated(unit) {
+        Ok(Some(false) | None) => {}
         Ok(Some(true)) => return Outcome::Unknown,
-        Ok(_) => {}
-        Err(fault) => warn!("{}, proceeding", chain(&fault)),
+        Err(fault) => {
+            error!(unit = %unit, "{}", chain(&fault));
+            return Outcome::Unknown;
+        }
     }
     match cx.systemd.stop(unit, WITHDRAW_TIMEOUT).await {
         Ok(_) => Outcome::Withdrawn,
@@ -259,10 +262,14 @@ pub async fn release(cx: Context, uid: Uid, intent: Image, reply: Reply) {
 async fn withdrawn(cx: &Context, uid: Uid, intent: Image) -> Result<(), WireError> {
     let unit = UnitName::Share(uid);
     // Stopping a slice kills what is inside, and what was empty when it was decided may not be any more.
-    if !matches!(cx.cgroups.populated(unit), Ok(Some(true))) {
-        return released(cx, uid, intent, WITHDRAW_TIMEOUT).await;
-    }
-    let error = WireError::new(Code::Busy, "Processes have entered the share");
+    let error = match cx.cgroups.populated(unit) {
+        Ok(Some(false) | None) => return released(cx, uid, intent, WITHDRAW_TIMEOUT).await,
+        Ok(Some(true)) => WireError::new(Code::Busy, "Processes have entered the share"),
+        Err(fault) => {
+            error!(unit = %unit, "{}", chain(&fault));
+            answer::cgroup(&fault)
+        }
+    };
     let _ = cx.store_outcome(cx.settle(uid, Outcome::undone(&error)).await).await;
     Err(error)
 }

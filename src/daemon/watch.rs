@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::time::Duration;
 
-use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tracing::{error, warn};
 
@@ -24,8 +23,6 @@ pub struct Watch {
     watches: Option<(Watches, Readable)>,
     /// Shares of which nobody tells: not watched, or what is inside them is in question.
     unsure: BTreeSet<Uid>,
-    /// Who waits until nothing is left in a unit.
-    emptying: BTreeMap<UnitName, oneshot::Sender<()>>,
     /// Whom the kernel is known to have killed for want of memory.
     killed: BTreeMap<Uid, Killed>,
     /// Whose tasks wait.
@@ -52,7 +49,6 @@ impl Watch {
         let mut watch = Self {
             watches: None,
             unsure: BTreeSet::new(),
-            emptying: BTreeMap::new(),
             killed: BTreeMap::new(),
             pressed: Pressed::default(),
             warned: false,
@@ -153,40 +149,13 @@ impl EventLoop {
         self.watch_anew(uids);
     }
 
-    /// Looks at the shares of which nobody tells, and tries again to have them watched; and at what is being waited for.
+    /// Looks at the shares of which nobody tells, and tries again to have them watched.
     pub(super) fn sweep_inside(&mut self) {
         let unsure = std::mem::take(&mut self.watch.unsure);
         self.watch_anew(unsure);
-        self.look_at_emptying();
         let untold = self.watch.killed.iter().filter(|(_, killed)| killed.logged < killed.processes);
         let untold: Vec<Uid> = untold.map(|(uid, _)| *uid).collect();
         untold.into_iter().for_each(|uid| self.look_for_kills(uid));
-    }
-
-    /// Has it told when nothing is left in a unit.
-    pub(super) fn tell_when_empty(&mut self, unit: UnitName, told: oneshot::Sender<()>) {
-        if let Some((watches, _)) = &mut self.watch.watches
-            && let Err(fault) = watches.add(&self.parts.cgroups, unit, CGROUP_EVENTS)
-        {
-            self.watch.warn(&fault);
-        }
-        self.watch.emptying.insert(unit, told);
-        self.look_whether_empty(unit);
-    }
-
-    fn look_at_emptying(&mut self) {
-        let units: Vec<UnitName> = self.watch.emptying.keys().copied().collect();
-        units.into_iter().for_each(|unit| self.look_whether_empty(unit));
-    }
-
-    fn look_whether_empty(&mut self, unit: UnitName) {
-        if matches!(self.parts.cgroups.populated(unit), Ok(Some(true))) {
-            return;
-        }
-        if let Some((watches, _)) = &mut self.watch.watches {
-            watches.remove(unit, CGROUP_EVENTS);
-        }
-        let _ = self.watch.emptying.remove(&unit).map(|told| told.send(()));
     }
 
     /// The kernel has told of changes.
@@ -198,12 +167,9 @@ impl EventLoop {
                     self.look_at_pressures(uid);
                 }
                 (UnitName::Share(uid), _) => self.look_inside(uid),
-                (unit, _) => self.look_whether_empty(unit),
+                _ => {}
             }),
-            Changes::OfAny => {
-                self.watch_all_anew();
-                self.look_at_emptying();
-            }
+            Changes::OfAny => self.watch_all_anew(),
         }
     }
 

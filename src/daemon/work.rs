@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::fs::{AtFlags, FileType, MemfdFlags, OFlags, SealFlags, StatxFlags};
+use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType, sendmsg,
     socketpair,
@@ -33,7 +34,7 @@ use crate::systemd::{Fault, Program, ServiceState, property};
 use crate::wire::answer::Answer;
 use crate::wire::call::DESCRIPTORS_MAX;
 use crate::wire::error::{Code, WireError};
-use crate::wire::handover::{BECOME, GO, Handover, STAY};
+use crate::wire::handover::{BECOME, GO, HANDED_MAX, Handover, STAY};
 
 /// What becomes the command: the members' own command, started as the member.
 const PROGRAM: &str = "/usr/bin/fairshare";
@@ -109,13 +110,16 @@ pub fn streams(descriptors: Descriptors) -> Result<Received, WireError> {
         let unusable = |why: &str| bad(format!("The descriptor for standard {name} is {why}"));
         // Of what the kernel knows already: a file system may be a member's own, and not answer.
         let flags = AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC;
-        let stat = rustix::fs::statx(descriptor, "", flags, StatxFlags::TYPE)
-            .map_err(|errno| unusable(&errno.to_string()))?;
-        match FileType::from_raw_mode(stat.stx_mode.into()) {
-            FileType::RegularFile | FileType::Fifo | FileType::CharacterDevice => {}
-            FileType::Directory => return Err(unusable("a folder")),
-            FileType::Socket => return Err(unusable("a socket")),
-            _ => return Err(unusable("no file, pipe or terminal")),
+        match rustix::fs::statx(descriptor, "", flags, StatxFlags::TYPE) {
+            Ok(stat) => match FileType::from_raw_mode(stat.stx_mode.into()) {
+                FileType::RegularFile | FileType::Fifo | FileType::CharacterDevice => {}
+                FileType::Directory => return Err(unusable("a folder")),
+                FileType::Socket => return Err(unusable("a socket")),
+                _ => return Err(unusable("no file, pipe or terminal")),
+            },
+            // A file system that answers its own member only, as those in FUSE do. It is theirs to use.
+            Err(Errno::ACCESS) => {}
+            Err(errno) => return Err(unusable(&errno.to_string())),
         }
         let flags = rustix::fs::fcntl_getfl(descriptor).map_err(|errno| unusable(&errno.to_string()))?;
         let mode = flags & OFlags::RWMODE;
@@ -132,7 +136,7 @@ pub fn streams(descriptors: Descriptors) -> Result<Received, WireError> {
 /// The socket from which the started process takes what it is to become, with everything in it; the other end, on which it
 /// is told whether to, and which is at its end when it has; and the file of what it takes.
 fn hand_over(spec: &Spec) -> Result<(OwnedFd, UnixStream, OwnedFd), String> {
-    let said = |errno: rustix::io::Errno| errno.to_string();
+    let said = |errno: Errno| errno.to_string();
     let bytes = spec.handover.encode()?;
     let file = rustix::fs::memfd_create("fairshare-job", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)
         .map_err(said)?;
@@ -147,11 +151,11 @@ fn hand_over(spec: &Spec) -> Result<(OwnedFd, UnixStream, OwnedFd), String> {
     let (ours, theirs) =
         socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None).map_err(said)?;
     let descriptors: Vec<BorrowedFd<'_>> =
-        std::iter::once(file.as_fd()).chain(spec.stdio.first().map(OwnedFd::as_fd)).collect();
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
+        std::iter::once(file.as_fd()).chain(spec.stdio.iter().map(OwnedFd::as_fd)).collect();
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(HANDED_MAX))];
     let mut control = SendAncillaryBuffer::new(&mut space);
     if !control.push(SendAncillaryMessage::ScmRights(&descriptors)) {
-        return Err("no room for two descriptors".to_owned());
+        return Err("no room for so many descriptors".to_owned());
     }
     sendmsg(&ours, &[IoSlice::new(b"1")], &mut control, SendFlags::NOSIGNAL).map_err(said)?;
     let ours = std::os::unix::net::UnixStream::from(ours);
@@ -172,8 +176,9 @@ pub async fn run(
     let turn = cx.turn(uid);
     if let Err(fault) = cx.persist.save(intent).await {
         error!("{}", chain(&*fault));
-        ended(&cx, job, JobEnd::Failed("the state could not be written".to_owned())).await;
-        return reply.send(Err(answer::store(&fault)));
+        reply.send(Err(answer::store(&fault)));
+        // The failed write may have got as far as the file, where a start would look for it.
+        return ended(&cx, job, JobEnd::Failed("the state could not be written".to_owned())).await;
     }
     reply.send(Ok(Answer::JobStarted { job_started: job.0 }));
     let started = match spec {
@@ -204,13 +209,7 @@ async fn start(
         Some(name) => format!("job {job} of uid {uid}: {name}"),
         None => format!("job {job} of uid {uid}"),
     };
-    let program = Program {
-        path: PROGRAM,
-        argv: &["fairshare", BECOME],
-        stdin: socket.as_fd(),
-        stdout: spec.stdio.get(1).map(OwnedFd::as_fd),
-        stderr: spec.stdio.get(2).or(spec.stdio.get(1)).map(OwnedFd::as_fd),
-    };
+    let program = Program { path: PROGRAM, argv: &["fairshare", BECOME], stdin: socket.as_fd() };
     let properties = property::service(uid, job, &what, work.time_limit_ms);
     let of_slice = property::job_slice(work.limits);
     // Before the start, so that no change is missed.
@@ -277,6 +276,7 @@ pub async fn follow(cx: Context, uid: Uid, job: JobId, following: Following) {
         }
         Ok(None) => {
             warn!(job_id = job.0, "job {job} of uid {uid} has no unit: it never ran, or was cleared away");
+            cx.systemd.let_go(UnitName::JobService(uid, job)).await;
             clear(&cx, uid, job).await;
             ended(&cx, job, JobEnd::Interrupted).await;
         }
@@ -317,13 +317,6 @@ async fn followed(cx: &Context, uid: Uid, job: JobId, following: Following) -> R
         }
         changes.next().await?;
     };
-    // What a command leaves behind is its own, and nobody's to end.
-    let (slice, (told, empty)) = (UnitName::JobSlice(uid, job), oneshot::channel());
-    if matches!(cx.cgroups.populated(slice), Ok(Some(true)))
-        && cx.events.send(Event::WhenEmpty(slice, told)).await.is_ok()
-    {
-        let _ = empty.await;
-    }
     Ok(Some(read(cx, uid, job, &end)))
 }
 
@@ -379,16 +372,19 @@ fn memory_limit(cx: &Context, unit: UnitName) -> Option<Bytes> {
     }
 }
 
-/// Tells the ledger how a command ended, and has that stored.
+/// Tells the ledger how a command ended, and has that stored, however long the disk takes.
 async fn ended(cx: &Context, job: JobId, end: JobEnd) {
     let (reply, image) = oneshot::channel();
-    if cx.events.send(Event::WorkEnded { job, end, reply }).await.is_err() {
-        return;
-    }
-    if let Ok(image) = image.await
-        && let Err(fault) = cx.persist.save(image).await
-    {
-        error!("{}", chain(&*fault));
+    let mut due = Event::WorkEnded { job, end, reply };
+    let (mut image, mut pause) = (image, ASK_AGAIN_PAUSE.0);
+    while cx.events.send(due).await.is_ok() {
+        let Ok(ended) = image.await else { return };
+        let Err(fault) = cx.persist.save(ended).await else { return };
+        error!("how job {job} ended is not stored: {}", chain(&*fault));
+        sleep(pause).await;
+        pause = (pause * 2).min(ASK_AGAIN_PAUSE.1);
+        let (reply, anew) = oneshot::channel();
+        (due, image) = (Event::Image(reply), anew);
     }
 }
 
@@ -404,7 +400,7 @@ async fn clear(cx: &Context, uid: Uid, job: JobId) {
 
 /// Takes away what is left of a command's units, unless something is inside: nothing is killed by a start.
 pub async fn clear_left(cx: Context, uid: Uid, job: JobId) {
-    if !matches!(cx.cgroups.populated(UnitName::JobSlice(uid, job)), Ok(Some(true))) {
+    if matches!(cx.cgroups.populated(UnitName::JobSlice(uid, job)), Ok(Some(false) | None)) {
         info!(job_id = job.0, "clearing away what is left of job {job} of uid {uid}");
         clear(&cx, uid, job).await;
     }

@@ -86,12 +86,19 @@ impl EventLoop {
         let found = self.ledger.jobs().get(&job);
         let uid = found.map(|job| job.uid);
         let called_back = found.is_some_and(|job| job.called_back());
+        let out_of_time = found.is_some_and(|job| job.out_of_time(clock::now()));
         let end = match end {
             // What was stopped is told as stopped: this one was done before a cancel could have any effect.
             JobEnd::Ran(Ran { exit: Exit::Code(0), cause: None, .. }) => end,
-            // Who called it back is who stopped it.
-            JobEnd::Ran(ran) if called_back && matches!(ran.cause, Some(Cause::Outside) | None) => {
-                JobEnd::Ran(Ran { cause: Some(Cause::Cancelled), ..ran })
+            JobEnd::Ran(ran) => {
+                let cause = match ran.cause {
+                    // systemd says the same of who did not end in time when they were stopped.
+                    Some(Cause::Time) if !out_of_time => Some(Cause::Outside),
+                    cause => cause,
+                };
+                // Who called it back is who stopped it.
+                let stopped = called_back && matches!(cause, Some(Cause::Outside) | None);
+                JobEnd::Ran(Ran { cause: if stopped { Some(Cause::Cancelled) } else { cause }, ..ran })
             }
             end => end,
         };

@@ -119,6 +119,8 @@ pub fn service(uid: Uid, job: JobId, what: &str, time_limit_ms: Option<u64>) -> 
         text("Slice", UnitName::JobSlice(uid, job).to_string()),
         text("Description", format!("fairshare: {}", sanitised(what, DISPLAY_NAME_CHARS_MAX))),
         text("Type", "exec".to_owned()),
+        // What it leaves behind is a part of it: it is over when that has ended too, and its time limit holds for that too.
+        text("ExitType", "cgroup".to_owned()),
         // By number: whoever has the name by then is another matter.
         text("User", uid.to_string()),
         // How it ended is gone with the unit: it is kept until that was read, and after a crash by nobody else.

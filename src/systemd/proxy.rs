@@ -19,6 +19,10 @@ pub(super) const UNIT: &str = "org.freedesktop.systemd1.Unit";
 pub(super) const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
 pub(super) const BUS: &str = "org.freedesktop.DBus";
 
+/// Whatever a program ends with is no failure of its unit ("-" before it, systemd.service(5)): after a failure systemd would
+/// kill what the program left behind.
+const IGNORE_FAILURE: bool = true;
+
 /// What ListUnitsByPatterns answers for one unit: name, description, load state, active state, sub state, followed unit,
 /// object path, job id, job type, job path.
 pub(super) type UnitRow =
@@ -80,21 +84,12 @@ impl Manager {
             With::Processes(Processes::Pids(pids)) => list.push(("PIDs", Variant::new(pids))),
             With::Processes(Processes::PidFds(pidfds)) => list.push(("PIDFDs", Variant::new(pidfds))),
             With::Program(program, slice, of_slice) => {
-                let Program { path, argv, stdin, stdout, stderr } = *program;
+                let Program { path, argv, stdin } = *program;
                 // Not ExecStartEx: systemd 252 writes that name into the unit's file, where it does not know it, and has a
                 // service without a program after its next reload. Variables are replaced in these words, so they are ours.
-                list.push(("ExecStart", Variant::new(vec![(path, argv.to_vec(), false)])));
-                let streams = [
-                    ("StandardInputFileDescriptor", Some(stdin)),
-                    ("StandardOutputFileDescriptor", stdout),
-                    ("StandardErrorFileDescriptor", stderr),
-                ];
-                for (name, descriptor) in streams {
-                    list.extend(descriptor.map(|descriptor| (name, Variant::new(Fd::from(descriptor)))));
-                }
-                for (name, descriptor) in [("StandardOutput", stdout), ("StandardError", stderr)] {
-                    list.extend(descriptor.is_none().then(|| (name, Variant::new("null"))));
-                }
+                list.push(("ExecStart", Variant::new(vec![(path, argv.to_vec(), IGNORE_FAILURE)])));
+                list.push(("StandardInputFileDescriptor", Variant::new(Fd::from(stdin))));
+                list.extend(["StandardOutput", "StandardError"].map(|name| (name, Variant::new("null"))));
                 auxiliary.push((slice, variants(of_slice)));
             }
         }

@@ -5,6 +5,7 @@ use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
+use zbus::{OwnedObjectPath, OwnedVariant};
 
 use super::property::Property;
 use super::proxy::{UNIT, With, unit_path};
@@ -28,12 +29,9 @@ pub struct Program<'a> {
     /// Its arguments, with its name. Never a member's words: `$` and `%` in them mean something to systemd, and everybody
     /// may read them.
     pub argv: &'a [&'a str],
-    /// Its standard input.
+    /// Its standard input. Never a member's file, nor any other descriptor of theirs: the bus and systemd close what they
+    /// are sent while everybody waits, and that takes as long as whoever serves the file likes (FUSE, NFS).
     pub stdin: BorrowedFd<'a>,
-    /// Its standard output; nowhere where `None`.
-    pub stdout: Option<BorrowedFd<'a>>,
-    /// Its standard error; nowhere where `None`.
-    pub stderr: Option<BorrowedFd<'a>>,
 }
 
 /// Where a service stands.
@@ -173,6 +171,11 @@ impl Systemd {
         call.await
     }
 
+    async fn has_job(&self, name: &str) -> Result<bool, Fault> {
+        let job: OwnedVariant = self.in_turn(self.manager.get(name, UNIT, "Job")).await?;
+        Ok(matches!(<(u32, OwnedObjectPath)>::try_from(job), Ok((job, _)) if job != 0))
+    }
+
     /// Where a service stands.
     ///
     /// # Errors
@@ -194,7 +197,8 @@ impl Systemd {
             Stage::Stopped => true,
         };
         Ok(match code {
-            // It has never run: what is not there has all properties too.
+            // It has never run: what is not there has all properties too. Its start may be queued still.
+            0 if stopped && self.has_job(name).await? => ServiceState::Running,
             0 if stopped => ServiceState::Gone,
             CLD_EXITED => ServiceState::Ended(Ended { exit: Ok(status), result, stopped }),
             _ => ServiceState::Ended(Ended { exit: Err(status), result, stopped }),

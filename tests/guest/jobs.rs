@@ -36,11 +36,21 @@ guest_test!(a_commands_end_is_told_as_it_was, |guest: Guest| {
     assert_eq!(guest.submitted("-- sh -c 'kill -9 $$'").0, 137);
     assert_eq!(guest.submitted("--mem 32M -- python3 -c \"x='a'*200000000\"").0, 137);
     assert_eq!(guest.submitted("--for 1s -- sleep 100").0, 143);
+    // What it leaves behind is a part of it: nobody ends that but its time, and what it wrote is there.
+    let leaves = "-- sh -c '(sleep 3; echo late) & exit 3'";
+    assert_eq!(guest.submitted(leaves), (3, "late\n".to_owned()));
+    assert_eq!(guest.submitted("--for 1s -- sh -c 'sleep 100 & exit 0'").0, 75);
     let (code, output) = guest.submitted("-- nosuchthing");
     assert!(code == 127 && output.contains("nosuchthing: command not found"), "{code} {output}");
     let id = guest.as_user("alice", "fairshare submit -- sleep 100").expect_ok().text();
     guest.as_user("alice", &format!("fairshare cancel {id}")).expect_ok().stdout_has("is cancelled");
     guest.as_user("bob", &format!("fairshare cancel {id}")).expect_code(77);
+    // Who does not listen to SIGTERM is killed ten seconds later, and was cancelled all the same.
+    let deaf = "fairshare submit -- sh -c 'trap : TERM; touch deaf; while :; do sleep 1; done'";
+    let id = guest.as_user("alice", deaf).expect_ok().text();
+    guest.await_cmd("test -e ~alice/deaf", 20);
+    guest.as_user("alice", &format!("fairshare cancel {id}")).expect_ok().stdout_has("is cancelled");
+    assert_eq!(guest.job(id.parse().unwrap())["signal"], 9);
     let id = guest.as_user("alice", "fairshare submit -- sleep 100").expect_ok().text();
     let unit = format!("fairshare-1001-job{id}.service");
     guest.await_cmd(&format!("systemctl is-active {unit}"), 20);
@@ -162,6 +172,40 @@ guest_test!(a_share_that_is_taken_for_a_command_goes_with_it, |guest: Guest| {
         .stderr_has("exceeds maximum allowed");
 });
 
+guest_test!(a_file_that_cannot_be_closed_holds_nobody_up_but_its_member, |guest: Guest| {
+    for member in ["alice", "bob"] {
+        guest.as_user(member, "fairshare request --cpu 0.5 --mem 64M").expect_ok();
+    }
+    guest.write_file("/home/alice/stuck.py", include_str!("stuck.py"), 0o644);
+    let stuck = guest
+        .spawn_as("alice", "exec python3 stuck.py fairshare submit --name stuck --output stuck/file -- true");
+    guest.await_cmd("test -e ~alice/closing", 60);
+    let service = "systemctl list-units --no-legend 'fairshare-1001-job*.service' | grep -q running";
+    guest.await_cmd(service, 60);
+    for _ in 0..3 {
+        guest.as_user("bob", "fairshare resize --cpu 0.25 && fairshare resize --cpu 0.5").expect_ok();
+        guest.root("systemctl show -P Version && busctl status >/dev/null").expect_ok();
+        assert_eq!(guest.as_user("bob", "id=$(fairshare submit -- true) && fairshare wait $id").code, 0);
+    }
+    stuck.kill("KILL");
+    guest.await_cmd(&format!("test -z \"$({JOB_UNITS})\""), 60);
+});
+
+guest_test!(what_is_handed_to_a_command_is_kept_until_it_has_it, |guest: Guest| {
+    guest.as_user("alice", "fairshare request --cpu 0.5 --mem 64M").expect_ok();
+    let descriptors = "ls /proc/$(systemctl show -P MainPID fairshared.service)/fd | wc -l";
+    let before: usize = guest.root(descriptors).expect_ok().text().parse().unwrap();
+    let ids = guest
+        .as_user("alice", "for i in 1 2 3 4 5 6; do fairshare submit --output /dev/null -- sleep 1000; done")
+        .expect_ok()
+        .text();
+    for id in ids.lines() {
+        let program = format!("/proc/$(systemctl show -P MainPID fairshare-1001-job{id}.service)/comm");
+        guest.await_cmd(&format!("grep -qx sleep {program}"), 30);
+    }
+    guest.await_cmd(&format!("test $({descriptors}) -le {before}"), 20);
+});
+
 guest_test!(commands_outlive_logout_and_the_daemon, |guest: Guest| {
     let request = "fairshare request --cpu 1 --mem 64M";
     guest.command(request).user("alice").login().run().expect_ok();
@@ -174,7 +218,7 @@ guest_test!(commands_outlive_logout_and_the_daemon, |guest: Guest| {
     // It ends while nobody looks.
     guest.root("systemctl stop fairshared.service").expect_ok();
     guest.await_cmd(
-        &format!("systemctl show -P ActiveState fairshare-1001-job{ended}.service | grep -qx failed"),
+        &format!("systemctl show -P SubState fairshare-1001-job{ended}.service | grep -qx exited"),
         30,
     );
     guest.as_user("alice", &format!("fairshare wait {ended}")).expect_code(6);

@@ -56,6 +56,17 @@ async fn who_follows_a_service_looks_at_it_when_it_may_have_ended() {
     assert_eq!(systemd.service_state(one).await.unwrap(), ServiceState::Running);
 }
 
+#[tokio::test]
+async fn a_service_whose_start_is_queued_is_not_gone() {
+    let world = World::start();
+    let (systemd, _signals) =
+        Systemd::connect(&BusAddress::At(world.bus_address().to_owned())).await.unwrap();
+    let service = UnitName::JobService(Uid::new(1001).unwrap(), JobId(1));
+    assert_eq!(systemd.service_state(service).await.unwrap(), ServiceState::Gone);
+    world.make_queued_service(&service.to_string());
+    assert_eq!(systemd.service_state(service).await.unwrap(), ServiceState::Running);
+}
+
 async fn soon<T>(what: impl Future<Output = T>) -> T {
     tokio::time::timeout(Duration::from_secs(4), what).await.unwrap()
 }

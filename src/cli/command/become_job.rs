@@ -2,19 +2,19 @@
 
 use std::ffi::{CString, OsStr, OsString};
 use std::fs::File;
-use std::io::{IoSliceMut, Read};
+use std::io::{self, IoSliceMut, Read};
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 
 use nix::errno::Errno;
 use nix::unistd::execve;
-use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, Shutdown, recvmsg, shutdown};
 
 use super::run::not_executed;
 use crate::cli::exit::{Exit, Failure};
 use crate::sys::signals;
-use crate::wire::handover::{GO, Handover};
+use crate::wire::handover::{GO, HANDED_MAX, Handover};
 
 /// Where a command is looked for by who has no PATH (`confstr(3)`, `_CS_PATH`, with what Debian adds).
 const PATH_DEFAULT: &str = "/usr/local/bin:/usr/bin:/bin";
@@ -22,11 +22,18 @@ const PATH_DEFAULT: &str = "/usr/local/bin:/usr/bin:/bin";
 /// What runs a file that the kernel does not know how to (`execvp(3)`).
 const SHELL: &str = "/bin/sh";
 
+/// What was submitted, as it was taken from the socket.
+struct Taken {
+    handover: Handover,
+    /// Standard input, output and error, as far as they were sent.
+    streams: Vec<OwnedFd>,
+}
+
 /// Becomes the command, so that it returns only where that failed.
 pub fn run() -> Failure {
-    match taken().and_then(|taken| Ok((taken, told_to_go()?))) {
-        Ok(((handover, input), true)) => become_it(&handover, input),
-        Ok((_, false)) => {
+    match taken().and_then(|taken| Ok((told(&taken.streams)?, taken))) {
+        Ok((true, taken)) => become_it(&taken),
+        Ok((false, _)) => {
             Failure::new(Exit::UNAVAILABLE, "the limits of this command do not hold: it does not run")
                 .hint("`fairshare jobs --json` says which")
         }
@@ -35,9 +42,8 @@ pub fn run() -> Failure {
     }
 }
 
-/// What was submitted, and its standard input.
-fn taken() -> Result<(Handover, Option<OwnedFd>), String> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
+fn taken() -> Result<Taken, String> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(HANDED_MAX))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let mut byte = [0];
     recvmsg(rustix::stdio::stdin(), &mut [IoSliceMut::new(&mut byte)], &mut control, RecvFlags::CMSG_CLOEXEC)
@@ -52,7 +58,20 @@ fn taken() -> Result<(Handover, Option<OwnedFd>), String> {
     std::io::Seek::rewind(&mut file)
         .and_then(|()| file.read_to_end(&mut bytes))
         .map_err(|error| error.to_string())?;
-    Ok((Handover::decode(&bytes)?, descriptors.next()))
+    Ok(Taken { handover: Handover::decode(&bytes)?, streams: descriptors.collect() })
+}
+
+/// Has what is said from here on go where the command's own goes, and waits for the word whether it is to run.
+fn told(streams: &[OwnedFd]) -> Result<bool, String> {
+    let said = |errno: rustix::io::Errno| errno.to_string();
+    if let Some(output) = streams.get(1) {
+        rustix::stdio::dup2_stdout(output).map_err(said)?;
+        rustix::stdio::dup2_stderr(streams.get(2).unwrap_or(output)).map_err(said)?;
+    }
+    let go = told_to_go()?;
+    // Everything was taken. It may have been shut down by who is gone.
+    let _ = shutdown(rustix::stdio::stdin(), Shutdown::Both);
+    Ok(go)
 }
 
 /// Whether the command is to run, once that is known.
@@ -68,8 +87,8 @@ fn told_to_go() -> Result<bool, String> {
     }
 }
 
-fn become_it(handover: &Handover, input: Option<OwnedFd>) -> Failure {
-    if let Err(failure) = take_input(input) {
+fn become_it(Taken { handover, streams }: &Taken) -> Failure {
+    if let Err(failure) = take_input(streams.first()) {
         return failure;
     }
     if let Err(error) = std::env::set_current_dir(&handover.cwd) {
@@ -88,15 +107,16 @@ fn become_it(handover: &Handover, input: Option<OwnedFd>) -> Failure {
 }
 
 /// The command's standard input, in place of the socket.
-fn take_input(input: Option<OwnedFd>) -> Result<(), Failure> {
-    let input = match input {
-        Some(input) => input,
-        None => File::open("/dev/null")
-            .map_err(|error| Failure::new(Exit::NOT_EXECUTABLE, format!("/dev/null: {error}")))?
-            .into(),
-    };
-    rustix::stdio::dup2_stdin(&input)
-        .map_err(|errno| Failure::new(Exit::NOT_EXECUTABLE, format!("no standard input: {errno}")))
+fn take_input(input: Option<&OwnedFd>) -> Result<(), Failure> {
+    let failed =
+        |what: &str, error: io::Error| Failure::new(Exit::NOT_EXECUTABLE, format!("{what}: {error}"));
+    match input {
+        Some(input) => rustix::stdio::dup2_stdin(input),
+        None => {
+            rustix::stdio::dup2_stdin(File::open("/dev/null").map_err(|error| failed("/dev/null", error))?)
+        }
+    }
+    .map_err(|errno| failed("no standard input", errno.into()))
 }
 
 /// Looked for as `execvp(3)` does, but in the command's own PATH.

@@ -111,7 +111,8 @@ pub fn has_ended(job: &JobInfo) -> bool {
 /// # Errors
 /// It did not do what it was for, and why.
 pub fn outcome(job: &JobInfo, whom: &Whom) -> Result<Exit, Failure> {
-    if let Some(code) = job.exit_code {
+    // What had ended well, and was ended before what it left behind had, did not do all that it was for.
+    if let Some(code) = job.exit_code.filter(|code| *code != 0 || job.state == JobState::Done) {
         return Ok(Exit(u8::try_from(code).unwrap_or(u8::MAX)));
     }
     let shows = if matches!(whom, Whom::Me) { "fairshare jobs" } else { "fairshare jobs --all" };

@@ -3,7 +3,9 @@
 use std::fs::File;
 use std::io::{IoSliceMut, Read as _};
 use std::mem::MaybeUninit;
+use std::net::Shutdown;
 use std::os::fd::AsFd as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
@@ -13,11 +15,11 @@ use fairshare::ledger::share::Phase;
 use fairshare::wire::answer::{Answer, JobInfo, JobState};
 use fairshare::wire::call::{Amounts, Call, Submission};
 use fairshare::wire::error::Code;
-use fairshare::wire::handover::STAY;
+use fairshare::wire::handover::{HANDED_MAX, STAY};
 
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 
-use super::harness::{Daemon, Home, PATIENCE, Unwritable};
+use super::harness::{Home, PATIENCE, Unwritable};
 use super::raw::{Raw, request, request_for, submission};
 use super::submit::descriptors;
 use super::systemd_faults::own_slice;
@@ -297,7 +299,7 @@ fn a_command_whose_start_has_no_outcome_does_not_run_beyond_its_limits() {
     world.faults.lose_reply("StartTransientUnit");
     world.faults.kernel_holds("memory.max", "max");
     let id = posted(&mut raw, Amounts { mem_bytes: Some(16 << 20), ..Amounts::default() });
-    let mut socket = UnixStream::from(until("the process", PATIENCE, || world.take_input(&service(id))));
+    let mut socket = UnixStream::from(until("the process", PATIENCE, || world.input(&service(id))));
     socket.set_read_timeout(Some(PATIENCE)).unwrap();
     // The byte that what is handed over comes with, and the word.
     let mut said = [0; 2];
@@ -309,32 +311,90 @@ fn a_command_whose_start_has_no_outcome_does_not_run_beyond_its_limits() {
     assert!(ended.error.unwrap().detail.unwrap().contains("memory.max"), "not why");
 }
 
-/// What is left of it is the member's: it is not over before that has ended, and nobody looks again and again.
+/// systemd still has what it said: it is not to be thrown away before it is on the disk.
 #[test]
-fn a_command_is_over_when_the_last_that_it_left_behind_has_ended() {
+fn how_a_command_ended_is_kept_by_systemd_until_it_is_stored() {
     let world = World::start();
     let mut home = Home::new(&world);
     let daemon = home.activate();
     let mut raw = daemon.client();
     raw.granted(&request());
     let id = submitted(&world, &mut raw, Amounts::default());
-    let slice = UnitName::JobSlice(own(), JobId(id)).to_string();
-    let before = watched_files(&daemon);
-    world.pretend_processes(&slice, &[4711]);
-    world.end_service(&service(id), 3);
-    until("what is left to be watched", PATIENCE, || (watched_files(&daemon) > before).then_some(()));
-    assert_eq!(job(&mut raw, id).state, JobState::Running);
-    world.pretend_processes(&slice, &[]);
-    let ended = over(&mut raw, id);
-    assert_eq!((ended.state, ended.exit_code), (JobState::Failed, Some(3)));
-    assert_eq!(watched_files(&daemon), before);
+    let unwritable = Unwritable::state(&home);
+    world.end_service(&service(id), 7);
+    daemon.wait_logged(&format!("how job {id} ended is not stored"));
+    daemon.kill();
+    drop(unwritable);
+    let daemon = home.activate();
+    assert_eq!(over(&mut daemon.client(), id).exit_code, Some(7));
+    until("the units to go", PATIENCE, || world.unit(&service(id)).is_none().then_some(()));
 }
 
-/// How many files the kernel tells the daemon the changes of.
-fn watched_files(daemon: &Daemon) -> usize {
-    let all = std::fs::read_dir(format!("/proc/{}/fdinfo", daemon.pid())).unwrap();
-    let told = all.filter_map(|info| std::fs::read_to_string(info.unwrap().path()).ok());
-    told.map(|info| info.lines().filter(|line| line.starts_with("inotify ")).count()).sum()
+#[test]
+fn how_a_command_ended_is_stored_as_soon_as_that_can_be() {
+    let world = World::start();
+    let mut home = Home::new(&world);
+    let daemon = home.activate();
+    let mut raw = daemon.client();
+    raw.granted(&request());
+    let id = submitted(&world, &mut raw, Amounts::default());
+    let unwritable = Unwritable::state(&home);
+    world.end_service(&service(id), 7);
+    daemon.wait_logged(&format!("how job {id} ended is not stored"));
+    drop(unwritable);
+    until("the units to go", PATIENCE, || world.unit(&service(id)).is_none().then_some(()));
+    let stored = home.state().jobs.into_iter().find(|job| job.id.0 == id);
+    assert!(stored.is_some_and(|job| job.ended()));
+}
+
+/// What is inside may be somebody's work: stopping the share would kill it.
+#[test]
+fn a_share_of_which_the_kernel_does_not_say_what_is_inside_is_not_stopped() {
+    let world = World::start();
+    let mut home = Home::new(&world);
+    let daemon = home.activate();
+    let mut raw = daemon.client();
+    let id = submitted(&world, &mut raw, Amounts { cpu_milli: Some(500), ..Amounts::default() });
+    let events = world.cgroup_file(&own_slice(), "cgroup.events").unwrap();
+    world.write_cgroup_file(&own_slice(), "cgroup.events", "what?");
+    world.end_service(&service(id), 0);
+    over(&mut raw, id);
+    daemon.wait_logged("cgroup.events");
+    until("the command's own units to go", PATIENCE, || world.unit(&service(id)).is_none().then_some(()));
+    let stops = |calls: &[(String, String)]| calls.contains(&("StopUnit".to_owned(), own_slice()));
+    assert!(!stops(&world.take_calls()));
+    assert!(raw.status().0.is_some());
+    world.write_cgroup_file(&own_slice(), "cgroup.events", &events);
+    raw.ask(&Call::Release { stop: None, for_uid: None }).unwrap();
+    assert!(stops(&world.take_calls()));
+}
+
+/// They are files of the member's, which may take as long as they like to be closed: the bus and systemd close what they are
+/// sent while everybody waits.
+#[test]
+fn what_a_command_reads_and_writes_goes_to_its_process_and_not_over_the_bus() {
+    let world = World::start();
+    let mut home = Home::new(&world);
+    let daemon = home.activate();
+    daemon.client().granted(&request());
+    let mut client = Client::connect(daemon.socket(), "test", "1", Deadlines::default()).unwrap();
+    let files = [(); 3].map(|()| tempfile::tempfile().unwrap());
+    let id = client.submit(submission(), &[files[0].as_fd(), files[1].as_fd(), files[2].as_fd()]).unwrap();
+    let socket = UnixStream::from(until("the process", PATIENCE, || world.input(&service(id))));
+    let inode = |file: &File| file.metadata().unwrap().ino();
+    let handed: Vec<u64> = handed(&socket).iter().map(inode).collect();
+    assert_eq!(handed[1..], files.each_ref().map(inode));
+    let unit = world.unit(&service(id)).unwrap();
+    assert_eq!((unit.text("StandardOutput"), unit.text("StandardError")), (Some("null"), Some("null")));
+}
+
+/// What comes with the first byte.
+fn handed(socket: &UnixStream) -> Vec<File> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(HANDED_MAX))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    recvmsg(socket, &mut [IoSliceMut::new(&mut [0])], &mut control, RecvFlags::empty()).unwrap();
+    let Some(RecvAncillaryMessage::ScmRights(files)) = control.drain().next() else { panic!("nothing") };
+    files.map(File::from).collect()
 }
 
 #[test]
@@ -352,7 +412,10 @@ fn what_a_command_came_with_is_given_back_as_soon_as_systemd_has_it() {
     until("descriptors to be closed", PATIENCE, || {
         (descriptors(&daemon) <= before + 2 * ids.len() + 2).then_some(())
     });
-    drop(ids.iter().map(|id| world.take_input(&service(*id))).collect::<Vec<_>>());
+    // They have: systemd keeps the other ends for as long as they run.
+    for id in &ids {
+        UnixStream::from(world.input(&service(*id)).unwrap()).shutdown(Shutdown::Both).unwrap();
+    }
     until("the sockets to be closed", PATIENCE, || (descriptors(&daemon) <= before + 2).then_some(()));
 }
 
@@ -365,15 +428,11 @@ fn what_was_taken_over_is_no_memory_of_the_daemons_whoever_still_holds_it() {
     let mut raw = daemon.client();
     raw.granted(&request());
     let id = submitted(&world, &mut raw, Amounts::default());
-    let socket = world.take_input(&service(id)).unwrap();
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
-    let mut control = RecvAncillaryBuffer::new(&mut space);
-    recvmsg(&socket, &mut [IoSliceMut::new(&mut [0])], &mut control, RecvFlags::empty()).unwrap();
-    let Some(RecvAncillaryMessage::ScmRights(mut files)) = control.drain().next() else { panic!("nothing") };
-    let file = File::from(files.next().unwrap());
+    let socket = UnixStream::from(world.input(&service(id)).unwrap());
+    let file = handed(&socket).remove(0);
     let bytes = || file.metadata().unwrap().len();
     assert!(bytes() > 0, "gone before it was taken over");
-    drop(socket);
+    socket.shutdown(Shutdown::Both).unwrap();
     until("the bytes to go", PATIENCE, || (bytes() == 0).then_some(()));
     file.set_len(1).expect_err("it can be filled again");
 }

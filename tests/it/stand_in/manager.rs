@@ -255,6 +255,10 @@ impl Manager {
             "LoadState" => Variant::new("loaded"),
             "SubState" => set.unwrap_or(Variant::new(unit.map_or("dead", |_| "running"))),
             "ExecMainCode" | "ExecMainStatus" => set.unwrap_or(Variant::new(0i32)),
+            "Job" => {
+                let job = unit.is_some_and(|unit| unit.settings.contains_key("Job"));
+                Variant::new((u32::from(job), OwnedObjectPath::try_from(PATH).unwrap()))
+            }
             "Result" => set.unwrap_or(Variant::new("success")),
             _ => set.unwrap_or(Variant::new(u64::MAX)),
         })

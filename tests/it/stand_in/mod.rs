@@ -111,6 +111,13 @@ impl World {
         units.realise(name, &Default::default());
     }
 
+    /// Makes a service whose start is still queued.
+    pub fn make_queued_service(&self, name: &str) {
+        let mut units = self.shared.units.lock().unwrap();
+        units.insert(name, [("Job".to_owned(), Setting::Switch(true))].into());
+        units.get_mut(name).unwrap().active = "inactive";
+    }
+
     /// Lets a unit appear to have processes that nobody started. They are never signalled.
     pub fn pretend_processes(&self, unit: &str, pids: &[u32]) {
         self.shared.units.lock().unwrap().pretend(unit, pids);
@@ -131,9 +138,10 @@ impl World {
         self.order(Order::EndService(name.to_owned(), code));
     }
 
-    /// What the process of a service has as its standard input.
-    pub fn take_input(&self, name: &str) -> Option<OwnedFd> {
-        self.shared.services.lock().unwrap().inputs.remove(name)
+    /// What the process of a service has as its standard input. systemd keeps it too.
+    pub fn input(&self, name: &str) -> Option<OwnedFd> {
+        let services = self.shared.services.lock().unwrap();
+        services.inputs.get(name).map(|input| input.try_clone().unwrap())
     }
 
     /// systemd says of a unit that it is gone, and nothing else happens.

@@ -16,9 +16,10 @@ const KILLED: i32 = 2;
 const SIGTERM: i32 = 15;
 
 /// What a service has that a scope has not.
-const PROPERTIES: [&str; 10] = [
+const PROPERTIES: [&str; 12] = [
     "Slice",
     "Type",
+    "ExitType",
     "User",
     "RemainAfterExit",
     "AddRef",
@@ -27,12 +28,13 @@ const PROPERTIES: [&str; 10] = [
     "TimeoutStopUSec",
     "RuntimeMaxUSec",
     "StandardOutput",
+    "StandardError",
 ];
 
 /// What the test and the stand-in both see of services.
 #[derive(Debug, Default)]
 pub struct Services {
-    /// What the processes have as their standard input: the test may take it.
+    /// What systemd keeps of what the processes have as their standard input, until they have ended: the test may copy it.
     pub inputs: BTreeMap<String, OwnedFd>,
     /// Who on the bus keeps which unit from being forgotten.
     held_by: Vec<(String, String)>,
@@ -40,7 +42,7 @@ pub struct Services {
 
 /// Whether systemd knows a property for services alone.
 pub(super) fn known(property: &str) -> bool {
-    PROPERTIES.contains(&property) || property == "StandardError"
+    PROPERTIES.contains(&property)
 }
 
 impl Manager {
@@ -52,8 +54,7 @@ impl Manager {
                 self.shared.services.lock().unwrap().inputs.insert(name.to_owned(), input);
                 true
             }
-            (property, _) => ["ExecStart", "StandardOutputFileDescriptor", "StandardErrorFileDescriptor"]
-                .contains(&property),
+            (property, _) => property == "ExecStart",
         }
     }
 
@@ -92,14 +93,14 @@ impl Manager {
         false
     }
 
-    /// The process of a service exits.
+    /// The process of a service exits, with what is no failure of it whatever the code (`-` before its program).
     pub(super) async fn end_service(&self, name: &str, code: i32) {
-        let (active, sub, result) = match code {
-            0 => ("active", "exited", "success"),
-            _ => ("failed", "failed", "exit-code"),
-        };
-        self.shared.services.lock().unwrap().inputs.remove(name);
-        self.set_state(name, active, &[("SubState", sub), ("Result", result)], Some((EXITED, code)));
+        self.set_state(
+            name,
+            "active",
+            &[("SubState", "exited"), ("Result", "success")],
+            Some((EXITED, code)),
+        );
         self.say_changed(name).await;
     }
 
