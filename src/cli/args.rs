@@ -69,7 +69,7 @@ pub enum Command {
     /// Run a command in the background; prints the job's number
     #[command(after_help = SUBMIT_EXAMPLES)]
     Submit(Submit),
-    /// Show your jobs: queued requests, submitted commands, releases that are under way
+    /// Show your jobs: requests, submitted commands and releases; also how each that is over ended
     Jobs(Jobs),
     /// Wait until a job has ended, and end as it did
     Wait(JobNumber),
@@ -223,7 +223,7 @@ pub struct Run {
 /// `fairshare submit`.
 #[derive(Debug, clap::Args)]
 pub struct Submit {
-    /// What to call it
+    /// What to call it, in 1 to 64 bytes; everybody can see it in systemctl
     #[arg(long, value_name = "NAME")]
     pub name: Option<String>,
     /// What the command may use of the share; or what share to take for it.

@@ -32,6 +32,9 @@ pub fn refusal(error: &WireError, call: Endpoint, whom: &Whom) -> Option<String>
         }
         Code::NotFound => not_found(call, whom),
         Code::Busy => busy(call, whom),
+        Code::Timeout | Code::Cancelled if call == Endpoint::JobStatus => {
+            "`fairshare jobs` shows it; then try again, with more time where that was over".to_owned()
+        }
         Code::Timeout => "try again; `fairshare health` says whether the daemon is well".to_owned(),
         Code::Cancelled => format!("`{}` shows what is held now", whom.status()),
         Code::Io => "nothing was granted; an administrator should see whether the disk with \
@@ -40,18 +43,14 @@ pub fn refusal(error: &WireError, call: Endpoint, whom: &Whom) -> Option<String>
         Code::Systemd => "try again; an administrator finds more with \
              `journalctl -u fairshared.service` and `systemctl --failed`"
             .to_owned(),
-        Code::OverLimit => over_limit(error),
+        Code::OverLimit => over_limit(error, call),
         Code::NoCapacity => {
             format!(
                 "ask for less, or `{}` waits for room; `fairshare status` says what is free",
                 whom.command("request --wait")
             )
         }
-        Code::AlreadyAllocated => format!(
-            "`{}` changes it in place, `{}` gives it back",
-            whom.command("resize --cpu N --mem SIZE"),
-            whom.command("release")
-        ),
+        Code::AlreadyAllocated => taken(error, whom),
         Code::RateLimited => match error.retry_after_ms {
             Some(ms) => format!("try again in {}s", ms.div_ceil(1000)),
             None => "try again in a minute".to_owned(),
@@ -90,12 +89,28 @@ fn not_found(call: Endpoint, whom: &Whom) -> String {
     }
 }
 
+fn taken(error: &WireError, whom: &Whom) -> String {
+    if error.message.contains("as job ") {
+        return "`fairshare jobs` shows it, `fairshare wait ID` waits for it, `fairshare cancel ID` takes it back"
+            .to_owned();
+    }
+    format!(
+        "`{}` changes it in place, `{}` gives it back",
+        whom.command("resize --cpu N --mem SIZE"),
+        whom.command("release")
+    )
+}
+
 fn busy(call: Endpoint, whom: &Whom) -> String {
     match call {
         Endpoint::Release => format!(
             "end them and try again, or `{}` does it: SIGTERM, ten seconds, SIGKILL",
             whom.command("release --stop")
         ),
+        Endpoint::Submit => {
+            "`fairshare jobs` shows what is not over, `fairshare cancel ID` ends one".to_owned()
+        }
+        Endpoint::JobCancel => "`fairshare jobs` shows when it is over".to_owned(),
         Endpoint::Resize => "ask for more than is in use, or end something in the share first".to_owned(),
         _ => {
             "end another fairshare command of yours (`pgrep -u $USER -a fairshare`), or try again".to_owned()
@@ -103,7 +118,10 @@ fn busy(call: Endpoint, whom: &Whom) -> String {
     }
 }
 
-fn over_limit(error: &WireError) -> String {
+fn over_limit(error: &WireError, call: Endpoint) -> String {
+    if call == Endpoint::Submit && !error.message.contains("maximum allowed") {
+        return "`fairshare status` shows your share, `fairshare resize` makes it larger".to_owned();
+    }
     match most_allowed(&error.message) {
         Some(most) => format!("ask for {most} or less, or see `fairshare policy show`"),
         None => "ask for less, or see `fairshare policy show`".to_owned(),
@@ -154,6 +172,20 @@ mod tests {
             refusal(&other, Endpoint::Resize, &Whom::Me).unwrap(),
             "ask for less, or see `fairshare policy show`"
         );
+    }
+
+    #[test]
+    fn hints_of_a_submission_name_what_helps() {
+        let hint =
+            |code, message: &str, call| refusal(&WireError::new(code, message), call, &Whom::Me).unwrap();
+        let over = "Requested CPU (4) exceeds what your share has (1)";
+        assert!(hint(Code::OverLimit, over, Endpoint::Submit).contains("`fairshare resize` makes it larger"));
+        let over = "Requested CPU (16) exceeds maximum allowed (8)";
+        assert!(hint(Code::OverLimit, over, Endpoint::Submit).starts_with("ask for 8 or less"));
+        let waits = "A request of yours waits already, as job 3";
+        assert!(hint(Code::AlreadyAllocated, waits, Endpoint::Submit).contains("`fairshare cancel ID`"));
+        let many = "256 submitted commands of yours are not over yet";
+        assert!(hint(Code::Busy, many, Endpoint::Submit).contains("`fairshare jobs`"));
     }
 
     #[test]

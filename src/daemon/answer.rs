@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use crate::cgroup::{CgroupFault, Usage};
 use crate::identity::UnitName;
+use crate::ledger::Now;
 use crate::ledger::job::{Cause, Exit, Job, JobEnd, JobKind, JobState, Ran};
 use crate::ledger::refusal::{Refusal, Shortage, Timed};
 use crate::ledger::room::Room;
@@ -84,28 +85,7 @@ pub fn job(job: &Job) -> wire::JobInfo {
         JobState::Queued { .. } => (wire::JobState::Queued, None, None, None),
         JobState::Running { started } => (wire::JobState::Running, Some(*started), None, None),
         JobState::Ended { started, ended, end } => {
-            let (state, error) = match end {
-                JobEnd::Done => (wire::JobState::Done, None),
-                JobEnd::Cancelled => (wire::JobState::Cancelled, None),
-                JobEnd::TimedOut => {
-                    let error = WireError::new(Code::Timeout, "There was no room in time");
-                    (wire::JobState::Failed, Some(error))
-                }
-                JobEnd::Ran(ran) => ended_work(ran),
-                JobEnd::Failed(why) => {
-                    let what = match job.kind {
-                        JobKind::Request(_) => "The share could not be made",
-                        JobKind::Release => "The share could not be stopped",
-                        JobKind::Submit(_) => "The command could not be started",
-                    };
-                    let error = WireError::new(Code::Systemd, what).detail(why);
-                    (wire::JobState::Failed, Some(error))
-                }
-                JobEnd::Interrupted => {
-                    let error = WireError::new(Code::Interrupted, "The daemon restarted while the job ran");
-                    (wire::JobState::Interrupted, Some(error))
-                }
-            };
+            let (state, error) = outcome(&job.kind, *started, end);
             (state, *started, Some(*ended), error)
         }
     };
@@ -149,6 +129,35 @@ pub fn job(job: &Job) -> wire::JobInfo {
     }
 }
 
+/// How a job ended, as it is shown.
+fn outcome(kind: &JobKind, started: Option<Now>, end: &JobEnd) -> (wire::JobState, Option<WireError>) {
+    let failed = |error| (wire::JobState::Failed, Some(error));
+    match end {
+        JobEnd::Done => (wire::JobState::Done, None),
+        JobEnd::Cancelled => (wire::JobState::Cancelled, None),
+        JobEnd::TimedOut => failed(WireError::new(Code::Timeout, "There was no room in time")),
+        JobEnd::Ran(ran) => ended_work(ran),
+        JobEnd::Failed(why) => {
+            let what = match kind {
+                JobKind::Request(_) => "The share could not be made",
+                JobKind::Release => "The share could not be stopped",
+                JobKind::Submit(_) => "The command could not be started",
+            };
+            failed(WireError::new(Code::Systemd, what).detail(why))
+        }
+        JobEnd::Interrupted => {
+            let what = match (kind, started) {
+                (JobKind::Submit(_), Some(_)) => {
+                    "Nothing is known of how it ended: the daemon or the machine was restarted"
+                }
+                (JobKind::Submit(_), None) => "The daemon restarted before the command was started",
+                (JobKind::Request(_) | JobKind::Release, _) => "The daemon restarted while the job ran",
+            };
+            (wire::JobState::Interrupted, Some(WireError::new(Code::Interrupted, what)))
+        }
+    }
+}
+
 /// How a submitted command ended, as it is shown: done where it said so itself.
 fn ended_work(ran: &Ran) -> (wire::JobState, Option<WireError>) {
     match (ran.cause, ran.exit) {
@@ -157,7 +166,10 @@ fn ended_work(ran: &Ran) -> (wire::JobState, Option<WireError>) {
             (wire::JobState::Failed, Some(WireError::new(Code::Timeout, "Its time was over")))
         }
         (Some(Cause::Outside), _) => {
-            let error = WireError::new(Code::Cancelled, "It was stopped by someone else than `cancel`");
+            let error = WireError::new(
+                Code::Cancelled,
+                "It was stopped from outside, as `systemctl stop` does, or a release of its share",
+            );
             (wire::JobState::Failed, Some(error))
         }
         (None, Exit::Code(0)) => (wire::JobState::Done, None),
@@ -184,7 +196,6 @@ pub fn refusal(refusal: &Refusal) -> WireError {
         Refusal::Expired => WireError::new(Code::NoCapacity, "The lease is over: renew it first"),
         Refusal::Draining => WireError::new(Code::Draining, "An admin stopped new requests"),
         Refusal::NotYours { job } => WireError::new(Code::Forbidden, format!("Job {job} is someone else's")),
-        Refusal::JobOver { job } => WireError::new(Code::NotFound, format!("Job {job} is over")),
         Refusal::JobAtWork { job } => WireError::new(Code::Busy, format!("Job {job} is at work")),
         Refusal::AlreadyAllocated { held } => {
             WireError::new(Code::AlreadyAllocated, "You hold a share already: resize or release it")

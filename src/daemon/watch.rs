@@ -193,7 +193,7 @@ impl EventLoop {
             warn!(unit = %unit, "out of memory: the kernel killed {processes} in {unit}");
         }
         if more > 0 {
-            let message = format!("out of memory: the kernel killed {} in your share", counted(more));
+            let message = format!("out of memory: the kernel killed {} in the share", counted(more));
             self.tell_of_share("oom", uid, Some(message));
         }
     }

@@ -46,8 +46,6 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(30);
 /// what cannot be had is no more than a line a minute.
 const ASK_AGAIN_PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 
-const SIGKILL: i32 = 9;
-
 /// A command as it was submitted, until it has been handed over.
 #[derive(Debug)]
 pub struct Spec {
@@ -89,9 +87,9 @@ pub fn checked(handover: Handover) -> Result<Handover, WireError> {
     if !handover.cwd.starts_with('/') || nul(&handover.cwd) {
         return bad("cwd is not an absolute path".to_owned());
     }
-    for (at, (name, value)) in handover.env.iter().enumerate() {
+    for (name, value) in &handover.env {
         if name.is_empty() || name.contains('=') || nul(name) || nul(value) {
-            return bad(format!("env: variable {at} has a name or a value that no environment can have"));
+            return bad(format!("env: no environment can have the variable {name:?}, or its value"));
         }
     }
     Ok(handover)
@@ -347,12 +345,13 @@ fn read(cx: &Context, uid: Uid, job: JobId, end: &Ended) -> Ran {
         None
     });
     let peak = spent.and_then(|spent| spent.mem_peak).filter(|peak| *peak > Bytes(0));
-    let killed = end.exit == Err(SIGKILL) && spent.is_some_and(|spent| spent.oom_kills > 0);
+    // The shell that started what was killed has an exit code of its own.
+    let killed = end.exit != Ok(0) && spent.is_some_and(|spent| spent.oom_kills > 0);
     let cause = match end.result.as_str() {
         "timeout" => Some(Cause::Time),
         "oom-kill" => Some(Cause::Memory),
-        _ if killed => Some(Cause::Memory),
         _ if end.stopped => Some(Cause::Outside),
+        _ if killed => Some(Cause::Memory),
         _ => None,
     };
     let byte = |raw: i32| u8::try_from(raw).ok();

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::job::{Ask, JobKind, JobState};
-use super::refusal::{Over, Refusal, Shortage, Timed};
+use super::refusal::{Bound, Over, Refusal, Shortage, Timed};
 use super::room::Room;
 use super::share::{Lease, Phase, Share, Stage, Terms};
 use super::time::Time;
@@ -86,7 +86,7 @@ impl Ledger {
         if full.cpu.0 == 0 || full.mem.0 == 0 {
             full = amount.or(policy.defaults);
         }
-        let over = Over::first(full, policy.max).or_else(|| Over::machine(full, whole));
+        let over = Over::first(full, policy.max, Bound::Policy).or_else(|| Over::machine(full, whole));
         if let Some(over) = over {
             return Err(Refusal::OverLimit(over));
         }
@@ -133,8 +133,8 @@ impl Ledger {
             mem: max.mem.max(from.mem),
             tasks: max.tasks.max(from.tasks),
         };
-        if Over::first(to, within(member.policy.max)).is_some() {
-            let over = Over::first(to, member.policy.max);
+        if Over::first(to, within(member.policy.max), Bound::Policy).is_some() {
+            let over = Over::first(to, member.policy.max, Bound::Policy);
             return over.map_or(Ok(()), |over| Err(Refusal::OverLimit(over)));
         }
         let whole = self.books.capacity.whole();
@@ -251,7 +251,8 @@ impl Ledger {
         }
         let work = matches!(job.kind, JobKind::Submit(_));
         match job.state {
-            JobState::Ended { .. } => Err(Refusal::JobOver { job: id }),
+            // As often as one likes: who did not hear the first answer asks again.
+            JobState::Ended { .. } => Ok(()),
             JobState::Running { .. } if work => {
                 self.call_back(id, effects);
                 Ok(())

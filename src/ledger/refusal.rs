@@ -69,11 +69,6 @@ pub enum Refusal {
         /// Which.
         job: JobId,
     },
-    /// The job is over.
-    JobOver {
-        /// Which.
-        job: JobId,
-    },
     /// The job is at work, and cannot be called back.
     JobAtWork {
         /// Which.
@@ -110,6 +105,8 @@ pub struct Shortage {
 pub enum Bound {
     /// The policy's, for this member.
     Policy,
+    /// The member's own share's, for a command in it.
+    Share,
     /// The machine's, less the reserve.
     Machine,
 }
@@ -141,20 +138,21 @@ pub enum Over {
         asked: Tasks,
         /// The most that is allowed.
         max: Tasks,
+        /// By whom.
+        by: Bound,
     },
 }
 
 impl Over {
-    /// The first figure of `asked` that is over the policy's `max`.
-    pub fn first(asked: Amount, max: Amount) -> Option<Self> {
-        let by = Bound::Policy;
+    /// The first figure of `asked` that is over `max`, which is a bound of the policy's or a share's.
+    pub fn first(asked: Amount, max: Amount, by: Bound) -> Option<Self> {
         if asked.cpu > max.cpu {
             return Some(Self::Cpu { asked: asked.cpu, max: max.cpu, by });
         }
         if asked.mem > max.mem {
             return Some(Self::Mem { asked: asked.mem, max: max.mem, by });
         }
-        (asked.tasks > max.tasks).then_some(Self::Tasks { asked: asked.tasks, max: max.tasks })
+        (asked.tasks > max.tasks).then_some(Self::Tasks { asked: asked.tasks, max: max.tasks, by })
     }
 
     /// The first figure of `asked` that is over what the machine can hand out.
@@ -171,6 +169,7 @@ impl fmt::Display for Bound {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Policy => "maximum allowed",
+            Self::Share => "what your share has",
             Self::Machine => "what this machine can hand out",
         })
     }
@@ -183,9 +182,7 @@ impl fmt::Display for Over {
             Self::Mem { asked, max, by } => {
                 write!(f, "Requested memory ({}) exceeds {by} ({})", asked.exact(), max.exact())
             }
-            Self::Tasks { asked, max } => {
-                write!(f, "Requested tasks ({asked}) exceeds maximum allowed ({max})")
-            }
+            Self::Tasks { asked, max, by } => write!(f, "Requested tasks ({asked}) exceeds {by} ({max})"),
         }
     }
 }
@@ -213,7 +210,6 @@ impl fmt::Display for Refusal {
             Self::TooManyWorks { most } => write!(f, "{most} submitted commands are not over yet"),
             Self::NoJob => f.write_str("No such job"),
             Self::NotYours { job } => write!(f, "Job {job} is someone else's"),
-            Self::JobOver { job } => write!(f, "Job {job} is over"),
             Self::JobAtWork { job } => write!(f, "Job {job} is at work"),
         }
     }

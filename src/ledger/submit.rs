@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::job::{Ask, Job, JobEnd, JobKind, JobState, WORKS_PER_UID_MAX, Work};
-use super::refusal::{Over, Refusal, Timed};
+use super::refusal::{Bound, Over, Refusal, Timed};
 use super::room::Room;
 use super::share::{Phase, Terms};
 use super::{Effect, Event, Ledger, Member, Now, Wait, milliseconds};
@@ -38,7 +38,7 @@ impl Ledger {
         let work = Work { name, limits: amount, time_limit_ms, ask: None, cancelled: false };
         if self.shares.contains_key(&uid) {
             let held = self.active(uid)?.amount;
-            if let Some(over) = Over::first(amount.or(held), held) {
+            if let Some(over) = Over::first(amount.or(held), held, Bound::Share) {
                 return Err(Refusal::OverLimit(over));
             }
             let job = self.begin_work(now, uid, work);

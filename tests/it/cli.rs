@@ -10,6 +10,7 @@ mod refuse;
 mod run;
 mod show;
 mod simulate;
+mod submit;
 
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};

@@ -123,7 +123,7 @@ fn out_of_memory(job: &JobInfo) -> String {
     match job.peak_mem_bytes.map(Bytes) {
         Some(peak) => {
             let next = peak.0.saturating_add(peak.0 / 2).div_ceil(MIB);
-            format!("out of memory at {peak}: try --mem {next}M")
+            format!("out of memory at {peak}: try --mem {next}M, in a share of at least as much")
         }
         None => "out of memory".to_owned(),
     }

@@ -6,12 +6,13 @@ use std::time::{Duration, Instant};
 use super::watch::{self, Waited};
 use crate::cli::args::{Request, Span, Wanted};
 use crate::cli::exit::{Exit, Failure};
-use crate::cli::link::{Link, unexpected};
+use crate::cli::link::{self, Link, unexpected};
 use crate::cli::whom::Whom;
 use crate::cli::{note, render};
 use crate::sys::signals;
-use crate::wire::answer::{Answer, JobState, ShareInfo};
+use crate::wire::answer::{Answer, JobInfo, JobState, ShareInfo};
 use crate::wire::call::{Call, Endpoint};
+use crate::wire::error::Code;
 
 /// Takes a share for `whom`, waiting for room where that was asked for.
 ///
@@ -61,10 +62,7 @@ fn wait(
     })?;
     let job = match &waited {
         Waited::Ended(job) => (**job).clone(),
-        Waited::TimeOver | Waited::Interrupted => match link.ask(&Call::JobCancel { job_id }, whom)? {
-            Answer::Job { job } => job,
-            _ => return Err(unexpected(Endpoint::JobCancel)),
-        },
+        Waited::TimeOver | Waited::Interrupted => taken_back(link, socket, job_id, whom)?,
     };
     // A grant may have been faster than the cancelling.
     if job.state == JobState::Done {
@@ -87,6 +85,23 @@ fn wait(
             signals::die_as_asked();
             Err(Failure::new(Exit::TRY_AGAIN, "interrupted"))
         }
+    }
+}
+
+/// The job after it was cancelled; where its share is being made already, after that.
+fn taken_back(link: &mut Link, socket: &Path, job_id: u64, whom: &Whom) -> Result<JobInfo, Failure> {
+    match link.try_ask(&Call::JobCancel { job_id })? {
+        Ok(Answer::Job { job }) => Ok(job),
+        Ok(_) => Err(unexpected(Endpoint::JobCancel)),
+        Err(error) if error.is(Code::Busy) => match watch::watch(link, socket, job_id, None, |_| {})? {
+            Waited::Ended(job) => Ok(*job),
+            Waited::TimeOver | Waited::Interrupted => {
+                note(&format!("interrupted while the share was made: `{}` shows it", whom.status()));
+                signals::die_as_asked();
+                Err(Failure::new(Exit::TRY_AGAIN, "interrupted"))
+            }
+        },
+        Err(error) => Err(link::refused(&error, Endpoint::JobCancel, whom)),
     }
 }
 

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::{env, io};
 
 use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::io::Errno;
 
 use crate::cli::args::Submit;
 use crate::cli::exit::{Exit, Failure};
@@ -37,8 +38,10 @@ pub fn run(args: &Submit, socket: &Path) -> Result<Exit, Failure> {
         wait: Some(true),
     };
     let input = match &args.input {
-        Some(path) => File::open(path).map_err(|error| unopened(path, &error))?,
-        None => File::open("/dev/null").map_err(|error| unopened(Path::new("/dev/null"), &error))?,
+        Some(path) => File::open(path).map_err(|error| unopened(path, &error, "--input"))?,
+        None => {
+            File::open("/dev/null").map_err(|error| unopened(Path::new("/dev/null"), &error, "--input"))?
+        }
     };
     let output = Output::open(args.output.as_deref())?;
     let streams = [input.as_fd(), output.file.as_fd(), output.file.as_fd()];
@@ -81,12 +84,16 @@ impl Output {
         options.append(true);
         match path {
             Some(path) => {
-                let file = options.create(true).open(path).map_err(|error| unopened(path, &error))?;
+                let file =
+                    options.create(true).open(path).map_err(|error| unopened(path, &error, "--output"))?;
                 Ok(Self { file, path: path.to_owned(), unnamed: false })
             }
             None => {
                 let path = PathBuf::from(format!(".fairshare-{}.out", std::process::id()));
-                let file = options.create_new(true).open(&path).map_err(|error| unopened(&path, &error))?;
+                let file = options
+                    .create_new(true)
+                    .open(&path)
+                    .map_err(|error| unopened(&path, &error, "--output"))?;
                 Ok(Self { file, path, unnamed: true })
             }
         }
@@ -95,8 +102,7 @@ impl Output {
     /// Names it after the job, unless something has that name already.
     fn keep(self, job: u64) -> PathBuf {
         let named = PathBuf::from(format!("fairshare-{job}.out"));
-        let renamed = || renameat_with(CWD, &self.path, CWD, &named, RenameFlags::NOREPLACE).is_ok();
-        if self.unnamed && renamed() { named } else { self.path }
+        if self.unnamed && renamed(&self.path, &named) { named } else { self.path }
     }
 
     /// Nothing was submitted: what was made for it goes.
@@ -107,9 +113,19 @@ impl Output {
     }
 }
 
-fn unopened(path: &Path, error: &io::Error) -> Failure {
+/// Gives a file another name, and never one that is taken.
+fn renamed(from: &Path, to: &Path) -> bool {
+    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        Ok(()) => true,
+        Err(Errno::EXIST) => false,
+        // NFS, 9p and FUSE know no NOREPLACE; a link is refused where the name is taken (link(2)).
+        Err(_) => fs::hard_link(from, to).is_ok() && fs::remove_file(from).is_ok(),
+    }
+}
+
+fn unopened(path: &Path, error: &io::Error, option: &str) -> Failure {
     Failure::new(Exit::REFUSED, format!("{}: cannot be opened: {error}", path.display()))
-        .hint("`--output FILE` names another file")
+        .hint(format!("`{option} FILE` names another file"))
 }
 
 fn argument(at: usize, word: &OsStr) -> Result<String, Failure> {

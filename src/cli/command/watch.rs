@@ -126,7 +126,7 @@ pub fn outcome(job: &JobInfo, whom: &Whom) -> Result<Exit, Failure> {
         let how = match &job.error {
             _ if job.oom == Some(true) => "was killed: it was out of memory".to_owned(),
             _ if job.state == JobState::Cancelled => "was cancelled".to_owned(),
-            Some(error) => format!("was ended: {}", render::safe(&error.message)),
+            Some(error) => format!("was ended. {}", render::safe(&error.message)),
             None => format!("was ended by signal {signal}"),
         };
         return fail(exit, &how);

@@ -80,6 +80,16 @@ fn a_request_whose_time_is_over_is_taken_back() {
     let faster = Daemon::saying(script(JobState::Done)).run("request --wait=1ms");
     assert_eq!(faster.status.code(), Some(0));
     assert!(text(&faster.stdout).starts_with("Granted: "), "a grant was faster than the cancelling");
+    // The share is being made: it is had, and not left to someone who was told that there is none.
+    let at_work = WireError::new(Code::Busy, "Job 7 is at work");
+    let mut script = script(JobState::Cancelled);
+    script.splice(
+        3..,
+        [at_work.into(), Next::Streams(vec![], Then::Waits), looked(job(JobState::Done)), status()],
+    );
+    let made = Daemon::saying(script);
+    assert!(text(&made.run("request --wait=1ms").stdout).starts_with("Granted: "));
+    assert_eq!(made.calls()[3..], [CANCEL, FOLLOW, LOOK, Call::Status { for_uid: None }]);
 }
 
 #[test]

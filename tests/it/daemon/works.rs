@@ -79,6 +79,22 @@ fn a_command_in_the_stand_in_runs_and_ends() {
     until("the units to go", PATIENCE, || world.unit(&service(id)).is_none().then_some(()));
 }
 
+/// Whose first answer was lost asks again.
+#[test]
+fn who_cancels_what_is_over_is_told_how_it_ended() {
+    let world = World::start();
+    let mut home = Home::new(&world);
+    let daemon = home.activate();
+    let mut raw = daemon.client();
+    raw.granted(&request());
+    let id = submitted(&world, &mut raw, Amounts::default());
+    world.end_service(&service(id), 3);
+    let ended = over(&mut raw, id);
+    for _ in 0..2 {
+        assert_eq!(raw.ask(&Call::JobCancel { job_id: id }).unwrap(), Answer::Job { job: ended.clone() });
+    }
+}
+
 /// The contract's first clients refuse keys that they do not know.
 #[test]
 fn what_a_command_could_have_used_is_told_to_who_knows_of_it() {
