@@ -36,6 +36,21 @@ guest_test!(a_commands_end_is_told_as_it_was, |guest: Guest| {
     assert_eq!(guest.submitted("-- sh -c 'kill -9 $$'").0, 137);
     assert_eq!(guest.submitted("--mem 32M -- python3 -c \"x='a'*200000000\"").0, 137);
     assert_eq!(guest.submitted("--for 1s -- sleep 100").0, 143);
+    // A shell that reports the kill of what it started has an exit code of its own.
+    let reports = "--name reports --mem 32M -- sh -c 'python3 -c \"x=chr(97)*200000000\"; exit $?'";
+    assert_eq!(guest.submitted(reports).0, 137);
+    let jobs = guest.as_user("alice", "fairshare jobs --json").expect_ok().json();
+    let named = |job: &&serde_json::Value| job["name"] == "reports";
+    let reported = jobs["jobs"].as_array().unwrap().iter().find(named).cloned().expect("a job of that name");
+    assert_eq!(
+        (reported["oom"].as_bool(), reported["exit_code"].as_u64()),
+        (Some(true), Some(137)),
+        "{reported}"
+    );
+    // Who does not listen when the time is over is killed ten seconds later.
+    let late =
+        guest.as_user("alice", "fairshare submit --for 1s -- sh -c 'trap : TERM; while :; do sleep 1; done'");
+    let late = late.expect_ok().text();
     // What it leaves behind is a part of it: nobody ends that but its time, and what it wrote is there.
     let leaves = "-- sh -c '(sleep 3; echo late) & exit 3'";
     assert_eq!(guest.submitted(leaves), (3, "late\n".to_owned()));
@@ -51,6 +66,10 @@ guest_test!(a_commands_end_is_told_as_it_was, |guest: Guest| {
     guest.await_cmd("test -e ~alice/deaf", 20);
     guest.as_user("alice", &format!("fairshare cancel {id}")).expect_ok().stdout_has("is cancelled");
     assert_eq!(guest.job(id.parse().unwrap())["signal"], 9);
+    guest
+        .as_user("alice", &format!("fairshare wait {late}"))
+        .expect_code(137)
+        .stderr_has("Its time was over");
     let id = guest.as_user("alice", "fairshare submit -- sleep 100").expect_ok().text();
     let unit = format!("fairshare-1001-job{id}.service");
     guest.await_cmd(&format!("systemctl is-active {unit}"), 20);
@@ -168,7 +187,7 @@ guest_test!(a_share_that_is_taken_for_a_command_goes_with_it, |guest: Guest| {
     guest
         .as_user("alice", "fairshare submit --mem 1G -- true")
         .expect_code(1)
-        .stderr_has("exceeds maximum allowed");
+        .stderr_has("exceeds what your share has (64M)");
 });
 
 guest_test!(a_file_that_cannot_be_closed_holds_nobody_up_but_its_member, |guest: Guest| {
@@ -229,7 +248,7 @@ guest_test!(commands_outlive_logout_and_the_daemon, |guest: Guest| {
     guest
         .as_user("alice", &format!("fairshare wait {id}"))
         .expect_code(75)
-        .stderr_has("The daemon restarted");
+        .stderr_has("Nothing is known of how it ended, or whether it began");
     assert_eq!(guest.job(id.parse().unwrap())["state"], "interrupted");
 });
 
@@ -257,10 +276,21 @@ guest_test!(a_command_that_no_state_remembers_runs_on, |guest: Guest| {
 });
 
 guest_test!(two_hundred_commands_at_once, |guest: Guest| {
-    guest.as_user("alice", "fairshare request --cpu 1 --mem 512M").expect_ok();
-    let all = "for i in $(seq 200); do fairshare submit --output out-$i -- sh -c \"sleep 5; echo $i\" 2>/dev/null; done > ids; \
-        code=0; for id in $(cat ids); do fairshare wait $id || code=$?; done; cat out-* | sort -n | uniq | wc -l; exit $code";
-    let ran = guest.command(all).user("alice").within(Duration::from_secs(400)).run().expect_ok();
+    guest.as_user("alice", "mkfifo gate; fairshare request --cpu 1 --mem 512M").expect_ok();
+    // None gets past the gate before all are there.
+    let submit = "for i in $(seq 200); do fairshare submit --output out-$i -- sh -c \"read line < gate; echo $i\" 2>/dev/null; done > ids";
+    guest.command(submit).user("alice").within(Duration::from_secs(300)).run().expect_ok();
+    let running = "fairshare jobs --json | grep -o '\"state\":\"running\"' | wc -l";
+    guest.await_cmd(&format!("test $(runuser -u alice -- {running}) -eq 200"), 60);
+    let tasks = guest.cgroup("fairshare.slice/fairshare-1001.slice", "pids.current");
+    guest.wait_until("all to be at the gate", Duration::from_secs(120), || {
+        guest.root("grep -lx sh /proc/[0-9]*/comm | wc -l").text().parse::<u32>().unwrap() >= 200
+    });
+    assert!(tasks.parse::<u32>().unwrap() >= 200, "{tasks} tasks");
+    // Whoever is at the gate goes, and who came a moment later with the next word.
+    let all = "(while :; do : > gate; done) & opener=$!; code=0; for id in $(cat ids); do fairshare wait $id || code=$?; done; \
+        kill $opener; cat out-* | sort -n | uniq | wc -l; exit $code";
+    let ran = guest.command(all).user("alice").within(Duration::from_secs(300)).run().expect_ok();
     assert_eq!(ran.text(), "200");
     guest.await_cmd(&format!("test -z \"$({JOB_UNITS})\""), 60);
 });

@@ -18,6 +18,9 @@ import cbor2
 
 RUNS = int(sys.argv[1]) if len(sys.argv) > 1 else 20
 SHARES = 200
+FOLLOWERS = 10
+# How long the daemon is left alone, in seconds.
+IDLE = 60
 FIRST_UID = 20000
 PROPERTIES = (("CPUQuota=", "%"), ("CPUWeight=", ""), ("IOWeight=", ""))
 
@@ -197,8 +200,31 @@ def many_shares():
     row(f"start with {SHARES} surviving slices to READY", "the same `systemctl show`", 0.5,
         medians(lambda _: start(), lambda _: root(*show), runs))
     client = Client()
+    row(f"wake-ups a second, {SHARES} shares and {FOLLOWERS} subscribers", "once a second", 1.0, (wakeups(), 1), "/s")
     for uid in uids:
         client.call("release", for_uid=uid)
+
+
+def wakeups():
+    """How often a second any thread of the daemon, which is asked for nothing, has slept and been woken."""
+    followers = [Client() for _ in range(FOLLOWERS)]
+    for follower in followers:
+        follower.call("subscribe", all=True)
+
+    def count():
+        slept = 0
+        for path in glob.glob(f"/proc/{main_pid('fairshared.service')}/task/*/status"):
+            with open(path) as status:
+                slept += next(int(line.split()[1]) for line in status if line.startswith("voluntary_ctxt"))
+        return slept
+    # A thread that has nothing more to do ends after 10 s, and takes its count along.
+    time.sleep(IDLE / 4)
+    before = count()
+    time.sleep(IDLE)
+    after = count()
+    for follower in followers:
+        follower.socket.close()
+    return (after - before) / IDLE
 
 
 def memory():

@@ -1,0 +1,42 @@
+//! What a follower hears: each kind of event, a member their own and an admin all.
+
+use crate::guest::Guest;
+
+guest_test!(each_kind_of_event_is_told_to_who_may_know, |guest: Guest| {
+    guest.follow_events();
+    let alices = guest.spawn_as("alice", "exec fairshare events > events");
+    guest.await_cmd("journalctl --sync; journalctl -u fairshared | grep -q 'subscribe of uid 1001: ok'", 20);
+    guest.as_user("bob", "fairshare request --cpu 0.1 --mem 32M && fairshare release").expect_ok();
+    // What ends in less than ten minutes is expiring from the start.
+    let takes = "fairshare request --cpu 0.5 --mem 64M --for 30m && fairshare resize --cpu 0.6 && fairshare renew --for 20s";
+    guest.as_user("alice", takes).expect_ok();
+    let eats = "id=$(fairshare submit -- python3 -c \"x='a'*200000000\"); fairshare wait $id";
+    guest.as_user("alice", eats).expect_code(137);
+    guest.root("fairshare admin drain && fairshare admin undrain").expect_ok();
+    guest.write_file("/etc/fairshare/policy.d/site.yaml", "defaults: {cpu: 0.5, mem: 32M}\n", 0o644);
+    guest.root("fairshare admin reload").expect_ok();
+    guest.await_cmd("grep -q released ~alice/events", 60);
+    let told = guest.as_user("alice", "cat events").text();
+    let kinds: Vec<&str> = told.lines().filter_map(|line| line.split("  ").nth(1)).collect();
+    for kind in [
+        "granted",
+        "resized",
+        "renewed",
+        "expiring",
+        "job",
+        "oom",
+        "drained",
+        "undrained",
+        "policy",
+        "expired",
+        "released",
+    ] {
+        assert!(kinds.contains(&kind), "{kind} is not in\n{told}");
+    }
+    assert!(!told.contains("bob"), "what is another member's:\n{told}");
+    let all = guest.root("cat /tmp/events").text();
+    for uid in [1001, 1002] {
+        assert!(all.contains(&format!("\"uid\":{uid}")), "{uid} is not in\n{all}");
+    }
+    alices.kill("TERM");
+});
