@@ -2,9 +2,9 @@
 
 use super::command::simulate;
 use super::examples::{
-    ADMIN_EXAMPLES, ATTACH_EXAMPLES, COMPLETIONS_EXAMPLES, EXAMPLES, JSON_EXAMPLES, POLICY_CHECK_EXAMPLES,
-    RELEASE_EXAMPLES, RENEW_EXAMPLES, REQUEST_EXAMPLES, RESIZE_EXAMPLES, RUN_EXAMPLES, SHELL_EXAMPLES,
-    SUBMIT_EXAMPLES,
+    ADMIN_EXAMPLES, ATTACH_EXAMPLES, CANCEL_EXAMPLES, COMPLETIONS_EXAMPLES, EVENTS_EXAMPLES, EXAMPLES,
+    JOBS_EXAMPLES, JSON_EXAMPLES, POLICY_CHECK_EXAMPLES, RELEASE_EXAMPLES, RENEW_EXAMPLES, REQUEST_EXAMPLES,
+    RESIZE_EXAMPLES, RUN_EXAMPLES, SHELL_EXAMPLES, SUBMIT_EXAMPLES, WAIT_EXAMPLES,
 };
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -70,12 +70,16 @@ pub enum Command {
     #[command(after_help = SUBMIT_EXAMPLES)]
     Submit(Submit),
     /// Show your jobs: requests, submitted commands and releases; also how each that is over ended
+    #[command(after_help = JOBS_EXAMPLES)]
     Jobs(Jobs),
     /// Wait until a job has ended, and end as it did
+    #[command(after_help = WAIT_EXAMPLES)]
     Wait(JobNumber),
     /// Cancel a job
+    #[command(after_help = CANCEL_EXAMPLES)]
     Cancel(JobNumber),
     /// Follow what happens to your share and your jobs
+    #[command(after_help = EVENTS_EXAMPLES)]
     Events(Events),
     /// Say whether the daemon is well, check by check; exit 1 when it is not
     Health(Health),

@@ -34,12 +34,57 @@ Examples:
 
 pub const SUBMIT_EXAMPLES: &str = "\
 Examples:
-  fairshare submit -- make -j4                  output in fairshare-ID.out, in this folder
-  fairshare submit --mem 4G --for 2h -- ./train  at most 4 GiB of the share, for two hours at most
-  fairshare wait $(fairshare submit -- make)     ends as the command does
+  fairshare submit -- make -j4                    output in fairshare-ID.out, in this folder
+  fairshare submit --for 8h --mem 4G -- make -j4  for eight hours and with 4 GiB of memory at most
+  id=$(fairshare submit -- make) && fairshare wait $id
 
-Where no share is held one is taken for the command, as soon as there is room, and given back at its end.
-The command goes on after logout; `fairshare jobs` says how it ended, `fairshare cancel ID` ends it.";
+Where no share is held one is taken for the command, as soon as there is room, and given back at
+its end. In a share up to 256 commands of yours can be under way; of yours that need room,
+commands and requests together, one can wait at a time.
+
+The command goes on after logout, and when the daemon ends or is upgraded; a reboot interrupts
+it. While it still waits for room a restart of the daemon does too. `fairshare jobs` says how it
+ended, `fairshare cancel ID` ends it.
+
+What it leaves behind in the background is a part of it: the job is over when all of that has
+ended, and --for holds for that too.
+
+Arguments and environment go to the command only, and take 1 MiB together at most. No unit shows
+them; the name everybody can see. XDG_RUNTIME_DIR is what it is now, and that folder goes with
+your last session unless `loginctl enable-linger` keeps it.";
+
+pub const JOBS_EXAMPLES: &str = "\
+Examples:
+  fairshare jobs                        places in the queue, what runs, and how the rest ended
+  fairshare jobs --json                 the same for programs, with all that is known
+
+What waits or runs is always there. Of the jobs that are over 200 are kept, of all members
+together: where there are more, the oldest of whoever has the most is forgotten.";
+
+pub const WAIT_EXAMPLES: &str = "\
+Examples:
+  fairshare wait 7
+  id=$(fairshare submit -- make) && fairshare wait $id
+
+It ends with the exit code of the job's command, or with 128 and the number of the signal that
+ended it. Where there is neither: 0 where the job was done, 75 where it was interrupted, could
+not be started or was out of time, 1 where it was cancelled or stopped. What ends the waiting
+does not end the job.";
+
+pub const CANCEL_EXAMPLES: &str = "\
+Examples:
+  fairshare cancel 7                    SIGTERM, and SIGKILL after ten seconds
+
+Of a submitted command everything is ended, also what it left behind in the background. A
+request gives up its place in the queue. It can be repeated: a job that is over stays as it is,
+and how it ended is said.";
+
+pub const EVENTS_EXAMPLES: &str = "\
+Examples:
+  fairshare events                      until it is ended, as with Ctrl-C
+  fairshare events --json | grep --line-buffered '\"kind\":\"oom\"'
+
+It follows again when the daemon was restarted, and says that something may be missing.";
 
 pub const RUN_EXAMPLES: &str = "\
 Examples:
@@ -83,7 +128,8 @@ Examples, a line in and the line out:
   {\"endpoint\":\"renew\",\"body\":{\"lease_ms\":3600000}}
   {\"ok\":{\"share\":{...}}}, or {\"err\":{\"code\":...,\"message\":...}}
 
-Endpoints and bodies are those of fairshare-protocol(7). After subscribe there are only events.";
+Endpoints and bodies are those of fairshare-protocol(7). After subscribe there are only events.
+A command that is submitted here reads and writes /dev/null: `fairshare submit` gives it files.";
 
 pub const COMPLETIONS_EXAMPLES: &str = "\
 Examples:

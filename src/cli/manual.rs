@@ -13,10 +13,13 @@ const EXIT_STATUS: &[(&str, &str)] = &[
     ("1", "Refused, and asking again will not help; of health: the daemon is not well."),
     ("2", "The command line is wrong."),
     ("69", "No daemon answers."),
-    ("75", "Refused for now: the same may succeed later."),
+    (
+        "75",
+        "Refused for now: the same may succeed later; of wait: the job was interrupted, could not be started or was out of time.",
+    ),
     ("77", "Not allowed: by the role, or because the socket may not be opened."),
-    ("126", "Of run and shell: the command cannot be executed."),
-    ("127", "Of run and shell: the command is not found."),
+    ("126", "Of run and shell, and of wait for a submitted command: the command cannot be executed."),
+    ("127", "Of run and shell, and of wait for a submitted command: the command is not found."),
     (
         "any other",
         "Of run and shell: the status of the command itself; of wait: that of the job, 128 and its number for a signal.",
@@ -43,6 +46,11 @@ const EXAMPLES: &[(&str, &str)] = &[
     ("fairshare request --cpu 4 --mem 16G && fairshare shell", "Take a share now, and a shell inside it."),
     ("fairshare attach $(pgrep -u $USER python3)", "Have what runs already count in the share."),
     ("fairshare release", "Give it back."),
+    ("fairshare submit --for 8h --mem 4G -- make -j4", "Work in the background, and print the job's number."),
+    ("id=$(fairshare submit -- make) && fairshare wait $id", "The same, waited for: ends as make does."),
+    ("fairshare jobs", "What waits and runs, and how the rest ended."),
+    ("fairshare cancel 7", "End a job."),
+    ("fairshare events", "What happens to my share and my jobs, as it happens."),
 ];
 
 const SEE_ALSO: &str =
