@@ -70,14 +70,6 @@ impl ProcessId {
         Self::check(pid, uid, pidfd)
     }
 
-    /// The process with this number, which `pidfd` is known to mean (`SO_PEERPIDFD`), where it is `uid`'s own.
-    ///
-    /// # Errors
-    /// Any [`ProcessError`].
-    pub fn with_pidfd(pid: u32, uid: Uid, pidfd: OwnedFd) -> Result<Self, ProcessError> {
-        Self::check(pid, uid, Some(pidfd))
-    }
-
     fn check(pid: u32, uid: Uid, pidfd: Option<OwnedFd>) -> Result<Self, ProcessError> {
         let start_time = start_time(pid)?;
         let process = Self { pid, uid, start_time, pidfd };

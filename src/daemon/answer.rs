@@ -148,7 +148,7 @@ fn outcome(kind: &JobKind, started: Option<Now>, end: &JobEnd) -> (wire::JobStat
         JobEnd::Interrupted => {
             let what = match (kind, started) {
                 (JobKind::Submit(_), Some(_)) => {
-                    "Nothing is known of how it ended: the daemon or the machine was restarted"
+                    "Nothing is known of how it ended, or whether it began: the daemon or the machine was restarted"
                 }
                 (JobKind::Submit(_), None) => "The daemon restarted before the command was started",
                 (JobKind::Request(_) | JobKind::Release, _) => "The daemon restarted while the job ran",

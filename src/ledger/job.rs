@@ -14,9 +14,6 @@ pub const JOBS_KEPT_MAX: usize = 200;
 /// How many submitted commands of one member run or wait at a time.
 pub const WORKS_PER_UID_MAX: usize = 256;
 
-/// The id of a job that a share refers to.
-pub type JobRef = JobId;
-
 /// A long operation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Job {

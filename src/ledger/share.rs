@@ -1,11 +1,10 @@
 //! One member's share: what is held, until when, and what is being done about it.
 
 use super::fairness::Meter;
-use super::job::JobRef;
 use super::room::Room;
 use super::time::Time;
 use super::{BootId, Now};
-use crate::identity::Uid;
+use crate::identity::{JobId, Uid};
 use crate::quantity::{Amount, Bytes, MilliCpu};
 
 /// How long before its end a lease is warned of, in milliseconds, besides at its last tenth (issue 4: 5 minutes).
@@ -85,7 +84,7 @@ pub enum Phase {
     /// The slice is being made; nothing has been answered yet.
     Granting {
         /// The job that waited for it.
-        job: Option<JobRef>,
+        job: Option<JobId>,
     },
     /// Held, and enforced.
     Active,
@@ -99,7 +98,7 @@ pub enum Phase {
     /// The processes inside are being stopped, as a job.
     Stopping {
         /// The job that watches it.
-        job: JobRef,
+        job: JobId,
     },
 }
 
