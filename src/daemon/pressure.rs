@@ -27,7 +27,7 @@ pub const PRESSURE_LOW: u32 = PRESSURE_HIGH / 2;
 /// In how much time tasks have to wait so long, in microseconds: what the averages are of, and the most there is.
 const WINDOW_USEC: u64 = 10_000_000;
 
-/// Files that the kernel tells of pressure on: 256 shares, and a quarter of what the daemon may open (`LimitNOFILE=`).
+/// Files that the kernel tells of pressure on, each a descriptor: those of 256 shares. The others are looked at in the sweep.
 const TRIGGERS_MAX: usize = 512;
 
 /// Which shares are known to be under pressure, and of which the kernel tells.
