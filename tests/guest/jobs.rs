@@ -295,25 +295,41 @@ guest_test!(two_hundred_commands_at_once, |guest: Guest| {
     guest.await_cmd(&format!("test -z \"$({JOB_UNITS})\""), 60);
 });
 
-guest_test!(a_command_runs_once_or_is_interrupted_at_whatever_step_the_daemon_dies, |guest: Guest| {
+/// What became of commands whose daemon died at each step of their lives (`kill_at_steps.py`), by the arguments.
+fn killed_at_each_step<const MODES: usize>(
+    guest: &Guest,
+    modes: [&str; MODES],
+) -> [serde_json::Value; MODES] {
     // Half a second less for each of many deaths.
     let at_once = "[Service]\nRestartSec=0\n";
     guest.root("mkdir -p /run/systemd/system/fairshared.service.d").expect_ok();
     guest.write_file("/run/systemd/system/fairshared.service.d/at-once.conf", at_once, 0o644);
     guest.root("systemctl daemon-reload").expect_ok();
     guest.write_file("/root/kill_at_steps.py", include_str!("kill_at_steps.py"), 0o644);
-    let killed = |steps: &str| {
+    modes.map(|steps| {
         let run = guest.command(&format!("python3 kill_at_steps.py {steps}")).within(KILLS_MAX);
         let ran = run.run().expect_ok();
         eprint!("{} {}", ran.command, ran.stdout());
         ran.json()
-    };
+    })
+}
+
+guest_test!(a_command_runs_once_or_is_interrupted_at_whatever_step_the_daemon_dies, |guest: Guest| {
     // A share that is taken for the command, with the grant before and the release after; and one that is there.
-    let taken = killed("taken fsync sendmsg");
-    let held = killed("held sendmsg sendto renameat write memfd_create socketpair");
+    let became = killed_at_each_step(
+        &guest,
+        ["taken fsync sendmsg", "held sendmsg sendto renameat write memfd_create socketpair"],
+    );
     // What the steps were: before anything was stored, before systemd was told, and after that.
-    for (became, at_least) in [("refused", 3), ("interrupted", 10), ("ran", 30)] {
-        let count = taken[became].as_u64().unwrap() + held[became].as_u64().unwrap();
-        assert!(count >= at_least, "{became}: {taken} {held}");
+    for (what, at_least) in [("refused", 3), ("interrupted", 10), ("ran", 30)] {
+        let count: u64 = became.iter().map(|counts| counts[what].as_u64().unwrap()).sum();
+        assert!(count >= at_least, "{what}: {became:?}");
+    }
+});
+
+guest_test!(so_does_one_that_waited_for_room, |guest: Guest| {
+    let [became] = killed_at_each_step(&guest, ["queued fsync sendmsg"]);
+    for (what, at_least) in [("refused", 1), ("interrupted", 8), ("ran", 8)] {
+        assert!(became[what].as_u64().unwrap() >= at_least, "{what}: {became}");
     }
 });

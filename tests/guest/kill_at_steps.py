@@ -1,9 +1,9 @@
 """Kills the daemon with SIGKILL at every step of a submitted command's life, and looks each time at what became of it.
 
 A step is a system call by which the daemon changes something outside itself: the N-th `fsync` of one life is one, the next
-life dies at the next, until a life goes by in which there is no such call any more. Arguments: `taken` or `held`, for a
-share that is taken for the command or one that alice holds, and the system calls. Run as root. Prints how often what became
-of a command whose daemon died.
+life dies at the next, until a life goes by in which there is no such call any more. Arguments: `taken`, `held` or `queued`, for a
+share that is taken for the command, one that alice holds, or one that is taken once bob has released his, and the system
+calls. Run as root. Prints how often what became of a command whose daemon died.
 """
 
 import json
@@ -14,6 +14,10 @@ import time
 
 RAN = "/home/alice/ran"
 SHARE = "/sys/fs/cgroup/fairshare.slice/fairshare-1001.slice"
+BOBS = "/sys/fs/cgroup/fairshare.slice/fairshare-1002.slice"
+# Of one processor: what alice asks for in each mode. Less than what is held, so that the command's own limits are read back
+# before it goes; and what leaves no room beside bob.
+FIGURES = {"taken": ["--cpu", "0.5", "--mem", "64M"], "held": ["--cpu", "0.25"], "queued": ["--cpu", "1", "--mem", "64M"]}
 EXIT = 7
 INTERRUPTED = 75
 UNAVAILABLE = 69
@@ -24,9 +28,14 @@ def output(*command):
     return subprocess.run(command, stdout=subprocess.PIPE, text=True).stdout.strip()
 
 
-def alice(*command):
-    words = ["setpriv", "--reuid", "alice", "--regid", "alice", "--init-groups", "env", "-C", "/home/alice", "HOME=/home/alice"]
+def member(name, *command):
+    home = f"/home/{name}"
+    words = ["setpriv", "--reuid", name, "--regid", name, "--init-groups", "env", "-C", home, f"HOME={home}"]
     return subprocess.run([*words, *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def alice(*command):
+    return member("alice", *command)
 
 
 def until(what, condition):
@@ -72,9 +81,15 @@ def units():
     return output("systemctl", "list-units", "--all", "--plain", "--no-legend", "fairshare-*-job*")
 
 
-def is_over(held):
+def is_over(mode):
     """Whether nothing is left of a command: no unit, and no share that was taken for it."""
-    return not units() and (held or not os.path.exists(SHARE))
+    return not units() and (mode == "held" or not os.path.exists(SHARE))
+
+
+def bob_releases():
+    """Whether bob has no share any more; with a daemon that dies he has to ask again."""
+    member("bob", "fairshare", "release")
+    return not os.path.exists(BOBS)
 
 
 def waited(job):
@@ -93,16 +108,18 @@ def record(name):
     return found[0] if found else None
 
 
-def life(call, step, held):
+def life(call, step, mode):
     """One submitted command, with the daemon killed at one step of its life: whether it was, and what became of the command."""
-    name = f"{call}-{step}-{'held' if held else 'taken'}"
-    # Less than what is held, so that the command's own limits are read back before it goes.
-    figures = ["--cpu", "0.25"] if held else ["--cpu", "0.5", "--mem", "64M"]
+    name = f"{call}-{step}-{mode}"
+    if mode == "queued":
+        assert member("bob", "fairshare", "request", *FIGURES[mode]).returncode == 0
     tracer = Tracer(call, step)
     command = ["sh", "-c", f"echo {name} >> {RAN}; exit {EXIT}"]
-    submitted = alice("fairshare", "submit", *figures, "--output", "/dev/null", "--name", name, "--", *command)
+    submitted = alice("fairshare", "submit", *FIGURES[mode], "--output", "/dev/null", "--name", name, "--", *command)
+    if mode == "queued":
+        until("bob to release", bob_releases)
     told = waited(submitted.stdout.strip()) if submitted.returncode == 0 else None
-    until("a kill, or the end", lambda: tracer.has_killed() or is_over(held))
+    until("a kill, or the end", lambda: tracer.has_killed() or is_over(mode))
     # Answered after what was under way, or by the next daemon.
     job = record(name)
     killed = tracer.has_killed()
@@ -121,16 +138,16 @@ def life(call, step, held):
         assert submitted.returncode == UNAVAILABLE, f"{what}: {submitted.stderr}"
     else:
         assert told == {"ran": EXIT, "interrupted": INTERRUPTED}.get(became), what
-    until(f"{what}: its units and its share to go", lambda: is_over(held))
+    until(f"{what}: its units and its share to go", lambda: is_over(mode))
     return killed, became
 
 
 def main():
-    held, calls = sys.argv[1] == "held", sys.argv[2:]
+    mode, calls = sys.argv[1], sys.argv[2:]
     open(RAN, "w").close()
     os.chmod(RAN, 0o666)
     assert alice("fairshare", "status").returncode == 0
-    if held:
+    if mode == "held":
         assert alice("fairshare", "request", "--cpu", "0.5", "--mem", "64M").returncode == 0
     counts = {"ran": 0, "interrupted": 0, "refused": 0}
     for call in calls:
@@ -138,7 +155,7 @@ def main():
         while killed:
             step += 1
             started = time.monotonic()
-            killed, became = life(call, step, held)
+            killed, became = life(call, step, mode)
             counts[became] += killed
             how = "killed" if killed else "not killed"
             print(f"{call} {step}: {became}, {how}, {time.monotonic() - started:.1f} s", file=sys.stderr)
