@@ -226,7 +226,7 @@ impl EventLoop {
     }
 
     /// Jobs as they are shown.
-    pub(super) fn jobs_shown<'a>(&self, jobs: impl Iterator<Item = &'a Job>) -> Vec<JobInfo> {
+    pub(super) fn jobs_shown<'a>(&self, jobs: impl Iterator<Item = &'a Arc<Job>>) -> Vec<JobInfo> {
         let places = self.ledger.places();
         jobs.map(|job| self.job_in(&places, job)).collect()
     }

@@ -16,6 +16,8 @@
 //! **Shares without a lease** never give back. A first in the queue who needs their room has no known start; then
 //! requests with a lease pass it, since what they delay it by has an end, and those without do not.
 
+use std::sync::Arc;
+
 use super::job::JobState;
 use super::queue::Waiting;
 use super::room::Room;
@@ -92,7 +94,7 @@ impl Ledger {
 
     fn serve(&mut self, now: Now, id: JobId, effects: &mut Vec<Effect>) {
         self.step_out(id);
-        let Some(job) = self.jobs.get_mut(&id) else { return };
+        let Some(job) = self.jobs.get_mut(&id).map(Arc::make_mut) else { return };
         job.state = JobState::Running { started: now };
         let (uid, Some(ask)) = (job.uid, job.kind.ask()) else { return };
         let ask = ask.clone();

@@ -26,6 +26,7 @@ mod submit;
 pub mod time;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::identity::{JobId, Uid};
@@ -71,8 +72,9 @@ pub struct Image {
     pub draining: bool,
     /// The shares, by uid.
     pub shares: Vec<Share>,
-    /// The jobs, by id. Those that are queued are the queue.
-    pub jobs: Vec<Job>,
+    /// The jobs, by id. Those that are queued are the queue. Shared with the ledger: images wait for the disk, and each would
+    /// be a copy of all that is remembered.
+    pub jobs: Vec<Arc<Job>>,
 }
 
 /// The one owner of who holds what.
@@ -86,7 +88,7 @@ pub struct Ledger {
     /// Whether the policy lets busy shares be stopped for who waits; `None` until it has said.
     evict: Option<bool>,
     shares: BTreeMap<Uid, Share>,
-    jobs: BTreeMap<JobId, Job>,
+    jobs: BTreeMap<JobId, Arc<Job>>,
     books: Books,
     queue: Queue,
     kept: Kept,
@@ -182,7 +184,7 @@ impl Ledger {
     }
 
     /// The jobs that are remembered, by id.
-    pub fn jobs(&self) -> &BTreeMap<JobId, Job> {
+    pub fn jobs(&self) -> &BTreeMap<JobId, Arc<Job>> {
         &self.jobs
     }
 
@@ -338,7 +340,7 @@ impl Ledger {
     fn new_job(&mut self, now: Now, uid: Uid, kind: JobKind, state: JobState) -> JobId {
         let id = JobId(self.next_job);
         self.next_job += 1;
-        let job = Job { id, uid, kind, created: now, state };
+        let job = Arc::new(Job { id, uid, kind, created: now, state });
         if job.queued() {
             self.line_up(&job);
         }
@@ -384,7 +386,7 @@ impl Ledger {
         self.step_out(id);
         let ended = self.jobs.get_mut(&id).filter(|job| !job.ended());
         let Some((uid, is_work)) = ended.as_ref().map(|job| (job.uid, job.is_work())) else { return };
-        if ended.is_some_and(|job| job.end(now, end)) {
+        if ended.is_some_and(|job| Arc::make_mut(job).end(now, end)) {
             if is_work {
                 let left = self.works.remove(&uid).unwrap_or_default().saturating_sub(1);
                 self.works.extend((left > 0).then_some((uid, left)));

@@ -1,5 +1,7 @@
 //! How the effects went, and what follows.
 
+use std::sync::Arc;
+
 use super::expire::RETRY_MS;
 use super::job::{JobEnd, JobState};
 use super::share::{Phase, Share};
@@ -79,8 +81,8 @@ impl Ledger {
         let Phase::Granting { job: Some(id) } = share.phase else { return };
         let Some(mut job) = self.jobs.remove(&id) else { return };
         if let JobState::Running { .. } = job.state {
-            if let Some(ask) = job.kind.ask() {
-                job.state = JobState::Queued { since: ask.asked, deadline: ask.until };
+            if let Some((since, deadline)) = job.kind.ask().map(|ask| (ask.asked, ask.until)) {
+                Arc::make_mut(&mut job).state = JobState::Queued { since, deadline };
             }
             self.line_up(&job);
         }

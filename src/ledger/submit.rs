@@ -1,5 +1,6 @@
 //! Submitted commands: run in the share that is held, or in one that is taken for them and goes with the last of them.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::job::{Ask, Job, JobEnd, JobKind, JobState, WORKS_PER_UID_MAX, Work};
@@ -88,7 +89,7 @@ impl Ledger {
 
     /// A command that runs, or is about to, is not wanted any more.
     pub(super) fn call_back(&mut self, id: JobId, effects: &mut Vec<Effect>) {
-        let Some(job) = self.jobs.get_mut(&id) else { return };
+        let Some(job) = self.jobs.get_mut(&id).map(Arc::make_mut) else { return };
         let uid = job.uid;
         let JobKind::Submit(work) = &mut job.kind else { return };
         // That it was called back before says nothing of what came of it: stopping it again does no harm.
@@ -124,7 +125,7 @@ impl Ledger {
         known: impl Fn(JobId) -> bool,
         effects: &mut Vec<Effect>,
     ) {
-        let lost = |job: &&Job| job.is_work() && job.queued() && !known(job.id);
+        let lost = |job: &&Arc<Job>| job.is_work() && job.queued() && !known(job.id);
         let lost: Vec<JobId> = self.jobs.values().filter(lost).map(|job| job.id).collect();
         for job in lost {
             self.end_job(now, job, JobEnd::Interrupted, effects);

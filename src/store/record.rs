@@ -1,10 +1,11 @@
 //! The state file's payload: plain records with serde, each way from and to what the ledger remembers.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use crate::identity::{JobId, Uid};
 use crate::ledger::fairness::{Fairness, Meter};
-use crate::ledger::job::Job;
 use crate::ledger::share::{Phase, Share};
 use crate::ledger::time::{Clock, Time};
 use crate::ledger::{BootId, Image, Now};
@@ -131,7 +132,7 @@ impl From<&Image> for State {
             fairness: (&image.fairness).into(),
             draining: image.draining,
             shares: image.shares.iter().map(ShareRecord::from).collect(),
-            jobs: image.jobs.iter().map(JobRecord::from).collect(),
+            jobs: image.jobs.iter().map(|job| JobRecord::from(&**job)).collect(),
         }
     }
 }
@@ -147,7 +148,7 @@ impl TryFrom<State> for Image {
             fairness: state.fairness.try_into()?,
             draining: state.draining,
             shares: state.shares.into_iter().map(Share::try_from).collect::<Result<_, _>>()?,
-            jobs: state.jobs.into_iter().map(Job::try_from).collect::<Result<_, _>>()?,
+            jobs: state.jobs.into_iter().map(|job| job.try_into().map(Arc::new)).collect::<Result<_, _>>()?,
         })
     }
 }

@@ -1,5 +1,6 @@
 //! One rule a test: capacity, leases, idleness, the queue, cancelling, draining, eviction, jobs.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use fairshare::identity::JobId;
@@ -345,6 +346,19 @@ fn jobs_that_are_over_are_forgotten_and_those_that_wait_never() {
     assert_eq!(ledger.jobs().len(), JOBS_KEPT_MAX + 1);
     assert!(ledger.jobs()[&waiting].queued());
     assert!(ledger.jobs().contains_key(&last));
+}
+
+/// As many images as changes may wait for the disk: each with a copy of every job would be megabytes.
+#[test]
+fn an_image_copies_no_job_and_changes_with_none() {
+    let mut ledger = ledger();
+    holds(&mut ledger, 0, 1, 8, 8, None);
+    let jobs = [2, 3].map(|member| waits(&mut ledger, 1, member, 1, 1, None));
+    let before = ledger.image();
+    say(&mut ledger, 3, Command::Cancel { job: jobs[0], by: Canceller::Admin }).unwrap();
+    let after = ledger.image();
+    assert!(before.jobs[0].queued() && after.jobs[0].ended());
+    assert!(Arc::ptr_eq(&before.jobs[1], &after.jobs[1]));
 }
 
 #[test]
