@@ -77,7 +77,8 @@ Examples:
 
 Of a submitted command everything is ended, also what it left behind in the background. A
 request gives up its place in the queue. It can be repeated: a job that is over stays as it is,
-and how it ended is said.";
+and how it ended is said. What waits for a file system that does not answer cannot be killed:
+then that is said, and the job runs until it has ended.";
 
 pub const EVENTS_EXAMPLES: &str = "\
 Examples:

@@ -129,6 +129,15 @@ pub fn job(job: &Job) -> wire::JobInfo {
     }
 }
 
+/// So many processes, of which these are known, as a sentence begins with them; and which they are.
+pub fn processes(pids: &[u32], count: usize) -> (String, String) {
+    let named: Vec<String> = pids.iter().take(PIDS_NAMED_MAX).map(u32::to_string).collect();
+    let more = count.saturating_sub(named.len());
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    let processes = if count == 1 { "1 process is".to_owned() } else { format!("{count} processes are") };
+    (processes, format!("pid {}{more}", named.join(" ")))
+}
+
 /// How a job ended, as it is shown.
 fn outcome(kind: &JobKind, started: Option<Now>, end: &JobEnd) -> (wire::JobState, Option<WireError>) {
     let failed = |error| (wire::JobState::Failed, Some(error));
@@ -203,12 +212,8 @@ pub fn refusal(refusal: &Refusal) -> WireError {
         }
         Refusal::NoShare => WireError::new(Code::NotFound, "No share is held"),
         Refusal::Occupied { pids, count } => {
-            let named: Vec<String> = pids.iter().take(PIDS_NAMED_MAX).map(u32::to_string).collect();
-            let more = count.saturating_sub(named.len());
-            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-            let processes = if *count == 1 { "1 process is" } else { &format!("{count} processes are") };
-            WireError::new(Code::Busy, format!("{processes} inside the share"))
-                .detail(format!("pid {}{more}", named.join(" ")))
+            let (processes, named) = processes(pids, *count);
+            WireError::new(Code::Busy, format!("{processes} inside the share")).detail(named)
         }
         Refusal::MemoryInUse { in_use, asked } => {
             WireError::new(Code::Busy, format!("Memory in use ({in_use}) exceeds the new limit ({asked})"))

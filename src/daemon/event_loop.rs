@@ -14,6 +14,7 @@ use super::condition::Condition;
 use super::event::{Event, Reply, Submission};
 use super::execute::Context;
 use super::feed::Feed;
+use super::logging::in_full;
 use super::persist::Persist;
 use super::start::Parts;
 use super::watch::Watch;
@@ -372,7 +373,7 @@ impl EventLoop {
                     ));
                 }
                 (_, Err(error)) => {
-                    error!("the share of uid {} is not settled: {error}: {:?}", mended.uid, error.detail);
+                    error!("the share of uid {} is not settled: {}", mended.uid, in_full(error));
                     self.condition.doubt_later(mended.uid);
                 }
             }

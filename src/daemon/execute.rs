@@ -11,9 +11,10 @@ use tracing::{error, info, warn};
 
 use super::answer;
 use super::event::{Event, Reply};
-use super::logging::chain;
+use super::logging::{chain, in_full};
 use super::persist::Persist;
 use super::query;
+use super::standing::standing;
 use crate::cgroup::{Cgroups, Difference, KernelLimits};
 use crate::identity::{JobId, Uid, UnitName};
 use crate::ledger::share::Share;
@@ -155,10 +156,7 @@ pub async fn grant_for_work(cx: Context, share: Share, job: Option<JobId>, inten
     }
     reply.send(Ok(Answer::JobStarted { job_started: job.map_or(0, |job| job.0) }));
     if let Err(error) = made(&cx, &share).await {
-        warn!(
-            result_code = error.code,
-            "no share for a command of uid {}: {error}: {:?}", share.uid, error.detail
-        );
+        warn!(result_code = error.code, "no share for a command of uid {}: {}", share.uid, in_full(&error));
     }
 }
 
@@ -307,12 +305,13 @@ pub async fn stop(cx: Context, uid: Uid, job: JobId, intent: Image, reply: Reply
             job_id = job.0,
             result_code = error.code,
             unit = %UnitName::Share(uid),
-            "the share of uid {uid} could not be stopped: {error}: {:?}", error.detail
+            "the share of uid {uid} could not be stopped: {}", in_full(&error)
         ),
     }
 }
 
 async fn released(cx: &Context, uid: Uid, intent: Image, within: Duration) -> Result<(), WireError> {
+    let share = intent.shares.iter().find(|share| share.uid == uid).cloned();
     if let Err(fault) = cx.persist.save(intent).await {
         return Err(intent_failed(cx, uid, &fault).await);
     }
@@ -327,9 +326,22 @@ async fn released(cx: &Context, uid: Uid, intent: Image, within: Duration) -> Re
         let _ = cx.store_outcome(image).await;
         return Err(error);
     }
+    if let (Some(share), Some(standing)) = (share, standing(&cx.cgroups, UnitName::Share(uid))) {
+        return Err(kept(cx, &share, standing).await);
+    }
     // The intent is stored, and a start would finish it: where the outcome is not, nothing is lost.
     let _ = cx.store_outcome(cx.settle(uid, Outcome::Done).await).await;
     Ok(())
+}
+
+/// What was stopped, with somebody in it whom that did not end, stays a share: its room is in use.
+async fn kept(cx: &Context, share: &Share, standing: String) -> WireError {
+    let outcome = match cx.enforce(share).await {
+        Ok(()) => Outcome::undone(&standing),
+        Err(_) => Outcome::Unknown,
+    };
+    let _ = cx.store_outcome(cx.settle(share.uid, outcome).await).await;
+    WireError::new(Code::CleanupFailed, "Not everything in the share could be ended").detail(standing)
 }
 
 /// Puts processes of a member in a scope of their share.

@@ -12,6 +12,7 @@ use tracing::{debug, info, warn};
 
 use super::closing;
 use super::event::Event;
+use super::logging::in_full;
 use super::peer::{self, Peer};
 use super::quota::Quota;
 use super::session::{End, Session};
@@ -154,7 +155,7 @@ impl Listener {
         let peer = match peer::identify(&stream, self.policy.borrow().as_deref()) {
             Ok(peer) => peer,
             Err(error) => {
-                warn!(result_code = error.code, "a connection was closed: {}: {:?}", error, error.detail);
+                warn!(result_code = error.code, "a connection was closed: {}", in_full(&error));
                 return refuse(&stream, error);
             }
         };

@@ -6,6 +6,8 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
+use crate::wire::error::WireError;
+
 /// Sets up logging, once. `RUST_LOG` filters; `info` where it is not set.
 ///
 /// Under systemd standard error is the journal's stream (`JOURNAL_STREAM`, `systemd.exec(5)`): then the messages go
@@ -44,4 +46,12 @@ pub fn chain(error: &dyn std::error::Error) -> String {
         source = cause.source();
     }
     line
+}
+
+/// An answer that is an error, with its detail, in one line.
+pub fn in_full(error: &WireError) -> String {
+    match &error.detail {
+        Some(detail) => format!("{error}: {detail}"),
+        None => error.to_string(),
+    }
 }

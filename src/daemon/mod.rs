@@ -23,6 +23,7 @@ mod quota;
 mod reload;
 mod session;
 mod socket;
+mod standing;
 mod start;
 mod watch;
 mod watchdog;

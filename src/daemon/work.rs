@@ -23,7 +23,8 @@ use super::closing::Received;
 use super::event::{Event, Reply};
 use super::execute::Context;
 use super::incoming::Descriptors;
-use super::logging::chain;
+use super::logging::{chain, in_full};
+use super::standing;
 use crate::cgroup::Limit;
 use crate::identity::{JobId, Uid, UnitName};
 use crate::ledger::Image;
@@ -188,8 +189,8 @@ pub async fn run(
         Ok(following) => follow(cx, uid, job, following).await,
         Err(why) => {
             warn!(job_id = job.0, "job {job} of uid {uid} could not be started: {why}");
-            clear(&cx, uid, job).await;
             ended(&cx, job, JobEnd::Failed(why)).await;
+            clear(&cx, uid, job).await;
         }
     }
 }
@@ -250,10 +251,7 @@ async fn prove(cx: &Context, slice: UnitName, limits: PartialAmount) -> Result<(
         return Ok(());
     }
     let proof = cx.read_back_unit(slice, |held| held.holds_named(limits)).await;
-    proof.map_err(|error| match &error.detail {
-        Some(detail) => format!("{error}: {detail}"),
-        None => error.to_string(),
-    })
+    proof.map_err(|error| in_full(&error))
 }
 
 fn told(fault: &Fault) -> String {
@@ -274,9 +272,9 @@ pub async fn follow(cx: Context, uid: Uid, job: JobId, following: Following) {
         }
         Ok(None) => {
             warn!(job_id = job.0, "job {job} of uid {uid} has no unit: it never ran, or was cleared away");
+            ended(&cx, job, JobEnd::Interrupted).await;
             cx.systemd.let_go(UnitName::JobService(uid, job)).await;
             clear(&cx, uid, job).await;
-            ended(&cx, job, JobEnd::Interrupted).await;
         }
         Err(fault) => {
             warn!(job_id = job.0, "job {job} of uid {uid} is out of sight: {}", chain(&fault));
@@ -293,13 +291,13 @@ async fn followed(cx: &Context, uid: Uid, job: JobId, following: Following) -> R
         Following::Asked(changes) => (changes, false),
         Following::Lost { called_back } => {
             let changes = cx.systemd.follow(unit).await?;
-            match answered(&changes, || cx.systemd.hold(unit)).await? {
+            match answered(cx, || cx.systemd.hold(unit)).await? {
                 Held::Kept => {}
                 Held::Unkept(fault) => warn!(unit = %unit, "{}, proceeding", chain(&fault)),
                 Held::Gone => return Ok(None),
             }
             if called_back {
-                answered(&changes, || cx.systemd.stop(unit, STOP_TIMEOUT)).await?;
+                answered(cx, || cx.systemd.stop(unit, STOP_TIMEOUT)).await?;
             }
             (changes, false)
         }
@@ -308,28 +306,30 @@ async fn followed(cx: &Context, uid: Uid, job: JobId, following: Following) -> R
         changes.next().await?;
     }
     let end = loop {
-        match answered(&changes, || cx.systemd.service_state(unit)).await? {
+        match answered(cx, || cx.systemd.service_state(unit)).await? {
             ServiceState::Running => {}
             ServiceState::Ended(end) => break end,
             ServiceState::Gone => return Ok(None),
         }
         changes.next().await?;
     };
+    standing::gone(&cx.cgroups, UnitName::JobSlice(uid, job)).await;
     Ok(Some(read(cx, uid, job, &end)))
 }
 
-/// Asks systemd until it answers. What may be the end of a command must not be lost to one call that failed.
+/// Asks systemd until it does. What may be the end of a command, or what is left of one, must not be lost to one call that
+/// failed.
 ///
 /// # Errors
 /// The last [`Fault`], where the connection is gone.
-async fn answered<T, Answer>(changes: &Changes, ask: impl Fn() -> Answer) -> Result<T, Fault>
+async fn answered<T, Answer>(cx: &Context, ask: impl Fn() -> Answer) -> Result<T, Fault>
 where
     Answer: Future<Output = Result<T, Fault>>,
 {
     let mut pause = ASK_AGAIN_PAUSE.0;
     loop {
         match ask().await {
-            Err(fault) if !changes.ended() => warn!("{}, proceeding", chain(&fault)),
+            Err(fault) if !cx.systemd.is_closed() => warn!("{}, proceeding", chain(&fault)),
             answer => return answer,
         }
         sleep(pause).await;
@@ -387,11 +387,10 @@ async fn ended(cx: &Context, job: JobId, end: JobEnd) {
     }
 }
 
-/// Takes away what is left of a command's units.
+/// Takes away what is left of a command's units. Where the connection is lost meanwhile, whoever comes after it does.
 async fn clear(cx: &Context, uid: Uid, job: JobId) {
-    let (service, slice) = (UnitName::JobService(uid, job), UnitName::JobSlice(uid, job));
-    for unit in [service, slice] {
-        if let Err(fault) = cx.systemd.clear(unit, STOP_TIMEOUT).await {
+    for unit in [UnitName::JobService(uid, job), UnitName::JobSlice(uid, job)] {
+        if let Err(fault) = answered(cx, || cx.systemd.clear(unit, STOP_TIMEOUT)).await {
             warn!(unit = %unit, "{}, proceeding", chain(&fault));
         }
     }
@@ -414,14 +413,15 @@ pub async fn call_back(cx: Context, uid: Uid, job: JobId, intent: Image, reply: 
     }
     drop(turn);
     let unit = UnitName::JobService(uid, job);
-    match cx.systemd.stop(unit, STOP_TIMEOUT).await {
-        Ok(_) => {
+    let stopped = cx.systemd.stop(unit, STOP_TIMEOUT).await;
+    let detail = match (stopped, standing::standing(&cx.cgroups, UnitName::JobSlice(uid, job))) {
+        (Ok(_), None) => {
             let _ = cx.events.send(Event::CalledBack(job, reply)).await;
+            return;
         }
-        Err(fault) => {
-            let detail = format!("{unit} still stands: {}", told(&fault));
-            let error = WireError::new(Code::CleanupFailed, "The command could not be ended").detail(detail);
-            reply.send(Err(error));
-        }
-    }
+        (Ok(_), Some(standing)) => standing,
+        (Err(fault), None) => format!("{unit} still stands: {}", told(&fault)),
+        (Err(fault), Some(standing)) => format!("{}; {standing}", told(&fault)),
+    };
+    reply.send(Err(WireError::new(Code::CleanupFailed, "The command could not be ended").detail(detail)));
 }

@@ -27,7 +27,7 @@ use crate::identity::UnitName;
 use crate::quantity::{Bytes, MilliCpu, Tasks};
 use property::Property;
 use proxy::{Manager, Processes, With};
-use service::SERVICE_CALLS_MAX;
+use service::{CLEARED_AT_ONCE_MAX, SERVICE_CALLS_MAX};
 use signals::{Control, Controls};
 
 /// How long systemd may take to answer a call. Under the watchdog's period (`WatchdogSec=20s`).
@@ -56,6 +56,7 @@ pub struct Systemd {
     controls: Controls,
     version: u32,
     service_calls: Arc<Semaphore>,
+    clearing: Arc<Semaphore>,
 }
 
 /// What a start found.
@@ -175,8 +176,9 @@ impl Systemd {
         let matches = try_join_all(rules.iter().map(|rule| proxy::add_match(&connection, rule)));
         let (_, (), (version, owner)) = tokio::try_join!(matches, manager.subscribe(), manager.version())?;
         controls.tell(Control::Owner(owner)).await?;
-        let service_calls = Arc::new(Semaphore::new(SERVICE_CALLS_MAX));
-        Ok((Self { manager, controls, version: major(&version), service_calls }, signals))
+        let [service_calls, clearing] =
+            [SERVICE_CALLS_MAX, CLEARED_AT_ONCE_MAX].map(|max| Arc::new(Semaphore::new(max)));
+        Ok((Self { manager, controls, version: major(&version), service_calls, clearing }, signals))
     }
 
     /// systemd's major version; 0 where it does not begin with a number.
@@ -187,6 +189,11 @@ impl Systemd {
     /// Whether this systemd takes processes by descriptor. [`Self::start_scope`] sees to it by itself.
     pub fn supports_pidfds(&self) -> bool {
         self.version >= PIDFDS_SINCE
+    }
+
+    /// Whether the connection is gone.
+    pub fn is_closed(&self) -> bool {
+        self.manager.connection().is_closed()
     }
 
     /// Resolves when the connection is gone.
@@ -213,7 +220,14 @@ impl Systemd {
             // Dead, but the name is still taken: a failed unit keeps it until it is reset.
             ActiveState::Failed | ActiveState::Inactive => {
                 self.reset_failed(unit).await?;
-                self.start(&name, properties, With::Nothing).await.map(|()| Started::New)
+                match self.start(&name, properties, With::Nothing).await {
+                    Err(fault) if fault.is_unit_exists() => {}
+                    other => return other.map(|()| Started::New),
+                }
+                // Nor is a unit forgotten while a process is in its cgroup: one that could not be killed.
+                self.job("StartUnit", &name, START_TIMEOUT, self.manager.start_loaded(&name)).await?;
+                self.set_properties(&name, properties).await?;
+                Ok(Started::Existed)
             }
             ActiveState::Activating | ActiveState::Deactivating | ActiveState::Unknown => Err(fault),
         }
@@ -256,16 +270,7 @@ impl Systemd {
     /// Any [`Fault`]; where it did not end `within` that time a timeout, with systemd still at it.
     pub async fn stop(&self, unit: UnitName, within: Duration) -> Result<StopResult, Fault> {
         let name = unit.to_string();
-        self.stopped(&name, within, self.manager.stop(&name)).await
-    }
-
-    async fn stopped(
-        &self,
-        name: &str,
-        within: Duration,
-        call: impl Future<Output = Result<String, Fault>>,
-    ) -> Result<StopResult, Fault> {
-        match self.job("StopUnit", name, within, call).await {
+        match self.job("StopUnit", &name, within, self.manager.stop(&name)).await {
             Ok(()) => Ok(StopResult::Stopped),
             Err(fault) if fault.is_no_such_unit() => Ok(StopResult::NotThere),
             Err(fault) => Err(fault),

@@ -2,8 +2,10 @@
 //!
 //! Plain calls instead of a generated proxy: nothing is introspected or cached, so that connecting costs two round trips.
 
+use std::sync::Arc;
+
 use serde::Serialize;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
 use zbus::wire::DynamicType;
 use zbus::{Connection, Fd, Message, OwnedObjectPath, OwnedVariant, Variant};
@@ -23,6 +25,10 @@ pub(super) const BUS: &str = "org.freedesktop.DBus";
 /// kill what the program left behind.
 const IGNORE_FAILURE: bool = true;
 
+/// Calls that are under way at once. The bus lets one connection wait for 128 answers (`max_replies_per_connection`,
+/// dbus-daemon(1)) and refuses what is beyond; some room is for calls that were given up and may be answered still.
+const CALLS_MAX: usize = 96;
+
 /// What ListUnitsByPatterns answers for one unit: name, description, load state, active state, sub state, followed unit,
 /// object path, job id, job type, job path.
 pub(super) type UnitRow =
@@ -34,6 +40,7 @@ pub(super) struct Manager {
     connection: Connection,
     /// Whether systemd owns its name: PID 1 gives it up for a moment when it re-executes.
     present: watch::Receiver<bool>,
+    calls: Arc<Semaphore>,
 }
 
 /// Which method of what is called.
@@ -46,7 +53,7 @@ struct Call<'a> {
 
 impl Manager {
     pub(super) fn new(connection: Connection, present: watch::Receiver<bool>) -> Self {
-        Self { connection, present }
+        Self { connection, present, calls: Arc::new(Semaphore::new(CALLS_MAX)) }
     }
 
     pub(super) fn connection(&self) -> &Connection {
@@ -95,6 +102,11 @@ impl Manager {
         }
         // "fail": a start that would cancel a queued stop of the same unit is refused.
         self.queue("StartTransientUnit", unit, &(unit, "fail", list, auxiliary)).await
+    }
+
+    /// Queues the start of a unit that systemd has loaded; answers the job's path.
+    pub(super) async fn start_loaded(&self, unit: &str) -> Result<String, Fault> {
+        self.queue("StartUnit", unit, &(unit, "fail")).await
     }
 
     /// Queues a stop; answers the job's path.
@@ -167,6 +179,7 @@ impl Manager {
                 .wait_for(|present| *present)
                 .await
                 .map_err(|_| Fault::bus(format!("{method} {unit}"), None))?;
+            let _room = self.calls.acquire().await;
             self.connection
                 .call_method(Some(SERVICE), path, Some(interface), method, args)
                 .await

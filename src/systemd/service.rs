@@ -17,9 +17,12 @@ const SERVICE: &str = "org.freedesktop.systemd1.Service";
 /// `CLD_EXITED` (`sigaction(2)`): the process exited by itself.
 const CLD_EXITED: i32 = 1;
 
-/// Questions about services that are under way at once. The bus lets one connection wait for 128 answers
-/// (`max_replies_per_connection`, dbus-daemon(1)), and what shares need must find room beside these.
-pub(super) const SERVICE_CALLS_MAX: usize = 64;
+/// Questions about services that are under way at once. systemd answers one after another: what shares need would wait
+/// behind them all.
+pub(super) const SERVICE_CALLS_MAX: usize = 16;
+
+/// Units that are cleared away at once. Nobody waits for it, and others wait for systemd.
+pub const CLEARED_AT_ONCE_MAX: usize = 4;
 
 /// What a service runs.
 #[derive(Debug, Clone, Copy)]
@@ -102,11 +105,6 @@ impl Changes {
     pub async fn next(&mut self) -> Result<(), Fault> {
         self.0.recv().await.ok_or_else(|| Fault::bus("following a service", None))
     }
-
-    /// Whether there will be no more, for the connection is gone.
-    pub fn ended(&self) -> bool {
-        self.0.is_closed()
-    }
 }
 
 impl Systemd {
@@ -154,15 +152,15 @@ impl Systemd {
         let _ = self.in_turn(self.manager.let_go(&unit.to_string())).await;
     }
 
-    /// Stops what is left of a unit, and frees its name.
+    /// Stops what is left of a unit, and frees its name: when its turn has come.
     ///
     /// # Errors
     /// Any [`Fault`]; where it did not end `within` that time a timeout, with systemd still at it.
     pub async fn clear(&self, unit: UnitName, within: Duration) -> Result<(), Fault> {
-        let name = unit.to_string();
-        self.stopped(&name, within, self.in_turn(self.manager.stop(&name))).await?;
+        let _turn = self.clearing.acquire().await;
+        self.stop(unit, within).await?;
         // One that failed keeps its name.
-        self.in_turn(self.reset_failed(unit)).await
+        self.reset_failed(unit).await
     }
 
     /// Makes a call about a service when there is room for one more.

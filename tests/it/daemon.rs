@@ -5,6 +5,7 @@ mod contract;
 mod degraded;
 mod disk_faults;
 mod events;
+mod handed;
 mod harness;
 mod inside;
 mod leases;

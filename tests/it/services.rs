@@ -5,11 +5,13 @@
 use std::time::Duration;
 
 use fairshare::identity::{JobId, Uid, UnitName};
-use fairshare::systemd::{BusAddress, ServiceState, Systemd};
+use fairshare::systemd::service::CLEARED_AT_ONCE_MAX;
+use fairshare::systemd::{ActiveState, BusAddress, CALL_TIMEOUT, ServiceState, Systemd};
 
 use futures_util::FutureExt as _;
+use futures_util::future::join_all;
 
-use crate::stand_in::World;
+use crate::stand_in::{Verb, World};
 
 /// More than the rules that dbus-daemon lets one connection have (`max_match_rules_per_connection`, 512).
 const MANY: u64 = 600;
@@ -54,6 +56,45 @@ async fn who_follows_a_service_looks_at_it_when_it_may_have_ended() {
     world.reload();
     soon(of_one.next()).await.unwrap();
     assert_eq!(systemd.service_state(one).await.unwrap(), ServiceState::Running);
+}
+
+/// dbus-daemon lets one connection wait for 128 answers (`max_replies_per_connection`), and refuses a call beyond that.
+#[tokio::test]
+async fn whoever_asks_while_many_do_is_answered() {
+    let world = World::start();
+    let (systemd, _signals) =
+        Systemd::connect(&BusAddress::At(world.bus_address().to_owned())).await.unwrap();
+    world.faults.delay("Get", Duration::from_millis(20));
+    let answers = join_all((0..MANY).map(|_| systemd.active_state("fairshare-1001.slice"))).await;
+    answers.into_iter().for_each(|answer| assert_eq!(answer.unwrap(), ActiveState::Inactive));
+}
+
+#[tokio::test]
+async fn few_are_cleared_away_at_once_however_many_there_are() {
+    let world = World::start();
+    let (systemd, _signals) =
+        Systemd::connect(&BusAddress::At(world.bus_address().to_owned())).await.unwrap();
+    let services: Vec<UnitName> =
+        (1..=20).map(|job| UnitName::JobService(Uid::new(1001).unwrap(), JobId(job))).collect();
+    services.iter().for_each(|unit| world.make_service(&unit.to_string()));
+    let held = world.faults.hold_job(Verb::Stop);
+    let stops = || world.take_calls().iter().filter(|(method, _)| method == "StopUnit").count();
+    let cleared = join_all(services.iter().map(|unit| systemd.clear(*unit, CALL_TIMEOUT)));
+    let asked = async {
+        let mut asked = 0;
+        while asked < CLEARED_AT_ONCE_MAX {
+            asked += stops();
+            tokio::task::yield_now().await;
+        }
+        // What is answered now was asked after any further stop would have been.
+        systemd.list().await.unwrap();
+        assert_eq!(asked + stops(), CLEARED_AT_ONCE_MAX);
+        world.faults.clear();
+        drop(held);
+    };
+    let (cleared, ()) = tokio::join!(cleared, asked);
+    cleared.into_iter().for_each(|cleared| cleared.unwrap());
+    assert!(services.iter().all(|unit| world.unit(&unit.to_string()).is_none()));
 }
 
 #[tokio::test]

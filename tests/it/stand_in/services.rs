@@ -95,6 +95,7 @@ impl Manager {
 
     /// The process of a service exits, with what is no failure of it whatever the code (`-` before its program).
     pub(super) async fn end_service(&self, name: &str, code: i32) {
+        self.shared.services.lock().unwrap().inputs.remove(name);
         self.set_state(
             name,
             "active",
