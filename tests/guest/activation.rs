@@ -67,12 +67,10 @@ guest_test!(a_daemon_that_hangs_is_replaced_and_one_that_is_stopped_ends_well, |
     guest.await_cmd(
         &format!(
             "test $(systemctl show fairshared.service -p WatchdogTimestampMonotonic --value) -gt $(({said} + 1000000))"
-        ),
-        20,
-    );
+        ));
     let pid = guest.daemon_pid().expect("a daemon");
     guest.root(&format!("kill -STOP {pid}")).expect_ok();
-    guest.await_cmd("test $(systemctl show fairshared.service -p NRestarts --value) -ge 1", 40);
+    guest.await_cmd("test $(systemctl show fairshared.service -p NRestarts --value) -ge 1");
     guest.as_user("alice", "fairshare status").expect_ok().stdout_has("1 CPU");
     assert_ne!(guest.daemon_pid(), Some(pid));
 

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::channel::{Channel, Silence};
 
 /// The agent answers each call at once, unless the guest is overwhelmed or gone.
-const CALL_TIMEOUT: Duration = Duration::from_secs(30);
+const CALL_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// A connection to a guest's agent.
 pub struct Agent {

@@ -49,7 +49,7 @@ guest_test!(a_share_is_taken_changed_and_shown, |guest: Guest| {
         .command("exec fairshare run -- python3 -c 'b = b\"x\" * (200 << 20); print(1); import time; time.sleep(1000)'")
         .user("alice")
         .spawn();
-    guest.await_cmd(&format!("test $(cat /sys/fs/cgroup/{SLICE}/memory.current) -gt $((200 << 20))"), 40);
+    guest.await_cmd(&format!("test $(cat /sys/fs/cgroup/{SLICE}/memory.current) -gt $((200 << 20))"));
     guest
         .as_user("alice", "fairshare resize --mem 100M")
         .expect_code(75)
@@ -123,7 +123,7 @@ guest_test!(release_kills_nothing_unless_it_is_told_to, |guest: Guest| {
         .command("exec fairshare run --cpu 0.5 --mem 128M -- bash -c 'trap \"echo term > /tmp/term\" TERM; echo > /tmp/set; while :; do sleep 1; done'")
         .user("alice")
         .spawn();
-    guest.await_cmd("test -e /tmp/set", 20);
+    guest.await_cmd("test -e /tmp/set");
     let refused = guest.as_user("alice", "fairshare release").expect_code(75).stderr_has("inside the share");
     let refused = refused.stderr_has(&stubborn.pid.to_string()).stderr_has("fairshare release --stop");
     eprintln!("{}", refused.stderr());

@@ -84,7 +84,7 @@ fn demo() {
 
     story.say("alice has work running when the daemon is killed with SIGKILL.");
     let work = guest.spawn_as("alice", "fairshare run -- sleep 1000");
-    guest.await_cmd(&format!("grep -q . /sys/fs/cgroup/{SLICE}/fairshare-1001-run*/cgroup.procs"), 30);
+    guest.await_cmd(&format!("grep -q . /sys/fs/cgroup/{SLICE}/fairshare-1001-run*/cgroup.procs"));
     story.root("cat /sys/fs/cgroup/fairshare.slice/fairshare-1001.slice/*/cgroup.procs").expect_ok();
     let killed = guest.kill_daemon();
     eprintln!("  root# kill -9 {killed}    (fairshared)");

@@ -108,7 +108,7 @@ guest_test!(run_is_the_command_itself, |guest: Guest| {
         .stdout_has("/bin/bash")
         .stdout_has("ended 7");
     // All these commands are over, and so are their scopes.
-    guest.await_cmd("! systemctl list-units --all --no-legend 'fairshare-*.scope' | grep .", 20);
+    guest.await_cmd("! systemctl list-units --all --no-legend 'fairshare-*.scope' | grep .");
 });
 
 guest_test!(attach_takes_what_is_ones_own_and_nothing_else, |guest: Guest| {
@@ -128,7 +128,7 @@ guest_test!(attach_takes_what_is_ones_own_and_nothing_else, |guest: Guest| {
     let bobs = guest.command("exec sleep 1000").user("bob").spawn();
     guest.root("cp /bin/sleep /usr/local/bin/as-root && chmod 4755 /usr/local/bin/as-root").expect_ok();
     let privileged = guest.command("exec as-root 1000").user("alice").spawn();
-    guest.await_cmd(&format!("grep -q '^Uid:.1001.0' /proc/{}/status", privileged.pid), 10);
+    guest.await_cmd(&format!("grep -q '^Uid:.1001.0' /proc/{}/status", privileged.pid));
     let pid_of_daemon = i64::from(guest.daemon_pid().expect("a daemon"));
     for pid in [bobs.pid, privileged.pid, pid_of_daemon] {
         let before = group(pid);

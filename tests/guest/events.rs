@@ -5,7 +5,7 @@ use crate::guest::Guest;
 guest_test!(each_kind_of_event_is_told_to_who_may_know, |guest: Guest| {
     guest.follow_events();
     let alices = guest.spawn_as("alice", "exec fairshare events > events");
-    guest.await_cmd("journalctl --sync; journalctl -u fairshared | grep -q 'subscribe of uid 1001: ok'", 20);
+    guest.await_cmd("journalctl --sync; journalctl -u fairshared | grep -q 'subscribe of uid 1001: ok'");
     guest.as_user("bob", "fairshare request --cpu 0.1 --mem 32M && fairshare release").expect_ok();
     // What ends in less than ten minutes is expiring from the start.
     let takes = "fairshare request --cpu 0.5 --mem 64M --for 30m && fairshare resize --cpu 0.6 && fairshare renew --for 20s";
@@ -15,7 +15,7 @@ guest_test!(each_kind_of_event_is_told_to_who_may_know, |guest: Guest| {
     guest.root("fairshare admin drain && fairshare admin undrain").expect_ok();
     guest.write_file("/etc/fairshare/policy.d/site.yaml", "defaults: {cpu: 0.5, mem: 32M}\n", 0o644);
     guest.root("fairshare admin reload").expect_ok();
-    guest.await_cmd("grep -q released ~alice/events", 60);
+    guest.await_cmd("grep -q released ~alice/events");
     let told = guest.as_user("alice", "cat events").text();
     let kinds: Vec<&str> = told.lines().filter_map(|line| line.split("  ").nth(1)).collect();
     for kind in [

@@ -1,7 +1,7 @@
 //! Eviction: only where the policy says so, only for someone who waits, and not before it was announced.
 
 use crate::guest::Guest;
-use crate::run::Background;
+use crate::run::{Background, SWEEP};
 
 const ALICE: &str = "fairshare.slice/fairshare-1001.slice";
 
@@ -13,7 +13,7 @@ fn expired(guest: &Guest) -> Background {
     guest.write_file("/home/alice/work", STUBBORN, 0o644);
     let work =
         guest.command("exec fairshare run --cpu 0.5 --mem 64M --for 1h -- bash work").user("alice").spawn();
-    guest.await_cmd("test -e /tmp/set", 30);
+    guest.await_cmd("test -e /tmp/set");
     guest.as_user("bob", "fairshare request --cpu 1 --mem 64M").expect_ok();
     // With 200 s to go both warnings are due.
     guest.go_on_later(3600 - 200);
@@ -39,7 +39,6 @@ guest_test!(an_expired_share_is_stopped_for_who_waits_where_the_policy_says_so, 
     wait_for_room(&guest);
     guest.await_cmd(
         "grep '\"uid\":1001' /tmp/events | grep -q 'someone waits: what is inside is stopped in 5 min'",
-        20,
     );
     guest.logged("the work of uid 1001 is stopped in 5 min: someone waits");
     // Not a minute early; the announcement outlives the daemon, and is not made again.
@@ -47,8 +46,8 @@ guest_test!(an_expired_share_is_stopped_for_who_waits_where_the_policy_says_so, 
     assert!(work.is_running(), "stopped before its time");
     assert_eq!(guest.daemon_log().matches("is stopped in").count(), 1, "{}", guest.daemon_log());
     guest.go_on_later(3660 + 330);
-    guest.await_cmd("grep -q term /tmp/term", 30);
-    guest.await_cmd(&format!("test ! -d /sys/fs/cgroup/{ALICE}"), 60);
+    guest.await_cmd("grep -q term /tmp/term");
+    guest.await_cmd(&format!("test ! -d /sys/fs/cgroup/{ALICE}"));
     assert!(!work.is_running(), "SIGKILL did not come");
     guest.logged("stopped the share of uid 1001");
     guest.as_user("alice", "fairshare status").expect_ok().stdout_has("none");
@@ -71,5 +70,5 @@ guest_test!(an_expired_share_is_left_alone_where_the_policy_says_nothing, |guest
     guest.as_user("alice", "fairshare status").expect_ok().stdout_has("lease ended");
     // And with the last process the share goes, for nobody has to look for it.
     work.kill("KILL");
-    guest.await_cmd(&format!("test ! -d /sys/fs/cgroup/{ALICE}"), 15);
+    guest.command(&format!("test ! -d /sys/fs/cgroup/{ALICE}")).until_ok(SWEEP / 4 * 3);
 });

@@ -13,14 +13,10 @@ use crate::agent::Agent;
 use crate::image::Release;
 use crate::qcow2;
 use crate::qemu::{Machine, PAYLOAD_BYTES_MAX, Spec};
-use crate::run::{Background, Command, Ran};
+use crate::run::{Background, Command, PATIENCE, Ran};
 use crate::slot::Slot;
 use crate::snapshot::Snapshot;
 
-/// A clean shutdown takes a few seconds; a unit that does not stop, `TimeoutStopSec`.
-const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(120);
-const RUNNING_TIMEOUT: Duration = Duration::from_secs(180);
-const INSTALL_TIMEOUT: Duration = Duration::from_secs(180);
 /// Below this, a file goes in through the agent; above, through the payload disk.
 const STDIN_BYTES_MAX: usize = 256 << 10;
 
@@ -130,16 +126,20 @@ impl Guest {
 
     /// Polls, in the guest, until a root command succeeds.
     #[track_caller]
-    pub fn await_cmd(&self, command: &str, seconds: u64) -> Ran {
-        self.command(command).until_ok(Duration::from_secs(seconds))
+    pub fn await_cmd(&self, command: &str) -> Ran {
+        self.command(command).until_ok(PATIENCE)
     }
 
     /// Polls until a condition, which asks the guest, holds; [`Guest::await_cmd`] needs one round trip only.
     #[track_caller]
-    pub fn wait_until(&self, what: &str, timeout: Duration, mut condition: impl FnMut() -> bool) {
-        let deadline = Instant::now() + timeout;
+    pub fn wait_until(&self, what: &str, mut condition: impl FnMut() -> bool) {
+        let deadline = Instant::now() + PATIENCE;
         while !condition() {
-            assert!(Instant::now() < deadline, "{}", self.report(&format!("{what}: not within {timeout:?}")));
+            assert!(
+                Instant::now() < deadline,
+                "{}",
+                self.report(&format!("{what}: not within {PATIENCE:?}"))
+            );
         }
     }
 
@@ -149,7 +149,7 @@ impl Guest {
         self.put(deb, "/var/tmp/under-test.deb");
         let command =
             "DEBIAN_FRONTEND=noninteractive dpkg -i /var/tmp/under-test.deb && rm /var/tmp/under-test.deb";
-        self.command(command).within(INSTALL_TIMEOUT).run().expect_ok()
+        self.command(command).run().expect_ok()
     }
 
     /// Copies a file of the host into the guest, through the payload disk: megabytes a second.
@@ -169,7 +169,7 @@ impl Guest {
              truncate -s {bytes} '{path}'",
             bytes.div_ceil(1 << 20)
         );
-        self.command(&command).within(INSTALL_TIMEOUT).run().expect_ok();
+        self.command(&command).run().expect_ok();
     }
 
     /// Writes a file as root. `mode` as in chmod.
@@ -199,7 +199,7 @@ impl Guest {
         // In the background, so that the command's own end is told before the agent ends with everything else.
         self.root("(sleep 1; systemctl --no-block reboot) > /dev/null 2>&1 &").expect_ok();
         if let Some(power) = self.power().as_mut() {
-            power.machine.await_off(SHUTDOWN_TIMEOUT);
+            power.machine.await_off(PATIENCE);
         }
         self.power_on()
     }
@@ -222,7 +222,7 @@ impl Guest {
 
     /// Waits until the boot is over, however it ended.
     fn await_system(&self) -> String {
-        self.command("systemctl is-system-running --wait").within(RUNNING_TIMEOUT).run().text()
+        self.command("systemctl is-system-running --wait").run().text()
     }
 
     /// Waits until the boot is over and fails unless every unit started.
@@ -257,7 +257,7 @@ impl Guest {
             .command(
                 "journalctl --no-pager -b -n 40 -o short-precise -u fairshared.service -u fairshared.socket",
             )
-            .within(Duration::from_secs(15))
+            .within(Duration::from_secs(60))
             .try_run()
             .map_or_else(|error| error, |exit| String::from_utf8_lossy(&exit.stdout).into_owned());
         let text = format!("{} guest: {what}\n--- journal of fairshared\n{journal}", self.inner.release);

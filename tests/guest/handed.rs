@@ -48,5 +48,5 @@ guest_test!(what_no_command_can_have_is_refused_by_name_and_closed, |guest: Gues
     for id in 1..=4 {
         guest.as_user("alice", &format!("fairshare wait {id}")).expect_ok();
     }
-    guest.await_cmd(&format!("test $({descriptors}) -le {before}"), 20);
+    guest.await_cmd(&format!("test $({descriptors}) -le {before}"));
 });

@@ -14,7 +14,7 @@ fn figure(guest: &Guest, group: &str, file: &str, name: &str) -> u64 {
 
 guest_test!(a_program_is_held_to_its_share_and_nobody_else_notices, |guest: Guest| {
     let bobs = guest.command("exec fairshare run --cpu 0.5 --mem 256M -- sleep 1000").user("bob").spawn();
-    guest.await_cmd(&format!("grep -qx 'populated 1' /sys/fs/cgroup/{BOB}/cgroup.events"), 20);
+    guest.await_cmd(&format!("grep -qx 'populated 1' /sys/fs/cgroup/{BOB}/cgroup.events"));
     let daemon = guest.daemon_pid();
 
     // Memory: the kernel kills the program that is over, and nothing beside it: not even the shell that started it.
@@ -73,7 +73,7 @@ guest_test!(all_shares_together_are_bounded, |guest: Guest| {
     guest.write_file("/etc/fairshare/policy.d/site.yaml", "reserve: {cpu: 0.5, mem: 512M}\n", 0o644);
     guest.as_user("alice", "fairshare request --cpu 0.5 --mem 64M").expect_ok();
     // Two processors less the reserve; the memory depends on what the kernel left of 1536 MiB.
-    guest.await_cmd("grep -qx '150000 100000' /sys/fs/cgroup/fairshare.slice/cpu.max", 20);
+    guest.await_cmd("grep -qx '150000 100000' /sys/fs/cgroup/fairshare.slice/cpu.max");
     let total = guest.root("awk '/^MemTotal/ { print $2 * 1024 }' /proc/meminfo").text();
     let total: u64 = total.parse().unwrap();
     assert_eq!(guest.cgroup("fairshare.slice", "memory.max"), (total - (512 << 20)).to_string());
@@ -90,7 +90,7 @@ guest_test!(who_follows_hears_of_tasks_that_wait_for_a_cpu, |guest: Guest| {
     let busy = "while :; do :; done";
     let command = format!("exec fairshare run --cpu 0.1 --mem 64M -- sh -c '{busy} & {busy}'");
     let work = guest.command(&command).user("alice").spawn();
-    guest.await_cmd("grep -q '\"kind\":\"pressure\"' /tmp/events", 40);
+    guest.await_cmd("grep -q '\"kind\":\"pressure\"' /tmp/events");
     let told = guest.root("grep '\"kind\":\"pressure\"' /tmp/events").expect_ok().json();
     assert_eq!(told["uid"], 1001);
     let message = told["message"].as_str().unwrap();

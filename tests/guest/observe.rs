@@ -79,7 +79,7 @@ impl Guest {
     #[track_caller]
     pub fn follow_events(&self) {
         self.root("fairshare events --all --json > /tmp/events 2> /dev/null < /dev/null &").expect_ok();
-        self.await_cmd("journalctl --sync; journalctl -u fairshared | grep -q 'subscribe of uid 0: ok'", 20);
+        self.await_cmd("journalctl --sync; journalctl -u fairshared | grep -q 'subscribe of uid 0: ok'");
     }
 
     /// The daemon's process, if it runs.

@@ -15,9 +15,9 @@ use crate::channel::{self, Channel};
 /// Where guests read big files from: a raw disk of this size whose start the harness overwrites.
 pub const PAYLOAD_BYTES_MAX: u64 = 256 << 20;
 /// A monitor command answers at once, or QEMU hangs.
-const MONITOR_TIMEOUT: Duration = Duration::from_secs(30);
+const MONITOR_TIMEOUT: Duration = Duration::from_secs(120);
 /// From the kernel's start to the guest agent's; a busy machine without KVM takes its time.
-const BOOT_TIMEOUT: Duration = Duration::from_secs(180);
+const BOOT_TIMEOUT: Duration = Duration::from_secs(600);
 
 /// What every guest has in common: what a snapshot was taken with, it must be restored with.
 #[rustfmt::skip]

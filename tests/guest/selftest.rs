@@ -39,7 +39,7 @@ guest_test!(users_act_as_themselves, Guest::restored, |guest: Guest| {
     guest.as_user("alice", "cat /etc/motd").expect_code(1);
 
     let sleeper = guest.spawn_as("alice", "sleep 1000");
-    guest.await_cmd(&format!("ps -o user=,comm= {} | grep 'alice *sleep'", sleeper.pid), 10);
+    guest.await_cmd(&format!("ps -o user=,comm= {} | grep 'alice *sleep'", sleeper.pid));
     assert!(sleeper.is_running());
     sleeper.kill("TERM");
     sleeper.wait().expect_code(128 + 15);
@@ -56,9 +56,9 @@ guest_test!(a_package_is_installed_on_a_running_system, installed_stand_in, |gue
     guest.as_user("alice", "id -Gn").stdout_has("fairshare");
     guest.as_user("mallory", "id -Gn").stdout_lacks("fairshare");
     guest.root("systemctl start fairshared.service").expect_ok();
-    guest.await_cmd("systemctl is-active --quiet fairshared.service", 10);
+    guest.await_cmd("systemctl is-active --quiet fairshared.service");
     let first = guest.kill_daemon();
-    guest.await_cmd("systemctl is-active --quiet fairshared.service", 10);
+    guest.await_cmd("systemctl is-active --quiet fairshared.service");
     assert_ne!(guest.daemon_pid(), Some(first));
     let journal = guest.journal("fairshared.service");
     assert_eq!(journal.iter().filter(|entry| entry.message() == "the stand-in runs").count(), 2);

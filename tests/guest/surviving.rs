@@ -4,6 +4,7 @@
 use serde_json::Value;
 
 use crate::guest::Guest;
+use crate::run::PATIENCE;
 
 const ALICE: &str = "fairshare.slice/fairshare-1001.slice";
 const BOB: &str = "fairshare.slice/fairshare-1002.slice";
@@ -38,7 +39,7 @@ fn touched(guest: &Guest) -> String {
 guest_test!(a_killed_daemon_comes_back_to_what_it_left, |guest: Guest| {
     let work = guest.command("exec fairshare run --cpu 0.5 --mem 128M -- sleep 1000").user("alice").spawn();
     guest.as_user("bob", "fairshare request --cpu 0.25 --mem 64M").expect_ok();
-    guest.await_cmd(&format!("grep -qx 'populated 1' /sys/fs/cgroup/{ALICE}/cgroup.events"), 20);
+    guest.await_cmd(&format!("grep -qx 'populated 1' /sys/fs/cgroup/{ALICE}/cgroup.events"));
     let held = shares(&guest);
     assert_eq!(held, [(1001, 500, 128), (1002, 250, 64)]);
     let before = touched(&guest);
@@ -83,7 +84,7 @@ guest_test!(a_killed_daemon_comes_back_to_what_it_left, |guest: Guest| {
         "echo 0 > /sys/fs/cgroup/{ALICE}/$(ls /sys/fs/cgroup/{ALICE} | grep scope | head -n 1)/cgroup.procs; {hog}"
     );
     let hog = guest.command(&attached).spawn();
-    guest.await_cmd(&format!("test $(cat /sys/fs/cgroup/{ALICE}/memory.current) -gt $((200 << 20))"), 40);
+    guest.await_cmd(&format!("test $(cat /sys/fs/cgroup/{ALICE}/memory.current) -gt $((200 << 20))"));
     let health = guest.as_user("alice", "fairshare health").expect_code(1).stdout_has("FAULT  limits");
     eprintln!("{}", health.text());
     assert!(hog.is_running(), "a start killed a program");
@@ -97,7 +98,7 @@ guest_test!(a_killed_daemon_comes_back_to_what_it_left, |guest: Guest| {
         .collect();
     assert_eq!(guest.cgroup(ALICE, "pids.max"), "4096", "{told:#?}");
     hog.kill("KILL");
-    guest.await_cmd(&format!("test $(cat /sys/fs/cgroup/{ALICE}/memory.current) -lt $((100 << 20))"), 20);
+    guest.await_cmd(&format!("test $(cat /sys/fs/cgroup/{ALICE}/memory.current) -lt $((100 << 20))"));
     guest.kill_daemon();
     guest.as_user("alice", "fairshare health").expect_ok();
     assert_eq!(guest.cgroup(ALICE, "memory.max"), (128u64 << 20).to_string());
@@ -108,13 +109,13 @@ guest_test!(a_killed_daemon_comes_back_to_what_it_left, |guest: Guest| {
     guest.logged("dropped the share of uid 1002: fairshare-1002.slice was stopped by someone else");
     guest.as_user("bob", "fairshare request --cpu 0.25 --mem 64M").expect_ok();
     guest.root("systemctl stop fairshare-1002.slice").expect_ok();
-    guest.await_cmd("! fairshare status --all | grep -q bob", 20);
+    guest.await_cmd("! fairshare status --all | grep -q bob");
     assert!(work.is_running());
 });
 
 guest_test!(slices_that_no_state_remembers_are_adopted_or_reported, |guest: Guest| {
     let work = guest.command("exec fairshare run --cpu 0.5 --mem 128M -- sleep 1000").user("alice").spawn();
-    guest.await_cmd(&format!("grep -qx 'populated 1' /sys/fs/cgroup/{ALICE}/cgroup.events"), 20);
+    guest.await_cmd(&format!("grep -qx 'populated 1' /sys/fs/cgroup/{ALICE}/cgroup.events"));
     guest.root("systemctl stop fairshared.service").expect_ok();
     slice(&guest, "1002", 75, "96M");
     slice(&guest, "5555", 10, "32M");
@@ -122,7 +123,6 @@ guest_test!(slices_that_no_state_remembers_are_adopted_or_reported, |guest: Gues
     let strays = guest.command("exec systemd-run -q --scope --slice=fairshare-7777.slice sleep 1000").spawn();
     guest.await_cmd(
         "grep -qx 'populated 1' /sys/fs/cgroup/fairshare.slice/fairshare-7777.slice/cgroup.events",
-        20,
     );
     let before = touched(&guest);
 
@@ -173,7 +173,7 @@ END
     guest.as_user("alice", "fairshare status").expect_ok().stdout_has("0.5 CPU");
     guest.root("cd /var/lib/fairshare; sha256sum -c /root/state.sum").expect_ok();
     guest.root("rm /var/lib/fairshare/state; fairshare admin reload").expect_ok();
-    guest.await_cmd("fairshare health", 20);
+    guest.await_cmd("fairshare health");
     assert_eq!(shares(&guest).len(), 2);
     assert!(work.is_running());
 });
@@ -197,7 +197,7 @@ guest_test!(a_share_outlives_a_reboot_and_a_power_cut, |guest: Guest| {
     let restless = "while :; do fairshare request --cpu 0.25 --mem 64M; fairshare resize --cpu 0.5; fairshare release; done";
     let _restless =
         guest.command(&format!("touch /tmp/at-it; {restless} > /dev/null 2>&1")).user("bob").spawn();
-    guest.await_cmd("test -e /tmp/at-it && journalctl -u fairshared | grep -q 'release of uid 1002: ok'", 30);
+    guest.await_cmd("test -e /tmp/at-it && journalctl -u fairshared | grep -q 'release of uid 1002: ok'");
     assert_eq!(guest.power_cut(), "running");
     let held = shares(&guest);
     assert_eq!(held.first(), Some(&(1001, 750, 128)));
@@ -215,7 +215,7 @@ guest_test!(a_share_outlives_a_reboot_and_a_power_cut, |guest: Guest| {
 
 guest_test!(systemd_and_the_bus_may_be_restarted_under_it, |guest: Guest| {
     let work = guest.command("exec fairshare run --cpu 0.5 --mem 128M -- sleep 1000").user("alice").spawn();
-    guest.await_cmd(&format!("grep -qx 'populated 1' /sys/fs/cgroup/{ALICE}/cgroup.events"), 20);
+    guest.await_cmd(&format!("grep -qx 'populated 1' /sys/fs/cgroup/{ALICE}/cgroup.events"));
     let pid = guest.daemon_pid();
     for command in ["systemctl daemon-reload", "systemctl daemon-reexec"] {
         guest.root(command).expect_ok();
@@ -241,11 +241,11 @@ guest_test!(systemd_and_the_bus_may_be_restarted_under_it, |guest: Guest| {
     guest.as_user("alice", "fairshare status").expect_ok().stdout_has("0.5 CPU");
     assert!(work.is_running());
     guest.root("systemctl start dbus.socket dbus.service").expect_ok();
-    guest.await_cmd("fairshare health", 60);
+    guest.await_cmd("fairshare health");
     guest.as_user("bob", "fairshare run --cpu 0.5 --mem 64M -- true").expect_ok();
     guest.root("systemctl restart dbus.service").expect_ok();
-    guest.await_cmd("fairshare health", 60);
-    guest.command("fairshare run -- true").user("bob").until_ok(std::time::Duration::from_secs(30));
+    guest.await_cmd("fairshare health");
+    guest.command("fairshare run -- true").user("bob").until_ok(PATIENCE);
     assert_eq!(guest.daemon_pid(), pid, "the daemon did not stay");
     assert!(work.is_running());
 });
