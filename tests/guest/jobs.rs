@@ -5,10 +5,10 @@ use std::time::Duration;
 use crate::guest::Guest;
 
 /// Longer than some eighty deaths take in a guest that is emulated on a busy machine.
-const KILLS_MAX: Duration = Duration::from_secs(2400);
+const KILLS_MAX: Duration = Duration::from_secs(1200);
 
 /// Longer than two hundred calls of the member's command take there.
-const MANY_MAX: Duration = Duration::from_secs(1200);
+const MANY_MAX: Duration = Duration::from_secs(600);
 
 const JOB_UNITS: &str = "systemctl list-units --all --no-legend 'fairshare-*-job*'";
 
