@@ -125,6 +125,18 @@ pub fn cgroup_of(pid: u32) -> Result<String, ProcessError> {
     read(pid, "cgroup", |bytes| parse_cgroup(bytes).map(str::to_owned))
 }
 
+/// With which `umask(2)` a process of `uid`'s creates files.
+///
+/// # Errors
+/// Any [`ProcessError`].
+pub fn umask_of(pid: u32, uid: Uid) -> Result<u32, ProcessError> {
+    let (ids, umask) = read(pid, "status", |bytes| Some((parse_ids(bytes)?, parse_umask(bytes)?)))?;
+    if ids.uids.iter().any(|id| *id != uid.get()) {
+        return Err(ProcessError::NotYours { pid, uid });
+    }
+    Ok(umask)
+}
+
 fn start_time(pid: u32) -> Result<u64, ProcessError> {
     read(pid, "stat", parse_start_time)
 }
@@ -185,6 +197,13 @@ pub fn parse_ids(status: &[u8]) -> Option<Ids> {
     uids.next().is_none().then_some(ids)
 }
 
+/// The mask in `/proc/PID/status`, which is in octal; `None` where its line is missing, there twice, or no mask.
+pub fn parse_umask(status: &[u8]) -> Option<u32> {
+    let digits = only_line(status, b"Umask:")?.trim();
+    let octal = digits.bytes().all(|byte| matches!(byte, b'0'..=b'7'));
+    octal.then(|| u32::from_str_radix(digits, 8).ok()).flatten().filter(|mask| *mask <= 0o777)
+}
+
 /// The path in `/proc/PID/cgroup` in the unified hierarchy (`cgroups(7)`); `None` where there is none.
 pub fn parse_cgroup(cgroup: &[u8]) -> Option<&str> {
     let path = only_line(cgroup, b"0::")?;
@@ -241,6 +260,22 @@ mod tests {
     }
 
     #[test]
+    fn masks_are_octal_and_only_once() {
+        for (status, mask) in [
+            ("Name:\tcat\nUmask:\t0027\nState:\tS", Some(0o027)),
+            ("Umask:\t0777\n", Some(0o777)),
+            ("Umask:\t1000\n", None),
+            ("Umask:\t0028\n", None),
+            ("Umask:\t+027\n", None),
+            ("Umask:\t\n", None),
+            ("Umask:\t0027\nUmask:\t0\n", None),
+            ("Name:\tcat\n", None),
+        ] {
+            assert_eq!(parse_umask(status.as_bytes()), mask, "{status:?}");
+        }
+    }
+
+    #[test]
     fn the_unified_cgroup_is_found_beside_old_ones() {
         let mixed = b"12:cpu:/a\n1:name=systemd:/b\n0::/fairshare.slice/fairshare-7.slice\n";
         assert_eq!(parse_cgroup(mixed), Some("/fairshare.slice/fairshare-7.slice"));
@@ -253,7 +288,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_bytes_are_too_odd_to_parse(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
-            let _ = (parse_start_time(&bytes), parse_ids(&bytes), parse_cgroup(&bytes));
+            let _ = (parse_start_time(&bytes), parse_ids(&bytes), parse_cgroup(&bytes), parse_umask(&bytes));
         }
 
         #[test]
@@ -298,6 +333,7 @@ mod tests {
         let (pid, uid) = me();
         let other = Uid::new(u64::from(uid.get()) + 1).unwrap();
         assert!(matches!(ProcessId::open(pid, other), Err(ProcessError::NotYours { .. })));
+        assert!(matches!(umask_of(pid, other), Err(ProcessError::NotYours { .. })));
     }
 
     #[test]

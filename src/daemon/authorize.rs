@@ -17,7 +17,7 @@ use crate::policy::Role;
 use crate::quantity::{Bytes, MilliCpu, PartialAmount, QuantityError, TASKS_MAX, Tasks};
 use crate::wire::call::{Amounts, Call, Endpoint, Submission};
 use crate::wire::error::{Code, WireError};
-use crate::wire::handover::Handover;
+use crate::wire::handover::{Handover, umask_default};
 
 /// The least role for each endpoint, on one's own things. Naming another member takes [`Role::Admin`] everywhere.
 pub const ROLES: &[(Endpoint, Role)] = &[
@@ -154,12 +154,13 @@ impl Authorised {
         self.lookup
     }
 
-    /// A submitted command with the descriptors that came with it, and room for it to wait in.
-    pub fn with_streams(&mut self, streams: Received, permit: OwnedSemaphorePermit) {
+    /// A submitted command with the descriptors that came with it, the umask of who submitted it, and room for it to wait in.
+    pub fn handed(&mut self, streams: Received, umask: u32, permit: OwnedSemaphorePermit) {
         if let Act::Submit { spec, .. } = &mut self.act
             && let Some(spec) = Arc::get_mut(spec)
         {
             (spec.stdio, spec.room) = (streams, Some(Arc::new(permit)));
+            spec.handover.umask = umask;
         }
     }
 
@@ -255,7 +256,7 @@ pub fn authorize(peer: &Arc<Peer>, call: Call) -> Result<Authorised, WireError> 
 
 fn submit(account: Account, submission: Submission) -> Result<Act, WireError> {
     let Submission { argv, cwd, env, amounts, name, lease_ms, wait } = submission;
-    let handover = work::checked(Handover { argv, cwd, env })?;
+    let handover = work::checked(Handover { argv, cwd, env, umask: umask_default() })?;
     let stdio = Received::from(account.uid);
     Ok(Act::Submit {
         account,

@@ -17,16 +17,19 @@ use super::closing;
 use super::event::{Event, Reply, Submission};
 use super::feed::{self, Outlet};
 use super::incoming::{Descriptors, Incoming, Message, Read};
+use super::logging::chain;
 use super::peer::Peer;
 use super::quota::{FRAME_SMALL_BYTES_MAX, Quota, Tell};
 use super::work;
 use crate::host::account::{self, Account};
 use crate::identity::Uid;
+use crate::procfs;
 use crate::wire::answer::Answer;
 use crate::wire::call::{Call, Endpoint};
 use crate::wire::decode::{decode_hello, decode_request};
 use crate::wire::error::{Code, WireError};
 use crate::wire::frame::{FRAME_BYTES_MAX, FrameError, encode_frame};
+use crate::wire::handover::umask_default;
 use crate::wire::message::{
     Authz, Body, HelloAck, JOB_LIMITS, PROTOCOL_VERSION, PROTOCOL_VERSION_OLDEST, Request, Response,
 };
@@ -311,7 +314,7 @@ impl Session {
         let started = Instant::now();
         let endpoint = call.endpoint();
         let authorised = authorize(&self.peer, call)
-            .and_then(|authorised| with_streams(authorised, bytes, descriptors, &self.quota));
+            .and_then(|authorised| handed(authorised, bytes, descriptors, &self.quota));
         let result = match authorised {
             Ok(authorised) => self.submit(authorised, outlet).await?,
             Err(error) => Err(error),
@@ -437,7 +440,7 @@ impl Session {
 }
 
 /// A submitted command with the descriptors that came with it. With every other call they are closed here.
-fn with_streams(
+fn handed(
     mut authorised: Authorised,
     bytes: usize,
     descriptors: Descriptors,
@@ -448,9 +451,24 @@ fn with_streams(
         let room = quota.spec(bytes).ok_or_else(|| {
             WireError::new(Code::Busy, "Submitted commands of yours still wait to be handed over")
         })?;
-        authorised.with_streams(streams, room);
+        let umask = umask(authorised.peer());
+        authorised.handed(streams, umask, room);
     }
     Ok(authorised)
+}
+
+/// With which umask the process that has connected creates files. One that the kernel does not show here, as that of a
+/// container, has the usual one.
+fn umask(peer: &Peer) -> u32 {
+    procfs::umask_of(peer.pid.unsigned_abs(), peer.uid).unwrap_or_else(|fault| {
+        debug!(
+            peer_uid = peer.uid.get(),
+            peer_pid = peer.pid,
+            "its umask is not known, proceeding: {}",
+            chain(&fault)
+        );
+        umask_default()
+    })
 }
 
 /// The account of a user, which is looked up where that may block.

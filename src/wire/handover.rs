@@ -40,6 +40,15 @@ pub struct Handover {
     pub cwd: String,
     /// Its whole environment.
     pub env: BTreeMap<String, String>,
+    /// With which `umask(2)` it creates files.
+    #[serde(default = "umask_default")]
+    pub umask: u32,
+}
+
+/// Where the umask of who submitted a command is not known, and where a daemon that is being upgraded knows of none:
+/// systemd's own (`systemd.exec(5)`, `UMask=`).
+pub fn umask_default() -> u32 {
+    0o022
 }
 
 impl Handover {

@@ -123,6 +123,7 @@ pub fn proc(data: &[u8]) {
     let _ = procfs::parse_start_time(data);
     let _ = procfs::parse_ids(data);
     let _ = procfs::parse_cgroup(data);
+    let _ = procfs::parse_umask(data);
     let _ = cgroup::parse::parse_cpu_max(data);
     let _ = cgroup::parse::parse_limit(data, |limit| limit);
     let _ = cgroup::parse::parse_number(data);

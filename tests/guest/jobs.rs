@@ -110,11 +110,13 @@ guest_test!(a_command_gets_what_its_member_has_and_nothing_else, |guest: Guest| 
     guest.as_user("alice", "mkdir -m 700 'my folder'; fairshare request --mem 64M --cpu 1").expect_ok();
     let script = r#"cd 'my folder'; export ODD=$'\e[1m $HOME %n' SECRET=xyzzy; unset INVOCATION_ID
         echo hello > in
-        id=$(fairshare submit --input in --output out -- sh -c 'printf "<%s>" "$@"; echo; cat; pwd; id -Gn; printf %s "$ODD"' sh 'a b' '$HOME' '%n' $'new\nline' 'ü' '')
+        umask 027
+        id=$(fairshare submit --input in --output out -- sh -c 'printf "<%s>" "$@"; echo; cat; pwd; id -Gn; umask; printf %s "$ODD"' sh 'a b' '$HOME' '%n' $'new\nline' 'ü' '')
         fairshare wait $id && cat out"#;
     let ran = guest.as_user("alice", script).expect_ok();
     ran.stdout_has("<a b><$HOME><%n><new\nline><ü><>\nhello\n/home/alice/my folder\n")
         .stdout_has("lab")
+        .stdout_has("\n0027\n")
         .stdout_has("\u{1b}[1m $HOME %n");
     // Neither its environment nor its arguments are for others to read.
     let id = guest

@@ -9,6 +9,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use nix::errno::Errno;
 use nix::unistd::execve;
+use rustix::fs::Mode;
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, Shutdown, recvmsg, shutdown};
 
 use super::run::not_executed;
@@ -91,6 +92,7 @@ fn become_it(Taken { handover, streams }: &Taken) -> Failure {
     if let Err(failure) = take_input(streams.first()) {
         return failure;
     }
+    rustix::process::umask(Mode::from_bits_truncate(handover.umask));
     if let Err(error) = std::env::set_current_dir(&handover.cwd) {
         return Failure::new(Exit::NOT_EXECUTABLE, format!("{}: cannot go there: {error}", handover.cwd))
             .hint("the folder that a command was submitted from must be there when it starts");

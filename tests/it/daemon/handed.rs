@@ -1,16 +1,18 @@
 //! What is handed to a command: to its process only, and no longer the daemon's than it takes.
 
 use std::fs::File;
-use std::io::IoSliceMut;
+use std::io::{IoSliceMut, Read as _, Seek as _};
 use std::mem::MaybeUninit;
 use std::net::Shutdown;
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::process::Command;
 
 use fairshare::client::{Client, Deadlines};
 use fairshare::wire::call::Amounts;
-use fairshare::wire::handover::HANDED_MAX;
+use fairshare::wire::handover::{HANDED_MAX, Handover};
 
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 
@@ -47,6 +49,32 @@ fn handed(socket: &UnixStream) -> Vec<File> {
     recvmsg(socket, &mut [IoSliceMut::new(&mut [0])], &mut control, RecvFlags::empty()).unwrap();
     let Some(RecvAncillaryMessage::ScmRights(files)) = control.drain().next() else { panic!("nothing") };
     files.map(File::from).collect()
+}
+
+/// As `at(1)` does: a member whose files are nobody else's has them so in the background too.
+#[test]
+fn a_command_creates_files_as_who_submitted_it() {
+    let world = World::start();
+    let mut home = Home::new(&world);
+    let daemon = home.activate();
+    daemon.client().granted(&request());
+    let folder = tempfile::tempdir().unwrap();
+    for umask in [0o077, 0o002] {
+        let submit = format!("umask {umask:o}; exec \"$@\"");
+        let ran = Command::new("sh")
+            .args(["-c", &submit, "sh", env!("CARGO_BIN_EXE_fairshare"), "submit", "--socket"])
+            .args([daemon.socket(), Path::new("true")])
+            .current_dir(&folder)
+            .output()
+            .unwrap();
+        let id = String::from_utf8(ran.stdout).unwrap().trim().parse().unwrap();
+        let socket = UnixStream::from(until("the process", PATIENCE, || world.input(&service(id))));
+        let mut file = handed(&socket).remove(0);
+        file.rewind().unwrap();
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes).unwrap();
+        assert_eq!(Handover::decode(&bytes).unwrap().umask, umask);
+    }
 }
 
 #[test]
