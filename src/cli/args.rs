@@ -15,6 +15,7 @@ use clap::{ArgGroup, Parser, Subcommand, ValueEnum};
 
 use crate::policy::file::POLICY_DIR;
 use crate::quantity::{Bytes, MilliCpu, Tasks};
+use crate::wire::NAME_BYTES_MAX;
 use crate::wire::call::Amounts;
 
 /// Your share of this machine: take it, work in it, give it back.
@@ -146,6 +147,13 @@ impl FromStr for Span {
     }
 }
 
+fn name(text: &str) -> Result<String, String> {
+    match text.len() {
+        1..=NAME_BYTES_MAX => Ok(text.to_owned()),
+        bytes => Err(format!("it must have 1 to {NAME_BYTES_MAX} bytes, and has {bytes}")),
+    }
+}
+
 /// What share to take.
 #[derive(Debug, Clone, Copy, Default, clap::Args)]
 pub struct Wanted {
@@ -228,7 +236,7 @@ pub struct Run {
 #[derive(Debug, clap::Args)]
 pub struct Submit {
     /// What to call it, in 1 to 64 bytes; everybody can see it in systemctl
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = name)]
     pub name: Option<String>,
     /// What the command may use of the share; or what share to take for it.
     #[command(flatten)]

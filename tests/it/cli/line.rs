@@ -26,6 +26,8 @@ fn usage_errors_end_with_2_and_call_nobody() {
         ("resize", "--cpu <N>"),
         ("run", "<CMD>"),
         ("run --cup 2 make", "--cup"),
+        ("submit", "<CMD>"),
+        ("submit --name= true", "1 to 64 bytes, and has 0"),
         ("attach", "<PID>"),
         ("attach 0", "0 is not in"),
         ("attach x", "invalid"),
@@ -43,6 +45,8 @@ fn usage_errors_end_with_2_and_call_nobody() {
     for line in ["", "policy", "admin"] {
         assert_eq!(daemon.run(line).status.code(), Some(2), "{line}");
     }
+    let too_long = format!("submit --name {} true", "x".repeat(65));
+    assert!(complaint(&daemon.run(&too_long), 2).contains("1 to 64 bytes, and has 65"));
     let too_many = format!("attach {}", "1 ".repeat(65));
     assert_eq!(daemon.run(&too_many).status.code(), Some(2));
     assert_eq!(daemon.heard(), []);
