@@ -41,9 +41,13 @@ pub fn restore_sigpipe() {
 /// The signal that asked this process to end; 0 where none did.
 static ASKED_TO_END: AtomicI32 = AtomicI32::new(0);
 
+/// Whether [`note_end`] was called.
+static END_IS_NOTED: AtomicBool = AtomicBool::new(false);
+
 /// Makes ^C, a closed terminal and SIGTERM be noted, for [`asked_to_end`], once; the second one kills as ever.
 /// What is ignored stays ignored.
 pub fn note_end() {
+    END_IS_NOTED.store(true, Ordering::Relaxed);
     let handler: extern "C" fn(c_int) = note_signal;
     for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
         if disposition(signal) != Some(libc::SIG_IGN) {
@@ -57,6 +61,11 @@ extern "C" fn note_signal(signal: c_int) {
     ASKED_TO_END.store(signal, Ordering::Relaxed);
     // SAFETY: as in `restore_sigpipe`.
     unsafe { libc::signal(signal, libc::SIG_DFL) };
+}
+
+/// Whether a signal that asks this process to end is noted, and has to be looked for: else it ends this process.
+pub fn end_is_noted() -> bool {
+    END_IS_NOTED.load(Ordering::Relaxed)
 }
 
 /// Whether this process was asked to end.

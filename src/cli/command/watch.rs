@@ -13,7 +13,7 @@ use crate::sys::signals;
 use crate::wire::answer::{Answer, EventInfo, JobInfo, JobState};
 use crate::wire::call::{Call, Endpoint};
 
-/// How soon a signal or the end of the time is seen.
+/// How soon a signal is seen, where one is looked for.
 const SEEN_WITHIN: Duration = Duration::from_millis(200);
 
 /// How long after a lost connection the next one is made: a daemon that fails again and again is not to be
@@ -70,12 +70,13 @@ struct Watch<'a> {
 impl Watch<'_> {
     /// The job after something about it changed; none where it is no longer to be waited for.
     fn next(&mut self, until: Option<Instant>) -> Result<Option<JobInfo>, Failure> {
+        let pause = if signals::end_is_noted() { SEEN_WITHIN } else { Duration::MAX };
         loop {
-            let left = until.map_or(SEEN_WITHIN, |until| until.saturating_duration_since(Instant::now()));
+            let left = until.map_or(Duration::MAX, |until| until.saturating_duration_since(Instant::now()));
             if signals::asked_to_end() || left.is_zero() {
                 return Ok(None);
             }
-            match self.events.next_within(left.min(SEEN_WITHIN)) {
+            match self.events.next_within(left.min(pause)) {
                 Ok(Some(EventInfo { job: Some(job), .. })) if job.job_id == self.job_id => {
                     return Ok(Some(job));
                 }

@@ -1,14 +1,19 @@
 //! What takes long: waiting for a share, jobs, events.
 
+use std::fs;
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::ExitStatusExt;
 use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 use fairshare::wire::answer::{Answer, EventInfo, JobInfo, JobState};
 use fairshare::wire::call::{Amounts, Call};
 use fairshare::wire::error::{Code, WireError};
 
 use super::*;
+use crate::poll::until;
+
+const PATIENCE: Duration = Duration::from_secs(20);
 
 const FOLLOW: Call = Call::Subscribe { all: None, job_id: Some(7) };
 const LOOK: Call = Call::JobStatus { job_id: 7 };
@@ -108,6 +113,32 @@ fn an_interrupted_request_is_taken_back() {
     assert_eq!(child.wait().unwrap().signal(), Some(2), "a script must see that it was interrupted");
     assert_eq!(stderr.next().unwrap().unwrap(), "fairshare: interrupted; the request was taken back");
     assert_eq!(daemon.calls(), [waiting(), FOLLOW, LOOK, CANCEL]);
+}
+
+/// Many may wait for commands that take days.
+#[test]
+fn who_waits_sleeps_until_something_happens() {
+    let daemon = Daemon::saying([Next::Streams(vec![], Then::Waits), looked(job(JobState::Running))]);
+    let mut child = daemon.command("wait 7").stderr(Stdio::null()).spawn().unwrap();
+    let status = format!("/proc/{}/status", child.id());
+    // How often it went to sleep, where it sleeps.
+    let slept = || {
+        let status = fs::read_to_string(&status).unwrap();
+        let line = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).unwrap().trim();
+        let often: u64 = line("voluntary_ctxt_switches:").parse().unwrap();
+        line("State:").starts_with('S').then_some(often)
+    };
+    until("both calls", PATIENCE, || (daemon.calls() == [FOLLOW, LOOK]).then_some(()));
+    // Until its pauses are over a second long, which ones that end by themselves never would be.
+    let (mut often, mut since) = (slept(), Instant::now());
+    until("a long sleep", PATIENCE, || {
+        if slept().is_none() || slept() != often {
+            (often, since) = (slept(), Instant::now());
+        }
+        (since.elapsed() > Duration::from_secs(1)).then_some(())
+    });
+    child.kill().unwrap();
+    child.wait().unwrap();
 }
 
 #[test]
