@@ -107,7 +107,8 @@ guest_test!(a_commands_end_is_told_as_it_was, |guest: Guest| {
 
 guest_test!(a_command_gets_what_its_member_has_and_nothing_else, |guest: Guest| {
     guest.root("groupadd lab && usermod -aG lab alice").expect_ok();
-    guest.as_user("alice", "mkdir -m 700 'my folder'; fairshare request --mem 64M --cpu 1").expect_ok();
+    // More than it writes: what waits for the disk counts, and Linux 6.12 has been seen to kill for that alone.
+    guest.as_user("alice", "mkdir -m 700 'my folder'; fairshare request --mem 192M --cpu 1").expect_ok();
     let script = r#"cd 'my folder'; export ODD=$'\e[1m $HOME %n' SECRET=xyzzy; unset INVOCATION_ID
         echo hello > in
         umask 027
