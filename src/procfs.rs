@@ -88,10 +88,7 @@ impl ProcessId {
         if ids.tgid != pid || start_time(pid)? != self.start_time || self.has_ended() {
             return Err(ProcessError::Gone { pid });
         }
-        if ids.uids.iter().any(|id| *id != uid.get()) {
-            return Err(ProcessError::NotYours { pid, uid });
-        }
-        Ok(())
+        ids.are(pid, uid)
     }
 
     /// A pidfd is readable from when its process ended (`pidfd_open(2)`).
@@ -131,9 +128,7 @@ pub fn cgroup_of(pid: u32) -> Result<String, ProcessError> {
 /// Any [`ProcessError`].
 pub fn umask_of(pid: u32, uid: Uid) -> Result<u32, ProcessError> {
     let (ids, umask) = read(pid, "status", |bytes| Some((parse_ids(bytes)?, parse_umask(bytes)?)))?;
-    if ids.uids.iter().any(|id| *id != uid.get()) {
-        return Err(ProcessError::NotYours { pid, uid });
-    }
+    ids.are(pid, uid)?;
     Ok(umask)
 }
 
@@ -179,6 +174,14 @@ pub struct Ids {
     pub tgid: u32,
     /// Real, effective, saved and file system user id.
     pub uids: [u32; 4],
+}
+
+impl Ids {
+    /// Whether all of them are this user's.
+    fn are(&self, pid: u32, uid: Uid) -> Result<(), ProcessError> {
+        let own = self.uids.iter().all(|id| *id == uid.get());
+        if own { Ok(()) } else { Err(ProcessError::NotYours { pid, uid }) }
+    }
 }
 
 /// The start time in `/proc/PID/stat`. The name of the program, in parentheses, may hold spaces and parentheses itself.

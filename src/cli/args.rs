@@ -15,8 +15,8 @@ use clap::{ArgGroup, Parser, Subcommand, ValueEnum};
 
 use crate::policy::file::POLICY_DIR;
 use crate::quantity::{Bytes, MilliCpu, Tasks};
-use crate::wire::NAME_BYTES_MAX;
 use crate::wire::call::Amounts;
+use crate::wire::{NAME_BYTES_MAX, is_name};
 
 /// Your share of this machine: take it, work in it, give it back.
 ///
@@ -148,10 +148,10 @@ impl FromStr for Span {
 }
 
 fn name(text: &str) -> Result<String, String> {
-    match text.len() {
-        1..=NAME_BYTES_MAX => Ok(text.to_owned()),
-        bytes => Err(format!("it must have 1 to {NAME_BYTES_MAX} bytes, and has {bytes}")),
+    if !is_name(text) {
+        return Err(format!("it must have 1 to {NAME_BYTES_MAX} bytes, and has {}", text.len()));
     }
+    Ok(text.to_owned())
 }
 
 /// What share to take.

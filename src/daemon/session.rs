@@ -457,8 +457,8 @@ fn handed(
     Ok(authorised)
 }
 
-/// With which umask the process that has connected creates files. One that the kernel does not show here, as that of a
-/// container, has the usual one.
+/// With which umask the process that has connected creates files. Where that has ended, or runs as somebody else by now, it is
+/// the usual one.
 fn umask(peer: &Peer) -> u32 {
     procfs::umask_of(peer.pid.unsigned_abs(), peer.uid).unwrap_or_else(|fault| {
         debug!(

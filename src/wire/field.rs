@@ -11,6 +11,11 @@ pub const NAME_BYTES_MAX: usize = 64;
 /// The most pids of one `attach`.
 pub const PIDS_MAX: usize = 64;
 
+/// Whether a text is as long as a name may be: 1 to [`NAME_BYTES_MAX`] bytes.
+pub fn is_name(text: &str) -> bool {
+    (1..=NAME_BYTES_MAX).contains(&text.len())
+}
+
 /// `? key: T`: may be left out, but is no null when it is there. To be used with `default`.
 pub(super) fn optional<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     from: D,
@@ -28,7 +33,7 @@ pub(super) fn nullable<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
 /// `tstr .size (1..64)`.
 pub(super) fn name<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
     let name = String::deserialize(from)?;
-    if name.is_empty() || name.len() > NAME_BYTES_MAX {
+    if !is_name(&name) {
         return Err(D::Error::custom(format!(
             "expected 1 to {NAME_BYTES_MAX} bytes of text, found {}",
             name.len()

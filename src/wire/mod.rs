@@ -15,6 +15,6 @@ pub mod message;
 mod reader;
 mod strict;
 
-pub use field::{NAME_BYTES_MAX, PIDS_MAX};
+pub use field::{NAME_BYTES_MAX, PIDS_MAX, is_name};
 pub use reader::DEPTH_MAX;
 pub use strict::ITEMS_MAX;
