@@ -11,9 +11,7 @@ use fairshare::wire::call::{Amounts, Call};
 use fairshare::wire::error::{Code, WireError};
 
 use super::*;
-use crate::poll::until;
-
-const PATIENCE: Duration = Duration::from_secs(20);
+use crate::poll::{DEADLINE, until};
 
 const FOLLOW: Call = Call::Subscribe { all: None, job_id: Some(7) };
 const LOOK: Call = Call::JobStatus { job_id: 7 };
@@ -128,12 +126,13 @@ fn who_waits_sleeps_until_something_happens() {
         let often: u64 = line("voluntary_ctxt_switches:").parse().unwrap();
         line("State:").starts_with('S').then_some(often)
     };
-    until("both calls", PATIENCE, || (daemon.calls() == [FOLLOW, LOOK]).then_some(()));
+    until("both calls", DEADLINE, || (daemon.calls() == [FOLLOW, LOOK]).then_some(()));
     // Until its pauses are over a second long, which ones that end by themselves never would be.
     let (mut often, mut since) = (slept(), Instant::now());
-    until("a long sleep", PATIENCE, || {
-        if slept().is_none() || slept() != often {
-            (often, since) = (slept(), Instant::now());
+    until("a long sleep", DEADLINE, || {
+        let now = slept();
+        if now.is_none() || now != often {
+            (often, since) = (now, Instant::now());
         }
         (since.elapsed() > Duration::from_secs(1)).then_some(())
     });
