@@ -339,6 +339,19 @@ mod tests {
         assert!(matches!(umask_of(pid, other), Err(ProcessError::NotYours { .. })));
     }
 
+    /// A program that runs with the rights of somebody else has that one's id in one of the four.
+    #[test]
+    fn each_of_the_four_ids_must_be_the_owners() {
+        let (own, uid) = ([7; 4], Uid::new(7).unwrap());
+        Ids { tgid: 1, uids: own }.are(1, uid).unwrap();
+        for at in 0..own.len() {
+            let mut uids = own;
+            uids[at] = 0;
+            let refused = Ids { tgid: 1, uids }.are(1, uid);
+            assert!(matches!(refused, Err(ProcessError::NotYours { pid: 1, .. })), "{uids:?}");
+        }
+    }
+
     #[test]
     fn numbers_that_are_no_process() {
         let (_, uid) = me();

@@ -59,6 +59,8 @@ mod tests {
         assert_eq!(parse_cpu_max(b"150000 100000\n"), Some(Limit::At(MilliCpu(1500))));
         assert_eq!(parse_cpu_max(b"1000 100000\n"), Some(Limit::At(MilliCpu(10))));
         assert_eq!(parse_cpu_max(b"50000 50000"), Some(Limit::At(MilliCpu(1000))));
+        // What nobody could have set by us: the part of a thousandth is dropped.
+        assert_eq!(parse_cpu_max(b"12345 100000\n"), Some(Limit::At(MilliCpu(123))));
         assert_eq!(parse_cpu_max(b"max 100000\n"), Some(Limit::Max));
         for wrong in ["", "\n", "max", "max \n", "100000", "100000 0\n", "-1 100000\n", "1 2 3\n", "+1 2\n"] {
             assert_eq!(parse_cpu_max(wrong.as_bytes()), None, "{wrong:?}");

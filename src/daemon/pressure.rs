@@ -77,7 +77,8 @@ impl Pressed {
     }
 }
 
-/// Tells the loop each time the kernel tells.
+/// Tells the loop each time the kernel tells, until the cgroup is removed: the kernel wakes whoever waits for pressure then
+/// too (`psi.rst`), and that is no pressure.
 async fn wait(
     urgent: Urgent,
     (uid, resource): (Uid, Resource),
@@ -138,8 +139,14 @@ impl EventLoop {
         }
     }
 
-    /// The kernel tells of pressure in a share.
+    /// The kernel tells of pressure in a share. What it told of a cgroup that has been removed since, or made again, is of
+    /// no share that there is.
     pub(super) fn pressure_told(&mut self, uid: Uid, resource: Resource) {
+        let (cgroups, unit) = (&self.parts.cgroups, UnitName::Share(uid));
+        let awaited = self.watch.pressed.triggers.get(&(uid, resource));
+        if !awaited.is_some_and(|is| cgroups.is_current(&is.trigger, unit, resource)) {
+            return;
+        }
         if self.watch.pressed.rises(uid, resource, PRESSURE_HIGH) {
             let (what, percent) = (waited_for(resource), PRESSURE_HIGH / 100);
             self.tell_of_share(

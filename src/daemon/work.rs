@@ -204,12 +204,8 @@ async fn start(
 ) -> Result<Following, String> {
     let (service, slice) = (UnitName::JobService(uid, job), UnitName::JobSlice(uid, job));
     let (socket, mut ours, file) = hand_over(&spec)?;
-    let what = match &work.name {
-        Some(name) => format!("job {job} of uid {uid}: {name}"),
-        None => format!("job {job} of uid {uid}"),
-    };
     let program = Program { path: PROGRAM, argv: &["fairshare", BECOME], stdin: socket.as_fd() };
-    let properties = property::service(uid, job, &what, work.time_limit_ms);
+    let properties = property::service(uid, job, work.time_limit_ms);
     let of_slice = property::job_slice(work.limits);
     // Before the start, so that no change is missed.
     let changes = cx.systemd.follow(service).await.map_err(|fault| told(&fault))?;

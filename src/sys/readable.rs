@@ -46,9 +46,14 @@ impl Urgent {
     /// Waits until the kernel tells. Cancel safe.
     ///
     /// # Errors
-    /// The runtime ends.
+    /// The kernel has nothing to tell on this descriptor ever again (`POLLERR`), whatever else it says with that; or the
+    /// runtime ends.
     pub async fn told(&self) -> io::Result<()> {
-        self.0.ready(Interest::PRIORITY).await?.clear_ready();
+        let mut guard = self.0.ready(Interest::PRIORITY | Interest::ERROR).await?;
+        if guard.ready().is_error() {
+            return Err(io::Error::other("what the kernel told of is gone"));
+        }
+        guard.clear_ready();
         Ok(())
     }
 }
@@ -57,4 +62,28 @@ fn registered(descriptor: Arc<OwnedFd>, interest: Interest) -> io::Result<AsyncF
     // SAFETY: the descriptor is open for as long as its owner lives, of which the answer holds a reference and hands out none.
     let registered = unsafe { AsyncFd::register_with_interest(descriptor, interest) };
     registered.map_err(io::Error::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, TcpStream};
+
+    use rustix::net::{SendFlags, send, sockopt};
+
+    use super::*;
+
+    /// An urgent byte is told as pressure is, and a reset as the end of a cgroup is: `POLLPRI`, then `POLLERR` beside it.
+    #[tokio::test]
+    async fn what_is_gone_has_nothing_to_tell() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let ours = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (theirs, _) = listener.accept().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        let urgent = Urgent::register(Arc::new(OwnedFd::from(ours))).unwrap();
+        send(&theirs, b"!", SendFlags::OOB).unwrap();
+        urgent.told().await.unwrap();
+        sockopt::set_socket_linger(&theirs, Some(std::time::Duration::ZERO)).unwrap();
+        drop(theirs);
+        urgent.told().await.unwrap_err();
+    }
 }

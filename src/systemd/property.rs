@@ -17,8 +17,11 @@ const WEIGHT_MAX: u64 = 10_000;
 /// Between SIGTERM and SIGKILL when a scope is stopped, in microseconds.
 const SCOPE_STOP_TIMEOUT_USEC: u64 = 10_000_000;
 
-/// The largest finite figure: systemd reads `u64::MAX` as "no limit".
-const FINITE_MAX: u64 = u64::MAX - 1;
+/// The largest finite figure.
+const FINITE_MAX: u64 = NO_LIMIT - 1;
+
+/// How systemd is told that there is no limit (`CGROUP_LIMIT_MAX`, `infinity` in unit files).
+const NO_LIMIT: u64 = u64::MAX;
 
 /// How much of a display name goes into a `Description`, in characters.
 const DISPLAY_NAME_CHARS_MAX: usize = 64;
@@ -108,16 +111,17 @@ pub fn scope(unit: UnitName, what: &str) -> Vec<Property> {
         text("OOMPolicy", "continue".to_owned()),
         // A scope that ended badly must not keep its name.
         text("CollectMode", "inactive-or-failed".to_owned()),
+        no_limit("TasksMax"),
     ]
 }
 
 /// What the service of a submitted command has, beside what it runs.
 ///
-/// `what` says what runs, for `systemctl status`; it may come from a member and is made safe here.
-pub fn service(uid: Uid, job: JobId, what: &str, time_limit_ms: Option<u64>) -> Vec<Property> {
+/// What its member calls it is not in its description, which everybody on the machine may read.
+pub fn service(uid: Uid, job: JobId, time_limit_ms: Option<u64>) -> Vec<Property> {
     let mut properties = vec![
         text("Slice", UnitName::JobSlice(uid, job).to_string()),
-        text("Description", format!("fairshare: {}", sanitised(what, DISPLAY_NAME_CHARS_MAX))),
+        text("Description", format!("fairshare: job {job} of uid {uid}")),
         text("Type", "exec".to_owned()),
         // What it leaves behind is a part of it: it is over when that has ended too, and its time limit holds for that too.
         text("ExitType", "cgroup".to_owned()),
@@ -130,6 +134,7 @@ pub fn service(uid: Uid, job: JobId, what: &str, time_limit_ms: Option<u64>) -> 
         // As a shell would have started it; systemd's default is to have it ignored.
         flag("IgnoreSIGPIPE", false),
         figure("TimeoutStopUSec", SCOPE_STOP_TIMEOUT_USEC),
+        no_limit("TasksMax"),
     ];
     properties.extend(time_limit_ms.map(|ms| figure("RuntimeMaxUSec", ms.saturating_mul(1000))));
     properties
@@ -162,6 +167,12 @@ fn weight(cpu: MilliCpu) -> u64 {
 
 fn figure(name: &'static str, figure: u64) -> Property {
     Property { name, value: Value::U64(figure.min(FINITE_MAX)) }
+}
+
+/// Takes a limit away that systemd would set by itself. A scope or service has `DefaultTasksMax`, 15 % of what the machine
+/// has (`systemd-system.conf(5)`), where nothing is said: less than the slice around it may have.
+fn no_limit(name: &'static str) -> Property {
+    Property { name, value: Value::U64(NO_LIMIT) }
 }
 
 fn flag(name: &'static str, on: bool) -> Property {
@@ -253,6 +264,44 @@ mod tests {
         assert_eq!(get(&scope, "TimeoutStopUSec"), &Value::U64(10_000_000));
         assert_eq!(get(&scope, "OOMPolicy"), &Value::Text("continue".to_owned()));
         assert_eq!(get(&scope, "CollectMode"), &Value::Text("inactive-or-failed".to_owned()));
+        assert_eq!(get(&scope, "TasksMax"), &Value::U64(u64::MAX), "less than its share has");
+    }
+
+    #[test]
+    fn a_submitted_command_is_over_when_all_of_it_is_and_kills_nothing_by_itself() {
+        let service = service(Uid::new(7).unwrap(), JobId(3), Some(1500));
+        for (name, value) in [
+            ("Slice", "fairshare-7-job3.slice"),
+            ("Type", "exec"),
+            ("ExitType", "cgroup"),
+            ("User", "7"),
+            ("OOMPolicy", "continue"),
+            ("Description", "fairshare: job 3 of uid 7"),
+        ] {
+            assert_eq!(get(&service, name), &Value::Text(value.to_owned()), "{name}");
+        }
+        for (name, on) in [("RemainAfterExit", true), ("AddRef", true), ("IgnoreSIGPIPE", false)] {
+            assert_eq!(get(&service, name), &Value::Bool(on), "{name}");
+        }
+        for (name, figure) in
+            [("TimeoutStopUSec", 10_000_000), ("RuntimeMaxUSec", 1_500_000), ("TasksMax", u64::MAX)]
+        {
+            assert_eq!(get(&service, name), &Value::U64(figure), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_slice_of_a_submitted_command_has_what_was_named_and_nothing_else() {
+        let limits =
+            PartialAmount { cpu: Some(MilliCpu(500)), mem: Some(Bytes(1 << 20)), tasks: Some(Tasks(9)) };
+        let slice = job_slice(limits);
+        assert_eq!(get(&slice, "CPUQuotaPerSecUSec"), &Value::U64(500_000));
+        assert_eq!(get(&slice, "MemoryMax"), &Value::U64(1 << 20));
+        assert_eq!(get(&slice, "TasksMax"), &Value::U64(9));
+        assert_eq!(get(&slice, "MemoryAccounting"), &Value::Bool(true));
+        let without = job_slice(PartialAmount::default());
+        let limits = ["CPUQuotaPerSecUSec", "MemoryMax", "TasksMax"];
+        assert!(!without.iter().any(|property| limits.contains(&property.name)), "{without:?}");
     }
 
     #[test]
