@@ -24,7 +24,7 @@ install_missing_commands() {
 
 unpack_debian() {
     local packages=systemd,systemd-sysv,dbus,udev,kmod,libpam-systemd,procps,qemu-guest-agent
-    packages=$packages,linux-image-cloud-amd64,busybox-static,bash,strace,python3-cbor2
+    packages=$packages,linux-image-cloud-amd64,busybox-static,bash,strace,python3-cbor2,uidmap
     mmdebstrap --quiet --variant=minbase --include="$packages" "$release" "$root"
     kernel=$(basename "$root"/usr/lib/modules/*)
 }
