@@ -15,6 +15,7 @@
 //! | [`procfs`] | whose a process is |
 //! | [`host`] | how much of this machine there is, and who has an account |
 //! | [`systemd`] | PID 1 over D-Bus |
+//! | [`simulate`] | what a policy would have done with a trace of requests |
 //! | [`client`] | a connection to the daemon, for the command and for other programs |
 //! | [`daemon`] | `fairshared` |
 //! | [`cli`] | `fairshare` |
@@ -22,7 +23,7 @@
 //! # The law
 //!
 //! Arrows go up this list only, and `tests/it/tidy.rs` checks it: `policy` and `wire` are strangers, so are
-//! `store`, `cgroup`, `procfs`, `host` and `systemd`, and so are `daemon` and `cli`.
+//! `store`, `cgroup`, `procfs`, `host`, `systemd` and `simulate`, and so are `daemon` and `cli`.
 //!
 //! A request walks through the house once, without turning back: listener (peer), session (bytes), wire (frame,
 //! call), authorize (an act that only it can make), event loop (the ledger's one owner), [`ledger::Ledger::apply`],
