@@ -9,6 +9,7 @@ use tokio::net::UnixStream;
 
 use super::closing::Received;
 use crate::identity::Uid;
+use crate::sys::at_mark;
 use crate::wire::call::DESCRIPTORS_MAX;
 use crate::wire::frame::{FrameBuffer, FrameError};
 
@@ -129,9 +130,10 @@ fn receive(stream: &UnixStream, space: &mut [u8], came: &mut Descriptors) -> io:
             }
         }
         came.cut = received.flags.contains(ReturnFlags::CTRUNC);
-        // Less than there was room for is all there was, unless descriptors stopped the kernel there: saying so saves the
-        // read that would find nothing.
-        if received.bytes > 0 && received.bytes < room && came.kept.is_empty() && !came.cut {
+        // Less than there was room for is all there was, unless descriptors or a byte out of band stopped the kernel there:
+        // saying so saves the read that would find nothing.
+        let short = received.bytes > 0 && received.bytes < room && came.kept.is_empty() && !came.cut;
+        if short && !at_mark(stream).unwrap_or(false) {
             all_there_was = Some(received.bytes);
             return Err(io::ErrorKind::WouldBlock.into());
         }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::net::sockopt::set_socket_oobinline;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -152,6 +153,11 @@ impl Listener {
     }
 
     fn accepted(&mut self, stream: UnixStream) {
+        // Before anything is read: a read without it throws an out-of-band byte away, and closes on this thread what
+        // came with that.
+        if let Err(error) = set_socket_oobinline(&stream, true) {
+            return warn!("a connection was closed, its bytes cannot be had in line: {error}");
+        }
         let peer = match peer::identify(&stream, self.policy.borrow().as_deref()) {
             Ok(peer) => peer,
             Err(error) => {

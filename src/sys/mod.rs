@@ -52,9 +52,42 @@ pub fn peer_groups(socket: impl AsFd) -> io::Result<Vec<Gid>> {
     }
 }
 
+/// `_IOR('s', 7, int)` in the socket's old numbering (`asm-generic/sockios.h`): every architecture that Debian has uses it,
+/// but MIPS.
+const SIOCATMARK: rustix::ioctl::Opcode = 0x8905;
+
+/// Whether the next byte of a Unix socket was sent out of band (`SIOCATMARK`, `sockatmark(3)`), where reads stop once.
+///
+/// # Errors
+/// What the kernel said; `ENOTTY` where it is built without out-of-band data on Unix sockets.
+pub fn at_mark(socket: impl AsFd) -> io::Result<bool> {
+    // SAFETY: the request writes one `int` to the address that it is given, and `Getter` gives it that of an `int`.
+    let answer = unsafe {
+        let request = rustix::ioctl::Getter::<SIOCATMARK, libc::c_int>::new();
+        rustix::ioctl::ioctl(socket, request)
+    };
+    Ok(answer? != 0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_byte_that_was_sent_out_of_band_is_at_the_mark() {
+        use rustix::net::{RecvFlags, SendFlags, recv, send, sockopt::set_socket_oobinline};
+        let (one, other) = std::os::unix::net::UnixStream::pair().unwrap();
+        set_socket_oobinline(&one, true).unwrap();
+        assert!(!at_mark(&one).unwrap());
+        send(&other, b"a", SendFlags::empty()).unwrap();
+        send(&other, b"b", SendFlags::OOB).unwrap();
+        assert!(!at_mark(&one).unwrap());
+        let mut bytes = [0; 8];
+        assert_eq!(recv(&one, &mut bytes[..], RecvFlags::empty()).unwrap().1, 1, "up to the mark");
+        assert!(at_mark(&one).unwrap());
+        assert_eq!(recv(&one, &mut bytes[..], RecvFlags::empty()).unwrap().1, 1);
+        assert!(!at_mark(&one).unwrap());
+    }
 
     #[test]
     fn the_peer_of_a_pair_has_our_own_groups() {

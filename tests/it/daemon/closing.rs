@@ -3,7 +3,7 @@
 use std::io::{ErrorKind, IoSlice, Write as _};
 use std::mem::MaybeUninit;
 use std::net::{TcpListener, TcpStream};
-use std::os::fd::AsFd as _;
+use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use fairshare::wire::call::Call;
@@ -11,16 +11,14 @@ use rustix::net::sockopt::set_socket_linger;
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 
 use super::harness::{Daemon, Home};
-use super::raw::{Raw, request_frame};
+use super::raw::{Raw, hello_frame, request_frame};
 use crate::stand_in::World;
 
-/// How long the last close of such a socket waits: `SO_LINGER`, socket(7).
-const LINGER: Duration = Duration::from_secs(60);
-/// In which another member is answered. Natively it takes a few milliseconds.
-const ANSWERED_WITHIN: Duration = Duration::from_secs(10);
+/// How long the last close of such a socket waits: `SO_LINGER`, socket(7). Far longer than anybody here waits for an answer.
+const LINGER: Duration = Duration::from_secs(600);
 
 /// A socket with more to be sent than anybody reads, and the other end of it.
-fn lingering() -> (TcpStream, TcpListener) {
+pub fn lingering() -> (TcpStream, TcpListener) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let mut stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     stream.set_nonblocking(true).unwrap();
@@ -36,46 +34,121 @@ fn lingering() -> (TcpStream, TcpListener) {
     (stream, listener)
 }
 
-/// Sends these bytes with the socket, of which the daemon then has the last descriptor.
-fn send(raw: &Raw, bytes: &[u8], socket: TcpStream) {
-    let descriptors = [socket.as_fd()];
+/// Sends these bytes with the socket, of which the daemon then has the last descriptor: it stands still until the test's own
+/// is closed, so that the close that lingers is never the test's.
+fn send(daemon: &Daemon, raw: &Raw, bytes: &[u8], socket: TcpStream, flags: SendFlags) {
+    daemon.hold(|| {
+        send_with(raw, bytes, &socket, flags);
+        drop(socket);
+    });
+}
+
+fn send_with(raw: &Raw, bytes: &[u8], descriptor: impl AsFd, flags: SendFlags) {
+    let descriptors = [descriptor.as_fd()];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut control = SendAncillaryBuffer::new(&mut space);
     assert!(control.push(SendAncillaryMessage::ScmRights(&descriptors)));
-    sendmsg(&raw.stream, &[IoSlice::new(bytes)], &mut control, SendFlags::empty()).unwrap();
+    sendmsg(&raw.stream, &[IoSlice::new(bytes)], &mut control, flags).unwrap();
 }
 
-fn others_are_answered(daemon: &Daemon) {
+/// Runs a test, no part of which may have waited for a socket that lingers.
+fn without_lingering(test: impl FnOnce(&Daemon)) {
+    let world = World::start();
+    let mut home = Home::new(&world);
+    let daemon = home.activate();
     let began = Instant::now();
+    test(&daemon);
+    assert!(began.elapsed() < LINGER, "somebody waited for the close");
+}
+
+/// A question to the daemon waits for its answer much less long than [`LINGER`], and fails the test where none comes.
+fn others_are_answered(daemon: &Daemon) {
     for _ in 0..10 {
         daemon.client().ask(&Call::Ping).unwrap();
     }
-    assert!(began.elapsed() < ANSWERED_WITHIN, "{:?}", began.elapsed());
 }
 
 #[test]
 fn a_socket_that_lingers_holds_up_nobody() {
-    let world = World::start();
-    let mut home = Home::new(&world);
-    let daemon = home.activate();
     let ping = request_frame(1, &Call::Ping);
-    // With a call that takes none; with the beginning of a frame that never ends; where nothing is read any more.
-    let (socket, _with_a_call) = lingering();
-    let mut raw = daemon.client();
-    send(&raw, &ping, socket);
-    assert!(raw.response().is_some());
-    others_are_answered(&daemon);
+    let send = |daemon: &Daemon, raw: &Raw, bytes: &[u8], socket| {
+        send(daemon, raw, bytes, socket, SendFlags::empty());
+    };
+    without_lingering(|daemon| {
+        // With a call that takes none.
+        let (socket, _unread) = lingering();
+        let mut raw = daemon.client();
+        send(daemon, &raw, &ping, socket);
+        assert!(raw.response().is_some());
+        others_are_answered(daemon);
+        // With the beginning of a frame that never ends.
+        let (socket, _unread) = lingering();
+        let raw = daemon.client();
+        send(daemon, &raw, &ping[..6], socket);
+        drop(raw);
+        others_are_answered(daemon);
+        // Where nothing is read any more.
+        let (socket, _unread) = lingering();
+        let mut raw = daemon.client();
+        raw.ask(&Call::Subscribe { all: None, job_id: None }).unwrap();
+        send(daemon, &raw, &ping, socket);
+        assert!(raw.response().is_none(), "closed");
+        others_are_answered(daemon);
+    });
+}
 
-    let (socket, _with_a_part) = lingering();
-    let raw = daemon.client();
-    send(&raw, &ping[..6], socket);
-    drop(raw);
-    others_are_answered(&daemon);
+#[test]
+fn a_socket_that_lingers_and_was_sent_out_of_band_holds_up_nobody() {
+    let send = |daemon: &Daemon, raw: &Raw, bytes: &[u8], socket| {
+        send(daemon, raw, bytes, socket, SendFlags::OOB);
+    };
+    without_lingering(|daemon| {
+        // Before the hello, with a byte that is the first of no hello.
+        let (socket, _unread) = lingering();
+        let mut raw = Raw::connect(daemon.socket());
+        send(daemon, &raw, b"x", socket);
+        let _ = raw.stream.write_all(&hello_frame());
+        others_are_answered(daemon);
+        // After the hello, with a call after it.
+        let (socket, _unread) = lingering();
+        let mut raw = daemon.client();
+        send(daemon, &raw, b"x", socket);
+        let _ = raw.stream.write_all(&request_frame(1, &Call::Ping));
+        others_are_answered(daemon);
+        // Where nothing is read any more.
+        let (socket, _unread) = lingering();
+        let mut raw = daemon.client();
+        raw.ask(&Call::Subscribe { all: None, job_id: None }).unwrap();
+        send(daemon, &raw, b"x", socket);
+        others_are_answered(daemon);
+        // As the only byte of a connection that ends with it.
+        let (socket, _unread) = lingering();
+        let raw = Raw::connect(daemon.socket());
+        send(daemon, &raw, b"x", socket);
+        drop(raw);
+        others_are_answered(daemon);
+    });
+}
 
-    let (socket, _while_following) = lingering();
-    let mut raw = daemon.client();
-    raw.ask(&Call::Subscribe { all: None, job_id: None }).unwrap();
-    send(&raw, &ping, socket);
-    assert!(raw.response().is_none(), "closed");
-    others_are_answered(&daemon);
+/// Out of band is a byte like any other: the last of a frame, and the first of one whose rest is there already.
+#[test]
+fn a_call_of_which_bytes_came_out_of_band_is_answered() {
+    without_lingering(|daemon| {
+        let mut raw = daemon.client();
+        let null = std::fs::File::open("/dev/null").unwrap();
+        let (first, second) = (request_frame(1, &Call::Ping), request_frame(2, &Call::Ping));
+        let (last, most) = first.split_last().unwrap();
+        daemon.hold(|| {
+            raw.stream.write_all(most).unwrap();
+            send_with(&raw, &[*last], &null, SendFlags::OOB);
+        });
+        assert_eq!(raw.response().map(|response| response.request_id), Some(1));
+        daemon.hold(|| {
+            raw.stream.write_all(&first).unwrap();
+            send_with(&raw, &second[..1], &null, SendFlags::OOB);
+            raw.stream.write_all(&second[1..]).unwrap();
+        });
+        assert_eq!(raw.response().map(|response| response.request_id), Some(1));
+        assert_eq!(raw.response().map(|response| response.request_id), Some(2));
+    });
 }

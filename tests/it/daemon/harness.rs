@@ -270,6 +270,19 @@ impl Daemon {
         kill_process(Pid::from_raw(i32::try_from(self.pid()).unwrap()).unwrap(), signal).unwrap();
     }
 
+    /// Does something while the whole process stands still.
+    pub fn hold<T>(&self, act: impl FnOnce() -> T) -> T {
+        self.signal(Signal::STOP);
+        let status = format!("/proc/{}/stat", self.pid());
+        until("the daemon stands still", PATIENCE, || {
+            let stat = fs::read_to_string(&status).unwrap();
+            stat.rsplit_once(") ").filter(|(_, rest)| rest.starts_with('T')).map(drop)
+        });
+        let result = act();
+        self.signal(Signal::CONT);
+        result
+    }
+
     /// As `kill -9` does, and the end of it awaited.
     pub fn kill(mut self) {
         self.child.kill().unwrap();
