@@ -76,6 +76,17 @@ pub enum QuantityError {
     /// The text is no amount of memory.
     #[error("{0:?} is not an amount of memory: write bytes, or a figure with K, M, G or T, like 8G or 1.5G")]
     Mem(String),
+    /// The unit of an amount of memory is `m`, which is a thousandth elsewhere.
+    #[error("{0:?} could be mebibytes or thousandths of a byte: did you mean {figure}M?", figure = figure_of(.0))]
+    MemUnit(String),
+    /// The text is a CPU figure as another tool writes it, in thousandths (`250m`) or hundredths (`25%`).
+    #[error("{text:?} is not a CPU figure here: did you mean {meant}?")]
+    CpuUnit {
+        /// The text.
+        text: String,
+        /// The same figure in CPUs.
+        meant: MilliCpu,
+    },
     /// The text is no number of tasks.
     #[error("{0:?} is not a number of tasks: write a whole number like 4096")]
     Tasks(String),
@@ -107,6 +118,20 @@ impl MilliCpu {
             return Err(QuantityError::CpuStep(cpu.to_string()));
         }
         Ok(cpu)
+    }
+}
+
+impl MilliCpu {
+    /// Why a text that is no figure is refused: with the figure that is meant, where another tool writes it so.
+    fn foreign(text: &str) -> QuantityError {
+        let trimmed = text.trim();
+        let unit =
+            |unit: char, scale: u64| trimmed.strip_suffix(unit).and_then(|figure| scaled(figure, scale));
+        let milli = unit('m', 1).or_else(|| unit('%', 10)).and_then(|milli| u64::try_from(milli).ok());
+        match milli.and_then(|milli| Self::checked(milli).ok()) {
+            Some(meant) => QuantityError::CpuUnit { text: text.to_owned(), meant },
+            None => QuantityError::Cpu(text.to_owned()),
+        }
     }
 }
 
@@ -167,6 +192,11 @@ fn scaled(text: &str, scale: u64) -> Option<u128> {
     Some(value)
 }
 
+/// The figure without its unit, for a message.
+fn figure_of(text: &str) -> &str {
+    text.trim_end_matches(|c: char| !c.is_ascii_digit())
+}
+
 impl FromStr for MilliCpu {
     type Err = QuantityError;
 
@@ -174,7 +204,7 @@ impl FromStr for MilliCpu {
         let trimmed = text.trim();
         // Far finer than the step, so that a figure between two steps is seen to be between them.
         const FINE: u64 = 1_000_000_000_000;
-        let fine = scaled(trimmed, 1000 * FINE).ok_or_else(|| QuantityError::Cpu(text.to_owned()))?;
+        let fine = scaled(trimmed, 1000 * FINE).ok_or_else(|| Self::foreign(text))?;
         let milli = u64::try_from(fine / u128::from(FINE))
             .map_err(|_| QuantityError::CpuRange(trimmed.to_owned()))?;
         let cpu = Self::checked(milli).map_err(|error| match error {
@@ -198,12 +228,16 @@ impl FromStr for Bytes {
         let unit_at = trimmed.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(trimmed.len());
         let (figure, unit) = trimmed.split_at(unit_at);
         let unit = unit.trim_start();
-        let scale = match unit {
-            "" | "B" => 1,
-            "K" | "KB" | "KiB" => 1 << 10,
-            "M" | "MB" | "MiB" => 1 << 20,
-            "G" | "GB" | "GiB" => 1 << 30,
-            "T" | "TB" | "TiB" => 1 << 40,
+        // In Kubernetes `m` is a thousandth; of every other unit it is known what is meant, in any case.
+        if unit == "m" && scaled(figure, 1).is_some() {
+            return Err(QuantityError::MemUnit(trimmed.to_owned()));
+        }
+        let scale = match unit.to_ascii_lowercase().as_str() {
+            "" | "b" => 1,
+            "k" | "kb" | "ki" | "kib" => 1 << 10,
+            "m" | "mb" | "mi" | "mib" => 1 << 20,
+            "g" | "gb" | "gi" | "gib" => 1 << 30,
+            "t" | "tb" | "ti" | "tib" => 1 << 40,
             _ => return Err(wrong()),
         };
         let bytes = scaled(figure, scale).ok_or_else(wrong)?;
@@ -302,6 +336,13 @@ mod tests {
         for wrong in ["", "-1", "+1", "1e3", "NaN", "inf", ".5", "1.", "two", "0x2", "1,5", "½", "1 2"] {
             assert_eq!(wrong.parse::<MilliCpu>(), Err(QuantityError::Cpu(wrong.into())), "{wrong}");
         }
+        for (foreign, meant) in [("250m", 250), ("25%", 250), ("2000m", 2000), ("150%", 1500)] {
+            let (text, meant) = (foreign.to_owned(), MilliCpu(meant));
+            assert_eq!(foreign.parse::<MilliCpu>(), Err(QuantityError::CpuUnit { text, meant }));
+        }
+        for wrong in ["m", "%", "5m", "-25%", "0%", "1.m"] {
+            assert_eq!(wrong.parse::<MilliCpu>(), Err(QuantityError::Cpu(wrong.into())), "{wrong}");
+        }
         for range in ["0", "0.0", "0.001", "1000001", "99999999999999999999"] {
             assert_eq!(range.parse::<MilliCpu>(), Err(QuantityError::CpuRange(range.into())), "{range}");
         }
@@ -320,13 +361,24 @@ mod tests {
             ("1.5G", 3 << 29),
             ("8G", 8 << 30),
             ("8 GiB", 8 << 30),
+            ("8g", 8 << 30),
+            ("8Gi", 8 << 30),
+            ("200Mi", 200 << 20),
+            ("200mb", 200 << 20),
+            ("0.5gib", 1 << 29),
+            ("64k", 64 << 10),
+            ("1ti", 1 << 40),
             ("2TB", 2 << 40),
         ] {
             assert_eq!(text.parse(), Ok(Bytes(bytes)), "{text}");
         }
-        for wrong in ["", "G", "-8G", "8g", "8X", "8GG", "8.G", "1e9", "NaN", "8 G B"] {
+        for wrong in ["", "G", "-8G", "8X", "8gx", "8iB", "8GG", "8.G", "1e9", "NaN", "8 G B"] {
             assert!(matches!(wrong.parse::<Bytes>(), Err(QuantityError::Mem(_))), "{wrong}");
         }
+        for asked in ["200m", "1.5m", "8 m"] {
+            assert!(matches!(asked.parse::<Bytes>(), Err(QuantityError::MemUnit(_))), "{asked}");
+        }
+        assert!("1.5m".parse::<Bytes>().unwrap_err().to_string().ends_with("did you mean 1.5M?"));
         for range in ["0", "1", "4095", "3.9K", "99999999T", "18446744073709551616"] {
             assert!(matches!(range.parse::<Bytes>(), Err(QuantityError::MemRange(_))), "{range}");
         }

@@ -6,10 +6,9 @@ use super::examples::{
     JOBS_EXAMPLES, JSON_EXAMPLES, POLICY_CHECK_EXAMPLES, RELEASE_EXAMPLES, RENEW_EXAMPLES, REQUEST_EXAMPLES,
     RESIZE_EXAMPLES, RUN_EXAMPLES, SHELL_EXAMPLES, SUBMIT_EXAMPLES, WAIT_EXAMPLES,
 };
+use super::typed::{Span, memory};
 use std::ffi::OsString;
 use std::path::PathBuf;
-use std::str::FromStr;
-use std::time::Duration;
 
 use clap::{ArgGroup, Parser, Subcommand, ValueEnum};
 
@@ -104,8 +103,8 @@ pub struct Figures {
     /// CPUs: 2, or 0.5
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub cpu: Option<MilliCpu>,
-    /// Memory: bytes, or with K, M, G, T (powers of 1024), like 8G or 1.5G
-    #[arg(long, value_name = "SIZE", allow_negative_numbers = true)]
+    /// Memory: with K, M, G, T (powers of 1024), like 8G, 1.5g or 512MiB
+    #[arg(long, value_name = "SIZE", allow_negative_numbers = true, value_parser = memory)]
     pub mem: Option<Bytes>,
     /// Processes and threads, together
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
@@ -123,30 +122,6 @@ impl Figures {
     }
 }
 
-/// A span of time that a person named.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Span(pub Duration);
-
-impl Span {
-    /// The same as a call carries it.
-    pub fn ms(self) -> u64 {
-        u64::try_from(self.0.as_millis()).unwrap_or(u64::MAX)
-    }
-}
-
-impl FromStr for Span {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let span = humantime::parse_duration(text.trim())
-            .map_err(|_| format!("{text:?} is not a span of time: write it like 90m, 8h or 7d"))?;
-        if span < Duration::from_millis(1) {
-            return Err("it must be longer than nothing".to_owned());
-        }
-        Ok(Self(span))
-    }
-}
-
 fn name(text: &str) -> Result<String, String> {
     if !is_name(text) {
         return Err(format!("it must have 1 to {NAME_BYTES_MAX} bytes, and has {}", text.len()));
@@ -160,7 +135,7 @@ pub struct Wanted {
     /// The policy's default for each that is not named.
     #[command(flatten)]
     pub figures: Figures,
-    /// For how long, like 90m, 8h or 7d
+    /// For how long, like 90m, 8h, 7d or 1-12:00:00
     #[arg(long = "for", value_name = "DUR")]
     pub lease: Option<Span>,
 }

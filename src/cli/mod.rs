@@ -13,6 +13,7 @@ mod link;
 mod manual;
 mod parse;
 mod render;
+mod typed;
 mod unreachable;
 mod usage;
 mod whom;

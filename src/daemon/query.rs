@@ -20,7 +20,7 @@ use crate::identity::{Uid, UnitName};
 use crate::ledger::refusal::Refusal;
 use crate::ledger::share::{Phase, Share};
 use crate::ledger::{Command, Ledger};
-use crate::policy::{Role, Visibility};
+use crate::policy::{Role, Visibility, file};
 use crate::wire::answer::{Answer, CapacityInfo, Check, ShareInfo, Usage};
 use crate::wire::error::{Code, WireError};
 
@@ -245,11 +245,11 @@ impl EventLoop {
             ok: reason.is_none(),
             detail: reason.clone(),
         };
-        let mut checks = vec![
-            missing("policy", &self.condition.policy),
-            missing("state", &self.condition.state),
-            missing("bus", &self.condition.bus),
-        ];
+        let mut policy = missing("policy", &self.condition.policy);
+        // No fault: what is in force is whole. Who put the file there thinks otherwise.
+        policy.detail = policy.detail.or_else(|| file::left_out(&self.parts.policy));
+        let mut checks =
+            vec![policy, missing("state", &self.condition.state), missing("bus", &self.condition.bus)];
         let drift = self.drift();
         checks.push(Check {
             name: "limits".to_owned(),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use super::clock;
 use super::event::Event;
@@ -52,7 +52,12 @@ pub struct Recovery {
 /// File, line, column, key, and what would be right.
 pub async fn policy(path: PathBuf) -> Result<Policy, String> {
     // Names are looked up, which may take as long as a directory server does.
-    let load = move || file::load(&path, &SystemNames).map_err(|error| error.to_string());
+    let load = move || {
+        if let Some(left_out) = file::left_out(&path) {
+            warn!("{}: {left_out}", path.display());
+        }
+        file::load(&path, &SystemNames).map_err(|error| error.to_string())
+    };
     tokio::task::spawn_blocking(load).await.unwrap_or_else(|error| Err(error.to_string()))
 }
 

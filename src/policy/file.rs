@@ -1,6 +1,7 @@
 //! Reads the policy: `policy.d/*.yaml` in name order, or one file. The same code for the daemon and for
 //! `fairshare policy check`.
 
+use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
@@ -26,6 +27,9 @@ pub const FILE_BYTES_MAX: u64 = 1 << 20;
 
 /// The most policy files in a directory.
 pub const FILES_MAX: usize = 64;
+
+/// The most names of files that [`left_out`] names; of more it says how many.
+const LEFT_OUT_NAMED_MAX: usize = 8;
 
 /// What a directory without a policy needs first.
 const EXAMPLE: &str = "\"defaults: {cpu: 2, mem: 8G}\" and \"max: {cpu: 8, mem: 32G}\"";
@@ -57,6 +61,29 @@ pub struct SystemNames;
 /// The first thing that is wrong: nothing can be read there, or what is read is no policy (1-product.md "Policy").
 pub fn load(path: &Path, names: &dyn Names) -> Result<Policy, PolicyError> {
     assemble(&files(path)?, path, names, read)
+}
+
+/// What [`load`] leaves out in the directory at `path`, for whoever expects it to be read: a line that names the files
+/// that are neither hidden nor `*.yaml`. Nothing where there are none, or `path` is no directory that can be read.
+pub fn left_out(path: &Path) -> Option<String> {
+    let entries = std::fs::read_dir(path).ok()?;
+    let names = entries.filter_map(|entry| Some(entry.ok()?.file_name()));
+    let mut names: Vec<OsString> =
+        names.filter(|name| !is_read(name) && !name.as_bytes().starts_with(b".")).collect();
+    names.sort();
+    let shown =
+        names.iter().take(LEFT_OUT_NAMED_MAX).map(|name| name.to_string_lossy().escape_debug().to_string());
+    let mut shown = shown.collect::<Vec<_>>().join(", ");
+    match names.len().saturating_sub(LEFT_OUT_NAMED_MAX) {
+        0 => {}
+        more => shown.push_str(&format!(" and {more} more")),
+    }
+    (!names.is_empty()).then(|| format!("left out: {shown} (only *.yaml is read)"))
+}
+
+/// Whether a file of this name in a directory is a part of the policy.
+fn is_read(name: &OsStr) -> bool {
+    !name.as_bytes().starts_with(b".") && name.as_bytes().ends_with(b".yaml")
 }
 
 /// The policy in the bytes of one file, as [`load`] has it.
@@ -108,7 +135,7 @@ fn files(path: &Path) -> Result<Vec<PathBuf>, PolicyError> {
     let unreadable = |error: io::Error| wrong(format!("cannot be read: {error}"));
     for entry in std::fs::read_dir(path).map_err(unreadable)? {
         let name = entry.map_err(unreadable)?.file_name();
-        if name.as_bytes().starts_with(b".") || !name.as_bytes().ends_with(b".yaml") {
+        if !is_read(&name) {
             continue;
         }
         if files.len() == FILES_MAX {

@@ -241,6 +241,15 @@ mod tests {
         assert_eq!(names(Amount { tasks: Tasks(7), ..amount(1500) }), ["TasksMax"]);
     }
 
+    /// systemd rounds up to a whole millisecond of each 100: a figure between would be more than was granted.
+    #[test]
+    fn every_hundredth_of_a_cpu_is_exact() {
+        for hundredths in 1..=400 {
+            let quota = changes(amount(10_000), amount(hundredths * 10));
+            assert_eq!(get(&quota, "CPUQuotaPerSecUSec"), &Value::U64(hundredths * 10_000));
+        }
+    }
+
     #[test]
     fn weights_stay_in_range() {
         assert_eq!(weight(MilliCpu(10)), 1);

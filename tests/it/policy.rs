@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use fairshare::identity::{Gid, Uid};
-use fairshare::policy::file::{FILE_BYTES_MAX, FILES_MAX, Names, PolicyError, SystemNames, load};
+use fairshare::policy::file::{FILE_BYTES_MAX, FILES_MAX, Names, PolicyError, SystemNames, left_out, load};
 use fairshare::policy::{Machine, Policy, ReserveMem, Role, Visibility};
 use fairshare::quantity::{Amount, Bytes, MilliCpu, Tasks};
 use proptest::prelude::*;
@@ -213,6 +213,27 @@ fn files_are_read_in_byte_order_of_their_names() {
     assert_eq!(max(), MilliCpu(4000));
     fs::remove_file(dir.path().join("B.yaml")).unwrap();
     assert_eq!(max(), MilliCpu(6000));
+}
+
+#[test]
+fn what_is_not_read_in_a_directory_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let put = |name: &str| fs::write(dir.path().join(name), SIMPLE).unwrap();
+    for read_or_hidden in ["default.yaml", "site.yaml", ".site.yml.swp"] {
+        put(read_or_hidden);
+    }
+    assert_eq!(left_out(dir.path()), None);
+    for name in ["site.yml", "old.yaml.bak", "LOUD.YAML", "two\nlines.yml"] {
+        put(name);
+    }
+    let said = left_out(dir.path()).unwrap();
+    let names = r"LOUD.YAML, old.yaml.bak, site.yml, two\nlines.yml";
+    assert_eq!(said, format!("left out: {names} (only *.yaml is read)"));
+    for more in 0..10 {
+        put(&format!("more-{more}"));
+    }
+    assert!(left_out(dir.path()).unwrap().contains("more-6 and 6 more (only"));
+    assert_eq!(left_out(&dir.path().join("default.yaml")), None);
 }
 
 #[test]

@@ -7,10 +7,10 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::cli::args::Span;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::link;
 use crate::cli::render::{self, Reader};
+use crate::cli::typed::Span;
 use crate::client::{Client, ClientError, Deadlines};
 use crate::quantity::{Bytes, MilliCpu, Tasks};
 use crate::wire::answer::Answer;

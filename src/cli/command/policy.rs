@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::cli::args::{Policy, PolicyCheck, PolicyShow};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::link::{Link, unexpected};
+use crate::cli::note;
 use crate::cli::render;
 use crate::cli::whom::Whom;
 use crate::policy::file::{self, SystemNames};
@@ -75,6 +76,9 @@ fn span(ms: u64) -> String {
 
 fn check(args: &PolicyCheck) -> Result<Exit, Failure> {
     let dir = args.dir.display();
+    if let Some(left_out) = file::left_out(&args.dir) {
+        note(&format!("{dir}: {left_out}"));
+    }
     match file::load(&args.dir, &SystemNames) {
         Ok(policy) => {
             let held = |amount: Amount| render::figures(amount.cpu.0, amount.mem.0, amount.tasks.0);

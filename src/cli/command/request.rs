@@ -4,9 +4,10 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::watch::{self, Waited};
-use crate::cli::args::{Request, Span, Wanted};
+use crate::cli::args::{Request, Wanted};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::link::{self, Link, unexpected};
+use crate::cli::typed::Span;
 use crate::cli::whom::Whom;
 use crate::cli::{note, render};
 use crate::sys::signals;

@@ -43,7 +43,7 @@ pub struct PolicySimulate {
     pub cpus: Option<MilliCpu>,
 
     /// The machine's memory, where it is not this one
-    #[arg(long, value_name = "SIZE")]
+    #[arg(long, value_name = "SIZE", value_parser = crate::cli::typed::memory)]
     pub memory: Option<Bytes>,
 
     /// One JSON object instead of tables

@@ -13,12 +13,18 @@ fn usage_errors_end_with_2_and_call_nobody() {
         ("request --cpu 0", "CPU must be from 0.01"),
         ("request --cpu 0.015", "steps of 0.01"),
         ("request --mem 8X", "like 8G or 1.5G"),
-        ("request --mem 1", "4 KiB (one page)"),
+        ("request --mem 1B", "4 KiB (one page)"),
+        ("request --mem 4096", "4096 bytes are less than any program needs: did you mean 4096M?"),
+        ("run --mem 65536 true", "did you mean 65536M?"),
+        ("resize --mem 200m", "did you mean 200M?"),
+        ("submit --cpu 250m true", "did you mean 0.25?"),
+        ("request --cpu 25%", "did you mean 0.25?"),
         ("request --tasks 0", "tasks must be from 1"),
-        ("request --for 8", "90m, 8h or 7d"),
+        ("request --for 8", "8 of what? Write 8s, 8m or 8h"),
+        ("request --for 02:30", "write 02:30:00, or 2m 30s"),
         ("request --for 0s", "longer than nothing"),
         ("renew", "--for <DUR>"),
-        ("request --wait=x", "90m, 8h or 7d"),
+        ("request --wait=x", "90m, 8h, 7d or 1-12:00:00"),
         ("request --wait 5m", "unexpected argument '5m'"),
         ("wait", "<ID>"),
         ("cancel x", "invalid"),
@@ -67,6 +73,9 @@ fn policy_check_needs_no_daemon_and_names_the_place() {
     fs::write(&file, "defaults: {cpu: 2, mem: 8G}\nmax: {cpu: 8, mem: 32G}\n").unwrap();
     let check = || fairshare("policy check").arg(dir.path()).output().unwrap();
     assert!(shown(&check()).contains("right; 2 CPU, 8.0 GiB and 4096 tasks by default"));
+    fs::write(dir.path().join("site.yml"), "max: {cpu: 4}\n").unwrap();
+    let noted = String::from_utf8(check().stderr).unwrap();
+    assert!(noted.contains("left out: site.yml (only *.yaml is read)"), "{noted}");
     fs::write(&file, "defaults: {cpu: 2, mem: 8G}\nmax: {cpu: 1, mem: 32G}\n").unwrap();
     let complaint = complaint(&check(), 1);
     assert!(complaint.contains("default.yaml:2:"), "{complaint}");
