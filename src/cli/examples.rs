@@ -59,8 +59,9 @@ Examples:
   fairshare jobs                        places in the queue, what runs, and how the rest ended
   fairshare jobs --json                 the same for programs, with all that is known
 
-What waits or runs is always there. Of the jobs that are over 200 are kept, of all members
-together: where there are more, the oldest of whoever has the most is forgotten.";
+What waits or runs is always there. Of the jobs that are over the last 256 of each member are
+kept; of all members together 2048: where there are more, the oldest of whoever has the most is
+forgotten.";
 
 pub const WAIT_EXAMPLES: &str = "\
 Examples:

@@ -7,9 +7,13 @@ use crate::identity::{JobId, Uid};
 use crate::policy::Weight;
 use crate::quantity::{Amount, Bytes, PartialAmount};
 
-/// How many jobs that are over are remembered: when there are more, the oldest of who has the most is forgotten. What waits or
-/// is at work never is.
-pub const JOBS_KEPT_MAX: usize = 200;
+/// How many jobs of one member that are over are remembered: as many as can be under way at a time, so that who submits
+/// them all and then waits for each finds each. What waits or is at work is never forgotten.
+pub const JOBS_KEPT_PER_UID_MAX: usize = WORKS_PER_UID_MAX;
+
+/// How many jobs that are over are remembered of all members together: eight who have all of theirs. When there are more,
+/// the oldest of who has the most is forgotten. Each is some 300 bytes in memory, and in each write of the state.
+pub const JOBS_KEPT_MAX: usize = 8 * JOBS_KEPT_PER_UID_MAX;
 
 /// How many submitted commands of one member run or wait at a time.
 pub const WORKS_PER_UID_MAX: usize = 256;

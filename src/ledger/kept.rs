@@ -1,9 +1,10 @@
-//! Which of the jobs that are over are remembered: so many in all, and no fewer of one member than of any other.
+//! Which of the jobs that are over are remembered: so many of each member, so many in all, and no fewer of one member than
+//! of any other.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, VecDeque};
 
-use super::job::JOBS_KEPT_MAX;
+use super::job::{JOBS_KEPT_MAX, JOBS_KEPT_PER_UID_MAX};
 use crate::identity::{JobId, Uid};
 
 /// Jobs that are over, in the order in which they ended.
@@ -21,19 +22,26 @@ impl Kept {
         self.len
     }
 
-    /// A job is over. Which one is forgotten for it, where there are too many: the oldest of who has the most, so that
-    /// nobody's are forgotten for what another does, but for a fair part.
+    /// A job is over. Which one is forgotten for it: the member's oldest, where they have too many; where there are too many
+    /// of all members, the oldest of who has the most, so that nobody's are forgotten for what another does, but for a
+    /// fair part.
     pub fn add(&mut self, uid: Uid, job: JobId) -> Option<JobId> {
-        self.of.entry(uid).or_default().push_back((self.ended, job));
+        let own = self.of.entry(uid).or_default();
+        own.push_back((self.ended, job));
+        let own = own.len();
         (self.len, self.ended) = (self.len + 1, self.ended + 1);
-        if self.len <= JOBS_KEPT_MAX {
-            return None;
-        }
         let first = |jobs: &VecDeque<(u64, JobId)>| jobs.front().map(|(ended, _)| *ended);
-        let (most, jobs) = self.of.iter_mut().max_by_key(|(_, jobs)| (jobs.len(), Reverse(first(jobs))))?;
-        let (most, (_, forgotten)) = (*most, jobs.pop_front()?);
+        let whose = if own > JOBS_KEPT_PER_UID_MAX {
+            uid
+        } else if self.len > JOBS_KEPT_MAX {
+            *self.of.iter().max_by_key(|(_, jobs)| (jobs.len(), Reverse(first(jobs))))?.0
+        } else {
+            return None;
+        };
+        let jobs = self.of.get_mut(&whose)?;
+        let (_, forgotten) = jobs.pop_front()?;
         if jobs.is_empty() {
-            self.of.remove(&most);
+            self.of.remove(&whose);
         }
         self.len -= 1;
         Some(forgotten)

@@ -12,8 +12,8 @@ const FIRST_MIN: u64 = 20;
 /// How much more memory the daemon may have at the end: the records of the jobs that are kept, and what is between the
 /// allocator's pieces. A hundred bytes lost with each of 10 000 would be as much.
 const GROWN_KIB_MAX: u64 = 1024;
-/// As many as the daemon keeps (`JOBS_KEPT_MAX`).
-const KEPT: u64 = 200;
+/// As many as the daemon keeps of one member (`JOBS_KEPT_PER_UID_MAX`).
+const KEPT: u64 = 256;
 /// How long one may take, on a slow host under emulation.
 const ONE_MAX: Duration = Duration::from_secs(10);
 

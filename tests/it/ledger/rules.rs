@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use fairshare::identity::JobId;
 use fairshare::ledger::expire::{EVICTION_GRACE_MS, RETRY_MS};
-use fairshare::ledger::job::{JOBS_KEPT_MAX, JobEnd, JobState};
+use fairshare::ledger::job::{JOBS_KEPT_MAX, JOBS_KEPT_PER_UID_MAX, JobEnd, JobState};
 use fairshare::ledger::refusal::{Refusal, Timed};
 use fairshare::ledger::room::Room;
 use fairshare::ledger::{BootId, Canceller, Command, Effect, Event, Ledger, Outcome, Wait};
@@ -337,13 +337,13 @@ fn jobs_that_are_over_are_forgotten_and_those_that_wait_never() {
     holds(&mut ledger, 0, 1, 8, 8, None);
     let waiting = waits(&mut ledger, 1, 2, 1, 1, None);
     let mut last = waiting;
-    for ms in 2..300 {
+    for ms in 2..400 {
         let job = waits(&mut ledger, ms, 3, 1, 1, None);
         assert_eq!(job.0, last.0 + 1, "ids never repeat");
         last = job;
         say(&mut ledger, ms, Command::Cancel { job, by: Canceller::Admin }).unwrap();
     }
-    assert_eq!(ledger.jobs().len(), JOBS_KEPT_MAX + 1);
+    assert_eq!(ledger.jobs().len(), JOBS_KEPT_PER_UID_MAX + 1);
     assert!(ledger.jobs()[&waiting].queued());
     assert!(ledger.jobs().contains_key(&last));
 }
@@ -361,28 +361,41 @@ fn an_image_copies_no_job_and_changes_with_none() {
     assert!(Arc::ptr_eq(&before.jobs[1], &after.jobs[1]));
 }
 
+/// As many can be under way at a time: who then waits for each finds each, whatever another does meanwhile.
 #[test]
 fn nobodys_jobs_are_forgotten_for_what_another_does() {
     let mut ledger = ledger();
     holds(&mut ledger, 0, 1, 8, 8, None);
-    let mut ended = |ms, member| {
-        let job = waits(&mut ledger, ms, member, 1, 1, None);
-        say(&mut ledger, ms, Command::Cancel { job, by: Canceller::Admin }).unwrap();
-        (job, ledger.image())
+    let mut ms = 0;
+    let mut ended = |ledger: &mut Ledger, member| {
+        ms += 1;
+        let job = waits(ledger, ms, member, 1, 1, None);
+        say(ledger, ms, Command::Cancel { job, by: Canceller::Admin }).unwrap();
+        job
     };
-    let first = ended(1, 2).0;
-    let flood: Vec<JobId> = (2..=400).map(|ms| ended(ms, 3).0).collect();
-    let (last, image) = ended(401, 2);
-    let kept: Vec<JobId> = image.jobs.iter().map(|job| job.id).collect();
-    assert_eq!(kept.len(), JOBS_KEPT_MAX);
-    assert!(kept.contains(&first) && kept.contains(&last));
-    assert_eq!(kept.iter().filter(|job| flood.contains(job)).max(), flood.last(), "the oldest go first");
+    let mut of = |ledger: &mut Ledger, member| -> Vec<JobId> {
+        (0..JOBS_KEPT_PER_UID_MAX).map(|_| ended(ledger, member)).collect()
+    };
+    let own = of(&mut ledger, 2);
+    let flood: Vec<JobId> = (0..3).flat_map(|_| of(&mut ledger, 3)).collect();
+    let kept =
+        |ledger: &Ledger, jobs: &[JobId]| jobs.iter().filter(|job| ledger.jobs().contains_key(job)).count();
+    assert_eq!(kept(&ledger, &own), own.len());
+    let (forgotten, last) = flood.split_at(flood.len() - JOBS_KEPT_PER_UID_MAX);
+    assert_eq!((kept(&ledger, forgotten), kept(&ledger, last)), (0, last.len()), "the oldest go first");
+    // Of so many members that there are too many of all together, nobody loses more than another.
+    let others: Vec<Vec<JobId>> = (4..12).map(|member| of(&mut ledger, member)).collect();
+    assert_eq!(ledger.jobs().len(), JOBS_KEPT_MAX);
+    let fair = JOBS_KEPT_MAX / (2 + others.len());
+    for jobs in others.iter().map(Vec::as_slice).chain([&own[..], last]) {
+        assert!(kept(&ledger, jobs) >= fair, "{} of one, where {fair} are a fair part", kept(&ledger, jobs));
+    }
     // A daemon that starts again forgets no other ones.
-    let mut again = Ledger::restore(BootId("first".into()), at(402), image);
-    say(&mut again, 402, Command::SetCapacity { cpu: MilliCpu(8000), mem: Bytes(8 * GIB) }).unwrap();
-    let job = waits(&mut again, 402, 3, 1, 1, None);
-    say(&mut again, 402, Command::Cancel { job, by: Canceller::Admin }).unwrap();
+    let mut again = Ledger::restore(BootId("first".into()), at(90_000), ledger.image());
+    assert_eq!(again.jobs().keys().collect::<Vec<_>>(), ledger.jobs().keys().collect::<Vec<_>>());
+    say(&mut again, 90_001, Command::SetCapacity { cpu: MilliCpu(8000), mem: Bytes(8 * GIB) }).unwrap();
+    let job = waits(&mut again, 90_002, 3, 1, 1, None);
+    say(&mut again, 90_002, Command::Cancel { job, by: Canceller::Admin }).unwrap();
     again.audit();
-    assert!(again.jobs().contains_key(&first) && again.jobs().contains_key(&last));
     assert_eq!(again.jobs().len(), JOBS_KEPT_MAX);
 }
