@@ -6,12 +6,13 @@
 
 mod record;
 
+use std::cell::Cell;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags};
+use rustix::fs::{AtFlags, FallocateFlags, FlockOperation, Mode, OFlags};
 
 use crate::ledger::Image;
 
@@ -25,6 +26,10 @@ const MAGIC: &[u8; 8] = b"fairshr\n";
 const HEADER_BYTES: usize = 20;
 const NAME: &str = "state";
 const NAME_NEW: &str = "state.new";
+const NAME_RESERVE: &str = "state.reserve";
+
+/// The least disk space that is kept for what gives something back, in bytes: the state of some hundred shares.
+const RESERVE_BYTES_MIN: u64 = 64 << 10;
 
 /// Why the state could not be read or written. Every message names the path.
 #[derive(Debug, thiserror::Error)]
@@ -66,6 +71,15 @@ pub enum StoreFault {
     },
 }
 
+impl StoreFault {
+    /// Whether there is no room left where the state is: on the disk, or in the quota of who owns it.
+    fn is_full(&self) -> bool {
+        let full =
+            [rustix::io::Errno::NOSPC, rustix::io::Errno::DQUOT].map(|errno| Some(errno.raw_os_error()));
+        matches!(self, Self::Io { source, .. } if full.contains(&source.raw_os_error()))
+    }
+}
+
 /// What was found at start.
 #[derive(Debug)]
 pub enum Loaded {
@@ -87,6 +101,8 @@ pub enum Loaded {
 pub struct Store {
     dir: OwnedFd,
     path: PathBuf,
+    /// How large the file is that keeps disk space, in bytes; 0 where there is none.
+    reserve: Cell<u64>,
 }
 
 impl Store {
@@ -98,7 +114,11 @@ impl Store {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let dir = rustix::fs::open(path, flags, Mode::empty()).map_err(fault(path, "open the folder"))?;
         match rustix::fs::flock(&dir, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Self { dir, path: path.to_owned() }),
+            Ok(()) => {
+                let store = Self { dir, path: path.to_owned(), reserve: Cell::new(0) };
+                store.keep_reserve(0);
+                Ok(store)
+            }
             Err(rustix::io::Errno::WOULDBLOCK) => Err(StoreFault::Locked { path: path.to_owned() }),
             Err(errno) => Err(fault(path, "lock the folder")(errno)),
         }
@@ -130,14 +150,62 @@ impl Store {
     /// # Errors
     /// Any of the system calls failed.
     pub fn save(&self, image: &Image) -> Result<(), StoreFault> {
+        let bytes = self.encoded(image)?;
+        self.write(&bytes)?;
+        self.keep_reserve(bytes.len() as u64);
+        Ok(())
+    }
+
+    /// Writes the image as [`Self::save`] does. On a full disk the space that was kept for this is given up: with it a
+    /// member can give back what they hold, and what has ended is remembered as ended.
+    ///
+    /// # Errors
+    /// Any of the system calls failed, and with more space too.
+    pub fn save_what_gives_back(&self, image: &Image) -> Result<(), StoreFault> {
+        let bytes = self.encoded(image)?;
+        match self.write(&bytes) {
+            Err(fault) if fault.is_full() && self.spend_reserve() => self.write(&bytes)?,
+            written => written?,
+        }
+        self.keep_reserve(bytes.len() as u64);
+        Ok(())
+    }
+
+    fn encoded(&self, image: &Image) -> Result<Vec<u8>, StoreFault> {
+        encode(image).map_err(|why| StoreFault::Encode { path: self.path.join(NAME_NEW), why })
+    }
+
+    /// Gives up the disk space that is kept; whether there was any.
+    fn spend_reserve(&self) -> bool {
+        self.reserve.set(0);
+        rustix::fs::unlinkat(&self.dir, NAME_RESERVE, AtFlags::empty()).is_ok()
+    }
+
+    /// Keeps disk space for two states of this length, where it is not kept already: the next may be larger. Without it
+    /// everything works until the disk is full, so that a fault is no news: the next write tries again.
+    fn keep_reserve(&self, length: u64) {
+        let wanted = length.saturating_mul(2).next_power_of_two().max(RESERVE_BYTES_MIN);
+        if self.reserve.get() >= wanted {
+            return;
+        }
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let kept = rustix::fs::openat(&self.dir, NAME_RESERVE, flags, Mode::RUSR | Mode::WUSR)
+            .and_then(|file| rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, wanted));
+        match kept {
+            Ok(()) => self.reserve.set(wanted),
+            // A part of it would be taken for the whole by the next daemon.
+            Err(_) => drop(self.spend_reserve()),
+        }
+    }
+
+    fn write(&self, bytes: &[u8]) -> Result<(), StoreFault> {
         let path = self.path.join(NAME_NEW);
-        let bytes = encode(image).map_err(|why| StoreFault::Encode { path: path.clone(), why })?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = rustix::fs::openat(&self.dir, NAME_NEW, flags, Mode::RUSR | Mode::WUSR)
             .map_err(fault(&path, "create"))?;
         let mut file = File::from(file);
         let written = file
-            .write_all(&bytes)
+            .write_all(bytes)
             .map_err(|source| StoreFault::Io { path: path.clone(), action: "write", source })
             .and_then(|()| rustix::fs::fsync(&file).map_err(fault(&path, "sync")))
             .and_then(|()| self.rename(NAME_NEW, NAME));

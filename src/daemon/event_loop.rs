@@ -389,7 +389,7 @@ impl EventLoop {
         }
         self.stored = Some(image.revision);
         Some(tokio::spawn(async move {
-            if let Err(fault) = persist.save(image).await {
+            if let Err(fault) = persist.save_what_gives_back(image).await {
                 error!("{}", super::logging::chain(&*fault));
             }
         }))

@@ -85,10 +85,13 @@ impl Context {
     /// Stores an outcome. Where that fails the intent is still in the file, and a start settles it. Logged here.
     async fn store_outcome(&self, image: Option<Image>) -> Result<(), WireError> {
         let Some(image) = image else { return Err(answer::stopping()) };
-        self.persist.save(image).await.map_err(|fault| {
-            error!("{}", chain(&*fault));
-            answer::store(&fault)
-        })
+        self.persist.save_what_gives_back(image).await.map_err(|fault| unwritten(&fault))
+    }
+
+    /// Stores that a share was made. Logged here.
+    async fn store_made(&self, image: Option<Image>) -> Result<(), WireError> {
+        let Some(image) = image else { return Err(answer::stopping()) };
+        self.persist.save(image).await.map_err(|fault| unwritten(&fault))
     }
 
     /// Waits until the kernel holds the figures of this share.
@@ -140,6 +143,11 @@ impl Context {
     }
 }
 
+fn unwritten(fault: &StoreFault) -> WireError {
+    error!("{}", chain(fault));
+    answer::store(fault)
+}
+
 /// Makes the slice of a share that was just asked for.
 pub async fn grant(cx: Context, share: Share, shown: ShareInfo, intent: Image, reply: Reply) {
     let turn = cx.turn(share.uid);
@@ -173,7 +181,7 @@ async fn made(cx: &Context, share: &Share) -> Result<(), WireError> {
     let uid = share.uid;
     let result = cx.enforce(share).await;
     let result = match result {
-        Ok(()) => cx.store_outcome(cx.settle(uid, Outcome::Done).await).await,
+        Ok(()) => cx.store_made(cx.settle(uid, Outcome::Done).await).await,
         failed => failed,
     };
     if let Err(error) = result {
@@ -274,7 +282,7 @@ async fn withdrawn(cx: &Context, uid: Uid, intent: Image) -> Result<(), WireErro
 
 /// Stores what the ledger has decided already, and then answers.
 pub async fn stored(cx: Context, image: Image, reply: Reply, answer: Answer) {
-    match cx.persist.save(image).await {
+    match cx.persist.save_what_gives_back(image).await {
         Ok(()) => reply.send(Ok(answer)),
         Err(fault) => {
             error!("{}", chain(&*fault));
@@ -312,7 +320,7 @@ pub async fn stop(cx: Context, uid: Uid, job: JobId, intent: Image, reply: Reply
 
 async fn released(cx: &Context, uid: Uid, intent: Image, within: Duration) -> Result<(), WireError> {
     let share = intent.shares.iter().find(|share| share.uid == uid).cloned();
-    if let Err(fault) = cx.persist.save(intent).await {
+    if let Err(fault) = cx.persist.save_what_gives_back(intent).await {
         return Err(intent_failed(cx, uid, &fault).await);
     }
     if let Err(fault) = cx.systemd.stop(UnitName::Share(uid), within).await {

@@ -374,7 +374,7 @@ async fn ended(cx: &Context, job: JobId, end: JobEnd) {
     let (mut image, mut pause) = (image, ASK_AGAIN_PAUSE.0);
     while cx.events.send(due).await.is_ok() {
         let Ok(ended) = image.await else { return };
-        let Err(fault) = cx.persist.save(ended).await else { return };
+        let Err(fault) = cx.persist.save_what_gives_back(ended).await else { return };
         error!("how job {job} ended is not stored: {}", chain(&*fault));
         sleep(pause).await;
         pause = (pause * 2).min(ASK_AGAIN_PAUSE.1);
@@ -403,7 +403,7 @@ pub async fn clear_left(cx: Context, uid: Uid, job: JobId) {
 /// Ends a command that is not wanted any more, and answers when it has ended.
 pub async fn call_back(cx: Context, uid: Uid, job: JobId, intent: Image, reply: Reply) {
     let turn = cx.turn(uid);
-    if let Err(fault) = cx.persist.save(intent).await {
+    if let Err(fault) = cx.persist.save_what_gives_back(intent).await {
         error!("{}", chain(&*fault));
         return reply.send(Err(answer::store(&fault)));
     }

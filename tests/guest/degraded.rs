@@ -97,3 +97,30 @@ guest_test!(by_hand_it_serves_a_socket_of_its_own_and_a_bad_policy_ends_it, |gue
     guest.root(&format!("rm {POLICY}; systemctl start fairshared.socket")).expect_ok();
     assert_eq!(guest.as_user("alice", "fairshare status --all --json").json()["capacity"]["shares"], 2);
 });
+
+guest_test!(on_a_full_disk_what_is_held_is_given_back, |guest: Guest| {
+    guest.as_user("alice", "fairshare request --cpu 0.5 --mem 64M").expect_ok();
+    let job = guest.as_user("alice", "fairshare submit --output /dev/null -- sleep 600").expect_ok().text();
+    let short =
+        "fairshare submit --output /dev/null -- sh -c 'until test -e /run/full; do sleep 0.1; done; exit 3'";
+    let ends = guest.as_user("alice", short).expect_ok().text();
+    // Root's reserved blocks too: nobody has a byte left.
+    guest
+        .root(
+            "dd if=/dev/zero of=/fill bs=1M 2>/dev/null; dd if=/dev/zero of=/fill bs=4k oflag=append conv=notrunc 2>/dev/null
+             test $(stat -f -c %f /) -lt 16 && touch /run/full",
+        )
+        .expect_ok();
+    guest.as_user("bob", "fairshare request --cpu 0.5 --mem 64M").expect_code(75);
+    guest.as_user("alice", &format!("fairshare wait {ends}")).expect_code(3);
+    guest.as_user("alice", &format!("fairshare cancel {job}")).expect_ok();
+    guest
+        .as_user("alice", "fairshare release && fairshare status")
+        .expect_ok()
+        .stdout_has("Your share  none");
+    // And is remembered so.
+    guest.kill_daemon();
+    guest.as_user("alice", "fairshare status").expect_ok().stdout_has("Your share  none");
+    guest.root("rm /fill").expect_ok();
+    guest.as_user("bob", "fairshare request --cpu 0.5 --mem 64M && fairshare health").expect_ok();
+});

@@ -1,15 +1,16 @@
 //! Every call under the state file that fails, and `kill -9` at every call that matters: then never a share nobody
 //! remembers, and never a remembered share that is not enforced.
 
+use std::fs;
 use std::path::PathBuf;
 
 use fairshare::ledger::share::Phase;
-use fairshare::wire::answer::Answer;
-use fairshare::wire::call::Call;
+use fairshare::wire::answer::{Answer, JobState};
+use fairshare::wire::call::{Amounts, Call};
 use fairshare::wire::error::{Code, WireError};
 
 use super::harness::{Daemon, Home, PATIENCE};
-use super::raw::{release, request, resize_mem};
+use super::raw::{Raw, release, request, request_for, resize_mem, submission};
 use super::strace::Tracer;
 use super::systemd_faults::own_slice;
 use crate::poll::until;
@@ -104,11 +105,11 @@ fn with_fault(
         } else {
             assert_ne!(after, before, "{what}: answered and not changed");
         }
+        assert!(!home.state_dir().join("state.new").exists(), "{what}: state.new stays");
         daemon.kill();
         let daemon = home.activate();
         assert_eq!(agree(world, home, &daemon, &what), after, "{what}: a crash changed it");
         let mut raw = daemon.client();
-        assert!(!home.state_dir().join("state.new").exists(), "{what}: state.new stays");
         // The fault is gone, and the next change works.
         raw.released();
         raw.granted(&request());
@@ -242,4 +243,124 @@ fn killed_at_every_word_on_a_socket_in_a_resize() {
 #[test]
 fn killed_at_every_word_on_a_socket_in_a_release() {
     killed_at_every(Change::Release, &TALKING, |_| Vec::new());
+}
+
+/// What waits or runs later, and has to be remembered as well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Promise {
+    /// A request that waits for room.
+    Queue,
+    /// A command into a share that is held.
+    SubmitHeld,
+    /// A command that takes a share.
+    SubmitTaken,
+}
+
+const PROMISES: [Promise; 3] = [Promise::Queue, Promise::SubmitHeld, Promise::SubmitTaken];
+
+impl Promise {
+    fn call(self) -> Call {
+        match self {
+            Self::Queue => Call::RequestResources {
+                amounts: Amounts::default(),
+                lease_ms: None,
+                wait: Some(true),
+                for_uid: None,
+            },
+            Self::SubmitHeld | Self::SubmitTaken => Call::Submit(submission()),
+        }
+    }
+
+    /// A daemon for which the promise is the next thing to make.
+    fn prepared(self, home: &mut Home) -> Daemon {
+        let daemon = home.activate();
+        match self {
+            Self::Queue => drop(daemon.client().granted(&request_for(1))),
+            Self::SubmitHeld => drop(daemon.client().granted(&request())),
+            Self::SubmitTaken => {}
+        }
+        daemon
+    }
+}
+
+/// Jobs of the caller's that wait or run.
+fn open_jobs(raw: &mut Raw) -> Vec<u64> {
+    let Ok(Answer::Jobs { jobs }) = raw.ask(&Call::JobList { all: None }) else { panic!("no jobs") };
+    let open = jobs.iter().filter(|job| matches!(job.state, JobState::Queued | JobState::Running));
+    open.map(|job| job.job_id).collect()
+}
+
+#[test]
+fn what_cannot_be_remembered_does_not_wait_and_does_not_run() {
+    for promise in PROMISES {
+        let world = World::start();
+        let mut home = Home::of_one_cpu(&world);
+        let daemon = promise.prepared(&mut home);
+        let mut raw = daemon.client();
+        let before = raw.status().0.is_some();
+        let inject = Some("write:error=ENOSPC");
+        let tracer = Tracer::attach(&daemon, &home, &WRITING.join(","), inject, &state_paths(&home));
+        raw.refused(&promise.call(), Code::Io);
+        until("nothing to be open", PATIENCE, || open_jobs(&mut raw).is_empty().then_some(()));
+        tracer.detach();
+        if promise == Promise::Queue {
+            let release = Call::Release { stop: None, for_uid: Some(1) };
+            raw.ask(&release).unwrap();
+        }
+        // A call of the same member's that is stored comes after whatever there was to be done for them.
+        raw.ask(&Call::Resize { amounts: Amounts::default(), for_uid: None }).ok();
+        assert_eq!(raw.status().0.is_some(), before, "{promise:?}: what was refused was done");
+        assert!(!world.units().iter().any(|unit| unit.contains("-job")), "{promise:?}: a command ran");
+    }
+}
+
+#[test]
+fn what_was_promised_is_remembered_when_the_daemon_dies_at_any_write() {
+    for promise in PROMISES {
+        for (call, least) in [("openat", 1), ("write", 1), ("fsync", 2), ("renameat", 1)] {
+            for when in 1..=least {
+                let world = World::start();
+                let mut home = Home::of_one_cpu(&world);
+                let daemon = promise.prepared(&mut home);
+                let mut raw = daemon.client();
+                let inject = format!("{call}:signal=KILL:when={when}");
+                let tracer = Tracer::attach(&daemon, &home, call, Some(&inject), &state_paths(&home));
+                let answer = raw.try_ask(&promise.call());
+                tracer.detach();
+                daemon.kill();
+                // Before that write nothing was certain; so nothing may have been said.
+                assert_eq!(answer, None, "{promise:?} with {inject}: answered before it was stored");
+            }
+        }
+    }
+}
+
+/// A full disk with a reserve: each write of the state fails once, and not again when the reserve was given up.
+#[test]
+fn what_gives_back_is_done_on_a_full_disk() {
+    let world = World::start();
+    let mut home = Home::of_one_cpu(&world);
+    let daemon = home.activate();
+    let mut raw = daemon.client();
+    let reserve = home.state_dir().join("state.reserve");
+    assert!(fs::metadata(&reserve).unwrap().len() >= 64 << 10);
+    raw.granted(&request_for(1));
+    let Ok(Answer::JobStarted { job_started }) = raw.ask(&Promise::Queue.call()) else {
+        panic!("it waits not")
+    };
+    let inject = Some("write:error=ENOSPC:when=1+2");
+    let tracer = Tracer::attach(&daemon, &home, &WRITING.join(","), inject, &state_paths(&home));
+    raw.ask(&Call::JobCancel { job_id: job_started }).unwrap();
+    assert_eq!(
+        raw.ask(&Call::Release { stop: None, for_uid: Some(1) }),
+        Ok(Answer::Released { released: true })
+    );
+    // What takes something does not use up what was kept for giving back.
+    raw.refused(&request(), Code::Io);
+    let trace = tracer.detach();
+    assert!(trace.matches("(INJECTED)").count() >= 4, "{trace}");
+    assert!(fs::metadata(&reserve).unwrap().len() >= 64 << 10, "it was not made again");
+    daemon.kill();
+    let daemon = home.activate();
+    assert_eq!((daemon.client().shares().len(), open_jobs(&mut daemon.client())), (0, Vec::new()));
 }

@@ -96,6 +96,11 @@ impl World {
         self.shared.units.lock().unwrap().get(name).cloned()
     }
 
+    /// The names of all units.
+    pub fn units(&self) -> Vec<String> {
+        self.shared.units.lock().unwrap().names()
+    }
+
     /// Makes an active slice with these figures, as if it had always been there.
     pub fn make_slice(&self, name: &str, figures: &[(&str, u64)]) {
         let mut units = self.shared.units.lock().unwrap();
