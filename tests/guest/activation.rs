@@ -56,7 +56,9 @@ guest_test!(a_daemon_that_hangs_is_replaced_and_one_that_is_stopped_ends_well, |
     guest
         .root(
             "mkdir -p /run/systemd/system/fairshared.service.d
-             printf '[Service]\\nWatchdogSec=4s\\nEnvironment=RUST_LOG=debug\\n' > /run/systemd/system/fairshared.service.d/soon.conf
+             printf '[Service]\\nWatchdogSec=4s\\nEnvironment=RUST_LOG=debug FAIRSHARE_CPUS_ONLINE=/run/online\\n' \
+             > /run/systemd/system/fairshared.service.d/soon.conf
+             cp /sys/devices/system/cpu/online /run/online
              systemctl daemon-reload",
         )
         .expect_ok();
@@ -69,7 +71,10 @@ guest_test!(a_daemon_that_hangs_is_replaced_and_one_that_is_stopped_ends_well, |
             "test $(systemctl show fairshared.service -p WatchdogTimestampMonotonic --value) -gt $(({said} + 1000000))"
         ));
     let pid = guest.daemon_pid().expect("a daemon");
-    guest.root(&format!("kill -STOP {pid}")).expect_ok();
+    // Only the loop hangs: it opens the list of CPUs, which is a pipe that nobody writes to. Every other thread lives on.
+    guest.root("mkfifo /run/pipe; mv /run/pipe /run/online").expect_ok();
+    guest.as_user("alice", "timeout 2 fairshare status").expect_code(124);
+    guest.root("cp /sys/devices/system/cpu/online /run/file; mv /run/file /run/online").expect_ok();
     guest.await_cmd("test $(systemctl show fairshared.service -p NRestarts --value) -ge 1");
     guest.as_user("alice", "fairshare status").expect_ok().stdout_has("1 CPU");
     assert_ne!(guest.daemon_pid(), Some(pid));

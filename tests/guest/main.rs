@@ -11,7 +11,7 @@
 //! ```
 //!
 //! This is two tests, `…::bookworm` and `…::trixie`. Run them with `make deb` done and, as root,
-//! `cargo test --test guest -- --test-threads=2 [NAME]`; `bookworm` and `trixie` are names as well.
+//! `cargo test --test guest -- --test-threads=1000 [NAME]`: each waits for its place, the longest first; `bookworm` and `trixie` are names as well.
 //! `FAIRSHARE_DEB` names another package than the one in `target/deb`.
 //!
 //! # What a test gets
