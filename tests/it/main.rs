@@ -11,6 +11,7 @@ mod fuzz;
 mod ledger;
 mod policy;
 mod poll;
+mod root;
 mod services;
 mod stand_in;
 mod systemd;

@@ -7,7 +7,7 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 use fairshare::wire::call::Call;
-use fairshare::wire::decode::decode_response;
+use fairshare::wire::decode::{HelloReply, decode_hello_reply, decode_response};
 use fairshare::wire::frame::{FrameBuffer, encode_frame};
 use fairshare::wire::message::{Hello, PROTOCOL_VERSION, Request, Response};
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
@@ -55,8 +55,12 @@ impl Peer {
     pub fn new(socket: &Path) -> Self {
         let mut peer = Self::silent(socket);
         peer.send(&hello("attack", "1"));
-        peer.payload().expect("no hello");
-        peer
+        // A refusal is a payload too, and an attack by who was refused attacks nothing.
+        let reply = peer.payload().expect("no hello");
+        match decode_hello_reply(&reply) {
+            Ok(HelloReply::Ack(_)) => peer,
+            other => panic!("not let in: {other:?}"),
+        }
     }
 
     /// Sends; whether all of it was taken.

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use ciborium::cbor;
 use fairshare::wire::answer::Answer;
 use fairshare::wire::call::Call;
+use fairshare::wire::decode::{HelloReply, decode_hello_reply};
 use fairshare::wire::error::{Code, WireError};
 use fairshare::wire::message::{Body, Response};
 
@@ -321,4 +322,18 @@ fn a_client_that_goes_at_any_step_costs_nothing() {
     // The state has the intent before systemd has the unit.
     until("the unit", PATIENCE, || world.unit(&super::systemd_faults::own_slice()).map(drop));
     until("health", PATIENCE, || raw.healthy().then_some(()));
+}
+
+/// Who has not heard the daemon's hello may take it that nothing was changed, and ask again on another connection.
+#[test]
+fn the_hello_is_answered_before_a_call_that_came_with_it() {
+    let (_world, home, daemon) = daemon();
+    // The loop stands still over the request.
+    let release = home.cpus_from_a_pipe();
+    let mut raw = Raw::connect(daemon.socket());
+    raw.send(&[hello_frame(), request_frame(1, &request())].concat());
+    let hello = raw.payload().expect("no answer to a hello");
+    assert!(matches!(decode_hello_reply(&hello), Ok(HelloReply::Ack(_))));
+    release("0-7\n");
+    assert!(matches!(raw.response().unwrap().body, Body::Ok(Answer::Share { .. })));
 }

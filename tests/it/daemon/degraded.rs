@@ -34,6 +34,11 @@ fn is_degraded(daemon: &Daemon, shares: usize) -> WireError {
         Call::Policy { for_uid: None },
         Call::JobStatus { job_id: 1 },
         Call::JobList { all: None },
+        Call::Renew { lease_ms: 1000, for_uid: None },
+        Call::JobCancel { job_id: 1 },
+        Call::Drain,
+        Call::Undrain,
+        Call::Subscribe { all: None, job_id: None },
     ] {
         let error = raw.refused(&call, Code::Degraded);
         assert_eq!(error.message, "The daemon cannot change anything now: shares stay as they are");

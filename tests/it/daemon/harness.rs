@@ -1,6 +1,7 @@
 //! The real daemon as a child of the test, against the stand-in: its home, its start, what it says, its end.
 
 use std::fs::{self, File};
+use std::io::Write as _;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::{UnixDatagram, UnixListener};
@@ -84,6 +85,21 @@ impl Home {
     /// The machine has these CPUs from now on: a list like `0-3`.
     pub fn set_cpus(&self, list: &str) {
         fs::write(self.online_file(), format!("{list}\n")).unwrap();
+    }
+
+    /// Whoever reads the list of CPUs from now on stands still until the value is called with a list.
+    pub fn cpus_from_a_pipe(&self) -> impl FnOnce(&str) {
+        let (file, pipe) = (self.online_file(), self.online_file().with_extension("pipe"));
+        nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        fs::rename(&pipe, &file).unwrap();
+        move |list| {
+            // Opening it waits for a reader, which is there.
+            let mut writer = File::options().write(true).open(&file).unwrap();
+            let after = file.with_extension("file");
+            fs::write(&after, list).unwrap();
+            fs::rename(&after, &file).unwrap();
+            writer.write_all(list.as_bytes()).unwrap();
+        }
     }
 
     fn online_file(&self) -> PathBuf {

@@ -13,6 +13,7 @@ use fairshare::wire::message::Body;
 
 use super::harness::{Daemon, Home, POLICY};
 use super::raw::{Raw, hello_frame, request_for, resize_mem};
+use crate::root::is_root;
 use crate::stand_in::World;
 
 const NOGROUP: u32 = 65_534;
@@ -35,7 +36,7 @@ fn fairshare(daemon: &Daemon, uid: u32, gid: u32, arguments: &[&str]) -> (i32, S
 
 /// The daemon under this policy; none where the test cannot become another user.
 fn daemon(policy: &str) -> Option<(World, Home, Daemon)> {
-    if !rustix::process::getuid().is_root() {
+    if !is_root() {
         return None;
     }
     let world = World::start();
@@ -167,7 +168,7 @@ fn jobs(raw: &mut Raw, all: Option<bool>) -> Vec<(u64, u64)> {
 
 /// A daemon, its admin, and the job with which [`MEMBER`] waits for the share that user 1 holds.
 fn one_waits() -> Option<(World, Home, Daemon, Raw, Raw, u64)> {
-    if !rustix::process::getuid().is_root() {
+    if !is_root() {
         return None;
     }
     let world = World::start();

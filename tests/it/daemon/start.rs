@@ -1,5 +1,6 @@
 //! How it starts, lives and ends: `sd_notify(3)`, signals, the terminal.
 
+use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::time::{Duration, Instant};
 
@@ -10,10 +11,13 @@ use fairshare::wire::error::Code;
 use fairshare::wire::message::{Body, Response};
 use rustix::process::Signal;
 
-use super::harness::{DEFAULTS, Daemon, Home, PATIENCE, share};
+use super::harness::{DEFAULTS, Daemon, Home, PATIENCE, POLICY, share};
 use super::raw::{Raw, request};
 use crate::poll::until;
 use crate::stand_in::{Verb, World};
+
+/// Longer than half of `WatchdogSec=` in the packaged unit, which is how often it would be fed.
+const UNASKED: Duration = Duration::from_secs(11);
 
 fn own_slice() -> String {
     format!("fairshare-{}.slice", rustix::process::getuid().as_raw())
@@ -44,19 +48,24 @@ fn the_status_follows_what_is_held() {
     daemon.wait_told("STATUS=0 shares");
 }
 
+/// Feeding it from a thread of its own would keep a daemon alive that serves nobody.
 #[test]
-fn the_watchdog_is_fed_by_a_loop_that_turns_and_by_no_other() {
+fn the_watchdog_is_fed_by_the_loop_and_not_beside_it() {
     let world = World::start();
     let mut home = Home::new(&world);
     let daemon = home.activate_with(&[("WATCHDOG_USEC", "300000")]);
     daemon.wait_ready();
     daemon.wait_told("WATCHDOG=1");
     daemon.wait_told("WATCHDOG=1");
-    daemon.signal(Signal::STOP);
-    // What was on its way before the stop is read off; then nothing comes for several periods.
+    // The loop looks at the list of CPUs for this call, and gets no further: nobody writes to the pipe.
+    let mut raw = daemon.client();
+    let release = home.cpus_from_a_pipe();
+    raw.post(&Call::Status { for_uid: None });
+    // What was on its way before is read off; then nothing comes for several periods.
     let silent = (0..10).any(|_| daemon.told(Duration::from_millis(900)).is_none());
-    assert!(silent, "fed while it was stopped");
-    daemon.signal(Signal::CONT);
+    assert!(silent, "fed while the loop stood still");
+    release("0-7\n");
+    assert!(raw.response().is_some());
     daemon.wait_told("WATCHDOG=1");
 }
 
@@ -76,15 +85,23 @@ fn a_pid_1_that_does_not_read_keeps_nobody_waiting() {
     }
 }
 
+/// Half of the period that the packaged unit sets, and more: whoever feeds unasked does it in this time.
 #[test]
 fn nobody_watches_where_systemd_does_not() {
     let world = World::start();
     let mut home = Home::new(&world);
     let daemon = home.activate();
     daemon.client().healthy();
+    let fed = until_silent(&daemon, UNASKED);
+    assert!(fed.iter().all(|message| !message.contains("WATCHDOG=1")), "{fed:?}");
     daemon.signal(Signal::TERM);
     let said = daemon.wait_told("STOPPING=1");
     assert!(said.iter().all(|message| !message.contains("WATCHDOG=1")), "{said:?}");
+}
+
+/// What it says until it has said nothing for that long.
+fn until_silent(daemon: &Daemon, silence: Duration) -> Vec<String> {
+    std::iter::from_fn(|| daemon.told(silence)).take(10).collect()
 }
 
 #[test]
@@ -281,4 +298,24 @@ fn connections_that_came_while_it_was_dead_are_served_by_the_next() {
         early.response().unwrap()
     };
     assert_eq!(v, 1);
+}
+
+/// A file that is not read is no fault, and whoever put it there thinks that it is.
+#[test]
+fn what_the_policys_folder_has_that_is_not_read_is_named() {
+    let world = World::start();
+    let mut home = Home::new(&world);
+    let folder = home.policy_file();
+    fs::remove_file(&folder).unwrap();
+    fs::create_dir(&folder).unwrap();
+    fs::write(folder.join("default.yaml"), POLICY).unwrap();
+    fs::write(folder.join("site.yml"), "max: {cpu: 1}\n").unwrap();
+    let daemon = home.activate();
+    daemon.wait_logged("left out: site.yml (only *.yaml is read)");
+    let mut raw = daemon.client();
+    let check = raw.check("policy");
+    assert_eq!((check.ok, check.detail.as_deref()), (true, Some("left out: site.yml (only *.yaml is read)")));
+    assert!(raw.healthy());
+    fs::remove_file(folder.join("site.yml")).unwrap();
+    assert_eq!(raw.check("policy").detail, None);
 }
