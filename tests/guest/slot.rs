@@ -88,7 +88,10 @@ fn wait_for_place() -> Place {
         let taken = waiting(|waiting| {
             let next = waiting.first() == Some(&own);
             let free = next.then(|| files.iter().position(|file| file.try_lock().is_ok())).flatten();
-            free.inspect(|_| drop(waiting.remove(&own)))
+            if free.is_some() {
+                waiting.remove(&own);
+            }
+            free
         });
         if let Some(free) = taken {
             let lock = files.into_iter().nth(free).expect("its position was found");
