@@ -13,7 +13,7 @@ use fairshare::wire::error::{Code, WireError};
 use fairshare::wire::message::{Body, Response};
 
 use super::harness::{Daemon, Home, PATIENCE};
-use super::raw::{Raw, frame, hello_frame, request, request_frame};
+use super::raw::{Raw, frame, hello_frame, request, request_frame, resize_mem};
 use super::strace::Tracer;
 use crate::poll::until;
 use crate::stand_in::World;
@@ -328,10 +328,11 @@ fn a_client_that_goes_at_any_step_costs_nothing() {
 #[test]
 fn the_hello_is_answered_before_a_call_that_came_with_it() {
     let (_world, home, daemon) = daemon();
-    // The loop stands still over the request.
+    daemon.client().granted(&request());
+    // The loop stands still over the call, for which nobody's name has to be looked up.
     let release = home.cpus_from_a_pipe();
     let mut raw = Raw::connect(daemon.socket());
-    raw.send(&[hello_frame(), request_frame(1, &request())].concat());
+    raw.send(&[hello_frame(), request_frame(1, &resize_mem(32 << 20))].concat());
     let hello = raw.payload().expect("no answer to a hello");
     assert!(matches!(decode_hello_reply(&hello), Ok(HelloReply::Ack(_))));
     release("0-7\n");
