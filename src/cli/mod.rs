@@ -32,7 +32,7 @@ use crate::wire::handover::BECOME;
 pub fn main() -> ExitCode {
     // Started by systemd for a submitted command: nobody types this.
     if env::args_os().nth(1).is_some_and(|argument| argument == BECOME) {
-        let failure = command::become_job::run();
+        let failure = command::become_job::run(env::args_os().skip(2));
         tell(&failure);
         return ExitCode::from(failure.exit.0);
     }

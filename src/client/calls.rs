@@ -1,8 +1,9 @@
 //! The calls of the contract, each with the answer that it has.
 
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 
 use super::Client;
+use super::connection::Connection;
 use super::error::{ClientError, Violation};
 use super::events::Events;
 use crate::wire::answer::{Answer, CapacityInfo, Check, JobInfo, PolicyInfo, ShareInfo};
@@ -31,7 +32,7 @@ macro_rules! answered {
     ($client:expr, $call:expr, $($answer:pat => $value:expr),+) => {{
         let call = $call;
         match $client.call(&call)? {
-            $($answer => Ok($value),)+
+            $($answer => Ok::<_, ClientError>($value),)+
             _ => Err(Violation::Answer(call.endpoint()).into()),
         }
     }};
@@ -178,6 +179,20 @@ impl Client {
     /// All of [`ClientError`].
     pub fn job_cancel(&mut self, job_id: u64) -> Result<JobInfo, ClientError> {
         answered!(self, Call::JobCancel { job_id }, Answer::Job { job } => job)
+    }
+
+    /// Fetches what a submitted command is, for the process that systemd started for it. Gives the descriptors that come with
+    /// the answer; the connection is to be closed when the first of them was read.
+    ///
+    /// # Errors
+    /// All of [`ClientError`].
+    pub fn job_fetch(&mut self, job_id: u64) -> Result<Vec<OwnedFd>, ClientError> {
+        let handed = answered!(self, Call::JobFetch { job_id }, Answer::Handed { handed } => handed)?;
+        let descriptors = self.connection.as_mut().map(Connection::take_descriptors).unwrap_or_default();
+        match descriptors.len() {
+            came if u64::try_from(came) == Ok(handed) => Ok(descriptors),
+            came => Err(Violation::Descriptors { said: handed, came }.into()),
+        }
     }
 
     /// Follows what happens to the caller, to all, or to one job. The connection is used up by it.

@@ -1,6 +1,6 @@
 //! One connection: a socket with deadlines, cut into frames.
 
-use std::io::{self, IoSlice};
+use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -9,13 +9,14 @@ use std::time::{Duration, Instant};
 use rustix::io::Errno;
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{
-    AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags,
-    SocketType, sendmsg,
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags, SocketType, recvmsg, sendmsg,
 };
 
 use super::DESCRIPTORS_MAX;
 use super::error::ClientError;
 use crate::wire::frame::FrameBuffer;
+use crate::wire::handover::HANDED_MAX;
 
 /// When to give up, and what to say then. A deadline too far away to be told is none.
 #[derive(Debug, Clone, Copy)]
@@ -74,6 +75,8 @@ impl Deadline {
 pub(super) struct Connection {
     socket: OwnedFd,
     incoming: FrameBuffer,
+    /// What came with the frames that were read, and nobody has taken.
+    descriptors: Vec<OwnedFd>,
 }
 
 impl Connection {
@@ -87,7 +90,7 @@ impl Connection {
         loop {
             set_socket_timeout(&socket, Timeout::Send, deadline.remaining()?).map_err(failed)?;
             match rustix::net::connect(&socket, &address) {
-                Ok(()) => return Ok(Self { socket, incoming: FrameBuffer::new() }),
+                Ok(()) => return Ok(Self { socket, incoming: FrameBuffer::new(), descriptors: Vec::new() }),
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => return Err(deadline.passed()),
                 Err(errno) => return Err(failed(errno)),
@@ -125,12 +128,25 @@ impl Connection {
         Ok(())
     }
 
+    /// The descriptors that came with what was read.
+    pub(super) fn take_descriptors(&mut self) -> Vec<OwnedFd> {
+        std::mem::take(&mut self.descriptors)
+    }
+
     /// Reads the next frame. After a deadline has passed it can be asked for again.
     pub(super) fn receive(&mut self, deadline: Deadline) -> Result<Vec<u8>, ClientError> {
         loop {
             set_socket_timeout(&self.socket, Timeout::Recv, deadline.remaining()?)
                 .map_err(|errno| deadline.meaning(errno))?;
-            match rustix::io::read(&self.socket, self.incoming.space()?) {
+            let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(HANDED_MAX))];
+            let mut control = RecvAncillaryBuffer::new(&mut space);
+            let bytes = &mut [IoSliceMut::new(self.incoming.space()?)];
+            let received = recvmsg(&self.socket, bytes, &mut control, RecvFlags::CMSG_CLOEXEC);
+            self.descriptors.extend(control.drain().flat_map(|message| match message {
+                RecvAncillaryMessage::ScmRights(descriptors) => descriptors.collect(),
+                _ => Vec::new(),
+            }));
+            match received.map(|received| received.bytes) {
                 Ok(0) => return Err(ClientError::Closed),
                 Ok(count) => {
                     if let Some(payload) = self.incoming.filled(count) {

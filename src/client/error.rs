@@ -100,6 +100,14 @@ pub enum Violation {
     /// An event on a connection that did not subscribe, or an answer on one that did.
     #[error("it sent what was not asked for")]
     Unasked,
+    /// Another number of descriptors than it said.
+    #[error("it sent {came} descriptors instead of {said}")]
+    Descriptors {
+        /// How many it said.
+        said: u64,
+        /// How many came.
+        came: usize,
+    },
     /// An answer, but not to this call.
     #[error("the answer to {} is of another kind", .0.name())]
     Answer(Endpoint),

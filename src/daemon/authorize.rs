@@ -29,6 +29,8 @@ pub const ROLES: &[(Endpoint, Role)] = &[
     (Endpoint::JobStatus, Role::ReadOnly),
     (Endpoint::JobList, Role::ReadOnly),
     (Endpoint::Subscribe, Role::ReadOnly),
+    // The job's own process: who could submit it may have another role by then.
+    (Endpoint::JobFetch, Role::ReadOnly),
     (Endpoint::RequestResources, Role::Operator),
     (Endpoint::Resize, Role::Operator),
     (Endpoint::Renew, Role::Operator),
@@ -94,6 +96,9 @@ pub enum Act {
     JobCancel {
         job: JobId,
     },
+    JobFetch {
+        job: JobId,
+    },
     Drain,
     Undrain,
     Subscribe {
@@ -122,6 +127,7 @@ impl Act {
             | Self::Submit { .. }
             | Self::Renew { .. }
             | Self::JobCancel { .. }
+            | Self::JobFetch { .. }
             | Self::Drain
             | Self::Undrain
             | Self::Reload => false,
@@ -159,7 +165,7 @@ impl Authorised {
         if let Act::Submit { spec, .. } = &mut self.act
             && let Some(spec) = Arc::get_mut(spec)
         {
-            (spec.stdio, spec.room) = (streams, Some(Arc::new(permit)));
+            (spec.stdio, spec.room) = (Arc::new(streams), Some(Arc::new(permit)));
             spec.handover.umask = umask;
         }
     }
@@ -230,6 +236,7 @@ pub fn authorize(peer: &Arc<Peer>, call: Call) -> Result<Authorised, WireError> 
         }
         Call::JobStatus { job_id } => Act::JobStatus { job: JobId(job_id) },
         Call::JobCancel { job_id } => Act::JobCancel { job: JobId(job_id) },
+        Call::JobFetch { job_id } => Act::JobFetch { job: JobId(job_id) },
         Call::Drain => Act::Drain,
         Call::Undrain => Act::Undrain,
         Call::JobList { all } => Act::JobList { all: whole(peer, all)? },
@@ -257,7 +264,7 @@ pub fn authorize(peer: &Arc<Peer>, call: Call) -> Result<Authorised, WireError> 
 fn submit(account: Account, submission: Submission) -> Result<Act, WireError> {
     let Submission { argv, cwd, env, amounts, name, lease_ms, wait } = submission;
     let handover = work::checked(Handover { argv, cwd, env, umask: umask_default() })?;
-    let stdio = Received::from(account.uid);
+    let stdio = Arc::new(Received::from(account.uid));
     Ok(Act::Submit {
         account,
         amount: figures(amounts)?,

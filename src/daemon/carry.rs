@@ -292,6 +292,7 @@ impl EventLoop {
                 if let Some(job) = self.ledger.jobs().get(&id) {
                     if job.ended() {
                         self.specs.remove(&id);
+                        self.offers.remove(&id);
                     }
                     let (uid, shown) = (job.uid, self.job_shown(job));
                     self.feed.job(uid, shown);

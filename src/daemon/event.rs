@@ -6,6 +6,7 @@ use tokio::sync::oneshot;
 
 use super::authorize::Authorised;
 use super::feed::Outlet;
+use super::handing::Taker;
 use super::start;
 use super::world::Survey;
 use crate::cgroup::trigger::Resource;
@@ -51,6 +52,8 @@ pub struct Submission {
     pub reply: Reply,
     /// Where events go, of who is to follow them.
     pub outlet: Option<Outlet>,
+    /// Where what a command is goes, of the process that becomes it.
+    pub taker: Option<Taker>,
 }
 
 /// Everything that can wake the loop.

@@ -14,6 +14,7 @@ use super::condition::Condition;
 use super::event::{Event, Reply, Submission};
 use super::execute::Context;
 use super::feed::Feed;
+use super::handing::Fetch;
 use super::logging::in_full;
 use super::persist::Persist;
 use super::start::Parts;
@@ -77,6 +78,8 @@ pub struct EventLoop {
     pub(super) ticked_at: Option<Instant>,
     /// Submitted commands that have not been handed over.
     pub(super) specs: BTreeMap<JobId, Arc<Spec>>,
+    /// Where the processes of submitted commands fetch what they become, until that is over.
+    pub(super) offers: BTreeMap<JobId, mpsc::Sender<Fetch>>,
     /// Submitted commands with a task that starts or follows them.
     pub(super) followed: BTreeSet<JobId>,
     /// Whether there may be submitted commands that run without one.
@@ -178,7 +181,10 @@ impl EventLoop {
             self.look_at_machine();
         }
         let Some(uid) = changed_by(&submission.authorised) else {
-            let Submission { authorised, reply, outlet } = submission;
+            let Submission { authorised, reply, outlet, taker } = submission;
+            if let (Act::JobFetch { job }, Some(taker)) = (authorised.act(), taker) {
+                return self.fetch(*job, Fetch { peer: Arc::clone(authorised.peer()), taker, reply });
+            }
             // From before the answer, so that nothing is missed after it.
             if let (Act::Subscribe { interest }, Some(outlet)) = (authorised.act(), outlet) {
                 self.feed.add(*interest, outlet);
@@ -419,7 +425,11 @@ impl EventLoop {
 
 /// Whether the act is answered whatever is missing.
 fn allowed_degraded(act: &Act) -> bool {
-    matches!(act, Act::Ping | Act::Health | Act::Status { .. } | Act::List | Act::Reload)
+    // What a command is was granted before: its process asks for no more than that.
+    matches!(
+        act,
+        Act::Ping | Act::Health | Act::Status { .. } | Act::List | Act::Reload | Act::JobFetch { .. }
+    )
 }
 
 /// Whether what the machine has matters to the answer.
@@ -443,6 +453,7 @@ fn changed_by(authorised: &Authorised) -> Option<Uid> {
         | Act::JobStatus { .. }
         | Act::JobList { .. }
         | Act::JobCancel { .. }
+        | Act::JobFetch { .. }
         | Act::Drain
         | Act::Undrain
         | Act::Subscribe { .. }

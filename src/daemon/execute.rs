@@ -53,6 +53,8 @@ pub struct Context {
     pub cgroups: Arc<Cgroups>,
     /// Tells the event loop.
     pub events: mpsc::Sender<Event>,
+    /// The path of the daemon's socket, of letters, digits and what else means nothing to systemd.
+    pub socket: Arc<str>,
 }
 
 /// Frees a member for the next command when the effect's task is over, however it ends.
@@ -391,7 +393,7 @@ async fn entered(cx: &Context, uid: Uid, run: u64, pids: &[u32]) -> Result<UnitN
 }
 
 /// Why a process is not moved, as it is answered.
-fn not_movable(error: &ProcessError) -> WireError {
+pub fn not_movable(error: &ProcessError) -> WireError {
     match error {
         ProcessError::Gone { pid } => WireError::new(Code::NotFound, format!("There is no process {pid}")),
         ProcessError::NotYours { pid, .. } => {

@@ -12,6 +12,7 @@ mod event;
 mod event_loop;
 mod execute;
 mod feed;
+mod handing;
 mod incoming;
 mod listener;
 mod logging;
@@ -102,7 +103,7 @@ fn fail(why: &str) -> ExitCode {
 
 async fn serve(arguments: Arguments) -> ExitCode {
     // 1. The socket: systemd's, or our own.
-    let (socket, bound) = match socket::passed() {
+    let (listening, bound) = match socket::passed() {
         Ok(Some(socket)) => (socket, None),
         Ok(None) => match socket::bind(&arguments.socket) {
             Ok((socket, bound)) => (socket, Some(bound)),
@@ -111,6 +112,11 @@ async fn serve(arguments: Arguments) -> ExitCode {
         Err(error) => return fail(&format!("the socket that systemd passed cannot be used: {error}")),
     };
     let by_hand = bound.is_some();
+    let Some(address) = socket::argument(&listening) else {
+        return fail(
+            "the socket's path is to be of letters, digits and `/ . _ + -`: submitted commands connect to it",
+        );
+    };
     // 2. The signals, before anything that one of them should end.
     let (events, inbox) = mpsc::channel(EVENTS_WAITING_MAX);
     if let Err(error) = forward_signals(&events) {
@@ -118,7 +124,7 @@ async fn serve(arguments: Arguments) -> ExitCode {
     }
     // 3. Policy, state, bus, each or why not; where all are there, the world made to agree with the state.
     let (policy_told, policy) = channel::channel(None);
-    let event_loop = match prepare(arguments.policy, policy_told, events.clone(), inbox).await {
+    let event_loop = match prepare(arguments.policy, address, policy_told, events.clone(), inbox).await {
         Ok(event_loop) => event_loop,
         Err(why) => return fail(&why),
     };
@@ -130,7 +136,7 @@ async fn serve(arguments: Arguments) -> ExitCode {
     }
     // 4. From here on clients are served.
     let stopping = event_loop.stop.subscribe();
-    let socket = match tokio::net::UnixListener::from_std(socket) {
+    let socket = match tokio::net::UnixListener::from_std(listening) {
         Ok(socket) => socket,
         Err(error) => return fail(&format!("the socket cannot be listened on: {error}")),
     };
@@ -148,6 +154,7 @@ async fn serve(arguments: Arguments) -> ExitCode {
 /// The event loop with everything that could be had.
 async fn prepare(
     policy_path: PathBuf,
+    socket: Arc<str>,
     policy_told: channel::Sender<Option<Arc<crate::policy::Policy>>>,
     events: mpsc::Sender<Event>,
     inbox: mpsc::Receiver<Event>,
@@ -159,6 +166,7 @@ async fn prepare(
     let boot = clock::boot_id().map_err(|error| format!("the boot id cannot be read: {error}"))?;
     let parts = Parts {
         policy: policy_path,
+        socket,
         state: variable("STATE_DIRECTORY").unwrap_or_else(|| STATE_DIR.into()),
         cgroups: Arc::new(cgroups),
         online,
@@ -187,6 +195,7 @@ async fn prepare(
         busy: BTreeMap::new(),
         deferred: BTreeMap::new(),
         specs: BTreeMap::new(),
+        offers: BTreeMap::new(),
         followed: BTreeSet::new(),
         out_of_sight: false,
         called_back: BTreeMap::new(),

@@ -122,14 +122,17 @@ impl EventLoop {
             Act::Subscribe { .. } => Ok(Answer::Subscribed { subscribed: true }),
             Act::JobCancel { .. } | Act::Drain | Act::Undrain => return self.decide(authorised, reply),
             Act::Reload => return self.reload(Some(reply)),
-            // Everything else changes a share, and does not come here.
+            // Everything else changes a share, or brings descriptors, and does not come here.
             Act::Request { .. }
             | Act::Renew { .. }
             | Act::Resize { .. }
             | Act::Release { .. }
             | Act::Run
             | Act::Attach { .. }
-            | Act::Submit { .. } => Err(WireError::new(Code::Internal, "A change was taken for a question")),
+            | Act::Submit { .. }
+            | Act::JobFetch { .. } => {
+                Err(WireError::new(Code::Internal, "A change was taken for a question"))
+            }
         };
         reply.send(result);
     }

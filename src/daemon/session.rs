@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::UnixStream;
-use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout, timeout_at};
 use tracing::{debug, error, info, warn};
 
@@ -16,6 +16,7 @@ use super::authorize::{Act, Authorised, authorize};
 use super::closing;
 use super::event::{Event, Reply, Submission};
 use super::feed::{self, Outlet};
+use super::handing::Taker;
 use super::incoming::{Descriptors, Incoming, Message, Read};
 use super::logging::chain;
 use super::peer::Peer;
@@ -285,14 +286,19 @@ impl Session {
         drop(frame.payload);
         self.large_frame = None;
         let (outlet, follower) = matches!(request.call, Call::Subscribe { .. }).then(feed::pair).unzip();
-        let body = match self.call(request.request_id, request.call, bytes, descriptors, outlet).await? {
+        let (taker, delivery) = matches!(request.call, Call::JobFetch { .. }).then(oneshot::channel).unzip();
+        let id = request.request_id;
+        let body = match self.call(id, request.call, bytes, descriptors, (outlet, taker)).await? {
             Ok(answer) => Body::Ok(answer),
             Err(error) => Body::Err(error),
         };
+        if let (Body::Ok(Answer::Handed { .. }), Some(delivery)) = (&body, delivery) {
+            return self.hand(id, body, delivery).await;
+        }
         let subscribed = matches!(body, Body::Ok(Answer::Subscribed { .. }));
-        self.push(request.request_id, body);
+        self.push(id, body);
         if let Some(follower) = follower.filter(|_| subscribed) {
-            return self.follow(request.request_id, follower).await;
+            return self.follow(id, follower).await;
         }
         if self.unanswered >= REQUESTS_OUTSTANDING_MAX || self.output.len() >= ANSWER_BYTES_HELD_MAX {
             self.flush().await?;
@@ -309,14 +315,14 @@ impl Session {
         call: Call,
         bytes: usize,
         descriptors: Descriptors,
-        outlet: Option<Outlet>,
+        ways: (Option<Outlet>, Option<Taker>),
     ) -> Result<Result<Answer, WireError>, End> {
         let started = Instant::now();
         let endpoint = call.endpoint();
         let authorised = authorize(&self.peer, call)
             .and_then(|authorised| handed(authorised, bytes, descriptors, &self.quota));
         let result = match authorised {
-            Ok(authorised) => self.submit(authorised, outlet).await?,
+            Ok(authorised) => self.submit(authorised, ways).await?,
             Err(error) => Err(error),
         };
         let duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -368,7 +374,7 @@ impl Session {
     async fn submit(
         &mut self,
         mut authorised: Authorised,
-        outlet: Option<Outlet>,
+        (outlet, taker): (Option<Outlet>, Option<Taker>),
     ) -> Result<Result<Answer, WireError>, End> {
         if let Some(uid) = authorised.lookup() {
             self.flush().await?;
@@ -389,7 +395,7 @@ impl Session {
             return Err(end);
         }
         let (reply, answer) = Reply::pair();
-        let submission = Submission { authorised, reply, outlet };
+        let submission = Submission { authorised, reply, outlet, taker };
         if self.events.send(Event::Call(submission)).await.is_err() {
             return Ok(Err(answer::stopping()));
         }
@@ -484,5 +490,6 @@ fn internal(why: &str) -> WireError {
 }
 
 mod follow;
+mod hand;
 #[cfg(test)]
 pub(super) mod tests;

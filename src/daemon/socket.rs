@@ -4,6 +4,7 @@ use std::io;
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use nix::unistd::{Group, chown};
 use tracing::warn;
@@ -22,6 +23,18 @@ pub fn passed() -> io::Result<Option<UnixListener>> {
         socket.set_nonblocking(true)?;
     }
     Ok(socket)
+}
+
+/// The path of a socket as an argument of a program that systemd starts, in whose words `$` and `%` mean something
+/// (systemd.service(5)); `None` where it has one that might. A socket without a path stands for the usual one.
+pub fn argument(socket: &UnixListener) -> Option<Arc<str>> {
+    let address = socket.local_addr().ok()?;
+    let path = match address.as_pathname() {
+        Some(path) => std::path::absolute(path).ok()?,
+        None => PathBuf::from(super::SOCKET),
+    };
+    let harmless = |c: char| c.is_ascii_alphanumeric() || "/._+-".contains(c);
+    path.to_str().filter(|path| path.chars().all(harmless)).map(Arc::from)
 }
 
 /// A socket that was bound by hand, and is removed in the end.

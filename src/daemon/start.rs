@@ -26,6 +26,8 @@ use crate::systemd::{BusAddress, Fault, Signals, Systemd};
 pub struct Parts {
     /// The folder or file of the policy.
     pub policy: PathBuf,
+    /// The path of the socket, for the processes of submitted commands.
+    pub socket: Arc<str>,
     /// The folder of the state file.
     pub state: PathBuf,
     /// The kernel's figures.
@@ -94,7 +96,8 @@ pub async fn recover(before: Before) -> Recovery {
             let cgroups = Arc::clone(&parts.cgroups);
             Some(match persist {
                 Some(persist) => {
-                    let cx = Context { persist, systemd, cgroups, events };
+                    let socket = Arc::clone(&parts.socket);
+                    let cx = Context { persist, systemd, cgroups, events, socket };
                     world::mend(&cx, &ledger, &policy, None).await
                 }
                 // Without a state nothing is changed, and what is there is shown.
@@ -191,7 +194,8 @@ impl EventLoop {
         let surveyed = recovery.survey.is_some();
         if let (Some(systemd), Some(persist), true) = (self.systemd.clone(), self.persist.clone(), surveyed) {
             let (cgroups, events) = (Arc::clone(&self.parts.cgroups), self.events.clone());
-            self.context = Some(Context { persist, systemd, cgroups, events });
+            let socket = Arc::clone(&self.parts.socket);
+            self.context = Some(Context { persist, systemd, cgroups, events, socket });
         }
         let mut written = None;
         match recovery.survey {

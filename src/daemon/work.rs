@@ -1,20 +1,11 @@
 //! Submitted commands: what they are checked for, how they are started, followed to their end and cleared away.
 
-use std::io::IoSlice;
-use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustix::fs::{AtFlags, FileType, MemfdFlags, OFlags, SealFlags, StatxFlags};
+use rustix::fs::{AtFlags, FileType, OFlags, StatxFlags};
 use rustix::io::Errno;
-use rustix::net::{
-    AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType, sendmsg,
-    socketpair,
-};
-use tokio::io::AsyncWriteExt;
-use tokio::net::UnixStream;
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::time::sleep;
 use tracing::{error, info, warn};
 
@@ -22,6 +13,7 @@ use super::answer;
 use super::closing::Received;
 use super::event::{Event, Reply};
 use super::execute::Context;
+use super::handing::{Fetch, Offer, refuse};
 use super::incoming::Descriptors;
 use super::logging::{chain, in_full};
 use super::standing;
@@ -35,7 +27,7 @@ use crate::systemd::{Fault, Program, ServiceState, property};
 use crate::wire::answer::Answer;
 use crate::wire::call::DESCRIPTORS_MAX;
 use crate::wire::error::{Code, WireError};
-use crate::wire::handover::{BECOME, GO, HANDED_MAX, Handover, STAY};
+use crate::wire::handover::{BECOME, Handover};
 
 /// What becomes the command: the members' own command, started as the member.
 const PROGRAM: &str = "/usr/bin/fairshare";
@@ -53,7 +45,7 @@ pub struct Spec {
     /// What it is.
     pub handover: Handover,
     /// Its standard input, output and error, as far as they were sent.
-    pub stdio: Received,
+    pub stdio: Arc<Received>,
     /// Room in what one member may keep waiting here.
     pub room: Option<Arc<OwnedSemaphorePermit>>,
 }
@@ -132,43 +124,13 @@ pub fn streams(descriptors: Descriptors) -> Result<Received, WireError> {
     Ok(descriptors.kept)
 }
 
-/// The socket from which the started process takes what it is to become, with everything in it; the other end, on which it
-/// is told whether to, and which is at its end when it has; and the file of what it takes.
-fn hand_over(spec: &Spec) -> Result<(OwnedFd, UnixStream, OwnedFd), String> {
-    let said = |errno: Errno| errno.to_string();
-    let bytes = spec.handover.encode()?;
-    let file = rustix::fs::memfd_create("fairshare-job", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)
-        .map_err(said)?;
-    let mut rest = bytes.as_slice();
-    while !rest.is_empty() {
-        let written = rustix::io::write(&file, rest).map_err(said)?;
-        rest = rest.get(written..).unwrap_or_default();
-    }
-    // It can still be emptied, and is when it was taken: else whoever holds it on holds memory of ours.
-    let seals = SealFlags::SEAL | SealFlags::GROW | SealFlags::WRITE;
-    rustix::fs::fcntl_add_seals(&file, seals).map_err(said)?;
-    let (ours, theirs) =
-        socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None).map_err(said)?;
-    let descriptors: Vec<BorrowedFd<'_>> =
-        std::iter::once(file.as_fd()).chain(spec.stdio.iter().map(OwnedFd::as_fd)).collect();
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(HANDED_MAX))];
-    let mut control = SendAncillaryBuffer::new(&mut space);
-    if !control.push(SendAncillaryMessage::ScmRights(&descriptors)) {
-        return Err("no room for so many descriptors".to_owned());
-    }
-    sendmsg(&ours, &[IoSlice::new(b"1")], &mut control, SendFlags::NOSIGNAL).map_err(said)?;
-    let ours = std::os::unix::net::UnixStream::from(ours);
-    ours.set_nonblocking(true).map_err(|error| error.to_string())?;
-    Ok((theirs, UnixStream::from_std(ours).map_err(|error| error.to_string())?, file))
-}
-
 /// Stores that a command is to run, answers, starts it, and follows it to its end.
 pub async fn run(
     cx: Context,
     uid: Uid,
     job: JobId,
     work: Work,
-    spec: Option<Arc<Spec>>,
+    (spec, fetches): (Option<Arc<Spec>>, mpsc::Receiver<Fetch>),
     intent: Image,
     reply: Reply,
 ) {
@@ -186,8 +148,13 @@ pub async fn run(
     };
     drop(turn);
     match started {
-        Ok(following) => follow(cx, uid, job, following).await,
+        Ok((following, offer)) => {
+            // However long the process takes, and whoever follows the command then.
+            tokio::spawn(offer.serve(cx.clone(), job, fetches));
+            follow(cx, uid, job, following).await;
+        }
         Err(why) => {
+            refuse(fetches, &why);
             warn!(job_id = job.0, "job {job} of uid {uid} could not be started: {why}");
             ended(&cx, job, JobEnd::Failed(why)).await;
             clear(&cx, uid, job).await;
@@ -201,19 +168,26 @@ async fn start(
     job: JobId,
     work: &Work,
     spec: Arc<Spec>,
-) -> Result<Following, String> {
+) -> Result<(Following, Offer), String> {
     let (service, slice) = (UnitName::JobService(uid, job), UnitName::JobSlice(uid, job));
+<<<<<<< HEAD
     let (socket, mut ours, file) = hand_over(&spec)?;
     let program = Program { path: PROGRAM, argv: &["fairshare", BECOME], stdin: socket.as_fd() };
     let properties = property::service(uid, job, work.time_limit_ms);
+=======
+    let offer = Offer::of(spec)?;
+    let what = match &work.name {
+        Some(name) => format!("job {job} of uid {uid}: {name}"),
+        None => format!("job {job} of uid {uid}"),
+    };
+    let number = job.to_string();
+    let program = Program { path: PROGRAM, argv: &["fairshare", BECOME, &number, &cx.socket] };
+    let properties = property::service(uid, job, &what, work.time_limit_ms);
+>>>>>>> 40ecd95 (The process of a submitted command fetches what it becomes: PID 1 never holds anything of a member's)
     let of_slice = property::job_slice(work.limits);
     // Before the start, so that no change is missed.
     let changes = cx.systemd.follow(service).await.map_err(|fault| told(&fault))?;
     let started = cx.systemd.start_service(service, &properties, &program, (slice, &of_slice)).await;
-    // systemd has them now, or nobody needs them: until the command was taken over only the room for it is kept, the file,
-    // and the end of a socket, for that may take as long as its member likes.
-    let room = spec.room.clone();
-    drop((socket, spec));
     let following = match started {
         Ok(()) => Ok(Following::Started(changes)),
         // Without an outcome it may have been started all the same: the kernel says whether within its limits, and following it
@@ -225,20 +199,10 @@ async fn start(
         Ok(following) => prove(cx, slice, work.limits).await.map(|()| following),
         Err(why) => Err(why),
     };
-    // Who is not there any more needs no word: following it finds out.
-    let _ = ours.write_all(&[if held.is_ok() { GO } else { STAY }]).await;
-    // What is handed over stays in memory of ours until it was taken: so long it counts as its member's.
-    tokio::spawn(async move {
-        let _ = ours.readable().await;
-        if let Err(errno) = rustix::fs::ftruncate(&file, 0) {
-            warn!("what job {job} was handed stays in memory: {errno}, proceeding");
-        }
-        drop(room);
-    });
     if held.is_err() {
         cx.systemd.let_go(service).await;
     }
-    held
+    held.map(|following| (following, offer))
 }
 
 /// Waits until the kernel holds what a command may use within its share.

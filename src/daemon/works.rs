@@ -2,13 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 use tracing::error;
 
 use super::clock;
 use super::event::Reply;
 use super::event_loop::EventLoop;
 use super::execute::Context;
+use super::handing::FETCHES_WAITING_MAX;
 use super::work::{self, Following};
 use crate::identity::{JobId, Uid};
 use crate::ledger::job::{Cause, Exit, JobEnd, JobKind, Ran};
@@ -37,7 +38,9 @@ impl EventLoop {
             return;
         };
         self.followed.insert(job);
-        tokio::spawn(work::run(cx, uid, job, *found, spec, image, reply));
+        let (offer, fetches) = mpsc::channel(FETCHES_WAITING_MAX);
+        self.offers.insert(job, offer);
+        tokio::spawn(work::run(cx, uid, job, *found, (spec, fetches), image, reply));
     }
 
     /// Follows the commands that run and that nobody follows: after a start, or when the bus is back. Those that have been

@@ -117,6 +117,11 @@ pub enum Command {
         /// How it ended.
         end: JobEnd,
     },
+    /// A submitted command that was started never began: the daemon that knew what it was to run has gone.
+    NeverBegan {
+        /// Which.
+        job: JobId,
+    },
     /// A member's process is to go into the share.
     Enter {
         /// Who.

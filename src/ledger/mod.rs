@@ -264,6 +264,7 @@ impl Ledger {
                 self.submit(now, member, work, &mut effects)?;
             }
             Command::WorkEnded { job, end } => self.work_ended(now, job, end, &mut effects),
+            Command::NeverBegan { job } => self.never_began(now, job, &mut effects),
             Command::Enter { uid } => self.go_in(uid, &mut effects)?,
             Command::Occupancy { uid, populated } => self.occupancy(uid, populated, &mut effects),
             Command::Cancel { job, by } => self.cancel(now, job, by, &mut effects)?,

@@ -113,6 +113,19 @@ impl Ledger {
         self.follow_up(uid, effects);
     }
 
+    /// A command was started by a daemon that went before the command's process had what it was to become.
+    pub(super) fn never_began(&mut self, now: Now, id: JobId, effects: &mut Vec<Effect>) {
+        if self.jobs.get(&id).is_none_or(|job| job.ended()) {
+            return;
+        }
+        self.work_ended(now, id, JobEnd::Interrupted, effects);
+        if let Some(job) = self.jobs.get_mut(&id)
+            && let JobState::Ended { started, .. } = &mut Arc::make_mut(job).state
+        {
+            *started = None;
+        }
+    }
+
     /// Whether a submitted command of a member is not over.
     pub(super) fn works(&self, uid: Uid) -> bool {
         self.works.contains_key(&uid)

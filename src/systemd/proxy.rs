@@ -91,12 +91,14 @@ impl Manager {
             With::Processes(Processes::Pids(pids)) => list.push(("PIDs", Variant::new(pids))),
             With::Processes(Processes::PidFds(pidfds)) => list.push(("PIDFDs", Variant::new(pidfds))),
             With::Program(program, slice, of_slice) => {
-                let Program { path, argv, stdin } = *program;
+                let Program { path, argv } = *program;
                 // Not ExecStartEx: systemd 252 writes that name into the unit's file, where it does not know it, and has a
                 // service without a program after its next reload. Variables are replaced in these words, so they are ours.
                 list.push(("ExecStart", Variant::new(vec![(path, argv.to_vec(), IGNORE_FAILURE)])));
-                list.push(("StandardInputFileDescriptor", Variant::new(Fd::from(stdin))));
-                list.extend(["StandardOutput", "StandardError"].map(|name| (name, Variant::new("null"))));
+                list.extend(
+                    ["StandardInput", "StandardOutput", "StandardError"]
+                        .map(|name| (name, Variant::new("null"))),
+                );
                 auxiliary.push((slice, variants(of_slice)));
             }
         }

@@ -1,7 +1,5 @@
 //! Services of submitted commands: started, followed to their end, and then forgotten.
 
-use std::os::fd::BorrowedFd;
-
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -31,10 +29,10 @@ pub struct Program<'a> {
     pub path: &'a str,
     /// Its arguments, with its name. Never a member's words: `$` and `%` in them mean something to systemd, and everybody
     /// may read them.
+    ///
+    /// No descriptor goes with them: the bus and systemd close what they are sent while everybody waits. Of a member's file
+    /// that takes as long as whoever serves it likes (FUSE, NFS).
     pub argv: &'a [&'a str],
-    /// Its standard input. Never a member's file, nor any other descriptor of theirs: the bus and systemd close what they
-    /// are sent while everybody waits, and that takes as long as whoever serves the file likes (FUSE, NFS).
-    pub stdin: BorrowedFd<'a>,
 }
 
 /// Where a service stands.

@@ -177,6 +177,7 @@ pub enum Answer {
     JobStarted { job_started: u64 },
     Job { job: JobInfo },
     Jobs { jobs: Vec<JobInfo> },
+    Handed { handed: u64 },
     Subscribed { subscribed: bool },
     Changed { changed: bool },
 }
@@ -230,6 +231,8 @@ struct OkKeys {
     #[serde(deserialize_with = "optional")]
     jobs: Option<Vec<JobInfo>>,
     #[serde(deserialize_with = "optional")]
+    handed: Option<u64>,
+    #[serde(deserialize_with = "optional")]
     subscribed: Option<bool>,
     #[serde(deserialize_with = "optional")]
     changed: Option<bool>,
@@ -268,6 +271,8 @@ fn one_answer(keys: &mut OkKeys) -> Option<Answer> {
         Answer::Job { job }
     } else if let Some(jobs) = keys.jobs.take() {
         Answer::Jobs { jobs }
+    } else if let Some(handed) = keys.handed.take() {
+        Answer::Handed { handed }
     } else if let Some(subscribed) = keys.subscribed.take() {
         Answer::Subscribed { subscribed }
     } else {

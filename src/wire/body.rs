@@ -109,6 +109,7 @@ pub(super) fn call<'de, D: Deserializer<'de>>(endpoint: Endpoint, body: D) -> Re
         Endpoint::Submit => Submit::deserialize(body).map(|body| Call::Submit(body.into())),
         Endpoint::JobStatus => JobId::deserialize(body).map(|JobId { job_id }| Call::JobStatus { job_id }),
         Endpoint::JobCancel => JobId::deserialize(body).map(|JobId { job_id }| Call::JobCancel { job_id }),
+        Endpoint::JobFetch => JobId::deserialize(body).map(|JobId { job_id }| Call::JobFetch { job_id }),
         Endpoint::JobList => All::deserialize(body).map(|All { all }| Call::JobList { all }),
         Endpoint::Subscribe => {
             Subscribe::deserialize(body).map(|Subscribe { all, job_id }| Call::Subscribe { all, job_id })
@@ -201,7 +202,9 @@ fn pairs(call: &Call) -> Vec<Pair<'_>> {
                 bool("wait", *wait),
             ]
         }
-        Call::JobStatus { job_id } | Call::JobCancel { job_id } => vec![uint("job_id", Some(*job_id))],
+        Call::JobStatus { job_id } | Call::JobCancel { job_id } | Call::JobFetch { job_id } => {
+            vec![uint("job_id", Some(*job_id))]
+        }
         Call::JobList { all } => vec![bool("all", *all)],
         Call::Subscribe { all, job_id } => vec![bool("all", *all), uint("job_id", *job_id)],
     }

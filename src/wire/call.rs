@@ -54,6 +54,7 @@ pub enum Call {
     JobStatus { job_id: u64 },
     JobList { all: Option<bool> },
     JobCancel { job_id: u64 },
+    JobFetch { job_id: u64 },
     Subscribe { all: Option<bool>, job_id: Option<u64> },
     Reload,
     Drain,
@@ -119,6 +120,8 @@ endpoints! {
     JobList "job_list" idempotent true;
     /// Cancel a job.
     JobCancel "job_cancel" idempotent true;
+    /// What a submitted command is, for the process that becomes it.
+    JobFetch "job_fetch" idempotent false;
     /// Follow what happens.
     Subscribe "subscribe" idempotent false;
     /// Read the policy again.
@@ -148,6 +151,7 @@ impl Call {
             Self::JobStatus { .. } => Endpoint::JobStatus,
             Self::JobList { .. } => Endpoint::JobList,
             Self::JobCancel { .. } => Endpoint::JobCancel,
+            Self::JobFetch { .. } => Endpoint::JobFetch,
             Self::Subscribe { .. } => Endpoint::Subscribe,
             Self::Reload => Endpoint::Reload,
             Self::Drain => Endpoint::Drain,

@@ -1,16 +1,14 @@
 //! What the daemon hands to the process that becomes a submitted command. Between two programs of one package, and no part
 //! of the contract.
 //!
-//! systemd starts `fairshare` as the member with one end of a socket as its standard input. On it is one message: a sealed
-//! file with a [`Handover`] in CBOR, and the command's standard input, output and error, as far as it has them; where there
-//! is no third descriptor, errors go where the output goes. So systemd's unit, which everybody may read, has neither the
-//! command's arguments nor its environment, and nothing is replaced in them; and no file of a member's is ever open in
-//! systemd or on the bus, which would wait for whoever serves it when they close it.
+//! systemd starts `fairshare` as the member, with nothing of the member's: neither a word nor a descriptor. The process
+//! connects to the daemon and calls `job_fetch`. The answer brings a sealed file with a [`Handover`] in CBOR, and the
+//! command's standard input, output and error, as far as it has them; where there is no third one, errors go where the output
+//! goes. So systemd's unit, which everybody may read, has neither the command's arguments nor its environment, and nothing is
+//! replaced in them. No file of a member's is ever open in systemd or on the bus, which would wait for whoever serves it when
+//! they close it: what the process does not take goes with its own connection.
 //!
-//! Then it waits for a word: [`GO`] when the kernel was seen to hold the command's limits, [`STAY`] where it does not. Where
-//! the socket ends without one the daemon has died or lost systemd, which was told the limits and has started the command
-//! within them: it goes, so that it runs once, for nobody could start it again. Once it knows it shuts the socket down, of
-//! which systemd keeps a descriptor: that everything was taken.
+//! The daemon answers when the kernel was seen to hold the command's limits, and only then.
 
 use std::collections::BTreeMap;
 
@@ -18,16 +16,10 @@ use serde::{Deserialize, Serialize};
 
 use super::call::DESCRIPTORS_MAX;
 
-/// The first argument of `fairshare` when it is to become a submitted command.
+/// The first argument of `fairshare` when it is to become a submitted command. The job's number and the daemon's socket follow.
 pub const BECOME: &str = "--become-job";
 
-/// The byte that says: become the command.
-pub const GO: u8 = b'+';
-
-/// The byte that says: do not.
-pub const STAY: u8 = b'-';
-
-/// Descriptors in the message at most.
+/// Descriptors that the answer brings at most: the file, and the command's own.
 pub const HANDED_MAX: usize = 1 + DESCRIPTORS_MAX;
 
 /// What a command is.

@@ -69,6 +69,7 @@ ANSWERS = {
     "job_status": [{"job": JOB}],
     "job_list": [{"jobs": [JOB]}],
     "job_cancel": [{"job": JOB}],
+    "job_fetch": [{"handed": UINT}],
     "subscribe": [{"subscribed": BOOL}],
     "reload": [{"changed": BOOL}],
     "drain": [{"changed": BOOL}],

@@ -2,20 +2,22 @@
 
 use std::ffi::{CString, OsStr, OsString};
 use std::fs::File;
-use std::io::{self, IoSliceMut, Read};
-use std::mem::MaybeUninit;
+use std::io::Read;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::unistd::execve;
 use rustix::fs::Mode;
-use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, Shutdown, recvmsg, shutdown};
 
 use super::run::not_executed;
 use crate::cli::exit::{Exit, Failure};
+use crate::client::{Client, ClientError, Deadlines};
 use crate::sys::signals;
-use crate::wire::handover::{GO, HANDED_MAX, Handover};
+use crate::wire::error::{Code, WireError};
+use crate::wire::handover::Handover;
 
 /// Where a command is looked for by who has no PATH (`confstr(3)`, `_CS_PATH`, with what Debian adds).
 const PATH_DEFAULT: &str = "/usr/local/bin:/usr/bin:/bin";
@@ -23,36 +25,39 @@ const PATH_DEFAULT: &str = "/usr/local/bin:/usr/bin:/bin";
 /// What runs a file that the kernel does not know how to (`execvp(3)`).
 const SHELL: &str = "/bin/sh";
 
-/// What was submitted, as it was taken from the socket.
+/// What was submitted, as the daemon handed it over.
 struct Taken {
     handover: Handover,
     /// Standard input, output and error, as far as they were sent.
     streams: Vec<OwnedFd>,
 }
 
+/// Between two tries, where the daemon does not say: from the first to the last, doubled each time.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
+
+/// How long nobody may listen on the socket: longer than an upgrade takes, and an administrator who looks at something.
+const NOBODY_LISTENS_MAX: Duration = Duration::from_secs(600);
+
 /// Becomes the command, so that it returns only where that failed.
-pub fn run() -> Failure {
-    match taken().and_then(|taken| Ok((told(&taken.streams)?, taken))) {
-        Ok((true, taken)) => become_it(&taken),
-        Ok((false, _)) => {
-            Failure::new(Exit::UNAVAILABLE, "the limits of this command do not hold: it does not run")
-                .hint("`fairshare jobs --json` says which")
-        }
+///
+/// `arguments`: the job's number and the daemon's socket, which the daemon has written.
+pub fn run(mut arguments: impl Iterator<Item = OsString>) -> Failure {
+    let job = arguments.next().and_then(|number| number.to_str()?.parse().ok());
+    let (Some(job), Some(socket)) = (job, arguments.next()) else {
+        return Failure::new(Exit::USAGE, "no job is named")
+            .hint("`fairshare submit -- CMD` starts this by itself");
+    };
+    match taken(job, Path::new(&socket)).and_then(|taken| Ok((shown(&taken.streams)?, taken))) {
+        Ok(((), taken)) => become_it(&taken),
         Err(why) => Failure::new(Exit::UNAVAILABLE, format!("what was submitted did not arrive: {why}"))
-            .hint("`fairshare submit -- CMD` starts this by itself"),
+            .hint("`fairshare jobs` says more"),
     }
 }
 
-fn taken() -> Result<Taken, String> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(HANDED_MAX))];
-    let mut control = RecvAncillaryBuffer::new(&mut space);
-    let mut byte = [0];
-    recvmsg(rustix::stdio::stdin(), &mut [IoSliceMut::new(&mut byte)], &mut control, RecvFlags::CMSG_CLOEXEC)
-        .map_err(|errno| errno.to_string())?;
-    let mut descriptors = control.drain().flat_map(|message| match message {
-        RecvAncillaryMessage::ScmRights(descriptors) => descriptors.collect(),
-        _ => Vec::new(),
-    });
+fn taken(job: u64, socket: &Path) -> Result<Taken, String> {
+    // With the connection, whose end tells the daemon that all was read.
+    let (_client, descriptors) = fetched(job, socket)?;
+    let mut descriptors = descriptors.into_iter();
     let mut file = File::from(descriptors.next().ok_or("nothing was handed over")?);
     let mut bytes = Vec::new();
     // It was written through another descriptor that shares its place: from the beginning, then.
@@ -62,35 +67,56 @@ fn taken() -> Result<Taken, String> {
     Ok(Taken { handover: Handover::decode(&bytes)?, streams: descriptors.collect() })
 }
 
-/// Has what is said from here on go where the command's own goes, and waits for the word whether it is to run.
-fn told(streams: &[OwnedFd]) -> Result<bool, String> {
+/// Asks until the daemon has said yes or no: it may be restarted meanwhile, or have no place for now.
+fn fetched(job: u64, socket: &Path) -> Result<(Client, Vec<OwnedFd>), String> {
+    let mut pause = PAUSE.0;
+    let mut unheard = Instant::now();
+    loop {
+        let mut client = Client::new(socket, "fairshare", env!("CARGO_PKG_VERSION"), Deadlines::default());
+        let error = match client.job_fetch(job) {
+            Ok(descriptors) => return Ok((client, descriptors)),
+            Err(error) => error,
+        };
+        match &error {
+            ClientError::Refused(refusal) if is_for_now(refusal) => {
+                unheard = Instant::now();
+                pause = refusal.retry_after_ms.map_or(pause, Duration::from_millis).min(PAUSE.1);
+            }
+            ClientError::Closed | ClientError::Timeout { .. } | ClientError::Io(_) => {
+                unheard = Instant::now()
+            }
+            ClientError::NoSocket { .. }
+            | ClientError::NobodyListens { .. }
+            | ClientError::Connect { .. }
+                if unheard.elapsed() < NOBODY_LISTENS_MAX => {}
+            _ => return Err(error.to_string()),
+        }
+        std::thread::sleep(pause);
+        pause = (pause * 2).min(PAUSE.1);
+    }
+}
+
+/// Whether the daemon may say something else a moment later.
+fn is_for_now(refusal: &WireError) -> bool {
+    [Code::Busy, Code::Timeout, Code::RateLimited, Code::Draining, Code::Degraded]
+        .into_iter()
+        .any(|code| refusal.is(code))
+}
+
+/// Has what is said from here on go where the command's own goes.
+fn shown(streams: &[OwnedFd]) -> Result<(), String> {
     let said = |errno: rustix::io::Errno| errno.to_string();
     if let Some(output) = streams.get(1) {
         rustix::stdio::dup2_stdout(output).map_err(said)?;
         rustix::stdio::dup2_stderr(streams.get(2).unwrap_or(output)).map_err(said)?;
     }
-    let go = told_to_go()?;
-    // Everything was taken. It may have been shut down by who is gone.
-    let _ = shutdown(rustix::stdio::stdin(), Shutdown::Both);
-    Ok(go)
-}
-
-/// Whether the command is to run, once that is known.
-fn told_to_go() -> Result<bool, String> {
-    let mut word = [0];
-    loop {
-        match rustix::io::read(rustix::stdio::stdin(), &mut word) {
-            Ok(0) => return Ok(true),
-            Ok(_) => return Ok(word == [GO]),
-            Err(rustix::io::Errno::INTR) => {}
-            Err(errno) => return Err(errno.to_string()),
-        }
-    }
+    Ok(())
 }
 
 fn become_it(Taken { handover, streams }: &Taken) -> Failure {
-    if let Err(failure) = take_input(streams.first()) {
-        return failure;
+    // Without one it stays what systemd has made it: /dev/null.
+    if let Some(Err(errno)) = streams.first().map(rustix::stdio::dup2_stdin) {
+        return Failure::new(Exit::NOT_EXECUTABLE, format!("no standard input: {errno}"));
     }
     rustix::process::umask(Mode::from_bits_truncate(handover.umask));
     if let Err(error) = std::env::set_current_dir(&handover.cwd) {
@@ -106,19 +132,6 @@ fn become_it(Taken { handover, streams }: &Taken) -> Failure {
         (Ok(argv), Ok(env)) => execute(handover, argv, &env),
         (Err(failure), _) | (_, Err(failure)) => failure,
     }
-}
-
-/// The command's standard input, in place of the socket.
-fn take_input(input: Option<&OwnedFd>) -> Result<(), Failure> {
-    let failed =
-        |what: &str, error: io::Error| Failure::new(Exit::NOT_EXECUTABLE, format!("{what}: {error}"));
-    match input {
-        Some(input) => rustix::stdio::dup2_stdin(input),
-        None => {
-            rustix::stdio::dup2_stdin(File::open("/dev/null").map_err(|error| failed("/dev/null", error))?)
-        }
-    }
-    .map_err(|errno| failed("no standard input", errno.into()))
 }
 
 /// Looked for as `execvp(3)` does, but in the command's own PATH.

@@ -1,27 +1,66 @@
-//! What is handed to a command: to its process only, and no longer the daemon's than it takes.
+//! What is handed to a command: to its own process only, over that process's own connection, and no longer the daemon's than
+//! it takes.
 
 use std::fs::File;
-use std::io::{IoSliceMut, Read as _, Seek as _};
-use std::mem::MaybeUninit;
-use std::net::Shutdown;
+use std::io::{Read as _, Seek as _};
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::MetadataExt as _;
-use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::Command;
 
-use fairshare::client::{Client, Deadlines};
-use fairshare::wire::call::Amounts;
-use fairshare::wire::handover::{HANDED_MAX, Handover};
+use fairshare::client::{Client, ClientError, Deadlines};
+use fairshare::wire::answer::{JobInfo, JobState};
+use fairshare::wire::call::{Amounts, Call, Submission};
+use fairshare::wire::error::{Code, WireError};
+use fairshare::wire::handover::{BECOME, Handover};
+use rustix::process::Signal;
 
-use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
-
-use super::harness::{Home, PATIENCE};
-use super::raw::{request, submission};
+use super::harness::{Daemon, Home, PATIENCE};
+use super::raw::{Raw, request, submission};
 use super::submit::descriptors;
 use super::works::{runs, service, submitted};
 use crate::poll::until;
 use crate::stand_in::World;
+
+fn client(daemon: &Daemon) -> Client {
+    Client::connect(daemon.socket(), "test", "1", Deadlines::default()).unwrap()
+}
+
+/// This process is that of a command from now on.
+fn become_process_of(world: &World, job: u64) {
+    until("the process", PATIENCE, || runs(world, job).then_some(()));
+    world.pretend_processes(&service(job), &[std::process::id()]);
+}
+
+/// What the process of a command fetches, and the connection that it came on.
+fn fetched(world: &World, daemon: &Daemon, job: u64) -> (Client, Vec<File>) {
+    become_process_of(world, job);
+    let mut client = client(daemon);
+    let files = client.job_fetch(job).unwrap().into_iter().map(File::from).collect();
+    world.pretend_processes(&service(job), &[]);
+    (client, files)
+}
+
+fn refused(daemon: &Daemon, job: u64) -> WireError {
+    match client(daemon).job_fetch(job) {
+        Err(ClientError::Refused(error)) => error,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn handover(mut file: &File) -> Handover {
+    let mut bytes = Vec::new();
+    file.rewind().unwrap();
+    file.read_to_end(&mut bytes).unwrap();
+    Handover::decode(&bytes).unwrap()
+}
+
+fn job(raw: &mut Raw, job_id: u64) -> JobInfo {
+    match raw.ask(&Call::JobStatus { job_id }) {
+        Ok(fairshare::wire::answer::Answer::Job { job }) => job,
+        other => panic!("no job: {other:?}"),
+    }
+}
 
 /// They are files of the member's, which may take as long as they like to be closed: the bus and systemd close what they are
 /// sent while everybody waits.
@@ -31,24 +70,72 @@ fn what_a_command_reads_and_writes_goes_to_its_process_and_not_over_the_bus() {
     let mut home = Home::new(&world);
     let daemon = home.activate();
     daemon.client().granted(&request());
-    let mut client = Client::connect(daemon.socket(), "test", "1", Deadlines::default()).unwrap();
     let files = [(); 3].map(|()| tempfile::tempfile().unwrap());
-    let id = client.submit(submission(), &[files[0].as_fd(), files[1].as_fd(), files[2].as_fd()]).unwrap();
-    let socket = UnixStream::from(until("the process", PATIENCE, || world.input(&service(id))));
+    let streams = files.each_ref().map(|file| file.as_fd());
+    let argv = vec!["secret".to_owned()];
+    let id = client(&daemon).submit(Submission { argv, ..submission() }, &streams).unwrap();
+    let (_connection, handed) = fetched(&world, &daemon, id);
     let inode = |file: &File| file.metadata().unwrap().ino();
-    let handed: Vec<u64> = handed(&socket).iter().map(inode).collect();
-    assert_eq!(handed[1..], files.each_ref().map(inode));
+    assert_eq!(handed[1..].iter().map(inode).collect::<Vec<_>>(), files.each_ref().map(inode));
+    assert_eq!(handover(&handed[0]).argv, ["secret"]);
     let unit = world.unit(&service(id)).unwrap();
-    assert_eq!((unit.text("StandardOutput"), unit.text("StandardError")), (Some("null"), Some("null")));
+    for stream in ["StandardInput", "StandardOutput", "StandardError"] {
+        assert_eq!(unit.text(stream), Some("null"), "{stream}");
+    }
+    let socket = daemon.socket().to_str().unwrap();
+    assert_eq!(world.program(&service(id)).unwrap(), ["fairshare", BECOME, &id.to_string(), socket]);
 }
 
-/// What comes with the first byte.
-fn handed(socket: &UnixStream) -> Vec<File> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(HANDED_MAX))];
-    let mut control = RecvAncillaryBuffer::new(&mut space);
-    recvmsg(socket, &mut [IoSliceMut::new(&mut [0])], &mut control, RecvFlags::empty()).unwrap();
-    let Some(RecvAncillaryMessage::ScmRights(files)) = control.drain().next() else { panic!("nothing") };
-    files.map(File::from).collect()
+#[test]
+fn nobody_but_the_process_of_a_command_fetches_it_and_nobody_twice() {
+    let world = World::start();
+    let mut home = Home::new(&world);
+    let daemon = home.activate();
+    let mut raw = daemon.client();
+    raw.granted(&request());
+    let id = submitted(&world, &mut raw, Amounts::default());
+    // A process of the same member, outside; and in the cgroup of another command of theirs.
+    let other = submitted(&world, &mut raw, Amounts::default());
+    let forbidden = refused(&daemon, id);
+    assert!(forbidden.is(Code::Forbidden), "{forbidden:?}");
+    become_process_of(&world, other);
+    assert!(refused(&daemon, id).is(Code::Forbidden));
+    assert!(refused(&daemon, 4711).is(Code::Forbidden), "whether there is such a job is told");
+    // It is still there for whom it is for.
+    let (_connection, handed) = fetched(&world, &daemon, id);
+    assert_eq!(handed.len(), 1);
+    become_process_of(&world, id);
+    let again = refused(&daemon, id);
+    assert!(again.is(Code::NotFound), "{again:?}");
+    assert_eq!(job(&mut raw, id).state, JobState::Running);
+}
+
+/// The process is there as soon as systemd has started it, and that may be before the kernel was seen to hold the limits.
+#[test]
+fn a_process_that_comes_before_its_limits_hold_waits_for_them() {
+    let world = World::start();
+    let mut home = Home::new(&world);
+    let daemon = home.activate();
+    let mut raw = daemon.client();
+    raw.granted(&request());
+    world.faults.kernel_holds("memory.max", "max");
+    let amounts = Amounts { mem_bytes: Some(16 << 20), ..Amounts::default() };
+    let id = submitted(&world, &mut raw, amounts);
+    become_process_of(&world, id);
+    let mut process = client(&daemon);
+    let fetch = std::thread::spawn(move || process.job_fetch(id).map(|handed| handed.len()));
+    // Neither is a call that comes later.
+    for _ in 0..20 {
+        raw.status();
+    }
+    let slice = service(id).replace(".service", ".slice");
+    assert!(
+        !fetch.is_finished(),
+        "answered although memory.max is {:?}",
+        world.cgroup_file(&slice, "memory.max")
+    );
+    world.write_cgroup_file(&slice, "memory.max", "16777216");
+    assert_eq!(fetch.join().unwrap().unwrap(), 1);
 }
 
 /// As `at(1)` does: a member whose files are nobody else's has them so in the background too.
@@ -68,51 +155,148 @@ fn a_command_creates_files_as_who_submitted_it() {
             .output()
             .unwrap();
         let id = String::from_utf8(ran.stdout).unwrap().trim().parse().unwrap();
-        let socket = UnixStream::from(until("the process", PATIENCE, || world.input(&service(id))));
-        let mut file = handed(&socket).remove(0);
-        file.rewind().unwrap();
-        let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes).unwrap();
-        assert_eq!(Handover::decode(&bytes).unwrap().umask, umask);
+        let (_connection, handed) = fetched(&world, &daemon, id);
+        assert_eq!(handover(&handed[0]).umask, umask);
     }
 }
 
 #[test]
-fn what_a_command_came_with_is_given_back_as_soon_as_systemd_has_it() {
+fn what_a_command_came_with_is_let_go_as_soon_as_it_was_fetched_or_is_over() {
     let world = World::start();
     let mut home = Home::new(&world);
     let daemon = home.activate();
     daemon.client().granted(&request());
-    let mut client = Client::connect(daemon.socket(), "test", "1", Deadlines::default()).unwrap();
+    let mut client = client(&daemon);
     let null = File::options().read(true).write(true).open("/dev/null").unwrap();
     let before = descriptors(&daemon);
     let ids: Vec<u64> = (0..20).map(|_| client.submit(submission(), &[null.as_fd(); 3]).unwrap()).collect();
-    ids.iter().for_each(|id| until("all to run", PATIENCE, || runs(&world, *id).then_some(())));
-    // None has taken anything: what is handed over stays of each, one end of a socket, and what one client needs.
-    until("descriptors to be closed", PATIENCE, || {
-        (descriptors(&daemon) <= before + 2 * ids.len() + 2).then_some(())
-    });
-    // They have: systemd keeps the other ends for as long as they run.
-    for id in &ids {
-        UnixStream::from(world.input(&service(*id)).unwrap()).shutdown(Shutdown::Both).unwrap();
+    // One half is fetched by processes that go on with their connections, the other half ends without.
+    let (fetch, end) = ids.split_at(10);
+    let held: Vec<_> = fetch.iter().map(|id| fetched(&world, &daemon, *id)).collect();
+    for id in end {
+        until("all to run", PATIENCE, || runs(&world, *id).then_some(()));
+        world.end_service(&service(*id), 0);
     }
-    until("the sockets to be closed", PATIENCE, || (descriptors(&daemon) <= before + 2).then_some(()));
+    // Of each that was fetched the connection and the file are left.
+    until("descriptors to be closed", PATIENCE, || {
+        (descriptors(&daemon) <= before + 2 * held.len() + 1).then_some(())
+    });
+    drop(held);
+    until("the connections to be closed", PATIENCE, || (descriptors(&daemon) <= before + 1).then_some(()));
 }
 
 /// The process is its member's own: what it was handed it may hold for as long as it likes.
 #[test]
-fn what_was_taken_over_is_no_memory_of_the_daemons_whoever_still_holds_it() {
+fn what_was_fetched_is_no_memory_of_the_daemons_whoever_still_holds_it() {
     let world = World::start();
     let mut home = Home::new(&world);
     let daemon = home.activate();
     let mut raw = daemon.client();
     raw.granted(&request());
     let id = submitted(&world, &mut raw, Amounts::default());
-    let socket = UnixStream::from(world.input(&service(id)).unwrap());
-    let file = handed(&socket).remove(0);
+    let (connection, mut handed) = fetched(&world, &daemon, id);
+    let file = handed.remove(0);
     let bytes = || file.metadata().unwrap().len();
-    assert!(bytes() > 0, "gone before it was taken over");
-    socket.shutdown(Shutdown::Both).unwrap();
+    assert!(bytes() > 0, "gone before it was read");
+    drop(connection);
     until("the bytes to go", PATIENCE, || (bytes() == 0).then_some(()));
     file.set_len(1).expect_err("it can be filled again");
+}
+
+/// What it was to run is in the memory of the daemon that died.
+#[test]
+fn a_command_whose_daemon_died_before_it_was_fetched_is_interrupted() {
+    let world = World::start();
+    let mut home = Home::new(&world);
+    let daemon = home.activate();
+    let mut raw = daemon.client();
+    raw.granted(&request());
+    let [lost, outside] = [(); 2].map(|()| submitted(&world, &mut raw, Amounts::default()));
+    daemon.kill();
+    let daemon = home.activate();
+    // Who is no process of it changes nothing.
+    assert!(refused(&daemon, outside).is(Code::Forbidden));
+    become_process_of(&world, lost);
+    let error = refused(&daemon, lost);
+    assert!(
+        error.is(Code::Interrupted) && error.message.contains("before the command was started"),
+        "{error:?}"
+    );
+    // Told when it is stored.
+    let stored = home.state().jobs.into_iter().find(|job| job.id.0 == lost);
+    assert!(stored.is_some_and(|job| job.ended()));
+    // As the process ends, which has not become it.
+    world.pretend_processes(&service(lost), &[]);
+    world.end_service(&service(lost), 69);
+    let mut raw = daemon.client();
+    let ended = job(&mut raw, lost);
+    assert_eq!((ended.state, ended.exit_code, ended.started_ms), (JobState::Interrupted, None, None));
+    assert!(ended.error.unwrap().message.contains("before the command was started"));
+    until("the units to go", PATIENCE, || world.unit(&service(lost)).is_none().then_some(()));
+    assert_eq!(job(&mut raw, outside).state, JobState::Running);
+}
+
+#[test]
+fn a_command_that_was_fetched_goes_on_without_its_daemon() {
+    let world = World::start();
+    let mut home = Home::new(&world);
+    let daemon = home.activate();
+    let mut raw = daemon.client();
+    raw.granted(&request());
+    let id = submitted(&world, &mut raw, Amounts::default());
+    let (_connection, handed) = fetched(&world, &daemon, id);
+    daemon.stop();
+    // However late it reads: a daemon that stops takes nothing back.
+    assert_eq!(handover(&handed[0]).argv, ["true"]);
+    let daemon = home.activate();
+    world.end_service(&service(id), 3);
+    let mut raw = daemon.client();
+    let ended = until("its end", PATIENCE, || Some(job(&mut raw, id)).filter(|job| job.ended_ms.is_some()));
+    assert_eq!(ended.exit_code, Some(3));
+}
+
+/// Its descriptors come back when it has gone with them.
+#[test]
+fn the_process_waits_while_the_daemon_is_restarted_and_then_is_told() {
+    let world = World::start();
+    let mut home = Home::new(&world);
+    let daemon = home.activate();
+    let mut raw = daemon.client();
+    raw.granted(&request());
+    let id = submitted(&world, &mut raw, Amounts::default());
+    daemon.signal(Signal::STOP);
+    let program = world.program(&service(id)).unwrap();
+    let mut shim = Command::new(env!("CARGO_BIN_EXE_fairshare")).args(&program[1..]).spawn().unwrap();
+    world.pretend_processes(&service(id), &[shim.id()]);
+    daemon.kill();
+    let _daemon = home.activate();
+    let status = until("the process to end", PATIENCE, || shim.try_wait().unwrap());
+    assert_eq!(status.code(), Some(69));
+    let mut raw = Raw::hello(&home.socket());
+    assert_eq!(job(&mut raw, id).state, JobState::Interrupted);
+}
+
+/// The whole way, with the process that systemd starts.
+#[test]
+fn the_process_becomes_the_command() {
+    let world = World::start();
+    let mut home = Home::new(&world);
+    let daemon = home.activate();
+    daemon.client().granted(&request());
+    let mut output = tempfile::tempfile().unwrap();
+    let null = File::open("/dev/null").unwrap();
+    let argv = ["sh", "-c", "echo out; echo err >&2; pwd; exit 7"].map(str::to_owned).to_vec();
+    let submission = Submission { argv, cwd: "/usr".to_owned(), ..submission() };
+    let id = client(&daemon).submit(submission, &[null.as_fd(), output.as_fd()]).unwrap();
+    until("the process", PATIENCE, || runs(&world, id).then_some(()));
+    let program = world.program(&service(id)).unwrap();
+    daemon.signal(Signal::STOP);
+    let mut shim = Command::new(env!("CARGO_BIN_EXE_fairshare")).args(&program[1..]).spawn().unwrap();
+    world.pretend_processes(&service(id), &[shim.id()]);
+    daemon.signal(Signal::CONT);
+    assert_eq!(shim.wait().unwrap().code(), Some(7));
+    let mut said = String::new();
+    output.rewind().unwrap();
+    output.read_to_string(&mut said).unwrap();
+    assert_eq!(said, "out\nerr\n/usr\n");
 }

@@ -1,7 +1,5 @@
 //! Submitted commands when systemd, the disk or the daemon itself fails: none is lost, none cannot be called back.
 
-use std::io::Read as _;
-use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use fairshare::client::{Client, Deadlines};
@@ -10,7 +8,6 @@ use fairshare::ledger::share::Phase;
 use fairshare::wire::answer::{Answer, JobInfo, JobState};
 use fairshare::wire::call::{Amounts, Call, Submission};
 use fairshare::wire::error::Code;
-use fairshare::wire::handover::STAY;
 
 use super::harness::{Home, PATIENCE, Unwritable};
 use super::raw::{Raw, request, request_for, submission};
@@ -325,13 +322,10 @@ fn a_command_whose_start_has_no_outcome_does_not_run_beyond_its_limits() {
     world.faults.lose_reply("StartTransientUnit");
     world.faults.kernel_holds("memory.max", "max");
     let id = posted(&mut raw, Amounts { mem_bytes: Some(16 << 20), ..Amounts::default() });
-    let mut socket = UnixStream::from(until("the process", PATIENCE, || world.input(&service(id))));
-    socket.set_read_timeout(Some(PATIENCE)).unwrap();
-    // The byte that what is handed over comes with, and the word.
-    let mut said = [0; 2];
-    socket.read_exact(&mut said).unwrap();
-    assert_eq!(said[1], STAY, "{said:?}");
-    drop(socket);
+    until("the process", PATIENCE, || runs(&world, id).then_some(()));
+    world.pretend_processes(&service(id), &[std::process::id()]);
+    raw.refused(&Call::JobFetch { job_id: id }, Code::Systemd);
+    world.pretend_processes(&service(id), &[]);
     let ended = over(&mut raw, id);
     assert_eq!(ended.state, JobState::Failed);
     assert!(ended.error.unwrap().detail.unwrap().contains("memory.max"), "not why");

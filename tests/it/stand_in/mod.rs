@@ -20,7 +20,6 @@ mod manager;
 mod services;
 mod units;
 
-use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
@@ -143,10 +142,9 @@ impl World {
         self.order(Order::EndService(name.to_owned(), code));
     }
 
-    /// What the process of a service has as its standard input. systemd keeps it too.
-    pub fn input(&self, name: &str) -> Option<OwnedFd> {
-        let services = self.shared.services.lock().unwrap();
-        services.inputs.get(name).map(|input| input.try_clone().unwrap())
+    /// The words of the command line that a service runs.
+    pub fn program(&self, name: &str) -> Option<Vec<String>> {
+        self.shared.services.lock().unwrap().programs.get(name).cloned()
     }
 
     /// systemd says of a unit that it is gone, and nothing else happens.

@@ -1,9 +1,8 @@
 //! Services in the stand-in. Nothing is executed: one runs until the test says how it ended, or until it is stopped.
 
 use std::collections::BTreeMap;
-use std::os::fd::OwnedFd;
 
-use zbus::{Message, OwnedVariant, Variant};
+use zbus::{Message, OwnedVariant};
 
 use super::jobs::no_such_unit;
 use super::manager::{Manager, Outcome, first_argument};
@@ -16,7 +15,7 @@ const KILLED: i32 = 2;
 const SIGTERM: i32 = 15;
 
 /// What a service has that a scope has not.
-const PROPERTIES: [&str; 12] = [
+const PROPERTIES: [&str; 13] = [
     "Slice",
     "Type",
     "ExitType",
@@ -27,6 +26,7 @@ const PROPERTIES: [&str; 12] = [
     "IgnoreSIGPIPE",
     "TimeoutStopUSec",
     "RuntimeMaxUSec",
+    "StandardInput",
     "StandardOutput",
     "StandardError",
 ];
@@ -34,8 +34,8 @@ const PROPERTIES: [&str; 12] = [
 /// What the test and the stand-in both see of services.
 #[derive(Debug, Default)]
 pub struct Services {
-    /// What systemd keeps of what the processes have as their standard input, until they have ended: the test may copy it.
-    pub inputs: BTreeMap<String, OwnedFd>,
+    /// What the services run, until they have ended: the words of their command lines.
+    pub programs: BTreeMap<String, Vec<String>>,
     /// Who on the bus keeps which unit from being forgotten.
     held_by: Vec<(String, String)>,
 }
@@ -48,14 +48,13 @@ pub(super) fn known(property: &str) -> bool {
 impl Manager {
     /// Takes what of a start is a service's own. Whether it was.
     pub(super) fn take_program(&self, name: &str, property: &str, value: &OwnedVariant) -> bool {
-        match (property, &**value) {
-            ("StandardInputFileDescriptor", Variant::Fd(input)) => {
-                let input = OwnedFd::try_from(input.try_to_owned().unwrap()).unwrap();
-                self.shared.services.lock().unwrap().inputs.insert(name.to_owned(), input);
-                true
-            }
-            (property, _) => property == "ExecStart",
+        if property != "ExecStart" {
+            return false;
         }
+        let programs: Vec<(String, Vec<String>, bool)> = value.try_clone().unwrap().try_into().unwrap();
+        let words = programs.into_iter().next().unwrap().1;
+        self.shared.services.lock().unwrap().programs.insert(name.to_owned(), words);
+        true
     }
 
     /// Who calls keeps a unit from being forgotten, or does not any longer.
@@ -95,7 +94,7 @@ impl Manager {
 
     /// The process of a service exits, with what is no failure of it whatever the code (`-` before its program).
     pub(super) async fn end_service(&self, name: &str, code: i32) {
-        self.shared.services.lock().unwrap().inputs.remove(name);
+        self.shared.services.lock().unwrap().programs.remove(name);
         self.set_state(
             name,
             "active",
@@ -110,7 +109,7 @@ impl Manager {
         if !name.ends_with(".service") || !self.held(name).await {
             return self.forget(name).await;
         }
-        self.shared.services.lock().unwrap().inputs.remove(name);
+        self.shared.services.lock().unwrap().programs.remove(name);
         let ran =
             self.shared.units.lock().unwrap().get(name).is_some_and(|unit| unit.text("SubState").is_none());
         self.set_state(name, "inactive", &[("SubState", "dead")], ran.then_some((KILLED, SIGTERM)));

@@ -151,6 +151,7 @@ fn calls() -> Vec<(&'static str, Call)> {
         ("job_list-min", Call::JobList { all: None }),
         ("job_list-full", Call::JobList { all: Some(true) }),
         ("job_cancel", Call::JobCancel { job_id: 17 }),
+        ("job_fetch", Call::JobFetch { job_id: 17 }),
         ("subscribe-min", Call::Subscribe { all: None, job_id: None }),
         ("subscribe-full", Call::Subscribe { all: Some(false), job_id: Some(17) }),
         ("reload", Call::Reload),
@@ -299,6 +300,7 @@ fn answers() -> Vec<(&'static str, Answer)> {
         ("job-full", Answer::Job { job: job_full() }),
         ("jobs-min", Answer::Jobs { jobs: vec![] }),
         ("jobs-full", Answer::Jobs { jobs: states }),
+        ("handed", Answer::Handed { handed: 4 }),
         ("subscribed", Answer::Subscribed { subscribed: true }),
         ("changed", Answer::Changed { changed: false }),
     ]
