@@ -2,6 +2,9 @@
 
 use std::borrow::Cow;
 
+use tracing::error;
+
+use super::logging::chain;
 use crate::cgroup::{CgroupFault, Usage};
 use crate::identity::UnitName;
 use crate::ledger::Now;
@@ -10,6 +13,7 @@ use crate::ledger::refusal::{Refusal, Shortage, Timed};
 use crate::ledger::room::Room;
 use crate::ledger::share::Share;
 use crate::policy::{MemberPolicy, Role};
+use crate::procfs::ProcessError;
 use crate::quantity::Amount;
 use crate::store::StoreFault;
 use crate::systemd::Fault;
@@ -301,6 +305,21 @@ pub fn said(error: &WireError) -> Cow<'_, str> {
 /// A fault of cgroupfs as it is answered.
 pub fn cgroup(fault: &CgroupFault) -> WireError {
     WireError::new(Code::Internal, "The kernel's figures could not be read").detail(fault.to_string())
+}
+
+/// Why a process is not touched, as it is answered. A fault of the kernel's is logged here.
+pub fn process(error: &ProcessError) -> WireError {
+    match error {
+        ProcessError::Gone { pid } => WireError::new(Code::NotFound, format!("There is no process {pid}")),
+        ProcessError::NotYours { pid, .. } => {
+            WireError::new(Code::Forbidden, format!("Process {pid} is not your own"))
+        }
+        ProcessError::Unreadable { .. } => {
+            error!("{}", chain(error));
+            WireError::new(Code::Internal, "The kernel does not say whose the process is")
+                .detail(chain(error))
+        }
+    }
 }
 
 /// How soon a daemon that stops may be there again, in milliseconds: systemd restarts it after half of this.

@@ -19,7 +19,7 @@ use crate::cgroup::{Cgroups, Difference, KernelLimits};
 use crate::identity::{JobId, Uid, UnitName};
 use crate::ledger::share::Share;
 use crate::ledger::{Image, Outcome};
-use crate::procfs::{ProcessError, ProcessId};
+use crate::procfs::ProcessId;
 use crate::quantity::Amount;
 use crate::store::StoreFault;
 use crate::systemd::property::{self, Property};
@@ -367,7 +367,7 @@ pub async fn enter(cx: Context, uid: Uid, run: u64, pids: Vec<u32>, reply: Reply
 
 async fn entered(cx: &Context, uid: Uid, run: u64, pids: &[u32]) -> Result<UnitName, WireError> {
     let unit = UnitName::Run(uid, run);
-    let open = |pid: &u32| ProcessId::open(*pid, uid).map_err(|error| not_movable(&error));
+    let open = |pid: &u32| ProcessId::open(*pid, uid).map_err(|error| answer::process(&error));
     let checked: Vec<ProcessId> = pids.iter().map(open).collect::<Result<_, _>>()?;
     let processes: Vec<Process<'_>> =
         checked.iter().map(|process| Process { pid: process.pid(), pidfd: process.pidfd() }).collect();
@@ -375,36 +375,21 @@ async fn entered(cx: &Context, uid: Uid, run: u64, pids: &[u32]) -> Result<UnitN
     if let Err(fault) = cx.systemd.start_scope(unit, &property::scope(unit, &what), &processes).await {
         // A process that ended meanwhile explains the failure better than systemd does.
         for process in &checked {
-            process.recheck().map_err(|error| not_movable(&error))?;
+            process.recheck().map_err(|error| answer::process(&error))?;
         }
         return Err(logged(&fault));
     }
     for process in &checked {
-        process.recheck().map_err(|error| not_movable(&error))?;
+        process.recheck().map_err(|error| answer::process(&error))?;
     }
     let inside = cx.cgroups.pids(unit, MOVED_READ_MAX).map_err(|fault| answer::cgroup(&fault))?;
     if let Some(outside) = checked.iter().find(|process| !inside.contains(&process.pid())) {
         // Between the look at the process and the look at the cgroup it may have ended.
-        outside.recheck().map_err(|error| not_movable(&error))?;
+        outside.recheck().map_err(|error| answer::process(&error))?;
         let detail = format!("process {} is not in {unit}", outside.pid());
         return Err(WireError::new(Code::Systemd, "A process could not be moved").detail(detail));
     }
     Ok(unit)
-}
-
-/// Why a process is not moved, as it is answered.
-pub fn not_movable(error: &ProcessError) -> WireError {
-    match error {
-        ProcessError::Gone { pid } => WireError::new(Code::NotFound, format!("There is no process {pid}")),
-        ProcessError::NotYours { pid, .. } => {
-            WireError::new(Code::Forbidden, format!("Process {pid} is not your own"))
-        }
-        ProcessError::Unreadable { .. } => {
-            error!("{}", chain(error));
-            WireError::new(Code::Internal, "The kernel does not say whose the process is")
-                .detail(chain(error))
-        }
-    }
 }
 
 /// A fault on its way into an answer: this is where it is logged.

@@ -112,7 +112,7 @@ async fn serve(arguments: Arguments) -> ExitCode {
         Err(error) => return fail(&format!("the socket that systemd passed cannot be used: {error}")),
     };
     let by_hand = bound.is_some();
-    let Some(address) = socket::argument(&listening) else {
+    let Some(address) = socket::argument(&listening, &arguments.socket) else {
         return fail(
             "the socket's path is to be of letters, digits and `/ . _ + -`: submitted commands connect to it",
         );

@@ -286,7 +286,8 @@ impl Session {
         drop(frame.payload);
         self.large_frame = None;
         let (outlet, follower) = matches!(request.call, Call::Subscribe { .. }).then(feed::pair).unzip();
-        let (taker, delivery) = matches!(request.call, Call::JobFetch { .. }).then(oneshot::channel).unzip();
+        let (taker, delivery) =
+            (request.call.endpoint() == Endpoint::JobFetch).then(oneshot::channel).unzip();
         let id = request.request_id;
         let body = match self.call(id, request.call, bytes, descriptors, (outlet, taker)).await? {
             Ok(answer) => Body::Ok(answer),

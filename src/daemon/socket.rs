@@ -26,12 +26,12 @@ pub fn passed() -> io::Result<Option<UnixListener>> {
 }
 
 /// The path of a socket as an argument of a program that systemd starts, in whose words `$` and `%` mean something
-/// (systemd.service(5)); `None` where it has one that might. A socket without a path stands for the usual one.
-pub fn argument(socket: &UnixListener) -> Option<Arc<str>> {
+/// (systemd.service(5)); `None` where it has one that might. A socket without a path stands for the `usual` one.
+pub fn argument(socket: &UnixListener, usual: &Path) -> Option<Arc<str>> {
     let address = socket.local_addr().ok()?;
     let path = match address.as_pathname() {
         Some(path) => std::path::absolute(path).ok()?,
-        None => PathBuf::from(super::SOCKET),
+        None => usual.to_owned(),
     };
     let harmless = |c: char| c.is_ascii_alphanumeric() || "/._+-".contains(c);
     path.to_str().filter(|path| path.chars().all(harmless)).map(Arc::from)

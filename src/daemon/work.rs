@@ -13,9 +13,10 @@ use super::answer;
 use super::closing::Received;
 use super::event::{Event, Reply};
 use super::execute::Context;
-use super::handing::{Fetch, Offer, refuse};
+use super::handing::{Offer, Taker, is_its_process};
 use super::incoming::Descriptors;
 use super::logging::{chain, in_full};
+use super::peer::Peer;
 use super::standing;
 use crate::cgroup::Limit;
 use crate::identity::{JobId, Uid, UnitName};
@@ -48,6 +49,20 @@ pub struct Spec {
     pub stdio: Arc<Received>,
     /// Room in what one member may keep waiting here.
     pub room: Option<Arc<OwnedSemaphorePermit>>,
+}
+
+/// Calls for one command that wait at a time. There is one process that may make one.
+pub const FETCHES_WAITING_MAX: usize = 4;
+
+/// A call of the process that becomes a command.
+#[derive(Debug)]
+pub struct Fetch {
+    /// The process.
+    pub peer: Arc<Peer>,
+    /// Where what it fetches goes.
+    pub taker: Taker,
+    /// Where the answer goes.
+    pub reply: Reply,
 }
 
 /// How a command comes to be followed.
@@ -150,7 +165,7 @@ pub async fn run(
     match started {
         Ok((following, offer)) => {
             // However long the process takes, and whoever follows the command then.
-            tokio::spawn(offer.serve(cx.clone(), job, fetches));
+            tokio::spawn(serve(cx.clone(), job, offer, fetches));
             follow(cx, uid, job, following).await;
         }
         Err(why) => {
@@ -170,20 +185,11 @@ async fn start(
     spec: Arc<Spec>,
 ) -> Result<(Following, Offer), String> {
     let (service, slice) = (UnitName::JobService(uid, job), UnitName::JobSlice(uid, job));
-<<<<<<< HEAD
-    let (socket, mut ours, file) = hand_over(&spec)?;
-    let program = Program { path: PROGRAM, argv: &["fairshare", BECOME], stdin: socket.as_fd() };
-    let properties = property::service(uid, job, work.time_limit_ms);
-=======
-    let offer = Offer::of(spec)?;
-    let what = match &work.name {
-        Some(name) => format!("job {job} of uid {uid}: {name}"),
-        None => format!("job {job} of uid {uid}"),
-    };
+    let offer = Offer::of(&spec.handover.encode()?, Arc::clone(&spec.stdio), spec.room.clone())?;
+    drop(spec);
     let number = job.to_string();
     let program = Program { path: PROGRAM, argv: &["fairshare", BECOME, &number, &cx.socket] };
-    let properties = property::service(uid, job, &what, work.time_limit_ms);
->>>>>>> 40ecd95 (The process of a submitted command fetches what it becomes: PID 1 never holds anything of a member's)
+    let properties = property::service(uid, job, work.time_limit_ms);
     let of_slice = property::job_slice(work.limits);
     // Before the start, so that no change is missed.
     let changes = cx.systemd.follow(service).await.map_err(|fault| told(&fault))?;
@@ -203,6 +209,34 @@ async fn start(
         cx.systemd.let_go(service).await;
     }
     held.map(|following| (following, offer))
+}
+
+/// Gives what is offered to the command's process, and is over when that was done, or when the command is.
+async fn serve(cx: Context, job: JobId, offer: Offer, mut fetches: mpsc::Receiver<Fetch>) {
+    while let Some(Fetch { peer, taker, reply }) = fetches.recv().await {
+        if let Err(error) = is_its_process(&cx.cgroups, &peer, job) {
+            reply.send(Err(error));
+            continue;
+        }
+        let (delivery, was_given) = offer.delivery();
+        let handed = u64::try_from(delivery.descriptors().len()).unwrap_or(u64::MAX);
+        if taker.send(delivery).is_err() {
+            continue;
+        }
+        reply.send(Ok(Answer::Handed { handed }));
+        if was_given.await.is_ok() {
+            return;
+        }
+    }
+}
+
+/// Tells the process of a command that it is not to become it.
+fn refuse(mut fetches: mpsc::Receiver<Fetch>, why: &str) {
+    fetches.close();
+    while let Ok(fetch) = fetches.try_recv() {
+        let error = WireError::new(Code::Systemd, "The command is not to run").detail(why);
+        fetch.reply.send(Err(error));
+    }
 }
 
 /// Waits until the kernel holds what a command may use within its share.

@@ -2,20 +2,23 @@
 
 use std::collections::BTreeSet;
 
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
-use tracing::error;
+use tracing::{error, warn};
 
 use super::clock;
 use super::event::Reply;
 use super::event_loop::EventLoop;
 use super::execute::Context;
-use super::handing::FETCHES_WAITING_MAX;
-use super::work::{self, Following};
+use super::handing::{FETCH_RETRY_AFTER_MS, is_its_process, not_its_process};
+use super::logging::chain;
+use super::work::{self, FETCHES_WAITING_MAX, Fetch, Following};
 use crate::identity::{JobId, Uid};
 use crate::ledger::job::{Cause, Exit, JobEnd, JobKind, Ran};
 use crate::ledger::share::Phase;
 use crate::ledger::{Command, Effect, Image};
 use crate::wire::answer::Answer;
+use crate::wire::error::{Code, WireError};
 
 impl EventLoop {
     /// The submitted command that an effect is for.
@@ -134,4 +137,60 @@ impl EventLoop {
             reply.send(Ok(Answer::Job { job: self.job_shown(job) }));
         }
     }
+
+    /// Has a command's process given what it becomes.
+    pub(super) fn fetch(&mut self, id: JobId, fetch: Fetch) {
+        let uid = fetch.peer.uid;
+        // Whether there is such a job of somebody else's is not told.
+        let job = self.ledger.jobs().get(&id).filter(|job| job.is_work() && job.uid == uid);
+        if job.is_none() && self.condition.is_degraded() {
+            return fetch.reply.send(Err(self.condition.refusal()));
+        }
+        let Some(job) = job else { return fetch.reply.send(Err(not_its_process(uid, id))) };
+        let ended = job.ended();
+        if let Err(error) = is_its_process(&self.parts.cgroups, &fetch.peer, id) {
+            return fetch.reply.send(Err(error));
+        }
+        let Some(offer) = self.offers.get(&id) else {
+            return match ended {
+                true => fetch.reply.send(Err(nothing_left(id))),
+                false => self.never_began(id, fetch.reply),
+            };
+        };
+        match offer.try_send(fetch) {
+            Ok(()) => {}
+            Err(TrySendError::Full(fetch)) => {
+                let error = WireError::new(Code::Busy, "This is being fetched already");
+                fetch.reply.send(Err(error.retry_after_ms(FETCH_RETRY_AFTER_MS)));
+            }
+            Err(TrySendError::Closed(fetch)) => fetch.reply.send(Err(nothing_left(id))),
+        }
+    }
+
+    /// The daemon that started a command is gone, and what was to be run with it. The command's process hears of it when that
+    /// is stored: with whatever it then ends, that is not how the command ended.
+    fn never_began(&mut self, job: JobId, reply: Reply) {
+        let Some(cx) = self.context.clone() else { return reply.send(Err(self.condition.refusal())) };
+        warn!(job_id = job.0, "job {job} never began: the daemon that started it has gone");
+        self.tell(Command::NeverBegan { job });
+        self.tell_status();
+        let image = self.ledger.image();
+        tokio::spawn(async move {
+            let answer = match cx.persist.save(image).await {
+                Ok(()) => {
+                    WireError::new(Code::Interrupted, "The daemon restarted before the command was started")
+                }
+                Err(fault) => {
+                    error!("{}", chain(&*fault));
+                    WireError::new(Code::Busy, "That the command never began could not be stored")
+                        .retry_after_ms(FETCH_RETRY_AFTER_MS)
+                }
+            };
+            reply.send(Err(answer));
+        });
+    }
+}
+
+fn nothing_left(job: JobId) -> WireError {
+    WireError::new(Code::NotFound, format!("Nothing is left to be fetched for job {job}"))
 }

@@ -119,7 +119,7 @@ pub enum Command {
     },
     /// A submitted command that was started never began: the daemon that knew what it was to run has gone.
     NeverBegan {
-        /// Which.
+        /// The command's job.
         job: JobId,
     },
     /// A member's process is to go into the share.
