@@ -18,7 +18,7 @@ use crate::cgroup::Cgroups;
 use crate::ledger::{BootId, Command, Ledger};
 use crate::policy::Policy;
 use crate::policy::file::{self, SystemNames};
-use crate::store::{Loaded, Store};
+use crate::store::{Loaded, Store, StoreFault};
 use crate::systemd::{BusAddress, Fault, Signals, Systemd};
 
 /// Where everything is.
@@ -43,7 +43,7 @@ pub struct Parts {
 /// What came of looking for what is missing. `None`: it was not looked for.
 #[derive(Debug)]
 pub struct Recovery {
-    state: Option<Result<(Persist, Ledger), String>>,
+    state: Option<Result<(Persist, Ledger), Unusable>>,
     bus: Option<Result<(Systemd, Signals), String>>,
     survey: Option<Result<Survey, Fault>>,
 }
@@ -109,17 +109,31 @@ pub async fn recover(before: Before) -> Recovery {
     Recovery { state, bus, survey }
 }
 
-async fn state(parts: &Parts) -> Result<(Persist, Ledger), String> {
+/// Why the state cannot be used.
+#[derive(Debug)]
+struct Unusable {
+    why: String,
+    /// Whether it may be usable without anybody's doing: another daemon has it, which ends.
+    mends: bool,
+}
+
+impl From<String> for Unusable {
+    fn from(why: String) -> Self {
+        Self { why, mends: false }
+    }
+}
+
+async fn state(parts: &Parts) -> Result<(Persist, Ledger), Unusable> {
     let path = parts.state.clone();
     let load = move || {
         let store = Store::open(&path)?;
         let loaded = store.load(clock::now().wall_ms)?;
-        Ok::<_, crate::store::StoreFault>((store, loaded))
+        Ok::<_, StoreFault>((store, loaded))
     };
-    let (store, loaded) = tokio::task::spawn_blocking(load)
-        .await
-        .map_err(|error| error.to_string())?
-        .map_err(|fault| chain(&fault))?;
+    let (store, loaded) =
+        tokio::task::spawn_blocking(load).await.map_err(|error| error.to_string())?.map_err(|fault| {
+            Unusable { why: chain(&fault), mends: matches!(fault, StoreFault::Locked { .. }) }
+        })?;
     let ledger = match loaded {
         Loaded::Fresh => Ledger::new(parts.boot.clone()),
         Loaded::Image(image) => Ledger::restore(parts.boot.clone(), clock::now(), image),
@@ -180,7 +194,10 @@ impl EventLoop {
                 self.stored = (ledger.revision() > 0).then(|| ledger.revision());
                 (self.persist, self.ledger, self.condition.state) = (Some(persist), ledger, None);
             }
-            Some(Err(why)) => self.condition.state = Some(why),
+            Some(Err(unusable)) => {
+                self.condition.state = Some(unusable.why);
+                self.retry_state |= unusable.mends;
+            }
             None => {}
         }
         match recovery.bus {
