@@ -1,12 +1,13 @@
 //! The listening socket: from systemd, or bound by ourselves when started by hand.
 
 use std::io;
-use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
+use std::os::unix::fs::FileTypeExt as _;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use nix::unistd::{Group, chown};
+use nix::fcntl::{AT_FDCWD, AtFlags};
+use nix::unistd::{Group, fchownat};
 use tracing::warn;
 
 /// The group whose members may connect.
@@ -65,16 +66,15 @@ pub fn bind(path: &Path) -> io::Result<(UnixListener, Bound)> {
         }
         std::fs::remove_file(path)?;
     }
-    // Nobody may connect before group and mode are set.
-    let mask = rustix::process::umask(rustix::fs::Mode::from_bits_truncate(0o177));
+    // The socket has its mode from the start: a path may have come to lead elsewhere when it is looked up again.
+    let mask = rustix::process::umask(rustix::fs::Mode::from_bits_truncate(0o117));
     let bound = UnixListener::bind(path);
     rustix::process::umask(mask);
     let socket = bound?;
     let bound = Bound { path: path.to_owned() };
     match Group::from_name(MEMBERS) {
         Ok(Some(group)) => {
-            chown(path, None, Some(group.gid))?;
-            std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o660))?;
+            fchownat(AT_FDCWD, path, None, Some(group.gid), AtFlags::AT_SYMLINK_NOFOLLOW)?;
         }
         _ => warn!("there is no group {MEMBERS}: only root can connect, proceeding"),
     }
