@@ -7,6 +7,7 @@
 //! | [`quantity`] | what a share is measured in: CPU, memory, tasks |
 //! | [`identity`] | users, groups, and the names of the units that are ours |
 //! | [`sys`] | the system calls that no safe library offers |
+//! | [`closing`] | what others sent with their bytes, and how it is closed |
 //! | [`policy`] | what may be held, by whom: YAML files as one checked value |
 //! | [`wire`] | frames, messages, error codes: the contract with every client |
 //! | [`ledger`] | who holds what, who may: a pure state machine |
@@ -32,6 +33,7 @@
 pub mod cgroup;
 pub mod cli;
 pub mod client;
+pub mod closing;
 pub mod daemon;
 pub mod host;
 pub mod identity;

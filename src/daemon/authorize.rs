@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::closing::Received;
 use super::feed::Interest;
 use super::peer::Peer;
 use super::work::{self, Spec};
+use crate::closing::Received;
 use crate::host::account::Account;
 use crate::identity::{JobId, Uid};
 use crate::policy::Role;

@@ -12,9 +12,9 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tracing::warn;
 
 use super::answer;
-use super::closing::Received;
 use super::peer::Peer;
 use crate::cgroup::Cgroups;
+use crate::closing::Received;
 use crate::identity::{JobId, Uid, UnitName};
 use crate::procfs::ProcessId;
 use crate::wire::error::{Code, WireError};

@@ -1,21 +1,16 @@
 //! What comes on a connection: frames, each with the descriptors that were sent with it.
 
-use std::io::{self, IoSliceMut};
-use std::mem::MaybeUninit;
+use std::io;
 
-use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, recv, recvmsg};
+use rustix::net::{RecvFlags, recv};
 use tokio::io::Interest;
 use tokio::net::UnixStream;
 
-use super::closing::Received;
+use crate::closing::{self, Received};
 use crate::identity::Uid;
 use crate::sys::at_mark;
 use crate::wire::call::DESCRIPTORS_MAX;
 use crate::wire::frame::{FrameBuffer, FrameError};
-
-/// The most descriptors that the kernel sends at a time: `SCM_MAX_FD` (unix(7)). What there is no room for it would close on
-/// the spot, see [`super::closing`].
-const DESCRIPTORS_AT_ONCE_MAX: usize = 253;
 
 /// A frame as it came.
 #[derive(Debug)]
@@ -42,6 +37,8 @@ pub enum Read {
     Frame(Message),
     /// Something, and more is to come.
     Part,
+    /// Nothing: descriptors come next, and too many of this member's wait to be closed.
+    Untaken,
     /// The client has closed.
     Closed,
 }
@@ -81,8 +78,9 @@ impl Incoming {
     pub fn read(&mut self, stream: &UnixStream) -> Result<io::Result<Read>, FrameError> {
         let space = self.buffer.space()?;
         let mut came = Descriptors::from(self.uid);
-        let count = match receive(stream, space, &mut came) {
-            Ok(count) => count,
+        let count = match receive(stream, self.uid, space, &mut came) {
+            Ok(Some(count)) => count,
+            Ok(None) => return Ok(Ok(Read::Untaken)),
             Err(error) => return Ok(Err(error)),
         };
         if count == 0 {
@@ -116,30 +114,36 @@ impl Descriptors {
     }
 }
 
-/// One `recvmsg(2)`. What the kernel cannot place of the descriptors it closes, and says so.
-fn receive(stream: &UnixStream, space: &mut [u8], came: &mut Descriptors) -> io::Result<usize> {
-    let room = space.len();
+/// One read. `None` where descriptors come next, and too many of this member's wait to be closed: they are left where they are.
+fn receive(
+    stream: &UnixStream,
+    uid: Uid,
+    space: &mut [u8],
+    came: &mut Descriptors,
+) -> io::Result<Option<usize>> {
     let mut all_there_was = None;
     let read = stream.try_io(Interest::READABLE, || {
-        let mut control = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_AT_ONCE_MAX))];
-        let mut control = RecvAncillaryBuffer::new(&mut control);
-        let received = recvmsg(stream, &mut [IoSliceMut::new(space)], &mut control, RecvFlags::CMSG_CLOEXEC)?;
-        for message in control.drain() {
-            if let RecvAncillaryMessage::ScmRights(descriptors) = message {
-                came.kept.extend(descriptors);
+        let mut space = space;
+        if !closing::has_room(uid) {
+            let (count, with_descriptors) = closing::look_ahead(stream, space)?;
+            if with_descriptors {
+                return Ok(None);
             }
+            // No more than was looked at: who sends more meanwhile may send a descriptor with it.
+            space = space.get_mut(..count).unwrap_or_default();
         }
-        came.cut = received.flags.contains(ReturnFlags::CTRUNC);
+        let received = closing::receive(stream, space, &mut came.kept)?;
+        came.cut = received.cut;
         // Less than there was room for is all there was, unless descriptors or a byte out of band stopped the kernel there:
         // saying so saves the read that would find nothing.
-        let short = received.bytes > 0 && received.bytes < room && came.kept.is_empty() && !came.cut;
+        let short = received.bytes > 0 && received.bytes < space.len() && came.kept.is_empty() && !came.cut;
         if short && !at_mark(stream).unwrap_or(false) {
             all_there_was = Some(received.bytes);
             return Err(io::ErrorKind::WouldBlock.into());
         }
-        Ok(received.bytes)
+        Ok(Some(received.bytes))
     });
-    all_there_was.map_or(read, Ok)
+    all_there_was.map_or(read, |count| Ok(Some(count)))
 }
 
 /// Whether there is something to be read, as `read(2)` would say it, with it left where it is.

@@ -11,12 +11,12 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{debug, info, warn};
 
-use super::closing;
 use super::event::Event;
 use super::logging::in_full;
 use super::peer::{self, Peer};
 use super::quota::Quota;
 use super::session::{End, Session};
+use crate::closing::{Connection, Origin};
 use crate::identity::Uid;
 use crate::policy::Policy;
 use crate::wire::error::{Code, WireError};
@@ -153,6 +153,7 @@ impl Listener {
     }
 
     fn accepted(&mut self, stream: UnixStream) {
+        let mut stream = Connection::new(stream, Origin::Stranger);
         // Before anything is read: a read without it throws an out-of-band byte away, and closes on this thread what
         // came with that.
         if let Err(error) = set_socket_oobinline(&stream, true) {
@@ -178,7 +179,7 @@ impl Listener {
                 );
             }
             refuse(&stream, error);
-            return closing::connection(stream, peer.uid);
+            return stream.is_of(peer.uid);
         }
         account.open += 1;
         let (uid, pid, quota) = (peer.uid, peer.pid, Arc::clone(&account.quota));
@@ -186,7 +187,8 @@ impl Listener {
         self.sessions.spawn(async move { (uid, pid, session.serve().await) });
     }
 
-    fn session(&self, stream: UnixStream, peer: Peer, quota: Arc<Quota>) -> Session {
+    fn session(&self, mut stream: Connection, peer: Peer, quota: Arc<Quota>) -> Session {
+        stream.is_of(peer.uid);
         let (events, stopping) = (self.events.clone(), self.stopping.clone());
         Session::new(stream, Arc::new(peer), quota, events, stopping)
     }

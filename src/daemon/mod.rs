@@ -4,7 +4,6 @@ mod answer;
 pub mod authorize;
 mod carry;
 mod clock;
-mod closing;
 mod command;
 mod condition;
 mod confine;

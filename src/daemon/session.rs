@@ -6,14 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::AsyncWriteExt as _;
-use tokio::net::UnixStream;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout, timeout_at};
 use tracing::{debug, error, info, warn};
 
 use super::answer;
 use super::authorize::{Act, Authorised, authorize};
-use super::closing;
 use super::event::{Event, Reply, Submission};
 use super::feed::{self, Outlet};
 use super::handing::Taker;
@@ -22,6 +20,7 @@ use super::logging::chain;
 use super::peer::Peer;
 use super::quota::{FRAME_SMALL_BYTES_MAX, Quota, Tell};
 use super::work;
+use crate::closing::{self, Connection};
 use crate::host::account::{self, Account};
 use crate::identity::Uid;
 use crate::procfs;
@@ -97,7 +96,7 @@ impl From<io::Error> for End {
 
 /// One connection and what is known of it.
 pub struct Session {
-    stream: UnixStream,
+    stream: Connection,
     peer: Arc<Peer>,
     quota: Arc<Quota>,
     events: mpsc::Sender<Event>,
@@ -116,7 +115,7 @@ pub struct Session {
 impl Session {
     /// A session on a connection that was just accepted.
     pub fn new(
-        stream: UnixStream,
+        stream: Connection,
         peer: Arc<Peer>,
         quota: Arc<Quota>,
         events: mpsc::Sender<Event>,
@@ -157,7 +156,6 @@ impl Session {
         }
         // What can still be said is said, as far as the client's buffer takes it: nobody waits for it to read.
         let _ = self.stream.try_write(&self.output);
-        closing::connection(self.stream, self.peer.uid);
         end
     }
 
@@ -221,10 +219,6 @@ impl Session {
                 self.room(deadline).await?;
             }
             let began = self.input.partial();
-            if !closing::has_room(self.peer.uid) {
-                let room = timeout_at(deadline, closing::room(self.peer.uid)).await;
-                room.map_err(|_| End::TimedOut("What this user sent could not be closed"))?;
-            }
             match self.input.read(&self.stream).map_err(End::Frame)? {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.flush().await?;
@@ -236,6 +230,7 @@ impl Session {
                 Err(error) => return Err(error.into()),
                 Ok(Read::Closed) => return Ok(None),
                 Ok(Read::Frame(message)) => return Ok(Some(message)),
+                Ok(Read::Untaken) => self.closed(deadline).await?,
                 Ok(Read::Part) if !began => deadline = Instant::now() + FRAME_TIMEOUT,
                 Ok(Read::Part) => {}
             }
@@ -251,6 +246,13 @@ impl Session {
         self.large_frame =
             Some(room.ok_or(End::TimedOut("Other frames of this user were still on their way"))?);
         Ok(())
+    }
+
+    /// Waits until more descriptors of this user may be taken.
+    async fn closed(&mut self, deadline: Instant) -> Result<(), End> {
+        self.flush().await?;
+        let room = timeout_at(deadline, closing::room(self.peer.uid)).await;
+        room.map_err(|_| End::TimedOut("What this user sent could not be closed"))
     }
 
     /// Waits for bytes; `false` when the daemon stops before a frame began.

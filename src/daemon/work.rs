@@ -10,7 +10,6 @@ use tokio::time::sleep;
 use tracing::{error, info, warn};
 
 use super::answer;
-use super::closing::Received;
 use super::event::{Event, Reply};
 use super::execute::Context;
 use super::handing::{Offer, Taker, is_its_process};
@@ -19,6 +18,7 @@ use super::logging::{chain, in_full};
 use super::peer::Peer;
 use super::standing;
 use crate::cgroup::Limit;
+use crate::closing::Received;
 use crate::identity::{JobId, Uid, UnitName};
 use crate::ledger::Image;
 use crate::ledger::job::{Cause, Exit, JobEnd, Ran, Work};

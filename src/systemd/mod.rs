@@ -3,6 +3,7 @@
 //! Every call ends: with what systemd said, with [`Fault::Timeout`], or with [`Fault::Bus`] as soon as the connection is
 //! gone. After the latter two what systemd did is unknown, and the caller asks it.
 
+mod bus;
 mod fault;
 pub mod property;
 mod proxy;
@@ -17,8 +18,8 @@ use std::time::Duration;
 use futures_util::future::try_join_all;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, timeout, timeout_at};
-use zbus::connection::Builder;
 
+pub use bus::BusAddress;
 pub use fault::Fault;
 pub use service::{Program, ServiceState};
 pub use signals::{Signal, Signals};
@@ -38,16 +39,6 @@ pub const START_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// The first systemd that takes `PIDFDs` for a scope (its pull request 29455).
 const PIDFDS_SINCE: u32 = 255;
-
-/// Where the bus is.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub enum BusAddress {
-    /// The system bus, or what `DBUS_SYSTEM_BUS_ADDRESS` names.
-    #[default]
-    System,
-    /// A bus at an address in D-Bus's notation, like `unix:path=/run/test/bus`.
-    At(String),
-}
 
 /// A handle on systemd over one connection. Clones share it.
 #[derive(Debug, Clone)]
@@ -160,11 +151,8 @@ impl Systemd {
     /// # Errors
     /// [`Fault::Bus`] where the bus is not there or systemd is not on it; [`Fault::Timeout`] where they do not answer.
     pub async fn connect(address: &BusAddress) -> Result<(Self, Signals), Fault> {
-        let builder = match address {
-            BusAddress::System => Builder::system(),
-            BusAddress::At(address) => Builder::address(address.as_str()),
-        };
-        let connection = timeout(CALL_TIMEOUT, builder.build())
+        let connecting = async { bus::connect(address).await?.build().await };
+        let connection = timeout(CALL_TIMEOUT, connecting)
             .await
             .map_err(|_| Fault::Timeout { method: "Hello", unit: String::new(), after: CALL_TIMEOUT })?
             .map_err(|error| Fault::bus("connecting to the bus", Some(error)))?;

@@ -17,6 +17,7 @@ mod roles;
 mod start;
 mod state;
 mod strace;
+mod strangers;
 mod submit;
 mod systemd_faults;
 mod works;

@@ -27,7 +27,7 @@ const FLOORS: &[&[&str]] = &[
     &["systemd", "cgroup", "procfs", "host", "store", "simulate"],
     &["ledger"],
     &["policy", "wire"],
-    &["sys"],
+    &["sys", "closing"],
     &["quantity", "identity"],
 ];
 

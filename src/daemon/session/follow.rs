@@ -28,8 +28,11 @@ impl Session {
                 }
             };
             self.push(request_id, Body::Event(Box::new(event)));
-            // However long the client takes to read: the feed goes on without it.
-            self.stream.write_all(&self.output).await?;
+            // However long the client takes to read: the feed goes on without it, and so does who stops the daemon.
+            tokio::select! {
+                written = self.stream.write_all(&self.output) => written?,
+                _ = self.stopping.changed() => return Err(End::Closed),
+            }
             self.output.clear();
         }
     }

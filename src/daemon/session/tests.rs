@@ -4,6 +4,7 @@ use std::io::Write as _;
 use std::os::unix::net::UnixStream as Blocking;
 
 use tokio::io::AsyncReadExt as _;
+use tokio::net::UnixStream;
 
 use super::*;
 use crate::daemon::feed::{Feed, Interest};
@@ -30,7 +31,8 @@ fn serve(ours: Blocking, theirs: Blocking) -> Served {
     let peer = Peer { uid: Uid::ROOT, gid: Gid::ROOT, pid: 1, groups: vec![Gid::ROOT], role: Role::Admin };
     let (stop, stopping) = watch::channel(false);
     let (events, calls) = mpsc::channel(1);
-    let session = Session::new(stream(ours), Arc::new(peer), Arc::default(), events, stopping);
+    let ours = Connection::new(stream(ours), peer.uid);
+    let session = Session::new(ours, Arc::new(peer), Arc::default(), events, stopping);
     Served { session: tokio::spawn(session.serve()), client: stream(theirs), calls, stop }
 }
 

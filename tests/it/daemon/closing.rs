@@ -7,7 +7,7 @@ use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use fairshare::wire::call::Call;
-use rustix::net::sockopt::set_socket_linger;
+use rustix::net::sockopt::{set_socket_linger, set_socket_recv_buffer_size, set_socket_send_buffer_size};
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 
 use super::harness::{Daemon, Home};
@@ -20,7 +20,10 @@ const LINGER: Duration = Duration::from_secs(600);
 /// A socket with more to be sent than anybody reads, and the other end of it.
 pub fn lingering() -> (TcpStream, TcpListener) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    // Much more is sent than the other end ever takes: it is given no more memory later.
+    set_socket_recv_buffer_size(&listener, 1 << 12).unwrap();
     let mut stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    set_socket_send_buffer_size(&stream, 1 << 18).unwrap();
     stream.set_nonblocking(true).unwrap();
     loop {
         match stream.write(&[0; 1 << 16]) {
@@ -53,16 +56,21 @@ fn send_with(raw: &Raw, bytes: &[u8], descriptor: impl AsFd, flags: SendFlags) {
 
 /// Runs a test, no part of which may have waited for a socket that lingers.
 fn without_lingering(test: impl FnOnce(&Daemon)) {
+    without_lingering_in(|_, daemon| test(daemon));
+}
+
+/// The same, for who needs the bus too.
+pub fn without_lingering_in(test: impl FnOnce(&World, &Daemon)) {
     let world = World::start();
     let mut home = Home::new(&world);
     let daemon = home.activate();
     let began = Instant::now();
-    test(&daemon);
+    test(&world, &daemon);
     assert!(began.elapsed() < LINGER, "somebody waited for the close");
 }
 
 /// A question to the daemon waits for its answer much less long than [`LINGER`], and fails the test where none comes.
-fn others_are_answered(daemon: &Daemon) {
+pub fn others_are_answered(daemon: &Daemon) {
     for _ in 0..10 {
         daemon.client().ask(&Call::Ping).unwrap();
     }

@@ -18,7 +18,6 @@ const WORDS_MAX: usize = 2;
 const NOUNLESS: &[(&str, usize)] = &[
     ("src/cgroup/mod.rs", 3),
     ("src/cgroup/watch.rs", 1),
-    ("src/daemon/closing.rs", 1),
     ("src/daemon/event.rs", 3),
     ("src/daemon/peer.rs", 3),
     ("src/daemon/quota.rs", 1),
