@@ -16,8 +16,9 @@ use rustix::fs::{AtFlags, FallocateFlags, FlockOperation, Mode, OFlags};
 
 use crate::ledger::Image;
 
-/// The version that this code writes.
-pub const STATE_VERSION: u32 = 1;
+/// The version that this code writes. A field that is added, taken away or means something else raises it, and the
+/// versions before stay readable: `tests/data/state/` has a file of each.
+pub const STATE_VERSION: u32 = 2;
 
 /// The largest state file that is read, in bytes: a million shares would be smaller.
 pub const STATE_BYTES_MAX: u64 = 256 << 20;
@@ -297,18 +298,20 @@ pub fn parse(bytes: &[u8]) -> Result<Image, Unusable> {
     if checksum(head, payload).to_be_bytes() != check {
         return Err(damaged("its checksum is wrong"));
     }
-    match word(8) {
-        STATE_VERSION => {}
+    let state: record::State = match word(8) {
+        1 => item::<record::v1::State>(payload)?.into(),
+        STATE_VERSION => item(payload)?,
         newer if newer > STATE_VERSION => return Err(Unusable::Newer(newer)),
         _ => return Err(damaged("of a version that never was")),
-    }
-    let mut rest = payload;
-    let state: record::State =
-        ciborium::from_reader(&mut rest).map_err(|error| Unusable::Damaged(error.to_string()))?;
-    if !rest.is_empty() {
-        return Err(damaged("bytes after its end"));
-    }
+    };
     Image::try_from(state).map_err(Unusable::Damaged)
+}
+
+/// The one CBOR item that `payload` is.
+fn item<State: serde::de::DeserializeOwned>(payload: &[u8]) -> Result<State, Unusable> {
+    let mut rest = payload;
+    let state = ciborium::from_reader(&mut rest).map_err(|error| Unusable::Damaged(error.to_string()))?;
+    if rest.is_empty() { Ok(state) } else { Err(Unusable::Damaged("bytes after its end".to_owned())) }
 }
 
 fn checksum(head: &[u8], payload: &[u8]) -> u32 {

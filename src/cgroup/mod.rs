@@ -97,6 +97,8 @@ pub struct KernelLimits {
     pub swap: Option<Limit<Bytes>>,
     /// `pids.max`
     pub tasks: Option<Limit<Tasks>>,
+    /// `cpu.idle`: whether the CPU weight is lower than any figure
+    pub idle: Option<bool>,
 }
 
 /// The kernel holds another limit than it should.
@@ -161,6 +163,15 @@ impl KernelLimits {
         same("memory.swap.max", self.swap, swap, |bytes| bytes.0.to_string())
     }
 
+    /// Whether the CPU weight is lower than any figure, or is a figure; a kernel without `cpu.idle` says nothing of it.
+    ///
+    /// # Errors
+    /// It is the other.
+    pub fn holds_idle(&self, idle: bool) -> Result<(), Difference> {
+        let is = self.idle.map(Limit::At);
+        same("cpu.idle", is, self.idle.map(|_| idle), |idle| u8::from(idle).to_string())
+    }
+
     /// Whether the kernel holds exactly the capacity, for [`Place::All`].
     ///
     /// # Errors
@@ -220,6 +231,7 @@ impl Cgroups {
                 mem: cgroup.optional("memory.max", |bytes| parse_limit(bytes, Bytes))?,
                 swap: cgroup.optional("memory.swap.max", |bytes| parse_limit(bytes, Bytes))?,
                 tasks: cgroup.optional("pids.max", |bytes| parse_limit(bytes, Tasks))?,
+                idle: cgroup.optional("cpu.idle", |bytes| parse_number(bytes).map(|idle| idle != 0))?,
             })
         })
     }
@@ -459,6 +471,7 @@ mod tests {
             mem: Some(Limit::At(Bytes(8 << 30))),
             swap: Some(Limit::At(Bytes(0))),
             tasks: Some(Limit::At(Tasks(4096))),
+            idle: Some(false),
         };
         assert_eq!(held.holds(&amount, Bytes(0)), Ok(()));
         assert_eq!(held.holds(&amount, Bytes(4095)), Ok(()));

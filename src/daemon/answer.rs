@@ -9,7 +9,7 @@ use crate::cgroup::{CgroupFault, Usage};
 use crate::identity::UnitName;
 use crate::ledger::Now;
 use crate::ledger::job::{Cause, Exit, Job, JobEnd, JobKind, JobState, Ran};
-use crate::ledger::refusal::{Refusal, Shortage, Timed};
+use crate::ledger::refusal::{Refusal, Shortage};
 use crate::ledger::room::Room;
 use crate::ledger::share::Share;
 use crate::policy::{MemberPolicy, Role};
@@ -28,12 +28,13 @@ pub const UNSETTLED_RETRY_AFTER_MS: u64 = 5000;
 
 /// A share as it is shown, with the end of its lease in wall time.
 pub fn share(share: &Share, lease_ends_ms: Option<u64>, usage: Option<wire::Usage>) -> wire::ShareInfo {
+    let enforced = share.enforced();
     wire::ShareInfo {
         uid: share.uid.get().into(),
         user: share.user.clone(),
-        cpu_milli: share.amount.cpu.0,
-        mem_bytes: share.amount.mem.0,
-        tasks_max: share.amount.tasks.0,
+        cpu_milli: enforced.cpu.0,
+        mem_bytes: enforced.mem.0,
+        tasks_max: enforced.tasks.0,
         slice: UnitName::Share(share.uid).to_string(),
         state: if share.expired() { wire::ShareState::Expired } else { wire::ShareState::Active },
         granted_ms: share.granted.wall_ms,
@@ -148,7 +149,9 @@ fn outcome(kind: &JobKind, started: Option<Now>, end: &JobEnd) -> (wire::JobStat
     match end {
         JobEnd::Done => (wire::JobState::Done, None),
         JobEnd::Cancelled => (wire::JobState::Cancelled, None),
-        JobEnd::TimedOut => failed(WireError::new(Code::Timeout, "There was no room in time")),
+        JobEnd::Refused(why) => failed(
+            WireError::new(Code::OverLimit, "The policy has changed and no longer allows this").detail(why),
+        ),
         JobEnd::Ran(ran) => ended_work(ran),
         JobEnd::Failed(why) => {
             let what = match kind {
@@ -194,14 +197,11 @@ fn ended_work(ran: &Ran) -> (wire::JobState, Option<WireError>) {
 pub fn refusal(refusal: &Refusal) -> WireError {
     match refusal {
         Refusal::OverLimit(over) => WireError::new(Code::OverLimit, over.to_string()),
-        Refusal::LeaseTooLong { asked, max } => {
-            let shown = |time: &std::time::Duration| humantime::format_duration(*time).to_string();
-            let message =
-                format!("Requested lease ({}) exceeds maximum allowed ({})", shown(asked), shown(max));
-            WireError::new(Code::OverLimit, message)
+        Refusal::LeaseTooLong { .. } => WireError::new(Code::OverLimit, refusal.to_string()),
+        Refusal::LeaseTooShort { .. } | Refusal::NoTime => {
+            WireError::new(Code::BadRequest, refusal.to_string())
         }
-        Refusal::NoTime(Timed::Lease) => WireError::new(Code::BadRequest, "A lease must be longer than 0"),
-        Refusal::NoTime(Timed::Wait) => WireError::new(Code::BadRequest, "A wait must be longer than 0"),
+        Refusal::ReadOnly => WireError::new(Code::Forbidden, refusal.to_string()),
         Refusal::NoCapacity(shortage) => no_capacity(shortage),
         Refusal::AlreadyWaiting { job } => {
             WireError::new(Code::AlreadyAllocated, format!("A request of yours waits already, as job {job}"))

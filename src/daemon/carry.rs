@@ -10,12 +10,13 @@ use super::clock;
 use super::event::Reply;
 use super::event_loop::EventLoop;
 use super::execute::{self, Context};
+use super::lower;
 use super::work;
 use crate::identity::{JobId, Uid, UnitName};
 use crate::ledger::Place;
 use crate::ledger::job::{Job, JobEnd, JobState};
 use crate::ledger::refusal::Refusal;
-use crate::ledger::share::Share;
+use crate::ledger::share::{Phase, Share};
 use crate::ledger::{Canceller, Command, Effect, Event};
 use crate::policy::{Role, Visibility};
 use crate::wire::answer::{Answer, JobInfo, ShareInfo};
@@ -165,12 +166,16 @@ impl EventLoop {
                 let job = self.work_of(&effect);
                 tokio::spawn(execute::grant_for_work(cx, share, job, image, reply));
             }
-            (Effect::Start { job, .. }, Some(_)) if !self.is_called_back(job) => {
+            (Effect::Start { job, .. }, Some(_))
+                if !self.is_called_back(job) && self.specs.contains_key(&job) =>
+            {
                 self.run_work(cx, uid, job, image, reply);
             }
             (Effect::Start { job, .. }, share) => {
                 let end = match share {
-                    Some(_) => JobEnd::Cancelled,
+                    Some(_) if self.is_called_back(job) => JobEnd::Cancelled,
+                    // What was to be run went with the daemon that knew it.
+                    Some(_) => JobEnd::Interrupted,
                     None => JobEnd::Failed("its share went away".to_owned()),
                 };
                 reply.send(Ok(Answer::JobStarted { job_started: job.0 }));
@@ -187,6 +192,13 @@ impl EventLoop {
                 let shown =
                     ShareInfo { cpu_milli: to.cpu.0, mem_bytes: to.mem.0, tasks_max: to.tasks.0, ..shown };
                 tokio::spawn(execute::resize(cx, share, to, shown, image, reply));
+            }
+            (Effect::Lower(_), Some((_, share))) => drop(tokio::spawn(lower::lower(cx, share, image))),
+            (Effect::Renew(_), Some((_, share))) => {
+                let lease =
+                    if let Phase::Renewing { lease } = share.phase { Some(lease) } else { share.lease };
+                let shown = self.shown(&Share { lease, ..share.clone() });
+                tokio::spawn(lower::renew(cx, share, shown, image, reply));
             }
             (Effect::Withdraw(_), _) => drop(tokio::spawn(execute::release(cx, uid, image, reply))),
             (Effect::Stop { job, .. } | Effect::Evict { job, .. }, _) => {
@@ -274,8 +286,11 @@ impl EventLoop {
                 self.tell_of_share("expiring", uid, Some(format!("the lease ends in {left} min")));
             }
             Event::Expired { uid, stays } => {
-                let what =
-                    if stays { "work is inside: the share stays, with less CPU" } else { "the share goes" };
+                let what = if stays {
+                    "work is inside: the share stays, with what it uses"
+                } else {
+                    "the share goes"
+                };
                 info!(unit = %UnitName::Share(uid), "the lease of uid {uid} is over: {what}");
                 self.tell_of_share("expired", uid, Some(format!("the lease is over: {what}")));
             }
@@ -311,6 +326,7 @@ fn is_own(uid: Uid, act: &Act, effect: &Effect) -> bool {
             matches!(effect, Effect::Grant(_) | Effect::Queued { .. } | Effect::Start { .. })
         }
         Act::Resize { .. } => matches!(effect, Effect::Resize { .. }),
+        Act::Renew { .. } => matches!(effect, Effect::Renew(_)),
         Act::Release { .. } => matches!(effect, Effect::Withdraw(_) | Effect::Stop { .. }),
         Act::Run | Act::Attach { .. } => matches!(effect, Effect::Enter { .. }),
         _ => false,

@@ -67,7 +67,7 @@ impl EventLoop {
 }
 
 /// A member as the ledger knows one.
-fn member(policy: &Policy, uid: Uid, account: &Account) -> Member {
+pub(super) fn member(policy: &Policy, uid: Uid, account: &Account) -> Member {
     let (user, policy_for) = (account.user.clone(), policy.member(uid, &account.groups));
     Member { uid, user, policy: policy_for, swap: policy.swap }
 }

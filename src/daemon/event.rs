@@ -10,6 +10,7 @@ use super::handing::Taker;
 use super::start;
 use super::world::Survey;
 use crate::cgroup::trigger::Resource;
+use crate::host::account::Account;
 use crate::identity::{JobId, Uid};
 use crate::ledger::job::JobEnd;
 use crate::ledger::{Image, Outcome};
@@ -70,8 +71,13 @@ pub enum Event {
         /// Where what is to be stored goes.
         reply: oneshot::Sender<Image>,
     },
-    /// A request that was to wait could not be stored.
-    Uncalled(JobId),
+    /// A request that was to wait could not be stored. What is to be stored without it goes there; nothing where it was
+    /// served meanwhile.
+    Uncalled(JobId, oneshot::Sender<Option<Image>>),
+    /// The state could not be written, by a task that nobody waits for.
+    NotStored,
+    /// The accounts of members who wait have been looked up: the policy says anew what they may have.
+    WaitingKnown(Vec<Account>),
     /// A submitted command is over.
     WorkEnded {
         /// Which.

@@ -59,6 +59,8 @@ pub struct EventLoop {
     pub(super) policy_told: channel::Sender<Option<Arc<Policy>>>,
     /// The revision of the state that needs no storing.
     pub(super) stored: Option<u64>,
+    /// Whether that could not be stored, and is to be tried again.
+    pub(super) store_again: bool,
     /// What systemd was last told that the daemon holds.
     pub(super) status_told: String,
     /// Where followers hear what happens.
@@ -118,7 +120,9 @@ impl EventLoop {
                 biased;
                 _ = alive.tick(), if period.is_some() => watchdog::alive(),
                 signal = next(&mut self.signals) => self.signal(signal),
-                _ = recovery.tick(), if self.wants_recovery() || self.out_of_sight => self.recover(false),
+                _ = recovery.tick(), if self.wants_recovery() || self.out_of_sight || self.store_again => {
+                    self.recover(false);
+                }
                 () = &mut tick, if self.keeps_time() => self.tick(),
                 _ = sweep.tick() => self.sweep(),
                 changes = self.watch.changed() => self.changed_inside(changes),
@@ -148,7 +152,15 @@ impl EventLoop {
                 self.settled_inside(uid, &outcome);
                 self.tell_status();
             }
-            Event::Uncalled(job) => self.tell(Command::Cancel { job, by: Canceller::Admin }),
+            Event::Uncalled(job, reply) => {
+                let waits = self.ledger.jobs().get(&job).is_some_and(|job| job.queued());
+                if waits {
+                    self.tell(Command::Cancel { job, by: Canceller::Admin });
+                }
+                drop(reply.send(waits.then(|| self.ledger.image())));
+            }
+            Event::NotStored => (self.stored, self.store_again) = (None, true),
+            Event::WaitingKnown(accounts) => self.reconsider(&accounts),
             Event::WorkEnded { job, end, reply } => self.work_ended(job, end, reply),
             Event::WorkLost(job) => self.work_lost(job),
             Event::Pressure(uid, resource) => self.pressure_told(uid, resource),
@@ -393,9 +405,14 @@ impl EventLoop {
             return None;
         }
         self.stored = Some(image.revision);
+        let (events, again) = (self.events.clone(), std::mem::take(&mut self.store_again));
         Some(tokio::spawn(async move {
             if let Err(fault) = persist.save_what_gives_back(image).await {
-                error!("{}", super::logging::chain(&*fault));
+                // Once: it is tried again each second.
+                if !again {
+                    error!("{}", super::logging::chain(&*fault));
+                }
+                let _ = events.send(Event::NotStored).await;
             }
         }))
     }

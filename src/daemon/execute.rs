@@ -78,14 +78,14 @@ impl Context {
     }
 
     /// Tells the ledger how an effect went; what must then be stored.
-    async fn settle(&self, uid: Uid, outcome: Outcome) -> Option<Image> {
+    pub(super) async fn settle(&self, uid: Uid, outcome: Outcome) -> Option<Image> {
         let (reply, image) = oneshot::channel();
         self.events.send(Event::Settle { uid, outcome, reply }).await.ok()?;
         image.await.ok()
     }
 
     /// Stores an outcome. Where that fails the intent is still in the file, and a start settles it. Logged here.
-    async fn store_outcome(&self, image: Option<Image>) -> Result<(), WireError> {
+    pub(super) async fn store_outcome(&self, image: Option<Image>) -> Result<(), WireError> {
         let Some(image) = image else { return Err(answer::stopping()) };
         self.persist.save_what_gives_back(image).await.map_err(|fault| unwritten(&fault))
     }
@@ -98,7 +98,9 @@ impl Context {
 
     /// Waits until the kernel holds the figures of this share.
     pub async fn read_back(&self, share: &Share) -> Result<(), WireError> {
-        let held = |limits: &KernelLimits| limits.holds(&share.amount, share.swap);
+        let (amount, idle) = (share.enforced(), share.keeps().is_some());
+        let held =
+            |limits: &KernelLimits| limits.holds(&amount, share.swap).and_then(|()| limits.holds_idle(idle));
         self.read_back_unit(UnitName::Share(share.uid), held).await
     }
 
@@ -129,7 +131,10 @@ impl Context {
     /// Makes the slice of a share, or sets its limits where it is there, and proves that the kernel holds them.
     pub async fn enforce(&self, share: &Share) -> Result<(), WireError> {
         let display = share.user.clone().unwrap_or_else(|| format!("uid {}", share.uid));
-        let properties = property::share(share.uid, &display, share.amount, share.swap);
+        let mut properties = property::share(share.uid, &display, share.enforced(), share.swap);
+        if share.keeps().is_some() {
+            properties = property::weightless(properties);
+        }
         self.systemd
             .start_slice(UnitName::Share(share.uid), &properties)
             .await
@@ -138,7 +143,7 @@ impl Context {
     }
 
     /// Sets these properties, and proves that the kernel then holds the figures of `share`.
-    async fn set(&self, share: &Share, properties: Vec<Property>) -> Result<(), WireError> {
+    pub(super) async fn set(&self, share: &Share, properties: Vec<Property>) -> Result<(), WireError> {
         let unit = UnitName::Share(share.uid).to_string();
         self.systemd.set_properties(&unit, &properties).await.map_err(|fault| logged(&fault))?;
         self.read_back(share).await
@@ -148,6 +153,12 @@ impl Context {
 fn unwritten(fault: &StoreFault) -> WireError {
     error!("{}", chain(fault));
     answer::store(fault)
+}
+
+/// The limits of a share as they are to hold now.
+pub(super) fn limits_of(share: &Share) -> Vec<Property> {
+    let limits = property::limits(share.enforced(), share.swap);
+    if share.keeps().is_some() { property::weightless(limits) } else { limits }
 }
 
 /// Makes the slice of a share that was just asked for.
@@ -188,7 +199,7 @@ async fn made(cx: &Context, share: &Share) -> Result<(), WireError> {
     };
     if let Err(error) = result {
         // Nothing was granted, so nothing may stay: neither the slice nor the memory of it.
-        let outcome = withdraw(cx, uid).await;
+        let outcome = withdraw(cx, uid, &error).await;
         let image = cx.settle(uid, outcome).await;
         let _ = cx.store_outcome(image).await;
         return Err(error);
@@ -198,15 +209,15 @@ async fn made(cx: &Context, share: &Share) -> Result<(), WireError> {
 
 /// Takes back an intent that could not be stored. The failed write may have got as far as the file, where a start
 /// would finish it: what holds is stored again, as far as that goes.
-async fn intent_failed(cx: &Context, uid: Uid, fault: &StoreFault) -> WireError {
+pub(super) async fn intent_failed(cx: &Context, uid: Uid, fault: &StoreFault) -> WireError {
     error!("{}", chain(fault));
     let image = cx.settle(uid, Outcome::undone(fault)).await;
     let _ = cx.store_outcome(image).await;
     answer::store(fault)
 }
 
-/// Removes a slice that was made for nothing; only an empty one, for what is inside is somebody's work.
-async fn withdraw(cx: &Context, uid: Uid) -> Outcome {
+/// Removes a slice that was made for nothing, because of this error; only an empty one, for what is inside is somebody's work.
+async fn withdraw(cx: &Context, uid: Uid, error: &WireError) -> Outcome {
     let unit = UnitName::Share(uid);
     match cx.cgroups.populated(unit) {
         Ok(Some(false) | None) => {}
@@ -217,7 +228,7 @@ async fn withdraw(cx: &Context, uid: Uid) -> Outcome {
         }
     }
     match cx.systemd.stop(unit, WITHDRAW_TIMEOUT).await {
-        Ok(_) => Outcome::Withdrawn,
+        Ok(_) => Outcome::Withdrawn(in_full(error).to_string()),
         Err(fault) => {
             error!(unit = %unit, "{}", chain(&fault));
             Outcome::Unknown
@@ -239,12 +250,11 @@ async fn resized(cx: &Context, share: &Share, to: Amount, intent: Image) -> Resu
         return Err(intent_failed(cx, uid, &fault).await);
     }
     let new = Share { amount: to, ..share.clone() };
-    let all = |share: &Share| property::limits(share.amount, share.swap);
     // Where the slice has drifted, setting what changes would leave the rest adrift.
     let drifted = query::limits_hold(&cx.cgroups, share).is_err();
-    let properties = if drifted { all(&new) } else { property::changes(share.amount, to) };
+    let properties = if drifted { limits_of(&new) } else { property::changes(share.amount, to) };
     if let Err(error) = cx.set(&new, properties).await {
-        let outcome = match cx.set(share, all(share)).await {
+        let outcome = match cx.set(share, limits_of(share)).await {
             Ok(()) => Outcome::undone(&error),
             // What was refused has changed nothing: then a look later must not find an intent to finish.
             Err(_) if query::limits_hold(&cx.cgroups, share).is_ok() => Outcome::undone(&error),
@@ -299,8 +309,18 @@ pub async fn queued(cx: Context, job: JobId, image: Image, reply: Reply) {
         Ok(()) => reply.send(Ok(Answer::JobStarted { job_started: job.0 })),
         Err(fault) => {
             error!("{}", chain(&*fault));
-            let _ = cx.events.send(Event::Uncalled(job)).await;
-            reply.send(Err(answer::store(&fault)));
+            let (sender, image) = oneshot::channel();
+            let _ = cx.events.send(Event::Uncalled(job, sender)).await;
+            reply.send(match image.await {
+                // The failed write may have got as far as the file, where a start would find the request.
+                Ok(Some(image)) => {
+                    let _ = cx.store_outcome(Some(image)).await;
+                    Err(answer::store(&fault))
+                }
+                // It was served meanwhile, and what has become of that is stored by who carries it out.
+                Ok(None) => Ok(Answer::JobStarted { job_started: job.0 }),
+                Err(_) => Err(answer::stopping()),
+            });
         }
     }
 }

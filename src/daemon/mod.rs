@@ -15,6 +15,7 @@ mod handing;
 mod incoming;
 mod listener;
 mod logging;
+mod lower;
 mod peer;
 mod persist;
 mod pressure;
@@ -187,6 +188,7 @@ async fn prepare(
         policy_told,
         stop: channel::Sender::new(false),
         stored: None,
+        store_again: false,
         status_told: String::new(),
         feed: feed::Feed::default(),
         events,
@@ -208,9 +210,8 @@ async fn prepare(
     };
     match start::policy(event_loop.parts.policy.clone()).await {
         Ok(policy) => {
-            let policy = Arc::new(policy);
-            event_loop.policy_told.send_replace(Some(Arc::clone(&policy)));
-            event_loop.policy = Some(policy);
+            event_loop.policy = Some(Arc::new(policy));
+            event_loop.policy_told.send_replace(event_loop.policy.clone());
         }
         Err(why) => event_loop.condition.policy = Some(why),
     }

@@ -19,7 +19,7 @@ use crate::host::machine;
 use crate::identity::{Uid, UnitName};
 use crate::ledger::refusal::Refusal;
 use crate::ledger::share::{Phase, Share};
-use crate::ledger::{Command, Ledger};
+use crate::ledger::{Command, Ledger, Rules};
 use crate::policy::{Role, Visibility, file};
 use crate::wire::answer::{Answer, CapacityInfo, Check, ShareInfo, Usage};
 use crate::wire::error::{Code, WireError};
@@ -92,7 +92,8 @@ pub fn limits_hold(cgroups: &Cgroups, share: &Share) -> Result<(), String> {
     let unit = UnitName::Share(share.uid);
     match cgroups.limits(unit) {
         Ok(Some(limits)) => limits
-            .holds(&share.amount, share.swap)
+            .holds(&share.enforced(), share.swap)
+            .and_then(|()| limits.holds_idle(share.keeps().is_some()))
             .map_err(|difference: Difference| format!("{unit}: {difference}")),
         Ok(None) => Err(format!("{unit}: there is no such cgroup")),
         Err(fault) => Err(chain(&fault)),
@@ -215,7 +216,12 @@ impl EventLoop {
         let (cpu, mem) = whole.unwrap_or_default();
         self.tell(Command::SetCapacity { cpu, mem });
         if let Some(policy) = self.policy.clone() {
-            self.tell(Command::SetRules { half_life: policy.half_life, evict: policy.evict });
+            self.tell(Command::SetRules(Rules {
+                half_life: policy.half_life,
+                patience: policy.patience,
+                lease_max: policy.lease_max,
+                evict: policy.evict,
+            }));
         }
         if let Some(cx) = self.context.clone().filter(|_| cpu.0 > 0 && mem.0 > 0) {
             let before = self.bounding.take();

@@ -6,7 +6,10 @@ use tracing::{error, info};
 
 use super::event::{Event, Reply};
 use super::event_loop::EventLoop;
-use super::{start, watchdog};
+use super::{command, start, watchdog};
+use crate::host::account::{self, Account};
+use crate::identity::Uid;
+use crate::ledger::Command;
 use crate::policy::Policy;
 use crate::wire::answer::Answer;
 use crate::wire::error::{Code, WireError};
@@ -37,6 +40,7 @@ impl EventLoop {
                     self.feed.everybody("policy", Some("the policy has changed".to_owned()));
                 }
                 self.bound_all();
+                self.know_waiting();
                 self.recover(true);
                 self.reloads.extend(reply.map(|reply| (reply, changed)));
                 self.answer_reloads();
@@ -63,6 +67,37 @@ impl EventLoop {
             watchdog::ready(&self.status_line());
         }
         self.tell_status();
+    }
+
+    /// Has the accounts of those who wait looked up: their requests are judged by the policy that is in force.
+    pub(super) fn know_waiting(&self) {
+        let uids: Vec<Uid> = self.ledger.places().iter().map(|place| place.waiting.uid).collect();
+        if uids.is_empty() {
+            return;
+        }
+        let events = self.events.clone();
+        let look_up = move || -> Vec<Account> {
+            let account = |uid: Uid| match account::by_uid(uid) {
+                Ok(account) => account,
+                Err(why) => {
+                    error!("{why}, proceeding with what uid {uid} asked for under the policy before");
+                    None
+                }
+            };
+            uids.into_iter().filter_map(account).collect()
+        };
+        tokio::spawn(async move {
+            let accounts = tokio::task::spawn_blocking(look_up).await.unwrap_or_default();
+            let _ = events.send(Event::WaitingKnown(accounts)).await;
+        });
+    }
+
+    /// Judges the requests of these members, if they still wait, by the policy that is in force.
+    pub(super) fn reconsider(&mut self, accounts: &[Account]) {
+        let Some(policy) = self.policy.clone() else { return };
+        let members = accounts.iter().map(|account| command::member(&policy, account.uid, account)).collect();
+        self.tell(Command::Reconsider { members });
+        drop(self.store_in_background());
     }
 
     /// Answers the reloads, as soon as nothing is being looked for any more: who asked may go on at once.

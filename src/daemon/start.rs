@@ -167,6 +167,9 @@ impl EventLoop {
     /// Looks for what is missing, unless that is being done, or something is still under way on what was there.
     pub(super) fn recover(&mut self, with_state: bool) {
         self.condition.doubt_again();
+        if self.store_again {
+            drop(self.store_in_background());
+        }
         self.retry_state |= with_state && self.persist.is_none();
         if self.out_of_sight {
             self.follow_works();
@@ -226,6 +229,7 @@ impl EventLoop {
                 self.clear_works(works);
                 written = self.store_in_background();
                 self.bound_all();
+                self.know_waiting();
                 self.watch_all_anew();
                 self.tell(Command::Tick);
                 // What came into doubt while there was no bus, or since the world was looked at.

@@ -120,10 +120,12 @@ impl EventLoop {
         match (self.ledger.share(uid), outcome) {
             (None, _) => self.watch.remove(uid),
             // Who went meanwhile was told, and not to be acted on then.
-            (Some(_), Outcome::Done) if self.watch.holds(uid) => self.look_inside(uid),
-            (Some(_), Outcome::Done) => self.watch_anew([uid]),
+            (Some(_), Outcome::Done | Outcome::Lowered(_)) if self.watch.holds(uid) => self.look_inside(uid),
+            (Some(_), Outcome::Done | Outcome::Lowered(_)) => self.watch_anew([uid]),
             // What could not be done would be tried again at once if the share were found empty at once: the sweep looks.
-            (Some(_), _) => drop(self.watch.unsure.insert(uid)),
+            (Some(_), Outcome::Undone(_) | Outcome::Withdrawn(_) | Outcome::Unknown) => {
+                self.watch.unsure.insert(uid);
+            }
         }
     }
 

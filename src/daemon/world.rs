@@ -7,13 +7,13 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 use tracing::{error, info, warn};
 
-use super::execute::{Context, READ_BACK_TIMEOUT};
+use super::execute::{Context, READ_BACK_TIMEOUT, limits_of};
 use super::logging::chain;
 use crate::cgroup::{CgroupFault, Cgroups, Limit, Place};
 use crate::host::account;
 use crate::identity::{FAIRSHARE_SLICE, JobId, Uid, UnitName};
 use crate::ledger::reconcile::{Found, Known, Limits, SwapLimit, Verdict, verdicts};
-use crate::ledger::share::Share;
+use crate::ledger::share::{Keeps, Share};
 use crate::ledger::{Ledger, Now};
 use crate::policy::Policy;
 use crate::quantity::{Amount, Bytes, MilliCpu};
@@ -148,6 +148,7 @@ fn look(cgroups: &Cgroups, uid: Uid) -> Result<Found, CgroupFault> {
             Some(Limit::At(bytes)) => SwapLimit::At(bytes),
         },
         tasks: at(limits.tasks),
+        idle: limits.idle,
     });
     Ok(Found { limits, mem_in_use, tasks_in_use, populated })
 }
@@ -243,14 +244,15 @@ async fn carry_out(
 async fn set_again(cx: &Context, share: &Share) -> Result<(), WireError> {
     let unit = UnitName::Share(share.uid);
     let in_use = cx.cgroups.memory(unit).map_err(|fault| super::answer::cgroup(&fault))?.unwrap_or_default();
-    if in_use <= share.amount.mem {
+    let amount = share.enforced();
+    if in_use <= amount.mem {
         return cx.enforce(share).await;
     }
     warn!(
         unit = %unit,
-        "{unit} uses {in_use}, more than the {} of its share: proceeding without setting its memory", share.amount.mem
+        "{unit} uses {in_use}, more than the {} of its share: proceeding without setting its memory", amount.mem
     );
-    let mut properties = property::limits(share.amount, share.swap);
+    let mut properties = limits_of(share);
     properties.retain(|property| property.name != "MemoryMax");
     cx.systemd.set_properties(&unit.to_string(), &properties).await.map_err(|fault| {
         error!(unit = %unit, "{}", chain(&fault));
@@ -260,7 +262,10 @@ async fn set_again(cx: &Context, share: &Share) -> Result<(), WireError> {
     let limits = cx.cgroups.limits(unit).map_err(|fault| super::answer::cgroup(&fault))?;
     match limits.and_then(|limits| limits.mem) {
         Some(Limit::At(mem)) => {
-            let rest = Share { amount: Amount { mem, ..share.amount }, ..share.clone() };
+            let rest = match share.keeps() {
+                Some(keeps) => share.keeping(Keeps { mem, ..keeps }),
+                None => Share { amount: Amount { mem, ..share.amount }, ..share.clone() },
+            };
             cx.read_back(&rest).await
         }
         _ => Ok(()),

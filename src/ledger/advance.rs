@@ -5,16 +5,18 @@
 //! Another may have free room before it only if it gives it back by then, or leaves enough then. The same rule
 //! holds for a request that does not wait, for a share that grows and for a lease that is renewed.
 //!
-//! **Bound.** Let P be the half-life, L the longest lease that is held or asked for. A request that the machine
+//! **Bound.** Let P be the patience, L the longest lease that is held or asked for. A request that the machine
 //! can hold, in a ledger where every share has a lease, is begun within `P + (k + 1) * L` of its arrival, `k` being the
 //! number of requests that arrived before it and still wait. For after P only those `k` go before it
 //! ([`super::queue`]); and who is first stays first and is begun within L, for all that is held now ends within L and
 //! nothing that is granted, grown or renewed meanwhile holds room past the reservation that the first needs. That is on the
 //! condition that [`super::Command::Tick`] comes when [`Ledger::next_wakeup`] says, that systemd does what it is told,
-//! and that capacity does not shrink and nothing is drained meanwhile.
+//! that nobody keeps memory in a share whose lease is over, and that capacity does not shrink and nothing is drained
+//! meanwhile.
 //!
-//! **Shares without a lease** never give back. A first in the queue who needs their room has no known start; then
-//! requests with a lease pass it, since what they delay it by has an end, and those without do not.
+//! **What does not end.** Shares without a lease never give back, nor does a lease count whose end is further away than
+//! the first can be made to wait ([`Ledger::horizon`]), nor what an expired share keeps. A first in the queue who needs
+//! their room has no known start. Then nothing is held back for it (6-fairness.md): room that it cannot use is not idle.
 
 use std::sync::Arc;
 
@@ -52,6 +54,9 @@ impl Ledger {
     pub(super) fn advance(&mut self, now: Now, effects: &mut Vec<Effect>) {
         if self.draining {
             return self.evict_for(now, false, effects);
+        }
+        if self.resumed {
+            return;
         }
         while let Some(first) = self.first().filter(|first| first.need.fits(self.books.capacity.free())) {
             self.serve(now, first.job, effects);
@@ -93,7 +98,7 @@ impl Ledger {
     }
 
     fn serve(&mut self, now: Now, id: JobId, effects: &mut Vec<Effect>) {
-        self.step_out(id);
+        self.queue.remove(id);
         let Some(job) = self.jobs.get_mut(&id).map(Arc::make_mut) else { return };
         job.state = JobState::Running { started: now };
         let (uid, Some(ask)) = (job.uid, job.kind.ask()) else { return };
@@ -130,7 +135,7 @@ impl Ledger {
         if missing == Room::NONE {
             return Some((self.clock.last, capacity.whole().less(wanted)));
         }
-        let (end, given) = self.books.ends.first_giving(missing)?;
+        let (end, given) = self.books.ends.first_giving(missing).filter(|(end, _)| *end <= self.horizon())?;
         Some((end.max(self.clock.last), capacity.whole().plus(given).less(wanted)))
     }
 
@@ -155,8 +160,7 @@ impl Ledger {
         let free = self.books.capacity.free();
         match self.reservation().map(|kept| kept.start) {
             None => free,
-            Some(None) if lease_ms.is_some() => free,
-            Some(None) => Room::NONE,
+            Some(None) => free,
             Some(Some((start, _))) if ends_by(lease_ms, self.clock.last, start) => free,
             Some(Some((_, beside))) => free.min(beside),
         }
@@ -174,6 +178,7 @@ impl Ledger {
                 rooms.push(share.room());
             }
         }
+        let horizon = self.horizon();
         let (mut held, mut time, mut known) = (capacity.held(), self.clock.last, true);
         let mut places = Vec::with_capacity(self.queue.len());
         for waiting in self.queue.in_order(self.clock.last, self.patience_ms()) {
@@ -187,7 +192,7 @@ impl Ledger {
                 held = held.less(room.copied().unwrap_or_default());
                 time = time.max(end);
             }
-            let starts = (possible && known && !self.draining).then_some(time);
+            let starts = (possible && known && !self.draining && time <= horizon).then_some(time);
             if possible && known {
                 held = held.plus(waiting.need);
                 if let Some(lease) = waiting.lease_ms {
@@ -205,7 +210,7 @@ impl Reservation {
     /// Whether room may be given now to another without delaying the first.
     pub fn lets_pass(&self, need: Room, lease_ms: Option<u64>, now: Time) -> bool {
         match self.start {
-            None => lease_ms.is_some(),
+            None => true,
             Some((start, beside)) => ends_by(lease_ms, now, start) || need.fits(beside),
         }
     }

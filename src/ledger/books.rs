@@ -7,21 +7,15 @@ use super::fairness::{Fairness, Meter, dominant};
 use super::room::{Capacity, Room};
 use super::share::Share;
 use super::time::Time;
-use crate::identity::{JobId, Uid};
-
-/// Whose time comes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Alarm {
-    Share(Uid),
-    Job(JobId),
-}
+use crate::identity::Uid;
 
 #[derive(Debug, Clone)]
 pub(super) struct Books {
     pub capacity: Capacity,
     pub fairness: Fairness,
     pub ends: Ends,
-    pub alarms: BTreeSet<(Time, Alarm)>,
+    /// The shares about which something is to be done, by when.
+    pub alarms: BTreeSet<(Time, Uid)>,
     /// Shares whose lease is over, by when.
     pub expired: BTreeSet<(Time, Uid)>,
     /// The share whose eviction has been announced.
@@ -48,7 +42,7 @@ impl Books {
             self.ends.remove(end, share.room());
         }
         if let Some(alarm) = share.alarm() {
-            self.alarms.remove(&(alarm, Alarm::Share(share.uid)));
+            self.alarms.remove(&(alarm, share.uid));
         }
         if let Some(since) = share.expired_since() {
             self.expired.remove(&(since, share.uid));
@@ -71,7 +65,7 @@ impl Books {
             self.ends.add(end, share.room());
         }
         if let Some(alarm) = share.alarm() {
-            self.alarms.insert((alarm, Alarm::Share(share.uid)));
+            self.alarms.insert((alarm, share.uid));
         }
         if let Some(since) = share.expired_since() {
             self.expired.insert((since, share.uid));

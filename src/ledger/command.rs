@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::Now;
 use super::job::JobEnd;
+use super::share::Keeps;
 use crate::identity::{JobId, Uid};
 use crate::policy::MemberPolicy;
 use crate::quantity::{Amount, Bytes, MilliCpu, PartialAmount};
@@ -29,8 +30,19 @@ pub enum Wait {
     No,
     /// It waits until it is granted or cancelled.
     Granted,
-    /// It waits that long.
-    AtMost(Duration),
+}
+
+/// What the policy says of all members.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rules {
+    /// After how long past use counts half.
+    pub half_life: Duration,
+    /// After how long in the queue a request goes before all that have not waited as long.
+    pub patience: Duration,
+    /// The longest lease; `None`: no bound.
+    pub lease_max: Option<Duration>,
+    /// Whether busy shares whose lease is over are stopped for someone who waits.
+    pub evict: bool,
 }
 
 /// Who calls a job back.
@@ -52,12 +64,12 @@ pub enum Command {
         /// Memory.
         mem: Bytes,
     },
-    /// What the policy says of all.
-    SetRules {
-        /// After how long past use counts half.
-        half_life: Duration,
-        /// Whether busy shares whose lease is over are stopped for someone who waits.
-        evict: bool,
+    /// What the policy says of all members.
+    SetRules(Rules),
+    /// What the policy in force says of members who wait: their requests are judged by it from here on.
+    Reconsider {
+        /// Those members; one who does not wait is passed over.
+        members: Vec<Member>,
     },
     /// A member asks for a share.
     Request {
@@ -168,8 +180,10 @@ pub enum Outcome {
     Done,
     /// It was undone: all is as before the command. Why, for a person.
     Undone(String),
-    /// There is no slice, and so no share.
-    Withdrawn,
+    /// The limits have come down to this, and the share weighs nothing: [`Effect::Lower`] is carried out.
+    Lowered(Keeps),
+    /// There is no slice, and so no share. Why, for a person.
+    Withdrawn(String),
     /// Neither is known to hold: the intent stands until the world has been looked at.
     Unknown,
 }
@@ -195,6 +209,11 @@ pub enum Effect {
         /// What is to be held.
         to: Amount,
     },
+    /// The share's lease is over: set its memory limit to what it uses and its tasks to what it has, so that nothing is
+    /// killed, and its weights to the lowest. Settle with [`Outcome::Lowered`].
+    Lower(Uid),
+    /// The share's lease was over and runs again: set all limits to [`super::share::Share::amount`].
+    Renew(Uid),
     /// Remove the slice if it is empty. What is inside is somebody's work: look again just before, and settle with
     /// [`Outcome::Undone`] where it is not.
     Withdraw(Uid),
@@ -299,6 +318,8 @@ impl Effect {
             Self::Grant(uid)
             | Self::Queued { uid, .. }
             | Self::Resize { uid, .. }
+            | Self::Lower(uid)
+            | Self::Renew(uid)
             | Self::Withdraw(uid)
             | Self::Stop { uid, .. }
             | Self::Evict { uid, .. }

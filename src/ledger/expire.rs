@@ -1,34 +1,22 @@
 //! What time does: warnings, ends of leases, emptiness, patience; and what is done about an expired share.
 
-use super::books::Alarm;
-use super::job::{JobEnd, JobState};
-use super::share::{Phase, Share, Stage};
+use super::share::{Keeps, Lease, Phase, Share, Stage};
 use super::time::Time;
-use super::{Effect, Event, JobId, Ledger, Now};
+use super::{Effect, Event, Ledger, Now, Rules};
 use crate::identity::Uid;
-use crate::quantity::Amount;
 
-/// Between two attempts to lower an expired share's CPU, or to stop what is inside, in milliseconds.
+/// Between two attempts to lower an expired share's limits, or to stop what is inside, in milliseconds.
 pub const RETRY_MS: u64 = 60_000;
 
 /// Between the warning and the stop of an expired share, in milliseconds (1-product.md "A share": five minutes).
 pub const EVICTION_GRACE_MS: u64 = 5 * 60 * 1000;
 
 impl Ledger {
-    pub(super) fn tick(&mut self, now: Now, effects: &mut Vec<Effect>) {
+    pub(super) fn tick(&mut self, effects: &mut Vec<Effect>) {
         let time = self.clock.last;
-        let due = self.books.alarms.range(..=(time, Alarm::Job(JobId(u64::MAX))));
-        let due: Vec<Alarm> = due.map(|(_, alarm)| *alarm).collect();
-        for alarm in due {
-            match alarm {
-                Alarm::Share(uid) => self.share_due(uid, effects),
-                Alarm::Job(job) => {
-                    if self.jobs.get(&job).is_some_and(|job| matches!(job.state, JobState::Queued { .. })) {
-                        self.end_job(now, job, JobEnd::TimedOut, effects);
-                    }
-                }
-            }
-        }
+        let due: Vec<Uid> =
+            self.books.alarms.iter().take_while(|(at, _)| *at <= time).map(|(_, uid)| *uid).collect();
+        due.into_iter().for_each(|uid| self.share_due(uid, effects));
     }
 
     fn share_due(&mut self, uid: Uid, effects: &mut Vec<Effect>) {
@@ -39,16 +27,12 @@ impl Ledger {
         {
             if lease.ends <= time {
                 let stays = share.empty_since.is_none();
-                let stage = Stage::Expired { since: time, lower: Some(time), evict: None };
-                self.alter(uid, |share| {
-                    share.lease = share.lease.map(|lease| super::share::Lease { stage, ..lease })
-                });
+                let stage = Stage::Expired { since: time, keeps: None, lower: Some(time), evict: None };
+                self.alter(uid, |share| share.lease = Some(Lease { stage, ..lease }));
                 effects.push(Effect::Notify(Event::Expired { uid, stays }));
             } else if warn.is_some_and(|warn| warn <= time) {
                 let stage = Stage::Running { warn: lease.warning_after(time) };
-                self.alter(uid, |share| {
-                    share.lease = share.lease.map(|lease| super::share::Lease { stage, ..lease })
-                });
+                self.alter(uid, |share| share.lease = Some(Lease { stage, ..lease }));
                 effects.push(Effect::Notify(Event::Expiring { uid, left_ms: lease.ends.since(time) }));
             }
         }
@@ -65,23 +49,25 @@ impl Ledger {
             self.alter(uid, |share| share.phase = Phase::Releasing);
             return effects.push(Effect::Withdraw(uid));
         }
-        let Some(lease) = share.lease else { return };
-        let Stage::Expired { since, lower, evict } = lease.stage else { return };
-        if lower.is_some_and(|at| at <= time) {
-            let from = share.amount;
-            let to = Amount { cpu: from.cpu.min(share.terms.expired_cpu), ..from };
-            let lower = (to != from).then(|| time.after(RETRY_MS));
-            let stage = Stage::Expired { since, lower, evict };
-            self.alter(uid, |share| {
-                share.lease = Some(super::share::Lease { stage, ..lease });
-                if to != from {
-                    share.phase = Phase::Resizing { to };
-                }
-            });
-            if to != from {
-                effects.push(Effect::Resize { uid, from, to });
-            }
+        let Some(Stage::Expired { lower: Some(at), .. }) = share.lease.map(|lease| lease.stage) else {
+            return;
+        };
+        if at <= time {
+            self.alter(uid, |share| share.phase = Phase::Lowering);
+            effects.push(Effect::Lower(uid));
         }
+    }
+
+    /// The limits of a share whose lease is over have come down to this; `None`: they have not, and it is tried again.
+    pub(super) fn set_keeps(&mut self, uid: Uid, kept: Option<Keeps>) {
+        let retry = self.clock.last.after(RETRY_MS);
+        self.alter(uid, |share| {
+            if let Some(lease) = &mut share.lease
+                && let Stage::Expired { keeps, lower, .. } = &mut lease.stage
+            {
+                (*keeps, *lower) = (kept, kept.is_none().then_some(retry));
+            }
+        });
     }
 
     pub(super) fn occupancy(&mut self, uid: Uid, populated: bool, effects: &mut Vec<Effect>) {
@@ -105,7 +91,7 @@ impl Ledger {
     pub(super) fn evict_for(&mut self, now: Now, someone_waits: bool, effects: &mut Vec<Effect>) {
         let time = self.clock.last;
         // Until the policy has spoken nothing is announced, and what a daemon before this one announced stands.
-        let Some(evict) = self.evict else { return };
+        let Some(Rules { evict, .. }) = self.rules else { return };
         let wanted = evict && someone_waits;
         let active = |ledger: &Self, uid: Uid| {
             ledger.shares.get(&uid).is_some_and(|share| share.phase == Phase::Active)
@@ -125,7 +111,7 @@ impl Ledger {
                 self.set_eviction(uid, Some(time.after(EVICTION_GRACE_MS)));
                 effects.push(Effect::Notify(Event::Evicting { uid, in_ms: EVICTION_GRACE_MS }));
             }
-            _ => {}
+            Some(_) | None => {}
         }
     }
 

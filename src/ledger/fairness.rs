@@ -23,6 +23,8 @@ use crate::policy::Weight;
 const GROWTH_BITS: u32 = 48;
 /// Half-lives after which the epoch moves.
 const EPOCH_HALF_LIVES: u64 = 32;
+/// A second times ln 2, in milliseconds: while time is short beside the half-life, growth is `ln 2 / half_life` of itself.
+const LN_2_SECOND_MS: u128 = 693;
 /// A dominant share of 1.
 const RATE_ONE: u128 = 1 << 32;
 /// No account exceeds this: 1 held for ever, at the end of an epoch.
@@ -68,6 +70,16 @@ impl Fairness {
             let account = self.accounts.entry(uid).or_default();
             *account = account.saturating_add(used).min(ACCOUNT_MAX);
         }
+    }
+
+    /// Forgets the accounts that are worth less than a second of the whole machine at this moment; whether there were
+    /// any. Then every key may be another.
+    pub(super) fn forget_trifles(&mut self, now: Time) -> bool {
+        let second =
+            self.growth(now).saturating_mul(RATE_ONE * LN_2_SECOND_MS) / u128::from(self.half_life_ms);
+        let before = self.accounts.len();
+        self.accounts.retain(|_, used| *used >= second);
+        self.accounts.len() < before
     }
 
     /// What orders those who wait, the least first: decayed use by weight.

@@ -1,16 +1,17 @@
 //! Who asks for a share, for more, for longer, or gives it back.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::job::{Ask, JobKind, JobState};
-use super::refusal::{Bound, Over, Refusal, Shortage, Timed};
+use super::lease::{checked, of_share, of_work};
+use super::refusal::{Bound, Over, Refusal, Shortage};
 use super::room::Room;
-use super::share::{Lease, Phase, Share, Stage, Terms};
-use super::time::Time;
+use super::share::{Lease, Phase, Share, Terms};
 use super::{Canceller, Effect, Event, JobEnd, Ledger, Member, Now, Wait, milliseconds};
 use crate::identity::{JobId, Uid};
-use crate::policy::MemberPolicy;
-use crate::quantity::{Amount, Bytes, PartialAmount};
+use crate::policy::{LEASE_MIN, Role};
+use crate::quantity::{Amount, Bytes, MilliCpu, PartialAmount, Tasks};
 
 impl Ledger {
     pub(super) fn request(
@@ -23,9 +24,9 @@ impl Ledger {
         effects: &mut Vec<Effect>,
     ) -> Result<(), Refusal> {
         let uid = member.uid;
-        let until = self.may_ask(uid, wait)?;
-        let asked = self.clock.last;
-        let ask = Ask { until, ..self.ask(member, amount, lease)? };
+        self.may_ask(uid)?;
+        let since = self.clock.last;
+        let ask = self.ask(&member, amount, of_share(&member.policy, lease)?, lease)?;
         if self.has_room(uid, &ask, wait) {
             self.begin(now, uid, &ask, None);
             effects.push(Effect::Grant(uid));
@@ -34,14 +35,13 @@ impl Ledger {
         if wait == Wait::No {
             return Err(self.shortage(now, Room::of(ask.amount), ask.lease_ms));
         }
-        let state = JobState::Queued { since: asked, deadline: until };
-        let job = self.new_job(now, uid, JobKind::Request(Box::new(ask)), state);
+        let job = self.new_job(now, uid, JobKind::Request(Box::new(ask)), JobState::Queued { since });
         effects.push(Effect::Queued { uid, job });
         Ok(())
     }
 
-    /// Whether a member can ask for a share at all, and until when the request would wait.
-    pub(super) fn may_ask(&self, uid: Uid, wait: Wait) -> Result<Option<Time>, Refusal> {
+    /// Whether a member can ask for a share at all.
+    pub(super) fn may_ask(&self, uid: Uid) -> Result<(), Refusal> {
         if let Some(share) = self.shares.get(&uid) {
             if matches!(share.phase, Phase::Granting { .. }) {
                 return Err(Refusal::Unsettled);
@@ -51,14 +51,7 @@ impl Ledger {
         if let Some(job) = self.queue.job_of(uid) {
             return Err(Refusal::AlreadyWaiting { job });
         }
-        if self.draining {
-            return Err(Refusal::Draining);
-        }
-        match wait {
-            Wait::No | Wait::Granted => Ok(None),
-            Wait::AtMost(time) if time.is_zero() => Err(Refusal::NoTime(Timed::Wait)),
-            Wait::AtMost(time) => Ok(Some(self.clock.last.after(milliseconds(time)))),
-        }
+        if self.draining { Err(Refusal::Draining) } else { Ok(()) }
     }
 
     /// Whether a share can be given now, before all who wait or beside them.
@@ -68,12 +61,28 @@ impl Ledger {
         need.fits(self.books.capacity.free()) && (first || self.may_pass(need, ask.lease_ms))
     }
 
-    /// What is asked for, complete and within every bound.
+    /// What is asked for, complete and within every bound; the lease, and the one that the member named.
     pub(super) fn ask(
         &self,
-        member: Member,
+        member: &Member,
         amount: PartialAmount,
         lease: Option<Duration>,
+        named_lease: Option<Duration>,
+    ) -> Result<Ask, Refusal> {
+        let ask = self.complete(member, amount, lease, named_lease)?;
+        match Over::machine(ask.amount, self.books.capacity.whole()) {
+            Some(over) => Err(Refusal::OverLimit(over)),
+            None => Ok(ask),
+        }
+    }
+
+    /// What is asked for, complete and within what the policy says; the machine may be too small for it.
+    fn complete(
+        &self,
+        member: &Member,
+        amount: PartialAmount,
+        lease: Option<Duration>,
+        named_lease: Option<Duration>,
     ) -> Result<Ask, Refusal> {
         let (policy, whole) = (&member.policy, self.books.capacity.whole());
         let defaults = Amount {
@@ -86,24 +95,61 @@ impl Ledger {
         if full.cpu.0 == 0 || full.mem.0 == 0 {
             full = amount.or(policy.defaults);
         }
-        let over = Over::first(full, policy.max, Bound::Policy).or_else(|| Over::machine(full, whole));
-        if let Some(over) = over {
+        if let Some(over) = Over::first(full, policy.max, Bound::Policy) {
             return Err(Refusal::OverLimit(over));
         }
         Ok(Ask {
-            lease_ms: lease_ms(policy, lease)?,
+            lease_ms: lease.map(milliseconds),
             asked: self.clock.last,
-            until: None,
+            named: amount,
+            named_lease_ms: named_lease.map(milliseconds),
             amount: full,
             swap: member.swap,
             weight: policy.weight,
-            terms: Terms {
-                expired_cpu: policy.defaults.cpu.min(full.cpu),
-                idle_ms: policy.idle.map(milliseconds),
-                for_work: false,
-            },
-            user: member.user,
+            terms: Terms { idle_ms: policy.idle.map(milliseconds), for_work: false },
+            user: member.user.clone(),
         })
+    }
+
+    /// Judges the requests of members who wait by the policy that is in force now. What the policy no longer lets them
+    /// have ends as a job that failed; figures that nobody named follow the policy. Their places stay.
+    pub(super) fn reconsider(&mut self, now: Now, members: Vec<Member>, effects: &mut Vec<Effect>) {
+        for member in members {
+            let waiting = self.queue.job_of(member.uid).and_then(|id| self.jobs.get(&id));
+            let Some((id, kind)) = waiting.map(|job| (job.id, job.kind.clone())) else { continue };
+            let Some(ask) = kind.ask() else { continue };
+            let ask = match self.ask_anew(&member, ask) {
+                Ok(new) if new == *ask => continue,
+                Ok(new) => new,
+                Err(refusal) => {
+                    self.end_job(now, id, JobEnd::Refused(refusal.to_string()), effects);
+                    continue;
+                }
+            };
+            self.queue.remove(id);
+            let Some(mut job) = self.jobs.remove(&id) else { continue };
+            if let Some(old) = Arc::make_mut(&mut job).kind.ask_mut() {
+                *old = ask;
+            }
+            self.line_up(&job);
+            self.jobs.insert(id, job);
+        }
+    }
+
+    /// The request of a member who waits, as it would be made now.
+    fn ask_anew(&self, member: &Member, old: &Ask) -> Result<Ask, Refusal> {
+        if member.policy.role < Role::Operator {
+            return Err(Refusal::ReadOnly);
+        }
+        let named_lease = old.named_lease_ms.map(Duration::from_millis);
+        let lease = match old.terms.for_work {
+            true => of_work(&member.policy, named_lease)?,
+            false => of_share(&member.policy, named_lease)?,
+        };
+        let new = self.complete(member, old.named, lease, named_lease)?;
+        let terms = Terms { for_work: old.terms.for_work, ..new.terms };
+        // The name is looked up again for the figures only.
+        Ok(Ask { asked: old.asked, user: old.user.clone(), terms, ..new })
     }
 
     /// The share of an ask, on its way.
@@ -125,20 +171,20 @@ impl Ledger {
         effects: &mut Vec<Effect>,
     ) -> Result<(), Refusal> {
         let share = self.active(member.uid)?;
-        let (from, expired, lease) = (share.amount, share.expired(), share.lease);
-        let to = amount.or(from);
-        // Figures that are held already may be over a maximum that was lowered since: nothing is taken.
-        let within = |max: Amount| Amount {
-            cpu: max.cpu.max(from.cpu),
-            mem: max.mem.max(from.mem),
-            tasks: max.tasks.max(from.tasks),
-        };
-        if Over::first(to, within(member.policy.max), Bound::Policy).is_some() {
-            let over = Over::first(to, member.policy.max, Bound::Policy);
-            return over.map_or(Ok(()), |over| Err(Refusal::OverLimit(over)));
+        if share.expired() {
+            return Err(Refusal::Expired);
         }
-        let whole = self.books.capacity.whole();
-        if let Some(over) = Over::machine(to, whole).filter(|_| !Room::of(to).fits(Room::of(from))) {
+        let (from, lease) = (share.amount, share.lease);
+        let to = amount.or(from);
+        // What is held already may be over a maximum that was lowered since: nothing is taken, and only what grows is judged.
+        let grows = Amount {
+            cpu: if to.cpu > from.cpu { to.cpu } else { MilliCpu(0) },
+            mem: if to.mem > from.mem { to.mem } else { Bytes(0) },
+            tasks: if to.tasks > from.tasks { to.tasks } else { Tasks(0) },
+        };
+        let over = Over::first(grows, member.policy.max, Bound::Policy);
+        let over = over.or_else(|| Over::machine(grows, self.books.capacity.whole()));
+        if let Some(over) = over {
             return Err(Refusal::OverLimit(over));
         }
         if to.mem < from.mem && to.mem < in_use {
@@ -146,9 +192,6 @@ impl Ledger {
         }
         let more = Room::of(to).less(Room::of(from));
         if more != Room::NONE {
-            if expired {
-                return Err(Refusal::Expired);
-            }
             let left = lease.map(|lease| lease.ends.since(self.clock.last));
             if !more.fits(self.books.capacity.free()) || !self.may_pass(more, left) {
                 return Err(self.shortage(now, more, left));
@@ -161,6 +204,7 @@ impl Ledger {
     }
 
     /// Moves the end of a lease. Longer only where that cannot delay who waits first: else one member could hold on for ever.
+    /// A share whose lease is over gets back what was granted, where there is room.
     pub(super) fn renew(
         &mut self,
         now: Now,
@@ -170,24 +214,31 @@ impl Ledger {
     ) -> Result<(), Refusal> {
         let time = self.clock.last;
         let share = self.active(member.uid)?;
-        let (need, expired, ends) = (Room::of(share.amount), share.expired(), share.gives_at());
-        let length = lease_ms(&member.policy, Some(lease))?.unwrap_or(u64::MAX);
-        let granted = match ends {
-            _ if expired => need.fits(self.books.capacity.free()) && self.may_pass(need, Some(length)),
-            Some(ends) if time.after(length) > ends => self.may_stay(need, ends, time.after(length)),
-            _ => true,
+        let (uid, length) = (member.uid, milliseconds(checked(&member.policy, lease, LEASE_MIN)?));
+        let new = Lease::new(time, length);
+        let expired = share.expired();
+        let (need, granted) = match share.lease {
+            Some(_) if share.keeps().is_some() => {
+                let more = Room::of(share.amount).less(share.room());
+                (more, more.fits(self.books.capacity.free()) && self.may_pass(more, Some(length)))
+            }
+            Some(old) if new.ends > old.ends => {
+                (share.room(), self.may_stay(share.room(), old.ends, new.ends))
+            }
+            Some(_) | None => (share.room(), true),
         };
         if !granted {
             return Err(self.shortage(now, need, Some(length)));
         }
-        let (terms, uid) = (
-            Terms { idle_ms: member.policy.idle.map(milliseconds), ..share_terms(self, member) },
-            member.uid,
-        );
+        let idle_ms = member.policy.idle.map(milliseconds);
         self.alter(uid, |share| {
-            (share.lease, share.terms) = (Some(Lease::new(time, length)), terms);
+            share.terms.idle_ms = idle_ms;
+            match expired {
+                true => share.phase = Phase::Renewing { lease: new },
+                false => share.lease = Some(new),
+            }
         });
-        effects.push(Effect::Notify(Event::Renewed { uid }));
+        effects.push(if expired { Effect::Renew(uid) } else { Effect::Notify(Event::Renewed { uid }) });
         Ok(())
     }
 
@@ -233,7 +284,7 @@ impl Ledger {
         self.active(uid)?;
         self.alter(uid, |share| share.empty_since = None);
         let run = self.next_run;
-        self.next_run += 1;
+        self.next_run = self.next_run.saturating_add(1);
         effects.push(Effect::Enter { uid, run });
         Ok(())
     }
@@ -270,7 +321,9 @@ impl Ledger {
         match share.phase {
             Phase::Active => Ok(share),
             Phase::Stopping { .. } | Phase::Releasing => Err(Refusal::Stopping),
-            Phase::Granting { .. } | Phase::Resizing { .. } => Err(Refusal::Unsettled),
+            Phase::Granting { .. } | Phase::Resizing { .. } | Phase::Lowering | Phase::Renewing { .. } => {
+                Err(Refusal::Unsettled)
+            }
         }
     }
 
@@ -292,29 +345,5 @@ impl Ledger {
         holders.sort_by_key(|share| std::cmp::Reverse(share.meter.rate));
         holders.truncate(limit);
         holders
-    }
-}
-
-/// The terms that a renewal keeps.
-fn share_terms(ledger: &Ledger, member: &Member) -> Terms {
-    ledger.share(member.uid).map(|share| share.terms).unwrap_or_default()
-}
-
-/// How long a lease is, in milliseconds: as asked, within the policy's bound; else the policy's own.
-fn lease_ms(policy: &MemberPolicy, asked: Option<Duration>) -> Result<Option<u64>, Refusal> {
-    let Some(asked) = asked else { return Ok(policy.lease_default.map(milliseconds)) };
-    if milliseconds(asked) == 0 {
-        return Err(Refusal::NoTime(Timed::Lease));
-    }
-    match policy.lease_max {
-        Some(max) if asked > max => Err(Refusal::LeaseTooLong { asked, max }),
-        _ => Ok(Some(milliseconds(asked))),
-    }
-}
-
-impl Lease {
-    /// Whether it still runs.
-    pub fn runs(&self) -> bool {
-        matches!(self.stage, Stage::Running { .. })
     }
 }

@@ -18,6 +18,9 @@ pub const JOBS_KEPT_MAX: usize = 8 * JOBS_KEPT_PER_UID_MAX;
 /// How many submitted commands of one member run or wait at a time.
 pub const WORKS_PER_UID_MAX: usize = 256;
 
+/// Why a job failed whose slice is no more, where nobody has said it.
+pub(super) const SLICE_WENT: &str = "its slice went away";
+
 /// A long operation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Job {
@@ -59,16 +62,18 @@ pub struct Work {
     pub cancelled: bool,
 }
 
-/// What a member asked for, complete: what the policy said when it was asked is in it.
+/// What a member asked for, complete: what the policy says for the member is in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ask {
     /// The member's name, to be shown.
     pub user: Option<String>,
     /// When it was asked for.
     pub asked: Time,
-    /// Until when it waits at most; `None`: as long as it takes.
-    pub until: Option<Time>,
-    /// The figures.
+    /// The figures that the member named. While the request waits the others follow the policy.
+    pub named: PartialAmount,
+    /// The lease that the member named, in milliseconds.
+    pub named_lease_ms: Option<u64>,
+    /// All figures.
     pub amount: Amount,
     /// Swap on top of the memory, in bytes.
     pub swap: Bytes,
@@ -87,8 +92,6 @@ pub enum JobState {
     Queued {
         /// Since when.
         since: Time,
-        /// Until when at most; `None`: as long as it takes.
-        deadline: Option<Time>,
     },
     /// At work.
     Running {
@@ -113,12 +116,12 @@ pub enum JobEnd {
     Done,
     /// It could not be done: what happened, for a person.
     Failed(String),
+    /// The policy changed while it waited, and no longer allows it: what of it, for a person.
+    Refused(String),
     /// Its member, or an admin, no longer wanted it.
     Cancelled,
     /// The daemon ended while the job was at work, and what it did is not known to be done.
     Interrupted,
-    /// It waited as long as it was to.
-    TimedOut,
     /// A submitted command ran, and ended like this.
     Ran(Ran),
 }
@@ -168,6 +171,15 @@ impl JobKind {
         match self {
             Self::Request(ask) => Some(ask),
             Self::Submit(work) => work.ask.as_ref(),
+            Self::Release => None,
+        }
+    }
+
+    /// The same, to be changed.
+    pub(super) fn ask_mut(&mut self) -> Option<&mut Ask> {
+        match self {
+            Self::Request(ask) => Some(ask),
+            Self::Submit(work) => work.ask.as_mut(),
             Self::Release => None,
         }
     }

@@ -16,6 +16,7 @@ pub mod fairness;
 mod grant;
 pub mod job;
 mod kept;
+mod lease;
 pub mod queue;
 pub mod reconcile;
 pub mod refusal;
@@ -30,10 +31,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::identity::{JobId, Uid};
-use crate::policy::HALF_LIFE_DEFAULT;
-use books::{Alarm, Books};
+use crate::policy::{HALF_LIFE_DEFAULT, PATIENCE_DEFAULT};
+use books::Books;
 use fairness::Fairness;
-use job::{JOBS_KEPT_MAX, Job, JobEnd, JobKind, JobState};
+use job::{JOBS_KEPT_MAX, Job, JobEnd, JobKind, JobState, SLICE_WENT};
 use kept::Kept;
 use queue::{Queue, Waiting};
 use refusal::Refusal;
@@ -42,7 +43,7 @@ use share::Share;
 use time::{Clock, Time};
 
 pub use advance::Place;
-pub use command::{Canceller, Command, Effect, Event, Member, Outcome, Wait};
+pub use command::{Canceller, Command, Effect, Event, Member, Outcome, Rules, Wait};
 
 /// A moment on both clocks, in milliseconds: deadlines run on boot time, people read wall time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -85,8 +86,13 @@ pub struct Ledger {
     next_job: u64,
     next_run: u64,
     draining: bool,
-    /// Whether the policy lets busy shares be stopped for who waits; `None` until it has said.
-    evict: Option<bool>,
+    /// What the policy says of all; `None` until it has said.
+    rules: Option<Rules>,
+    /// Whether this ledger goes on from an image and the policy has not spoken since: then nobody is served, for whose turn
+    /// it is depends on it.
+    resumed: bool,
+    /// How many accounts of past use there may be before those worth nothing are forgotten.
+    accounts_max: usize,
     shares: BTreeMap<Uid, Share>,
     jobs: BTreeMap<JobId, Arc<Job>>,
     books: Books,
@@ -95,6 +101,13 @@ pub struct Ledger {
     /// How many submitted commands of each member are not over.
     works: BTreeMap<Uid, usize>,
 }
+
+/// How many accounts of past use are kept before those worth less than a second of the machine are forgotten.
+const ACCOUNTS_MAX: usize = 1024;
+
+/// The largest number of a job or a scope. Names of units with larger ones are not ours, and counting up to it takes
+/// longer than any machine lasts.
+pub const NUMBER_MAX: u64 = 1 << 62;
 
 fn milliseconds(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
@@ -109,7 +122,9 @@ impl Ledger {
             next_job: 1,
             next_run: 1,
             draining: false,
-            evict: None,
+            rules: None,
+            resumed: false,
+            accounts_max: ACCOUNTS_MAX,
             shares: BTreeMap::new(),
             jobs: BTreeMap::new(),
             books: Books::new(Fairness::new(milliseconds(HALF_LIFE_DEFAULT))),
@@ -119,14 +134,15 @@ impl Ledger {
         }
     }
 
-    /// A ledger that goes on from `image`, in this boot. Who waits waits in the same place.
+    /// A ledger that goes on from `image`, in this boot. Who waits waits in the same place, and is served once
+    /// [`Command::SetRules`] has come.
     pub fn restore(boot: BootId, now: Now, image: Image) -> Self {
         let mut ledger = Self::new(boot.clone());
         ledger.next_job =
             image.jobs.iter().map(|job| job.id.0.saturating_add(1)).fold(image.next_job, u64::max);
         ledger.revision = image.revision;
         ledger.clock = image.clock.carried(boot, now);
-        ledger.draining = image.draining;
+        (ledger.draining, ledger.resumed) = (image.draining, true);
         ledger.books.fairness = image.fairness;
         for mut share in image.shares {
             // What was inside when the daemon ended says nothing of now.
@@ -227,12 +243,16 @@ impl Ledger {
 
     /// Scope numbers up to this one are taken.
     pub fn runs_taken(&mut self, run: u64) {
-        self.next_run = self.next_run.max(run.saturating_add(1));
+        if run <= NUMBER_MAX {
+            self.next_run = self.next_run.max(run.saturating_add(1));
+        }
     }
 
     /// This job's number is taken, and so is every smaller one.
     pub fn job_taken(&mut self, job: JobId) {
-        self.next_job = self.next_job.max(job.0.saturating_add(1));
+        if job.0 <= NUMBER_MAX {
+            self.next_job = self.next_job.max(job.0.saturating_add(1));
+        }
     }
 
     /// Takes one command: the effects to carry out, or why not. Amortised O(log n) of shares and who waits.
@@ -241,14 +261,16 @@ impl Ledger {
     /// A [`Refusal`]; then nothing has changed.
     pub fn apply(&mut self, now: Now, command: Command) -> Result<Vec<Effect>, Refusal> {
         let time = self.clock.seen(now);
-        if self.books.fairness.settle_epoch(time) {
+        let moved = self.books.fairness.settle_epoch(time);
+        if self.forget_trifles(time) || moved {
             self.rekey();
         }
         let held = self.books.capacity.held();
         let mut effects = Vec::new();
         match command {
             Command::SetCapacity { cpu, mem } => self.set_capacity(Room::new(cpu, mem)),
-            Command::SetRules { half_life, evict } => self.set_rules(half_life, evict),
+            Command::SetRules(rules) => self.set_rules(rules),
+            Command::Reconsider { members } => self.reconsider(now, members, &mut effects),
             Command::Request { member, amount, lease, wait } => {
                 self.request(now, member, amount, lease, wait, &mut effects)?;
             }
@@ -270,12 +292,12 @@ impl Ledger {
             Command::Cancel { job, by } => self.cancel(now, job, by, &mut effects)?,
             Command::Drain => self.set_draining(true, &mut effects),
             Command::Undrain => self.set_draining(false, &mut effects),
-            Command::Tick => self.tick(now, &mut effects),
+            Command::Tick => self.tick(&mut effects),
             Command::Settle { uid, outcome } => self.settle(now, uid, outcome, &mut effects),
-            Command::SliceGone { uid } => self.slice_gone(now, uid, &mut effects),
+            Command::SliceGone { uid } => self.slice_gone(now, uid, SLICE_WENT, &mut effects),
         }
         self.advance(now, &mut effects);
-        self.revision += 1;
+        self.revision = self.revision.saturating_add(1);
         self.assert_consistent();
         self.books.capacity.assert_not_overbooked(held);
         Ok(effects)
@@ -292,9 +314,19 @@ impl Ledger {
         shares.values_mut().for_each(|share| books.enter(share, time));
     }
 
-    fn set_rules(&mut self, half_life: Duration, evict: bool) {
-        self.evict = Some(evict);
-        let half_life_ms = milliseconds(half_life).max(1);
+    /// Past use is forgotten where it is worth nothing, whenever there are twice as many accounts as were worth something.
+    fn forget_trifles(&mut self, now: Time) -> bool {
+        if self.books.fairness.accounts.len() <= self.accounts_max {
+            return false;
+        }
+        let forgotten = self.books.fairness.forget_trifles(now);
+        self.accounts_max = self.books.fairness.accounts.len().saturating_mul(2).max(ACCOUNTS_MAX);
+        forgotten
+    }
+
+    fn set_rules(&mut self, rules: Rules) {
+        (self.rules, self.resumed) = (Some(rules), false);
+        let half_life_ms = milliseconds(rules.half_life).max(1);
         if half_life_ms == self.books.fairness.half_life_ms {
             return;
         }
@@ -340,7 +372,7 @@ impl Ledger {
     /// The next job, with this state.
     fn new_job(&mut self, now: Now, uid: Uid, kind: JobKind, state: JobState) -> JobId {
         let id = JobId(self.next_job);
-        self.next_job += 1;
+        self.next_job = self.next_job.saturating_add(1);
         let job = Arc::new(Job { id, uid, kind, created: now, state });
         if job.queued() {
             self.line_up(&job);
@@ -357,9 +389,9 @@ impl Ledger {
         }
     }
 
-    /// Puts a queued job in the queue, and its deadline in the books.
+    /// Puts a queued job in the queue.
     fn line_up(&mut self, job: &Job) {
-        let (JobState::Queued { since, deadline }, Some(ask)) = (&job.state, job.kind.ask()) else { return };
+        let (JobState::Queued { since }, Some(ask)) = (&job.state, job.kind.ask()) else { return };
         self.queue.add(Waiting {
             job: job.id,
             uid: job.uid,
@@ -368,23 +400,10 @@ impl Ledger {
             since: *since,
             key: self.books.fairness.key(job.uid, ask.weight),
         });
-        if let Some(deadline) = deadline {
-            self.books.alarms.insert((*deadline, Alarm::Job(job.id)));
-        }
-    }
-
-    /// Takes a queued job out of the queue, and its deadline out of the books.
-    fn step_out(&mut self, job: JobId) {
-        self.queue.remove(job);
-        if let Some(JobState::Queued { deadline: Some(deadline), .. }) =
-            self.jobs.get(&job).map(|job| &job.state)
-        {
-            self.books.alarms.remove(&(*deadline, Alarm::Job(job)));
-        }
     }
 
     fn end_job(&mut self, now: Now, id: JobId, end: JobEnd, effects: &mut Vec<Effect>) {
-        self.step_out(id);
+        self.queue.remove(id);
         let ended = self.jobs.get_mut(&id).filter(|job| !job.ended());
         let Some((uid, is_work)) = ended.as_ref().map(|job| (job.uid, job.is_work())) else { return };
         if ended.is_some_and(|job| Arc::make_mut(job).end(now, end)) {
@@ -403,9 +422,16 @@ impl Ledger {
         }
     }
 
-    /// After how long who waits goes before all who have not waited as long: one half-life.
+    /// After how long who waits goes before all who have not waited as long.
     fn patience_ms(&self) -> u64 {
-        self.books.fairness.half_life_ms
+        milliseconds(self.rules.map_or(PATIENCE_DEFAULT, |rules| rules.patience))
+    }
+
+    /// How far away the end of a lease may be to count as one: the longer of the longest lease and the half-life. For an
+    /// end after that nobody can be made to wait (1-product.md "Leases").
+    fn horizon(&self) -> Time {
+        let lease_max = self.rules.and_then(|rules| rules.lease_max).map_or(0, milliseconds);
+        self.clock.last.after(lease_max.max(self.books.fairness.half_life_ms))
     }
 
     fn rekey(&mut self) {
@@ -446,12 +472,12 @@ impl Ledger {
         for (uid, share) in &self.shares {
             assert_eq!(*uid, share.uid, "a share is under another member's id");
             assert!(self.queue.job_of(*uid).is_none(), "uid {uid} holds and waits at once");
-            let alarm = share.alarm().map(|at| (at, Alarm::Share(*uid)));
+            let (kernel, books) = (share.enforced().mem, share.counted().mem);
+            assert!(kernel <= books, "uid {uid} may use {kernel} of memory, and {books} is counted");
+            let alarm = share.alarm().map(|at| (at, *uid));
             assert!(alarm.is_none_or(|alarm| self.books.alarms.contains(&alarm)), "an alarm is missing");
         }
         let alarms = self.shares.values().filter(|share| share.alarm().is_some()).count();
-        let deadlines =
-            self.jobs.values().filter(|job| matches!(job.state, JobState::Queued { deadline: Some(_), .. }));
-        assert_eq!(alarms + deadlines.count(), self.books.alarms.len(), "there are alarms of nobody");
+        assert_eq!(alarms, self.books.alarms.len(), "there are alarms of nobody");
     }
 }

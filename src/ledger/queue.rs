@@ -1,8 +1,8 @@
 //! Who waits, and in which order.
 //!
-//! The least weighted decayed use first, then arrival ([`super::fairness`]). But who has waited for a whole
-//! half-life goes before all who have not, the oldest first: what was used before is by then worth half, and a
-//! member whom others keep overtaking with little use must come to an end of waiting ([`super::advance`]).
+//! The least weighted decayed use first, then arrival ([`super::fairness`]). But who has waited for the policy's
+//! patience goes before all who have not, the oldest first: a member whom others keep overtaking with little use must
+//! come to an end of waiting ([`super::advance`]).
 
 use std::collections::BTreeMap;
 

@@ -4,10 +4,11 @@
 //! out every verdict and asking again gives [`Verdict::Keep`] for each, so that running twice changes nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use super::job::{JobEnd, JobState};
+use super::job::{JobEnd, JobState, SLICE_WENT};
 use super::room::Room;
-use super::share::{Phase, Share};
+use super::share::{Lease, Phase, Share, Stage};
 use super::time::Time;
 use super::{BootId, Effect, Event, Ledger, Now};
 use crate::identity::{JobId, Uid};
@@ -37,6 +38,8 @@ pub struct Limits {
     pub swap: SwapLimit,
     /// `pids.max`.
     pub tasks: Option<Tasks>,
+    /// Whether the CPU weight is the lowest of all, `idle` (`cpu.idle`); `None` where the kernel has no such file.
+    pub idle: Option<bool>,
 }
 
 /// The swap limit as the kernel holds it.
@@ -52,9 +55,11 @@ pub enum SwapLimit {
 }
 
 impl Limits {
-    /// Whether the kernel holds these figures, memory counted in whole pages as the kernel does.
-    pub fn hold(&self, amount: Amount, swap: Bytes) -> bool {
+    /// Whether the kernel holds what this share is to have, memory counted in whole pages as the kernel does.
+    pub fn hold(&self, share: &Share) -> bool {
+        let (amount, swap) = (share.enforced(), share.swap);
         self.cpu == Some(amount.cpu)
+            && self.idle.is_none_or(|idle| idle == share.keeps().is_some())
             && self.mem == Some(amount.mem.whole_pages())
             && self.tasks == Some(amount.tasks)
             && match self.swap {
@@ -128,11 +133,13 @@ pub fn verdicts(
 }
 
 fn remembered(share: &Share, found: &Found) -> Verdict {
-    let agree = |amount| found.limits.hold(amount, share.swap);
     match share.phase {
-        Phase::Active if agree(share.amount) => Verdict::Keep,
+        Phase::Active if found.limits.hold(share) => Verdict::Keep,
         Phase::Active => Verdict::SetAgain,
-        Phase::Granting { .. } => Verdict::Finish { amount: share.amount },
+        // An expired share has all limits again, until they are lowered anew: what of them came down nobody has stored.
+        Phase::Granting { .. } | Phase::Lowering | Phase::Renewing { .. } => {
+            Verdict::Finish { amount: share.amount }
+        }
         // A limit under what is in use would make a program die: then the change is not finished but undone.
         Phase::Resizing { to } if to.mem < share.amount.mem && to.mem < found.mem_in_use => {
             Verdict::Finish { amount: share.amount }
@@ -145,14 +152,22 @@ fn remembered(share: &Share, found: &Found) -> Verdict {
 }
 
 fn sliceless(share: &Share, boot: &BootId, now: Time) -> Verdict {
-    let over = share.expired() || share.lease.is_some_and(|lease| lease.ends <= now);
+    let lease = if let Phase::Renewing { lease } = share.phase { Some(lease) } else { share.lease };
+    let over = lease.is_some_and(|lease| lease.ends <= now);
     match share.phase {
         Phase::Granting { .. } | Phase::Releasing | Phase::Stopping { .. } => Verdict::Forget,
-        Phase::Active | Phase::Resizing { .. } if share.boot == *boot => Verdict::Drop,
-        Phase::Active | Phase::Resizing { .. } if over => Verdict::Lapse,
-        Phase::Active => Verdict::MakeAgain,
+        Phase::Active | Phase::Resizing { .. } | Phase::Lowering | Phase::Renewing { .. }
+            if share.boot == *boot =>
+        {
+            Verdict::Drop
+        }
+        Phase::Active | Phase::Resizing { .. } | Phase::Lowering | Phase::Renewing { .. } if over => {
+            Verdict::Lapse
+        }
+        Phase::Active | Phase::Lowering => Verdict::MakeAgain,
         // It may have been done and answered before its outcome was stored.
         Phase::Resizing { to } => Verdict::Finish { amount: to },
+        Phase::Renewing { .. } => Verdict::Finish { amount: share.amount },
     }
 }
 
@@ -202,21 +217,28 @@ impl Ledger {
                     self.close(uid);
                     self.wait_again(&share);
                 }
-                _ => self.slice_gone(now, uid, &mut events),
+                Some(_) | None => self.slice_gone(now, uid, SLICE_WENT, &mut events),
             },
-            Verdict::Drop | Verdict::Lapse | Verdict::FinishRelease => self.slice_gone(now, uid, &mut events),
+            Verdict::Drop | Verdict::Lapse | Verdict::FinishRelease => {
+                self.slice_gone(now, uid, SLICE_WENT, &mut events);
+            }
             Verdict::Finish { amount } => self.finished(now, uid, *amount, &mut events),
             Verdict::Adopt { amount } => {
                 let mut share = Share::active(uid, *amount, swap, now, self.boot().clone());
                 share.user = known.map(|known| known.user.clone());
-                // Nobody holds and waits at once: what was waited for is there.
-                if let Some(job) = self.queue.job_of(uid) {
-                    self.end_job(now, job, JobEnd::Done, &mut events);
-                }
+                // Nobody holds and waits at once: what was waited for is there, and a submitted command starts in it.
+                let waited = self.queue.job_of(uid);
                 self.open(share);
+                if let Some(job) = waited {
+                    self.queue.remove(job);
+                    if let Some(job) = self.jobs.get_mut(&job).map(Arc::make_mut) {
+                        job.state = JobState::Running { started: now };
+                    }
+                    self.share_is_there(now, uid, job, &mut events);
+                }
             }
         }
-        self.revision += 1;
+        self.revision = self.revision.saturating_add(1);
         self.assert_consistent();
         self.books.capacity.assert_not_overbooked(held);
         events
@@ -226,16 +248,23 @@ impl Ledger {
     fn finished(&mut self, now: Now, uid: Uid, amount: Amount, events: &mut Vec<Effect>) {
         let (boot, phase) = (self.boot().clone(), self.share(uid).map(|share| share.phase));
         self.alter(uid, |share| (share.amount, share.boot, share.phase) = (amount, boot, Phase::Active));
+        let time = self.clock.last;
         match phase {
+            Some(Phase::Lowering) => self.alter(uid, |share| {
+                if let Some(Lease { stage: Stage::Expired { lower, .. }, .. }) = &mut share.lease {
+                    *lower = Some(time);
+                }
+            }),
+            Some(Phase::Renewing { lease }) => {
+                self.alter(uid, |share| share.lease = Some(lease));
+                events.push(Effect::Notify(Event::Renewed { uid }));
+            }
             Some(Phase::Stopping { job }) => self.end_job(now, job, JobEnd::Interrupted, events),
             Some(Phase::Resizing { .. }) => events.push(Effect::Notify(Event::Resized { uid })),
             Some(Phase::Granting { job }) => {
                 events.push(Effect::Notify(Event::Granted { uid, job }));
                 if let Some(job) = job {
-                    // What was to be run went with the daemon that knew it.
-                    let work = self.jobs().get(&job).is_some_and(|job| job.is_work());
-                    let end = if work { JobEnd::Interrupted } else { JobEnd::Done };
-                    self.end_job(now, job, end, events);
+                    self.share_is_there(now, uid, job, events);
                 }
             }
             Some(Phase::Active | Phase::Releasing) | None => {}
@@ -254,7 +283,12 @@ impl Ledger {
             .values()
             .filter_map(|share| match share.phase {
                 Phase::Stopping { job } | Phase::Granting { job: Some(job) } => Some(job),
-                _ => None,
+                Phase::Granting { job: None }
+                | Phase::Active
+                | Phase::Resizing { .. }
+                | Phase::Lowering
+                | Phase::Renewing { .. }
+                | Phase::Releasing => None,
             })
             .collect();
         let at_work = self.jobs().values().filter(|job| matches!(job.state, JobState::Running { .. }));
@@ -262,7 +296,7 @@ impl Ledger {
         let orphans: Vec<_> = at_work.map(|job| job.id).filter(|job| !held.contains(job)).collect();
         for job in orphans {
             self.end_job(now, job, JobEnd::Interrupted, &mut events);
-            self.revision += 1;
+            self.revision = self.revision.saturating_add(1);
         }
         events
     }

@@ -19,8 +19,17 @@ pub enum Refusal {
         /// The longest.
         max: Duration,
     },
-    /// A time of nothing: of this.
-    NoTime(Timed),
+    /// A lease shorter than any share can be held for.
+    LeaseTooShort {
+        /// What was asked.
+        asked: Duration,
+        /// The shortest.
+        least: Duration,
+    },
+    /// A time limit of nothing.
+    NoTime,
+    /// A role that lets nobody hold a share.
+    ReadOnly,
     /// Not now.
     NoCapacity(Box<Shortage>),
     /// A share is held already.
@@ -74,15 +83,6 @@ pub enum Refusal {
         /// Which.
         job: JobId,
     },
-}
-
-/// What a time is of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Timed {
-    /// A lease.
-    Lease,
-    /// Waiting.
-    Wait,
 }
 
 /// Why there is no room now, and when there will be. Who holds it: [`super::Ledger::holders`].
@@ -192,9 +192,16 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::OverLimit(over) => over.fmt(f),
-            Self::LeaseTooLong { .. } => f.write_str("Requested lease exceeds maximum allowed"),
-            Self::NoTime(Timed::Lease) => f.write_str("A lease must be longer than 0"),
-            Self::NoTime(Timed::Wait) => f.write_str("A wait must be longer than 0"),
+            Self::LeaseTooLong { asked, max } => {
+                let [asked, max] = [asked, max].map(|time| humantime::format_duration(*time));
+                write!(f, "Requested lease ({asked}) exceeds maximum allowed ({max})")
+            }
+            Self::LeaseTooShort { asked, least } => {
+                let [asked, least] = [asked, least].map(|time| humantime::format_duration(*time));
+                write!(f, "Requested lease ({asked}) is shorter than the least ({least})")
+            }
+            Self::NoTime => f.write_str("A time limit must be longer than 0"),
+            Self::ReadOnly => f.write_str("Your role lets you hold no share"),
             Self::NoCapacity(_) => f.write_str("There is no room for this now"),
             Self::AlreadyAllocated { .. } => f.write_str("A share is held already"),
             Self::AlreadyWaiting { job } => write!(f, "A request waits already, as job {job}"),

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::expire::RETRY_MS;
-use super::job::{JobEnd, JobState};
-use super::share::{Phase, Share};
+use super::job::{JobEnd, JobState, SLICE_WENT};
+use super::share::{Keeps, Phase, Share};
 use super::{Effect, Event, Ledger, Now, Outcome};
 use crate::identity::Uid;
 
@@ -14,7 +14,8 @@ impl Ledger {
         let phase = share.phase;
         let why = match outcome {
             Outcome::Unknown => return,
-            Outcome::Withdrawn => return self.slice_gone(now, uid, effects),
+            Outcome::Withdrawn(why) => return self.slice_gone(now, uid, &why, effects),
+            Outcome::Lowered(keeps) => return self.lowered(uid, keeps, effects),
             Outcome::Done => return self.settled(now, uid, phase, effects),
             Outcome::Undone(why) => why,
         };
@@ -33,7 +34,8 @@ impl Ledger {
                     self.set_eviction(uid, Some(self.clock.last.after(RETRY_MS)));
                 }
             }
-            Phase::Active | Phase::Resizing { .. } | Phase::Releasing => {}
+            Phase::Lowering => self.set_keeps(uid, None),
+            Phase::Active | Phase::Resizing { .. } | Phase::Renewing { .. } | Phase::Releasing => {}
         }
         // Whether it is empty is to be said anew: else what could not be withdrawn would be tried at once again.
         self.alter(uid, |share| (share.phase, share.empty_since) = (Phase::Active, None));
@@ -42,8 +44,11 @@ impl Ledger {
 
     fn settled(&mut self, now: Now, uid: Uid, phase: Phase, effects: &mut Vec<Effect>) {
         match phase {
-            Phase::Active => return,
-            Phase::Releasing | Phase::Stopping { .. } => return self.slice_gone(now, uid, effects),
+            // How far the limits have come down is an outcome of its own.
+            Phase::Active | Phase::Lowering => return,
+            Phase::Releasing | Phase::Stopping { .. } => {
+                return self.slice_gone(now, uid, SLICE_WENT, effects);
+            }
             Phase::Granting { job } => {
                 let time = self.clock.last;
                 self.alter(uid, |share| (share.phase, share.empty_since) = (Phase::Active, Some(time)));
@@ -56,22 +61,44 @@ impl Ledger {
                 self.alter(uid, |share| (share.phase, share.amount) = (Phase::Active, to));
                 effects.push(Effect::Notify(Event::Resized { uid }));
             }
+            Phase::Renewing { lease } => {
+                self.alter(uid, |share| (share.phase, share.lease) = (Phase::Active, Some(lease)));
+                effects.push(Effect::Notify(Event::Renewed { uid }));
+            }
         }
         self.follow_up(uid, effects);
     }
 
-    /// There is no slice any more, and so no share.
-    pub(super) fn slice_gone(&mut self, now: Now, uid: Uid, effects: &mut Vec<Effect>) {
+    /// The limits of an expired share have come down: the rest of its room is free.
+    fn lowered(&mut self, uid: Uid, keeps: Keeps, effects: &mut Vec<Effect>) {
+        let Some(share) = self.shares.get(&uid).filter(|share| share.phase == Phase::Lowering) else {
+            return;
+        };
+        // No more than was granted is ever held, whatever is said to be used.
+        let keeps =
+            Keeps { mem: keeps.mem.min(share.amount.mem), tasks: keeps.tasks.min(share.amount.tasks) };
+        self.set_keeps(uid, Some(keeps));
+        self.alter(uid, |share| share.phase = Phase::Active);
+        effects.push(Effect::Notify(Event::Resized { uid }));
+        self.follow_up(uid, effects);
+    }
+
+    /// There is no slice any more, and so no share: `why`, for who waited for it.
+    pub(super) fn slice_gone(&mut self, now: Now, uid: Uid, why: &str, effects: &mut Vec<Effect>) {
         let Some(share) = self.close(uid) else { return };
         match share.phase {
             Phase::Stopping { job } => self.end_job(now, job, JobEnd::Done, effects),
             Phase::Granting { job } => {
                 if let Some(job) = job {
-                    self.end_job(now, job, JobEnd::Failed("its slice went away".to_owned()), effects);
+                    self.end_job(now, job, JobEnd::Failed(why.to_owned()), effects);
                 }
                 return;
             }
-            Phase::Active | Phase::Resizing { .. } | Phase::Releasing => {}
+            Phase::Active
+            | Phase::Resizing { .. }
+            | Phase::Lowering
+            | Phase::Renewing { .. }
+            | Phase::Releasing => {}
         }
         effects.push(Effect::Notify(Event::Released { uid }));
     }
@@ -81,8 +108,8 @@ impl Ledger {
         let Phase::Granting { job: Some(id) } = share.phase else { return };
         let Some(mut job) = self.jobs.remove(&id) else { return };
         if let JobState::Running { .. } = job.state {
-            if let Some((since, deadline)) = job.kind.ask().map(|ask| (ask.asked, ask.until)) {
-                Arc::make_mut(&mut job).state = JobState::Queued { since, deadline };
+            if let Some(since) = job.kind.ask().map(|ask| ask.asked) {
+                Arc::make_mut(&mut job).state = JobState::Queued { since };
             }
             self.line_up(&job);
         }

@@ -5,7 +5,7 @@ use super::room::Room;
 use super::time::Time;
 use super::{BootId, Now};
 use crate::identity::{JobId, Uid};
-use crate::quantity::{Amount, Bytes, MilliCpu};
+use crate::quantity::{Amount, Bytes, MilliCpu, Tasks};
 
 /// How long before its end a lease is warned of, in milliseconds, besides at its last tenth (issue 4: 5 minutes).
 pub const WARNING_MS: u64 = 5 * 60 * 1000;
@@ -17,7 +17,7 @@ pub struct Share {
     pub uid: Uid,
     /// The member's name when the share was granted, to be shown.
     pub user: Option<String>,
-    /// The figures that the kernel is to hold.
+    /// The figures that were granted. What the kernel is to hold: [`Share::enforced`].
     pub amount: Amount,
     /// Swap on top of the memory, in bytes.
     pub swap: Bytes,
@@ -40,8 +40,6 @@ pub struct Share {
 /// What the policy says for a share: taken when it is granted, so that a change of the policy takes nothing from it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Terms {
-    /// What its CPU is lowered to when its lease is over and work is inside.
-    pub expired_cpu: MilliCpu,
     /// After how long without a process it is given back, in milliseconds; `None`: never.
     pub idle_ms: Option<u64>,
     /// Whether it was taken for a submitted command, and goes when the last one is over.
@@ -67,15 +65,27 @@ pub enum Stage {
         /// When its member is next warned of its end.
         warn: Option<Time>,
     },
-    /// It is over, and the share still there: what it holds counts as free.
+    /// It is over, and the share still there, for work is inside.
     Expired {
-        /// Since when.
+        /// When it ended.
         since: Time,
-        /// When its CPU is next tried to be lowered; `None`: that is done.
+        /// What the share physically keeps, once its limits have come down to it; `None`: its limits are still those
+        /// that were granted.
+        keeps: Option<Keeps>,
+        /// When its limits are next tried to be lowered; `None`: that is done.
         lower: Option<Time>,
         /// When what is inside is stopped for someone who waits. Only where the policy says so.
         evict: Option<Time>,
     },
+}
+
+/// What an expired share physically keeps. Its limits have come down to this, so that the kernel gives it no more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Keeps {
+    /// Memory. It goes on counting against the capacity.
+    pub mem: Bytes,
+    /// Tasks.
+    pub tasks: Tasks,
 }
 
 /// What is being done about a share. In the state file, everything but `Active` is an intent without outcome.
@@ -92,6 +102,14 @@ pub enum Phase {
     Resizing {
         /// The new figures.
         to: Amount,
+    },
+    /// The lease is over, and the limits are on their way down to what is used: which limits the kernel holds at this
+    /// moment is not known, but none over those that were granted.
+    Lowering,
+    /// An expired share gets back what was granted.
+    Renewing {
+        /// The lease that it has then.
+        lease: Lease,
     },
     /// The empty slice is being removed.
     Releasing,
@@ -128,28 +146,58 @@ impl Share {
             granted,
             boot,
             phase: Phase::Active,
-            terms: Terms { expired_cpu: amount.cpu, idle_ms: None, for_work: false },
+            terms: Terms { idle_ms: None, for_work: false },
             lease: None,
             empty_since: None,
             meter: Meter::default(),
         }
     }
 
-    /// The most that this share may be using until its phase is settled.
+    /// What this share physically keeps, where its lease is over and its limits have come down to that.
+    pub fn keeps(&self) -> Option<Keeps> {
+        match self.lease?.stage {
+            Stage::Expired { keeps, .. } => keeps,
+            Stage::Running { .. } => None,
+        }
+    }
+
+    /// This share with its limits come down to what it keeps; itself where its lease runs.
+    #[must_use]
+    pub fn keeping(&self, kept: Keeps) -> Self {
+        let mut share = self.clone();
+        if let Some(Lease { stage: Stage::Expired { keeps, .. }, .. }) = &mut share.lease {
+            *keeps = Some(kept);
+        }
+        share
+    }
+
+    /// The figures that the kernel is to hold. Where the share [keeps](Self::keeps) only what it uses its CPU quota stays,
+    /// and its weights are the lowest.
+    pub fn enforced(&self) -> Amount {
+        match self.keeps() {
+            Some(Keeps { mem, tasks }) => Amount { mem, tasks, ..self.amount },
+            None => self.amount,
+        }
+    }
+
+    /// The most that this share may be using until its phase is settled, without the CPU that it only has while nobody
+    /// else wants it.
     pub fn counted(&self) -> Amount {
-        match self.phase {
-            Phase::Resizing { to } => Amount {
+        match (self.phase, self.keeps()) {
+            (Phase::Resizing { to }, _) => Amount {
                 cpu: self.amount.cpu.max(to.cpu),
                 mem: self.amount.mem.max(to.mem),
                 tasks: self.amount.tasks.max(to.tasks),
             },
-            _ => self.amount,
+            (Phase::Renewing { .. }, _) | (_, None) => self.amount,
+            (_, Some(Keeps { mem, tasks })) => Amount { cpu: MilliCpu(0), mem, tasks },
         }
     }
 
-    /// What it takes of the capacity: nothing once its lease is over (1-product.md "A share").
+    /// What it takes of the capacity (1-product.md "Leases"): once its lease is over and its limits are down, what it
+    /// physically keeps and no CPU.
     pub fn room(&self) -> Room {
-        if self.expired() { Room::NONE } else { Room::of(self.counted()) }
+        Room::of(self.counted())
     }
 
     /// Whether its lease is over.
@@ -173,9 +221,13 @@ impl Share {
         }
     }
 
-    /// When its lease gives back its room.
+    /// When its lease gives back its room. Where the lease has just ended and the limits are not down yet, that moment has
+    /// come: so it stays what is kept for the first in the queue, until it is known what the share keeps.
     pub(super) fn gives_at(&self) -> Option<Time> {
-        self.lease.filter(|lease| matches!(lease.stage, Stage::Running { .. })).map(|lease| lease.ends)
+        if let Phase::Renewing { lease } = self.phase {
+            return Some(lease.ends);
+        }
+        self.lease.filter(|_| self.keeps().is_none()).map(|lease| lease.ends)
     }
 
     /// When something is next to be done about it.

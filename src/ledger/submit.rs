@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::job::{Ask, Job, JobEnd, JobKind, JobState, WORKS_PER_UID_MAX, Work};
-use super::refusal::{Bound, Over, Refusal, Timed};
+use super::lease::of_work;
+use super::refusal::{Bound, Over, Refusal};
 use super::room::Room;
 use super::share::{Phase, Terms};
 use super::{Effect, Event, Ledger, Member, Now, Wait, milliseconds};
@@ -30,7 +31,7 @@ impl Ledger {
         let Asked { amount, time_limit, name, wait } = asked;
         let uid = member.uid;
         if time_limit.is_some_and(|limit| limit.is_zero()) {
-            return Err(Refusal::NoTime(Timed::Lease));
+            return Err(Refusal::NoTime);
         }
         if self.works.get(&uid).is_some_and(|works| *works >= WORKS_PER_UID_MAX) {
             return Err(Refusal::TooManyWorks { most: WORKS_PER_UID_MAX });
@@ -38,7 +39,7 @@ impl Ledger {
         let time_limit_ms = time_limit.map(milliseconds);
         let work = Work { name, limits: amount, time_limit_ms, ask: None, cancelled: false };
         if self.shares.contains_key(&uid) {
-            let held = self.active(uid)?.amount;
+            let held = self.active(uid)?.enforced();
             if let Some(over) = Over::first(amount.or(held), held, Bound::Share) {
                 return Err(Refusal::OverLimit(over));
             }
@@ -46,9 +47,9 @@ impl Ledger {
             effects.extend([Effect::Start { uid, job }, Effect::Notify(Event::Job(job))]);
             return Ok(());
         }
-        let until = self.may_ask(uid, wait)?;
-        let ask = self.ask(member, amount, time_limit)?;
-        let ask = Ask { until, terms: Terms { for_work: true, ..ask.terms }, ..ask };
+        self.may_ask(uid)?;
+        let ask = self.ask(&member, amount, of_work(&member.policy, time_limit)?, time_limit)?;
+        let ask = Ask { terms: Terms { for_work: true, ..ask.terms }, ..ask };
         let (room, since) = (self.has_room(uid, &ask, wait), self.clock.last);
         if !room && wait == Wait::No {
             return Err(self.shortage(now, Room::of(ask.amount), ask.lease_ms));
@@ -60,7 +61,7 @@ impl Ledger {
             self.begin(now, uid, &ask, Some(job));
             effects.extend([Effect::Grant(uid), Effect::Notify(Event::Job(job))]);
         } else {
-            let state = JobState::Queued { since, deadline: until };
+            let state = JobState::Queued { since };
             let job = self.new_job(now, uid, JobKind::Submit(Box::new(work)), state);
             effects.push(Effect::Queued { uid, job });
         }
@@ -83,7 +84,9 @@ impl Ledger {
                 self.alter(uid, |share| share.empty_since = None);
                 effects.push(Effect::Start { uid, job: id });
             }
-            _ => self.end_job(now, id, JobEnd::Done, effects),
+            Some(JobKind::Request(_) | JobKind::Release) | None => {
+                self.end_job(now, id, JobEnd::Done, effects);
+            }
         }
     }
 
@@ -142,7 +145,7 @@ impl Ledger {
         let lost: Vec<JobId> = self.jobs.values().filter(lost).map(|job| job.id).collect();
         for job in lost {
             self.end_job(now, job, JobEnd::Interrupted, effects);
-            self.revision += 1;
+            self.revision = self.revision.saturating_add(1);
         }
     }
 }

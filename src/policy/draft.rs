@@ -57,6 +57,7 @@ pub(super) struct Draft {
     pub lease_max: Option<At<Time>>,
     pub idle: Option<At<Time>>,
     pub half_life: Option<At<Time>>,
+    pub patience: Option<At<Time>>,
     pub users: BTreeMap<Uid, RulesDraft>,
     pub groups: BTreeMap<Gid, RulesDraft>,
     pub visibility: Option<At<Visibility>>,
@@ -157,10 +158,11 @@ impl Draft {
     }
 
     fn read_fairness(&mut self, at: &Cursor<'_>) -> Result<(), Wrong> {
-        for (name, at) in at.entries("{half_life: 7d}")? {
+        for (name, at) in at.entries("{half_life: 7d, patience: 1d}")? {
             match name {
                 "half_life" => self.half_life = Some(at.figure()?),
-                _ => return Err(at.unknown("half_life")),
+                "patience" => self.patience = Some(at.figure()?),
+                _ => return Err(at.unknown("half_life, patience")),
             }
         }
         Ok(())

@@ -29,6 +29,13 @@ pub const RESERVE_MEM_DEFAULT_MAX: Bytes = Bytes(2 << 30);
 /// How fast past use is forgotten where the policy names no `fairness.half_life`: 7 days (1-product.md "Policy").
 pub const HALF_LIFE_DEFAULT: Duration = Duration::from_secs(7 * 24 * 3600);
 
+/// After how long in the queue a request goes before all that have not waited as long, where the policy names no
+/// `fairness.patience`: 1 day (1-product.md "Policy").
+pub const PATIENCE_DEFAULT: Duration = Duration::from_secs(24 * 3600);
+
+/// The shortest lease of a share that is requested or renewed: one minute (1-product.md "Leases").
+pub const LEASE_MIN: Duration = Duration::from_secs(60);
+
 /// The shortest time that a policy may name: the unit of every time on the wire (2-protocol.md).
 pub const DURATION_MIN: Duration = Duration::from_millis(1);
 
@@ -60,6 +67,8 @@ pub struct Policy {
     pub idle: Option<Duration>,
     /// After how long past use counts half.
     pub half_life: Duration,
+    /// After how long in the queue a request goes before all that have not waited as long.
+    pub patience: Duration,
     /// What is said of single users.
     pub users: BTreeMap<Uid, Rules>,
     /// What is said of groups.
@@ -189,6 +198,7 @@ impl Policy {
             lease_max: None,
             idle: None,
             half_life: HALF_LIFE_DEFAULT,
+            patience: PATIENCE_DEFAULT,
             users: BTreeMap::new(),
             groups: BTreeMap::new(),
             visibility: Visibility::default(),

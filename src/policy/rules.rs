@@ -7,8 +7,8 @@ use super::draft::{AmountDraft, At, Draft, RulesDraft, Wrong};
 use super::figure::Time;
 use super::yaml::{Fault, KeyPath, Place};
 use super::{
-    HALF_LIFE_DEFAULT, Policy, RESERVE_CPU_DEFAULT, Reserve, ReserveMem, Rules, TASKS_DEFAULT,
-    TASKS_MAX_DEFAULT,
+    HALF_LIFE_DEFAULT, LEASE_MIN, PATIENCE_DEFAULT, Policy, RESERVE_CPU_DEFAULT, Reserve, ReserveMem, Rules,
+    TASKS_DEFAULT, TASKS_MAX_DEFAULT,
 };
 use crate::quantity::{Amount, Bytes, MilliCpu, PartialAmount, Tasks};
 
@@ -27,6 +27,12 @@ impl Draft {
         below(&self.defaults.tasks, &self.max.tasks, TASKS_MAX_DEFAULT, "max.tasks")?;
         if let (Some(default), Some(max)) = (&self.lease_default, &self.lease_max) {
             Time::in_order(default, max)?;
+        }
+        for lease in [&self.lease_default, &self.lease_max].into_iter().flatten() {
+            if lease.value.0 < LEASE_MIN {
+                let (least, is) = (Time(LEASE_MIN), lease.value);
+                return Err(lease.wrong(format!("must be at least {least}, and {is} is not")));
+            }
         }
         let max = Amount { cpu: cpu.1, mem: mem.1, tasks: tasks_max };
         let tasks = value(&self.defaults.tasks).unwrap_or(TASKS_DEFAULT.min(tasks_max));
@@ -48,6 +54,7 @@ impl Draft {
             lease_max,
             idle: value(&self.idle).map(|time| time.0),
             half_life: value(&self.half_life).map_or(HALF_LIFE_DEFAULT, |time| time.0),
+            patience: value(&self.patience).map_or(PATIENCE_DEFAULT, |time| time.0),
             users: finish_rules(&self.users, "users", max)?,
             groups: finish_rules(&self.groups, "groups", max)?,
             visibility: value(&self.visibility).unwrap_or_default(),

@@ -9,8 +9,10 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 use std::time::Duration;
 
-use crate::identity::{Gid, Uid};
-use crate::ledger::{BootId, Command, Effect, Ledger, Member, Now, Outcome, Wait};
+use crate::identity::{Gid, JobId, Uid};
+use crate::ledger::job::JobEnd;
+use crate::ledger::share::Keeps;
+use crate::ledger::{BootId, Command, Effect, Ledger, Member, Now, Outcome, Rules, Wait};
 use crate::policy::{Machine, Policy};
 use trace::{Arrival, BadLine, Trace};
 
@@ -82,6 +84,7 @@ pub struct NothingToHandOut;
 struct Person {
     later: VecDeque<usize>,
     at_work: Option<usize>,
+    job: Option<JobId>,
     requests: u64,
     granted: u64,
     wait_ms: u128,
@@ -141,7 +144,15 @@ pub fn replay(
     let start = trace.arrivals.first().map_or(0, |arrival| arrival.at_ms);
     replay.say(start, Command::SetCapacity { cpu, mem });
     // Nothing is evicted: work in a trace ends when it ends.
-    replay.say(start, Command::SetRules { half_life: policy.half_life, evict: false });
+    replay.say(
+        start,
+        Command::SetRules(Rules {
+            half_life: policy.half_life,
+            patience: policy.patience,
+            lease_max: policy.lease_max,
+            evict: false,
+        }),
+    );
     let end = replay.run(start, until_ms.map_or(u64::MAX, |ms| start.saturating_add(ms)));
     Ok(replay.report(end.saturating_sub(start)))
 }
@@ -197,10 +208,11 @@ impl Replay<'_> {
                 return;
             };
             let longest = member.policy.lease_max.unwrap_or(Duration::MAX);
-            let command = Command::Request {
+            let command = Command::Submit {
                 member: member.clone(),
                 amount: arrival.amount,
-                lease: Some(Duration::from_millis(arrival.lease_ms).min(longest)),
+                time_limit: Some(Duration::from_millis(arrival.lease_ms).min(longest)),
+                name: None,
                 wait: Wait::Granted,
             };
             match self.ledger.apply(moment(now), command) {
@@ -216,13 +228,14 @@ impl Replay<'_> {
     }
 
     fn ended(&mut self, now: u64, who: usize) {
-        let Some(uid) = self.members.get(who).map(|member| member.uid) else { return };
-        self.say(now, Command::Release { uid, pids: Vec::new(), count: 0, stop: false });
+        let job = self.people.get_mut(who).and_then(|person| person.job.take());
+        let Some(job) = job else { return };
+        self.say(now, Command::WorkEnded { job, end: JobEnd::Done });
         self.ask(now, who);
     }
 
     fn say(&mut self, now: u64, command: Command) {
-        // What is said here is never refused: a release of a share whose changes are all settled, a passing of time.
+        // What is said here is never refused: outcomes, ends, a passing of time.
         if let Ok(effects) = self.ledger.apply(moment(now), command) {
             self.carry_out(now, effects);
         }
@@ -231,20 +244,29 @@ impl Replay<'_> {
     fn carry_out(&mut self, now: u64, effects: Vec<Effect>) {
         for effect in effects {
             match effect {
-                Effect::Grant(uid) => {
-                    self.say(now, Command::Settle { uid, outcome: Outcome::Done });
-                    self.say(now, Command::Enter { uid });
-                    self.granted(now, uid);
-                }
-                Effect::Resize { uid, .. } | Effect::Withdraw(uid) => {
+                Effect::Grant(uid) | Effect::Withdraw(uid) => {
                     self.say(now, Command::Settle { uid, outcome: Outcome::Done });
                 }
-                _ => {}
+                Effect::Start { uid, job } => self.granted(now, uid, job),
+                // What work uses of its memory no trace says: all of it.
+                Effect::Lower(uid) => {
+                    let Some(amount) = self.ledger.share(uid).map(|share| share.amount) else { continue };
+                    let keeps = Keeps { mem: amount.mem, tasks: amount.tasks };
+                    self.say(now, Command::Settle { uid, outcome: Outcome::Lowered(keeps) });
+                }
+                // Nobody here asks for what these carry out.
+                Effect::Resize { .. }
+                | Effect::Renew(_)
+                | Effect::Stop { .. }
+                | Effect::Evict { .. }
+                | Effect::CallBack { .. }
+                | Effect::Enter { .. } => {}
+                Effect::Queued { .. } | Effect::Notify(_) => {}
             }
         }
     }
 
-    fn granted(&mut self, now: u64, uid: Uid) {
+    fn granted(&mut self, now: u64, uid: Uid, job: JobId) {
         let whole = self.ledger.capacity().whole();
         let Some(amount) = self.ledger.share(uid).map(|share| share.amount) else { return };
         let Some(who) = self.by_uid.get(&uid).copied() else { return };
@@ -254,6 +276,7 @@ impl Replay<'_> {
         else {
             return;
         };
+        person.job = Some(job);
         let wait = now.saturating_sub(at_ms);
         self.waits.push(wait);
         let bound = runs_ms.max(SLOWDOWN_RUN_MS_MIN) as f64;

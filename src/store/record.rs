@@ -8,13 +8,14 @@ use crate::identity::{JobId, Uid};
 use crate::ledger::fairness::{Fairness, Meter};
 use crate::ledger::share::{Phase, Share};
 use crate::ledger::time::{Clock, Time};
-use crate::ledger::{BootId, Image, Now};
+use crate::ledger::{BootId, Image, NUMBER_MAX, Now};
 use crate::quantity::{Amount, Bytes, MilliCpu, Tasks};
 use job::JobRecord;
 use lease::{LeaseRecord, TermsRecord};
 
 mod job;
 mod lease;
+pub(super) mod v1;
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -65,6 +66,8 @@ enum PhaseRecord {
     Granting { job: Option<u64> },
     Active,
     Resizing { to: Figures },
+    Lowering,
+    Renewing { lease: LeaseRecord },
     Releasing,
     Stopping { job: u64 },
 }
@@ -143,7 +146,7 @@ impl TryFrom<State> for Image {
     fn try_from(state: State) -> Result<Self, String> {
         Ok(Self {
             revision: state.revision,
-            next_job: state.next_job,
+            next_job: number(state.next_job)?,
             clock: state.clock.into(),
             fairness: state.fairness.try_into()?,
             draining: state.draining,
@@ -151,6 +154,11 @@ impl TryFrom<State> for Image {
             jobs: state.jobs.into_iter().map(|job| job.try_into().map(Arc::new)).collect::<Result<_, _>>()?,
         })
     }
+}
+
+/// The number of the next job, where it is one that jobs can still be counted from.
+fn number(raw: u64) -> Result<u64, String> {
+    if raw <= NUMBER_MAX { Ok(raw) } else { Err(format!("{raw} is no number of a job")) }
 }
 
 fn uid(raw: u64) -> Result<Uid, String> {
@@ -170,6 +178,8 @@ impl From<&Share> for ShareRecord {
                 Phase::Granting { job } => PhaseRecord::Granting { job: job.map(|job| job.0) },
                 Phase::Active => PhaseRecord::Active,
                 Phase::Resizing { to } => PhaseRecord::Resizing { to: to.into() },
+                Phase::Lowering => PhaseRecord::Lowering,
+                Phase::Renewing { lease } => PhaseRecord::Renewing { lease: lease.into() },
                 Phase::Releasing => PhaseRecord::Releasing,
                 Phase::Stopping { job } => PhaseRecord::Stopping { job: job.0 },
             },
@@ -196,6 +206,8 @@ impl TryFrom<ShareRecord> for Share {
                 PhaseRecord::Granting { job } => Phase::Granting { job: job.map(JobId) },
                 PhaseRecord::Active => Phase::Active,
                 PhaseRecord::Resizing { to } => Phase::Resizing { to: to.into() },
+                PhaseRecord::Lowering => Phase::Lowering,
+                PhaseRecord::Renewing { lease } => Phase::Renewing { lease: lease.into() },
                 PhaseRecord::Releasing => Phase::Releasing,
                 PhaseRecord::Stopping { job } => Phase::Stopping { job: JobId(job) },
             },

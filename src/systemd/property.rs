@@ -72,6 +72,15 @@ pub fn limits(amount: Amount, swap: Bytes) -> Vec<Property> {
     ]
 }
 
+/// Sets the weights among these limits to the lowest: the CPU is what nobody else wants, `CPUWeight=idle`, which is 0 on the
+/// bus since systemd 252 (`systemd.resource-control(5)`); for I/O there is no weight like it.
+#[must_use]
+pub fn weightless(mut limits: Vec<Property>) -> Vec<Property> {
+    limits.retain(|property| property.name != "CPUWeight" && property.name != "IOWeight");
+    limits.extend([figure("CPUWeight", 0), figure("IOWeight", WEIGHT_MIN)]);
+    limits
+}
+
 /// The limits that differ between two amounts: what a change in place sets.
 ///
 /// systemd keeps each property that is set in a file of its own, so that fewer are quicker.

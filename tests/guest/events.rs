@@ -14,7 +14,7 @@ guest_test!(each_kind_of_event_is_told_to_who_may_know, |guest: Guest| {
     let bobs = "for i in 1 2 3; do fairshare request --cpu 0.1 --mem 32M && fairshare release || exit; done";
     guest.as_user("bob", bobs).expect_ok();
     // What ends in less than ten minutes is expiring from the start.
-    let takes = "fairshare request --cpu 0.5 --mem 64M --for 30m && fairshare resize --cpu 0.6 && fairshare renew --for 20s";
+    let takes = "fairshare request --cpu 0.5 --mem 64M --for 30m && fairshare resize --cpu 0.6 && fairshare renew --for 60s";
     guest.as_user("alice", takes).expect_ok();
     let eats = "id=$(fairshare submit -- python3 -c \"x='a'*200000000\"); fairshare wait $id";
     guest.as_user("alice", eats).expect_code(137);

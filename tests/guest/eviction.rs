@@ -14,7 +14,7 @@ fn expired(guest: &Guest) -> Background {
     let work =
         guest.command("exec fairshare run --cpu 0.5 --mem 64M --for 1h -- bash work").user("alice").spawn();
     guest.await_cmd("test -e /tmp/set");
-    guest.as_user("bob", "fairshare request --cpu 1 --mem 64M").expect_ok();
+    guest.as_user("bob", "fairshare request --cpu 1 --mem 64M --for 7d").expect_ok();
     // With 200 s to go both warnings are due.
     guest.go_on_later(3600 - 200);
     guest.logged("the lease of uid 1001 ends in 4 min");

@@ -8,7 +8,7 @@ const BOBS: &str = "fairshare.slice/fairshare-1002.slice";
 
 guest_test!(who_waits_is_served_when_the_lease_before_ends, |guest: Guest| {
     // The guest has 2 CPUs, less half a CPU that the default policy keeps for the system.
-    guest.as_user("alice", "fairshare request --cpu 1 --mem 64M --for 45s").expect_ok().stdout_has("1 CPU");
+    guest.as_user("alice", "fairshare request --cpu 1 --mem 64M --for 60s").expect_ok().stdout_has("1 CPU");
     guest
         .as_user("bob", "fairshare request --cpu 1 --mem 64M")
         .expect_code(75)
@@ -34,7 +34,7 @@ guest_test!(who_waits_is_served_when_the_lease_before_ends, |guest: Guest| {
     let journal = guest.journal("fairshared.service");
     let told = |entry: &crate::observe::Entry| entry.message().contains("the lease of uid 1001 is over");
     assert!(journal.iter().any(told), "the journal does not say that the lease ended");
-    // Without a lease it is held until it is given back, also by a machine that was off in between.
+    // The shipped policy's lease of eight hours runs on, also over a machine that was off in between.
     assert_eq!(guest.reboot(), "running");
     guest.as_user("bob", "fairshare status").expect_ok().stdout_has("1 CPU");
     assert_eq!(guest.cgroup(BOBS, "cpu.max"), "100000 100000");

@@ -4,6 +4,7 @@ mod closing;
 mod contract;
 mod degraded;
 mod disk_faults;
+mod ended;
 mod events;
 mod handed;
 mod harness;

@@ -2,9 +2,13 @@
 
 mod bound;
 mod drf;
+mod ended;
 mod histories;
+mod judged;
 mod long_run;
+mod records;
 mod rules;
+mod simulated;
 mod steps;
 mod stored;
 mod village;

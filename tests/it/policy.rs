@@ -129,7 +129,7 @@ fn what_is_left_out_is_as_the_design_says() {
     assert_eq!((policy.reserve.cpu, policy.reserve.mem), (MilliCpu(500), ReserveMem::Default));
     assert_eq!((policy.overcommit.cpu.milli(), policy.overcommit.mem.milli()), (1000, 1000));
     assert_eq!((policy.lease_default, policy.lease_max, policy.idle), (None, None, None));
-    assert_eq!((policy.swap, policy.half_life), (Bytes(0), 7 * 24 * HOUR));
+    assert_eq!((policy.swap, policy.half_life, policy.patience), (Bytes(0), 7 * 24 * HOUR, 24 * HOUR));
     assert_eq!((policy.visibility, policy.evict), (Visibility::Names, false));
 }
 
@@ -142,7 +142,7 @@ fn every_key_arrives_where_it_belongs() {
     assert!(policy.users.is_empty());
     assert_eq!(policy.groups.len(), 1);
     let other = "reserve: {cpu: 0.25, mem: 1M}\novercommit: {cpu: 1.5, mem: 0.9}\nlease: {max: 2d}\nidle: 10m\n\
-                 fairness: {half_life: 1h}\ngroups: {staff: {role: read_only, weight: 0.5}}\n";
+                 fairness: {half_life: 1h, patience: 2h}\ngroups: {staff: {role: read_only, weight: 0.5}}\n";
     let policy = self::policy(&format!("{SIMPLE}{other}")).unwrap();
     assert_eq!((policy.reserve.cpu, policy.reserve.mem), (MilliCpu(250), ReserveMem::Named(Bytes(1 << 20))));
     assert_eq!((policy.overcommit.cpu.milli(), policy.overcommit.mem.milli()), (1500, 900));
@@ -151,9 +151,19 @@ fn every_key_arrives_where_it_belongs() {
         (Some(48 * HOUR), Some(48 * HOUR)),
         "no lease is longer"
     );
-    assert_eq!((policy.idle, policy.half_life), (Some(HOUR / 6), HOUR));
+    assert_eq!((policy.idle, policy.half_life, policy.patience), (Some(HOUR / 6), HOUR, 2 * HOUR));
     let staff = policy.member(uid(1002), &[gid(2002)]);
     assert_eq!((staff.role, staff.weight.milli()), (Role::ReadOnly, 500));
+}
+
+/// Nobody could ask for such a lease.
+#[test]
+fn a_lease_under_a_minute_is_refused() {
+    for lease in ["{default: 59s, max: 7d}", "{max: 59s}", "{default: 1ms}"] {
+        let error = policy(&format!("{SIMPLE}lease: {lease}\n")).unwrap_err().to_string();
+        assert!(error.contains("must be at least 1m, and "), "{error}");
+    }
+    policy(&format!("{SIMPLE}lease: {{default: 60s, max: 1m}}\n")).unwrap();
 }
 
 #[test]
@@ -300,7 +310,9 @@ fn this_machines_users_and_groups_are_found_by_name() {
 fn the_shipped_policy_is_good() {
     let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("policy.d");
     let policy = load(&shipped, &SystemNames).unwrap();
-    assert_eq!(policy, Policy::simple(amount(2000, 8, 4096), amount(8000, 32, 32768)));
+    let simple = Policy::simple(amount(2000, 8, 4096), amount(8000, 32, 32768));
+    let lease = |hours: u64| Some(Duration::from_secs(hours * 3600));
+    assert_eq!(policy, Policy { lease_default: lease(8), lease_max: lease(7 * 24), ..simple });
     // Each key that is shown commented out is a key, with the value that holds without it.
     let text = fs::read_to_string(shipped.join("default.yaml")).unwrap();
     let shown: String = text

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::lease::TermsRecord;
-use super::{Figures, Moment, uid};
+use super::{Figures, Moment, number, uid};
 use crate::identity::JobId;
 use crate::ledger::job::{Ask, Cause, Exit, Job, JobEnd, JobKind, JobState, Ran, Work};
 use crate::ledger::time::Time;
@@ -13,16 +13,16 @@ use crate::quantity::{Bytes, MilliCpu, PartialAmount, Tasks};
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct JobRecord {
-    id: u64,
-    uid: u64,
-    kind: KindRecord,
-    created: Moment,
-    state: StateRecord,
+    pub(super) id: u64,
+    pub(super) uid: u64,
+    pub(super) kind: KindRecord,
+    pub(super) created: Moment,
+    pub(super) state: StateRecord,
 }
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
-enum KindRecord {
+pub(super) enum KindRecord {
     Request(AskRecord),
     Release,
     Submit {
@@ -38,33 +38,43 @@ enum KindRecord {
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct AskRecord {
-    user: Option<String>,
-    asked_ms: u64,
-    until_ms: Option<u64>,
-    amount: Figures,
-    swap_bytes: u64,
-    lease_ms: Option<u64>,
-    weight_milli: u64,
-    terms: TermsRecord,
+pub(super) struct AskRecord {
+    pub(super) user: Option<String>,
+    pub(super) asked_ms: u64,
+    pub(super) named: NamedRecord,
+    pub(super) amount: Figures,
+    pub(super) swap_bytes: u64,
+    pub(super) lease_ms: Option<u64>,
+    pub(super) weight_milli: u64,
+    pub(super) terms: TermsRecord,
+}
+
+/// What a member named of a request; the policy says the rest.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NamedRecord {
+    pub(super) cpu_milli: Option<u64>,
+    pub(super) mem_bytes: Option<u64>,
+    pub(super) tasks_max: Option<u64>,
+    pub(super) lease_ms: Option<u64>,
 }
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
-enum StateRecord {
-    Queued { since_ms: u64, deadline_ms: Option<u64> },
+pub(super) enum StateRecord {
+    Queued { since_ms: u64 },
     Running { started: Moment },
     Ended { started: Option<Moment>, ended: Moment, end: EndRecord },
 }
 
 #[derive(Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum EndRecord {
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub(super) enum EndRecord {
     Done,
     Failed(String),
+    Refused(String),
     Cancelled,
     Interrupted,
-    TimedOut,
     Ran {
         exit_code: Option<u8>,
         signal: Option<u8>,
@@ -77,7 +87,7 @@ enum EndRecord {
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum CauseRecord {
+pub(super) enum CauseRecord {
     Memory,
     Time,
     Cancelled,
@@ -104,10 +114,7 @@ impl From<&Job> for JobRecord {
             },
             created: job.created.into(),
             state: match &job.state {
-                JobState::Queued { since, deadline } => StateRecord::Queued {
-                    since_ms: since.0,
-                    deadline_ms: deadline.map(|deadline| deadline.0),
-                },
+                JobState::Queued { since } => StateRecord::Queued { since_ms: since.0 },
                 JobState::Running { started } => StateRecord::Running { started: (*started).into() },
                 JobState::Ended { started, ended, end } => StateRecord::Ended {
                     started: started.map(Moment::from),
@@ -124,7 +131,7 @@ impl TryFrom<JobRecord> for Job {
 
     fn try_from(record: JobRecord) -> Result<Self, String> {
         Ok(Self {
-            id: JobId(record.id),
+            id: JobId(number(record.id)?),
             uid: uid(record.uid)?,
             kind: match record.kind {
                 KindRecord::Request(ask) => JobKind::Request(Box::new(ask.try_into()?)),
@@ -151,9 +158,7 @@ impl TryFrom<JobRecord> for Job {
             },
             created: record.created.into(),
             state: match record.state {
-                StateRecord::Queued { since_ms, deadline_ms } => {
-                    JobState::Queued { since: Time(since_ms), deadline: deadline_ms.map(Time) }
-                }
+                StateRecord::Queued { since_ms } => JobState::Queued { since: Time(since_ms) },
                 StateRecord::Running { started } => JobState::Running { started: started.into() },
                 StateRecord::Ended { started, ended, end } => JobState::Ended {
                     started: started.map(Moment::into),
@@ -170,7 +175,12 @@ impl From<&Ask> for AskRecord {
         Self {
             user: ask.user.clone(),
             asked_ms: ask.asked.0,
-            until_ms: ask.until.map(|until| until.0),
+            named: NamedRecord {
+                cpu_milli: ask.named.cpu.map(|cpu| cpu.0),
+                mem_bytes: ask.named.mem.map(|mem| mem.0),
+                tasks_max: ask.named.tasks.map(|tasks| tasks.0),
+                lease_ms: ask.named_lease_ms,
+            },
             amount: ask.amount.into(),
             swap_bytes: ask.swap.0,
             lease_ms: ask.lease_ms,
@@ -188,7 +198,12 @@ impl TryFrom<AskRecord> for Ask {
         Ok(Self {
             user: record.user,
             asked: Time(record.asked_ms),
-            until: record.until_ms.map(Time),
+            named: PartialAmount {
+                cpu: record.named.cpu_milli.map(MilliCpu),
+                mem: record.named.mem_bytes.map(Bytes),
+                tasks: record.named.tasks_max.map(Tasks),
+            },
+            named_lease_ms: record.named.lease_ms,
             amount: record.amount.into(),
             swap: Bytes(record.swap_bytes),
             lease_ms: record.lease_ms,
@@ -203,9 +218,9 @@ impl From<&JobEnd> for EndRecord {
         match end {
             JobEnd::Done => Self::Done,
             JobEnd::Failed(why) => Self::Failed(why.clone()),
+            JobEnd::Refused(why) => Self::Refused(why.clone()),
             JobEnd::Cancelled => Self::Cancelled,
             JobEnd::Interrupted => Self::Interrupted,
-            JobEnd::TimedOut => Self::TimedOut,
             JobEnd::Ran(Ran { exit, cause, peak, mem_limit, cpu_usec }) => {
                 let (exit_code, signal) = match exit {
                     Exit::Code(code) => (Some(*code), None),
@@ -236,9 +251,9 @@ impl From<EndRecord> for JobEnd {
         match record {
             EndRecord::Done => Self::Done,
             EndRecord::Failed(why) => Self::Failed(why),
+            EndRecord::Refused(why) => Self::Refused(why),
             EndRecord::Cancelled => Self::Cancelled,
             EndRecord::Interrupted => Self::Interrupted,
-            EndRecord::TimedOut => Self::TimedOut,
             EndRecord::Ran { exit_code, signal, cause, peak_bytes, mem_limit_bytes, cpu_usec } => {
                 Self::Ran(Ran {
                     exit: match (exit_code, signal) {

@@ -2,47 +2,48 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::ledger::share::{Lease, Stage, Terms};
+use crate::ledger::share::{Keeps, Lease, Stage, Terms};
 use crate::ledger::time::Time;
-use crate::quantity::MilliCpu;
+use crate::quantity::{Bytes, Tasks};
 
 #[derive(Serialize, Deserialize, Clone, Copy)]
 #[serde(deny_unknown_fields)]
 pub(super) struct TermsRecord {
-    expired_cpu_milli: u64,
-    idle_ms: Option<u64>,
-    #[serde(default)]
-    for_work: bool,
+    pub(super) idle_ms: Option<u64>,
+    pub(super) for_work: bool,
 }
 
 #[derive(Serialize, Deserialize, Clone, Copy)]
 #[serde(deny_unknown_fields)]
 pub(super) struct LeaseRecord {
-    ends_ms: u64,
-    length_ms: u64,
-    stage: StageRecord,
+    pub(super) ends_ms: u64,
+    pub(super) length_ms: u64,
+    pub(super) stage: StageRecord,
 }
 
 #[derive(Serialize, Deserialize, Clone, Copy)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
-enum StageRecord {
+pub(super) enum StageRecord {
     Running { warn_ms: Option<u64> },
-    Expired { since_ms: u64, lower_ms: Option<u64>, evict_ms: Option<u64> },
+    Expired { since_ms: u64, keeps: Option<KeepsRecord>, lower_ms: Option<u64>, evict_ms: Option<u64> },
+}
+
+#[derive(Serialize, Deserialize, Clone, Copy)]
+#[serde(deny_unknown_fields)]
+pub(super) struct KeepsRecord {
+    mem_bytes: u64,
+    tasks_max: u64,
 }
 
 impl From<Terms> for TermsRecord {
     fn from(terms: Terms) -> Self {
-        Self { expired_cpu_milli: terms.expired_cpu.0, idle_ms: terms.idle_ms, for_work: terms.for_work }
+        Self { idle_ms: terms.idle_ms, for_work: terms.for_work }
     }
 }
 
 impl From<TermsRecord> for Terms {
     fn from(record: TermsRecord) -> Self {
-        Self {
-            expired_cpu: MilliCpu(record.expired_cpu_milli),
-            idle_ms: record.idle_ms,
-            for_work: record.for_work,
-        }
+        Self { idle_ms: record.idle_ms, for_work: record.for_work }
     }
 }
 
@@ -54,9 +55,13 @@ impl From<Lease> for LeaseRecord {
             length_ms: lease.length_ms,
             stage: match lease.stage {
                 Stage::Running { warn } => StageRecord::Running { warn_ms: ms(warn) },
-                Stage::Expired { since, lower, evict } => {
-                    StageRecord::Expired { since_ms: since.0, lower_ms: ms(lower), evict_ms: ms(evict) }
-                }
+                Stage::Expired { since, keeps, lower, evict } => StageRecord::Expired {
+                    since_ms: since.0,
+                    keeps: keeps
+                        .map(|keeps| KeepsRecord { mem_bytes: keeps.mem.0, tasks_max: keeps.tasks.0 }),
+                    lower_ms: ms(lower),
+                    evict_ms: ms(evict),
+                },
             },
         }
     }
@@ -69,8 +74,10 @@ impl From<LeaseRecord> for Lease {
             length_ms: record.length_ms,
             stage: match record.stage {
                 StageRecord::Running { warn_ms } => Stage::Running { warn: warn_ms.map(Time) },
-                StageRecord::Expired { since_ms, lower_ms, evict_ms } => Stage::Expired {
+                StageRecord::Expired { since_ms, keeps, lower_ms, evict_ms } => Stage::Expired {
                     since: Time(since_ms),
+                    keeps: keeps
+                        .map(|keeps| Keeps { mem: Bytes(keeps.mem_bytes), tasks: Tasks(keeps.tasks_max) }),
                     lower: lower_ms.map(Time),
                     evict: evict_ms.map(Time),
                 },

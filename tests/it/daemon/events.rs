@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use fairshare::wire::answer::{Answer, EventInfo, JobState, ShareState};
 use fairshare::wire::call::{Amounts, Call};
 
-use super::harness::{Daemon, Home, POLICY};
+use super::degraded::FIGURES;
+use super::harness::{DEFAULTS, Daemon, Home, POLICY, ending};
 use super::raw::{Raw, request, request_for, resize_mem};
 use super::systemd_faults::own_slice;
 use crate::stand_in::World;
@@ -13,7 +14,7 @@ use crate::stand_in::World;
 /// What holds nobody up: far less than anything that is waited for here, also on a machine that has much else to do.
 const PROMPT: Duration = Duration::from_secs(5);
 
-fn own_uid() -> u64 {
+pub fn own_uid() -> u64 {
     rustix::process::getuid().as_raw().into()
 }
 
@@ -62,32 +63,36 @@ fn each_step_of_a_share_is_told_with_what_is_held_then() {
 fn the_end_of_a_lease_is_told_before_it_comes_and_when_it_is_there() {
     let world = World::start();
     let mut home = Home::new(&world);
-    let daemon = home.activate();
-    let (mut raw, mut follower, own) = (daemon.client(), follower(&daemon), Some(own_uid()));
-    // Long enough for somebody to be inside before it ends.
-    let (amounts, lease_ms) = (Amounts { cpu_milli: Some(2000), ..Amounts::default() }, Some(3000));
-    let asks = Call::RequestResources { amounts, lease_ms, wait: None, for_uid: None };
-    raw.granted(&asks);
+    let own = Some(own_uid());
+    // Long enough for somebody to follow before it ends.
+    home.set_state(vec![ending(own_uid(), DEFAULTS, 8000)]);
+    world.make_slice(&own_slice(), &FIGURES);
     world.pretend_processes(&own_slice(), &[4_000_000]);
-    next(&mut follower, "granted", own, true);
-    let expiring = next(&mut follower, "expiring", own, true);
+    world.write_cgroup_file(&own_slice(), "memory.current", "33554432");
+    let daemon = home.activate();
+    let mut followed = follower(&daemon);
+    let follower = &mut followed;
+    let expiring = next(follower, "expiring", own, true);
     assert_eq!(expiring.message.as_deref(), Some("the lease ends in 1 min"));
     assert_eq!(expiring.share.unwrap().state, ShareState::Active);
-    let expired = next(&mut follower, "expired", own, true);
-    let says = "the lease is over: work is inside: the share stays, with less CPU";
+    let expired = next(follower, "expired", own, true);
+    let says = "the lease is over: work is inside: the share stays, with what it uses";
     assert_eq!(expired.message.as_deref(), Some(says));
     let share = expired.share.unwrap();
-    assert_eq!((share.state, share.cpu_milli), (ShareState::Expired, 2000));
-    let share = next(&mut follower, "resized", own, true).share.unwrap();
-    assert_eq!((share.state, share.cpu_milli, share.mem_bytes), (ShareState::Expired, 1000, 64 << 20));
+    assert_eq!((share.state, share.mem_bytes), (ShareState::Expired, 64 << 20));
+    let share = next(follower, "resized", own, true).share.unwrap();
+    assert_eq!((share.state, share.cpu_milli, share.mem_bytes), (ShareState::Expired, 1000, 48 << 20));
     world.pretend_processes(&own_slice(), &[]);
-    next(&mut follower, "released", own, false);
-    raw.granted(&asks);
-    next(&mut follower, "granted", own, true);
-    next(&mut follower, "expiring", own, true);
-    let expired = next(&mut follower, "expired", own, true);
+    next(follower, "released", own, false);
+    daemon.kill();
+    home.set_state(vec![ending(own_uid(), DEFAULTS, 8000)]);
+    world.make_slice(&own_slice(), &FIGURES);
+    let daemon = home.activate();
+    let follower = &mut self::follower(&daemon);
+    next(follower, "expiring", own, true);
+    let expired = next(follower, "expired", own, true);
     assert_eq!(expired.message.as_deref(), Some("the lease is over: the share goes"));
-    next(&mut follower, "released", own, false);
+    next(follower, "released", own, false);
 }
 
 #[test]

@@ -11,7 +11,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use fairshare::ledger::share::Share;
+use fairshare::ledger::share::{Lease, Share, Stage};
+use fairshare::ledger::time::Time;
 use fairshare::ledger::{BootId, Image, Ledger, Now};
 use fairshare::quantity::{Amount, Bytes, MilliCpu, Tasks};
 use fairshare::store;
@@ -221,6 +222,16 @@ pub fn share(uid: u64, amount: Amount) -> Share {
     let granted = Now { boot_ms: 1, wall_ms: 1_700_000_000_000 };
     let uid = fairshare::identity::Uid::new(uid).unwrap();
     Share { user: Some(format!("user{uid}")), ..Share::active(uid, amount, Bytes(0), granted, this_boot()) }
+}
+
+/// The same, with a lease of an hour that ends so soon: nobody can ask for one under a minute.
+pub fn ending(uid: u64, amount: Amount, in_ms: u64) -> Share {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    let now = u64::try_from(time.tv_sec).unwrap() * 1000;
+    let ends = Time(now + in_ms);
+    // The warning comes when half of what is left has passed.
+    let stage = Stage::Running { warn: Some(Time(now + in_ms / 2)) };
+    Share { lease: Some(Lease { ends, length_ms: 3_600_000, stage }), ..share(uid, amount) }
 }
 
 /// A running daemon. Ends with the value.

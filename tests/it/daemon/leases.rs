@@ -7,7 +7,9 @@ use fairshare::wire::answer::Answer;
 use fairshare::wire::call::{Amounts, Call};
 use fairshare::wire::error::Code;
 
-use super::harness::{Home, PATIENCE, Unwritable};
+use super::degraded::FIGURES;
+use super::events::own_uid;
+use super::harness::{DEFAULTS, Home, PATIENCE, Unwritable, ending};
 use super::raw::{Raw, leased, request_for};
 use super::systemd_faults::own_slice;
 use crate::poll::until;
@@ -31,16 +33,16 @@ fn waits(raw: &mut Raw, uid: u64, cpu_milli: u64) {
 fn a_lease_ends_also_while_the_daemon_is_asked_without_a_pause() {
     let world = World::start();
     let mut home = Home::new(&world);
+    home.set_state(vec![ending(own_uid(), DEFAULTS, 4000)]);
+    world.make_slice(&own_slice(), &FIGURES);
+    let began = Instant::now();
     let daemon = home.activate();
     let mut raw = daemon.client();
-    let lease = Duration::from_millis(500);
-    let began = Instant::now();
-    raw.granted(&leased(500));
     // Each answer wakes the loop long before its next turn of its own.
     while raw.status().0.is_some() {
         assert!(began.elapsed() < PATIENCE, "the lease did not end");
     }
-    assert!(began.elapsed() >= lease);
+    assert!(began.elapsed() >= Duration::from_secs(3), "before its time");
 }
 
 /// What was announced is kept: else each start of the daemon would begin the five minutes anew.
@@ -53,10 +55,11 @@ fn an_announced_eviction_is_remembered_by_the_next_daemon() {
          reserve: {cpu: 1, mem: 1M}\ndangerous: {evict: true}\n",
     );
     home.set_cpus("0-2");
+    home.set_state(vec![ending(own_uid(), DEFAULTS, 2000)]);
+    world.make_slice(&own_slice(), &FIGURES);
+    world.pretend_processes(&own_slice(), &[4_000_000]);
     let daemon = home.activate();
     let mut raw = daemon.client();
-    raw.granted(&leased(1000));
-    world.pretend_processes(&own_slice(), &[4_000_000]);
     raw.granted(&request_for(1));
     // The room of the one share whose lease ends will not be enough.
     waits(&mut raw, 2, 2000);
@@ -76,7 +79,7 @@ fn an_announced_eviction_is_remembered_by_the_next_daemon() {
     assert!(announced.0 > 0);
 }
 
-/// An end that is known lets someone pass who waits: the answer is about the caller's share all the same.
+/// An end that becomes known changes who may pass: the answer is about the caller's share all the same.
 #[test]
 fn a_renewal_is_answered_with_the_share_that_was_renewed() {
     let world = World::start();
@@ -88,15 +91,16 @@ fn a_renewal_is_answered_with_the_share_that_was_renewed() {
     home.set_cpus("0-4");
     let daemon = home.activate();
     let mut raw = daemon.client();
-    let amounts = Amounts { cpu_milli: Some(3000), ..Amounts::default() };
+    let amounts = Amounts { cpu_milli: Some(2000), ..Amounts::default() };
     raw.granted(&Call::RequestResources { amounts, lease_ms: None, wait: None, for_uid: None });
     waits(&mut raw, 2, 3000);
-    waits(&mut raw, 3, 1000);
-    assert_eq!(raw.status().1.waiting, 2, "nobody passes one who may wait for ever");
     let share = raw.granted(&Call::Renew { lease_ms: 3_600_000, for_uid: None });
-    assert_eq!((share.uid, share.cpu_milli), (0, 3000));
+    assert_eq!((share.uid, share.cpu_milli), (0, 2000));
     assert!(share.lease_ends_ms.is_some());
-    until("the other's share", PATIENCE, || raw.shares().iter().any(|share| share.uid == 3).then_some(()));
+    // The first has a start from then on, and who would delay it is not let in.
+    let amounts = Amounts { cpu_milli: Some(2000), ..Amounts::default() };
+    let late = Call::RequestResources { amounts, lease_ms: Some(7_200_000), wait: None, for_uid: Some(3) };
+    raw.refused(&late, Code::NoCapacity);
 }
 
 /// It is in force before it is stored: then it must not be said that nothing was changed.

@@ -1,6 +1,7 @@
 //! The state file: torn, damaged, newer, not writable.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 
 use fairshare::store::{self, STATE_VERSION, Unusable};
 use fairshare::wire::call::Call;
@@ -37,6 +38,46 @@ fn torn_at_any_byte_it_is_damaged() {
     let mut longer = bytes;
     longer.push(0);
     assert!(matches!(store::parse(&longer), Err(Unusable::Damaged(_))));
+}
+
+/// A sound header and checksum, and more than the one item that a state is.
+#[test]
+fn bytes_after_the_state_are_damage() {
+    let mut longer = sound();
+    longer.push(0);
+    let length = u32::try_from(longer.len() - 20).unwrap();
+    longer[12..16].copy_from_slice(&length.to_be_bytes());
+    let longer = of_version(longer, STATE_VERSION);
+    assert_eq!(store::parse(&longer), Err(Unusable::Damaged("bytes after its end".into())));
+}
+
+/// What others hold is nobody's business, whatever the folder's mode.
+#[test]
+fn the_file_is_the_daemons_own() {
+    let world = World::start();
+    let mut home = Home::new(&world);
+    let daemon = home.activate();
+    daemon.client().granted(&request());
+    let mode = fs::metadata(home.state_file()).unwrap().permissions().mode();
+    assert_eq!(mode & 0o7777, 0o600);
+}
+
+/// A file of the version before is read, and written anew with the first change.
+#[test]
+fn a_file_of_an_older_version_is_read_and_written_anew() {
+    let world = World::start();
+    let mut home = Home::new(&world);
+    let old = fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/state/1")).unwrap();
+    fs::write(home.state_file(), &old).unwrap();
+    let daemon = home.activate();
+    let mut raw = daemon.client();
+    // All of it was of another boot, and new requests are stopped: that outlives an upgrade.
+    raw.refused(&request(), Code::Draining);
+    raw.ask(&Call::Undrain).unwrap();
+    raw.granted(&request());
+    let written = fs::read(home.state_file()).unwrap();
+    assert_eq!(written[8..12], STATE_VERSION.to_be_bytes());
+    assert!(home.corrupt_files().is_empty());
 }
 
 #[test]

@@ -6,12 +6,12 @@ use fairshare::ledger::{Command, Ledger, Wait};
 use fairshare::policy::Policy;
 use fairshare::quantity::Bytes;
 
-use super::village::{GIB, at, ledger, member, named, policy, request, settle_all, uid};
+use super::village::{GIB, at, ledger, member, named, policy, request, rules, settle_all, uid};
 
-const HALF_LIFE_MS: u64 = 60_000;
-const LEASE_MS: u64 = 10_000;
+const HALF_LIFE_MS: u64 = 360_000;
+const LEASE_MS: u64 = 60_000;
 /// How often someone fresh arrives: twenty in the time of a lease, where eight have room.
-const ARRIVAL_MS: u64 = 500;
+const ARRIVAL_MS: u64 = 3000;
 /// How many want the whole machine, one after the other.
 const LARGE: u64 = 4;
 /// The first of those who come once, and have used nothing.
@@ -51,8 +51,7 @@ fn crowd(ledger: &mut Ledger, policy: &Policy, ms: u64) {
 #[test]
 fn who_wants_all_is_granted_it_within_the_bound_however_many_come_who_used_nothing_and_want_little() {
     let (mut ledger, policy) = (ledger(), policy());
-    let half_life = Duration::from_millis(HALF_LIFE_MS);
-    say(&mut ledger, 0, Command::SetRules { half_life, evict: false });
+    say(&mut ledger, 0, rules(HALF_LIFE_MS, false));
     let whole = |who, wait| request(&policy, who, named(8000, 8 * GIB), Some(LEASE_MS), wait);
     // Those who want all have used all before, so that everyone fresh goes before them.
     for who in 1..=LARGE {

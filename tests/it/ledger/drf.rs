@@ -201,15 +201,15 @@ proptest! {
         let mut ledger = ledger();
         ledger.apply(at(0), Command::Drain).unwrap();
         ledger.apply(at(0), Command::Undrain).unwrap();
-        let hold = request(&policy(), 99, named(8000, 8 * GIB), Some(100), Wait::No);
+        let hold = request(&policy(), 99, named(8000, 8 * GIB), Some(60_000), Wait::No);
         let effects = ledger.apply(at(0), hold).unwrap();
         settle_all(&mut ledger, at(0), effects);
         for (who, [cpu, mem]) in (1..).zip(&demands) {
             let figures: PartialAmount = named(cpu * 1000, mem * GIB);
-            ledger.apply(at(1), request(&policy(), who, figures, Some(1000), Wait::Granted)).unwrap();
+            ledger.apply(at(1), request(&policy(), who, figures, Some(120_000), Wait::Granted)).unwrap();
         }
-        let mut effects = ledger.apply(at(100), Command::Tick).unwrap();
-        effects = settle_all(&mut ledger, at(100), effects);
+        let mut effects = ledger.apply(at(60_000), Command::Tick).unwrap();
+        effects = settle_all(&mut ledger, at(60_000), effects);
         prop_assert!(effects.iter().any(|effect| matches!(effect, Effect::Withdraw(_))));
         // One task each, in order of arrival: the first that does not fit has a reservation, and all leases end alike, so
         // that later ones pass only into what is left beside it.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use fairshare::identity::{JobId, Uid};
 use fairshare::ledger::job::JobEnd;
 use fairshare::ledger::reconcile::{Found, Limits, SwapLimit, verdicts};
-use fairshare::ledger::share::Phase;
+use fairshare::ledger::share::{Keeps, Phase};
 use fairshare::ledger::time::Time;
 use fairshare::ledger::{BootId, Canceller, Command, Effect, Event, Ledger, Now, Outcome, Wait};
 use fairshare::policy::Policy;
@@ -17,7 +17,7 @@ use fairshare::quantity::{Amount, Bytes, MilliCpu, Tasks};
 use fairshare::store;
 
 use super::steps::{HALF_LIFE_MS, LEASE_MS_MAX, Step, history};
-use super::village::{GIB, amount, member, named, uid, weighted};
+use super::village::{GIB, amount, member, named, rules, uid, weighted};
 
 /// The ledger, and what it believes to exist: slices, what runs in them, effects under way.
 struct World {
@@ -32,6 +32,7 @@ struct World {
     ran: BTreeSet<JobId>,
     calm: bool,
     evict: bool,
+    patience: u64,
     /// Of each who waited: since when, and how many waited before.
     arrived: BTreeMap<JobId, (Time, u64)>,
     /// What was promised to the first, and to whom.
@@ -41,7 +42,8 @@ struct World {
 impl World {
     fn new(seed: u64) -> Self {
         let policy = weighted(&[(1, 1000), (2, 2000), (3, 4000), (4, 500)]);
-        let policy = Policy { idle: seed.is_multiple_of(5).then_some(Duration::from_millis(900)), ..policy };
+        let policy =
+            Policy { idle: seed.is_multiple_of(5).then_some(Duration::from_millis(54_000)), ..policy };
         let mut world = Self {
             ledger: Ledger::new(BootId("boot 0".into())),
             policy,
@@ -53,11 +55,12 @@ impl World {
             ran: BTreeSet::new(),
             calm: seed.is_multiple_of(3),
             evict: false,
+            patience: HALF_LIFE_MS,
             arrived: BTreeMap::new(),
             promised: None,
         };
         world.say(Command::SetCapacity { cpu: MilliCpu(8000), mem: Bytes(8 * GIB) });
-        world.say(Command::SetRules { half_life: Duration::from_millis(HALF_LIFE_MS), evict: false });
+        world.say(rules(HALF_LIFE_MS, false));
         world
     }
 
@@ -88,8 +91,7 @@ impl World {
             return true;
         };
         let since = job.and_then(|job| self.ledger.jobs()[&job].kind.ask()).map(|ask| ask.asked);
-        let aged =
-            since.is_some_and(|since| self.ledger.time(self.now).since(since) >= fairness.half_life_ms);
+        let aged = since.is_some_and(|since| self.ledger.time(self.now).since(since) >= self.patience);
         aged || fairness.key(uid, weight) < fairness.key(owner, ask.weight)
     }
 
@@ -137,13 +139,7 @@ impl World {
         match step {
             Step::Request { who, cpu, mem, lease, wait } => {
                 let lease = (lease > 0).then(|| Duration::from_millis(lease));
-                let wait = match wait {
-                    0 => Wait::No,
-                    1 => {
-                        Wait::AtMost(Duration::from_millis(lease.map_or(700, |time| time.as_millis() as u64)))
-                    }
-                    _ => Wait::Granted,
-                };
+                let wait = if wait == 0 { Wait::No } else { Wait::Granted };
                 let amount = named(cpu * 1000, mem * GIB);
                 self.say(Command::Request { member: member(&self.policy, who), amount, lease, wait });
             }
@@ -171,7 +167,7 @@ impl World {
                 self.say(Command::Cancel { job: JobId(job), by: Canceller::Member(uid(by)) });
             }
             Step::Submit { who, cpu, limit, wait } => {
-                let time_limit = (limit > 1000).then(|| Duration::from_millis(limit));
+                let time_limit = (limit > 60_000).then(|| Duration::from_millis(limit));
                 let wait = if wait { Wait::Granted } else { Wait::No };
                 let (member, amount) = (member(&self.policy, who), named(cpu * 1000, GIB));
                 self.say(Command::Submit { member, amount, time_limit, name: None, wait });
@@ -197,8 +193,8 @@ impl World {
                 self.say(Command::SetCapacity { cpu: MilliCpu(cpu * 1000), mem: Bytes(mem * GIB) });
             }
             Step::Rules { half_life, evict } => {
-                self.evict = evict;
-                self.say(Command::SetRules { half_life: Duration::from_millis(half_life), evict });
+                (self.evict, self.patience, self.promised) = (evict, half_life, None);
+                self.say(rules(half_life, evict));
             }
             Step::Drain { on } => self.say(if on { Command::Drain } else { Command::Undrain }),
         }
@@ -206,13 +202,15 @@ impl World {
 
     /// Time passes, with a tick whenever the ledger wants one, or too late.
     fn pass(&mut self, ms: u64, late: bool) {
-        let end = self.now.boot_ms + if self.evict { ms * 200 } else { ms };
+        let end = self.now.boot_ms + if self.evict { ms * 4 } else { ms };
         if !late {
             let mut ticks = 0;
             while let Some(at) = self.ledger.next_wakeup().filter(|at| *at <= end) {
                 let passed = at.saturating_sub(self.now.boot_ms);
                 self.now = Now { boot_ms: self.now.boot_ms + passed, wall_ms: self.now.wall_ms + passed };
+                self.settle_at_once();
                 self.say(Command::Tick);
+                self.settle_at_once();
                 ticks += 1;
                 assert!(ticks < 1000, "the ledger wants to be woken without end");
             }
@@ -220,6 +218,14 @@ impl World {
         let passed = end - self.now.boot_ms;
         self.now = Now { boot_ms: end, wall_ms: self.now.wall_ms + passed };
         self.say(Command::Tick);
+        self.settle_at_once();
+    }
+
+    /// In a calm history systemd does what it is told before time passes: that is a condition of the bound.
+    fn settle_at_once(&mut self) {
+        while self.calm && !self.under_way.is_empty() {
+            self.settle(0, false);
+        }
     }
 
     fn settle(&mut self, which: u64, fails: bool) {
@@ -253,6 +259,19 @@ impl World {
                 assert!(self.slices.insert(*uid, (amount, false)).is_none(), "a second slice for uid {uid}");
             }
             Effect::Resize { uid, to, .. } => drop(self.slices.get_mut(uid).map(|slice| slice.0 = *to)),
+            Effect::Lower(uid) => {
+                // What its processes leave in a share is not given back by the end of its lease: the promise is void.
+                self.promised = None;
+                let mem = if self.calm { 0 } else { GIB };
+                let keeps = Keeps { mem: Bytes(mem), tasks: Tasks(1) };
+                let slice = self.slices.get_mut(uid).unwrap();
+                (slice.0.mem, slice.0.tasks) = (slice.0.mem.min(keeps.mem), keeps.tasks);
+                return Outcome::Lowered(keeps);
+            }
+            Effect::Renew(uid) => {
+                let amount = self.ledger.share(*uid).unwrap().amount;
+                self.slices.get_mut(uid).unwrap().0 = amount;
+            }
             Effect::Withdraw(uid) => {
                 if self.slices.get(uid).is_some_and(|(_, inside)| *inside) {
                     return Outcome::Undone("processes are inside".into());
@@ -313,13 +332,16 @@ impl World {
         let whole = self.ledger.capacity().whole();
         self.ledger = Ledger::restore(BootId(format!("boot {}", self.boots)), self.now, stored);
         if !reboot {
-            assert_eq!(places, order(&self.ledger), "places were lost");
+            let mut told = self.ledger.clone();
+            told.apply(self.now, rules(self.patience, self.evict)).unwrap();
+            assert_eq!(places, order(&told), "places were lost");
         }
         let limits = |amount: &Amount| Limits {
             cpu: Some(amount.cpu),
             mem: Some(amount.mem),
             swap: SwapLimit::Unaccounted,
             tasks: Some(amount.tasks),
+            idle: None,
         };
         let found = |(amount, inside): &(Amount, bool)| Found {
             limits: limits(amount),
@@ -337,7 +359,7 @@ impl World {
         let slices = &mut self.slices;
         shares
             .values()
-            .for_each(|share| slices.entry(share.uid).or_insert((share.amount, false)).0 = share.amount);
+            .for_each(|share| slices.entry(share.uid).or_insert((share.amount, false)).0 = share.enforced());
         self.ledger.interrupt_jobs(self.now, |_| false);
         let at_work = self.ledger.jobs().values().filter(|job| job.is_work() && !job.ended());
         let lost: Vec<(Uid, JobId)> = at_work.map(|job| (job.uid, job.id)).collect();
@@ -349,7 +371,8 @@ impl World {
         let again = verdicts(&self.ledger, &BTreeMap::new(), &BTreeMap::new()).len();
         assert_eq!(again, self.ledger.shares().len());
         self.say(Command::SetCapacity { cpu: whole.cpu(), mem: whole.mem() });
-        self.say(Command::SetRules { half_life: Duration::from_millis(HALF_LIFE_MS), evict: self.evict });
+        self.patience = HALF_LIFE_MS;
+        self.say(rules(HALF_LIFE_MS, self.evict));
         self.say(Command::Tick);
     }
 
@@ -366,6 +389,8 @@ impl World {
         }
         let held: BTreeSet<Uid> = ledger.shares().keys().copied().collect();
         assert!(self.slices.keys().all(|uid| held.contains(uid)), "a slice that nobody remembers");
+        let limits: u128 = self.slices.values().map(|(amount, _)| u128::from(amount.mem.0)).sum();
+        assert!(limits <= ledger.capacity().held().mem, "the kernel allows more memory than is counted");
         self.first_by_brute_force();
         for job in ledger.jobs().values().filter(|job| self.calm && job.queued()) {
             let (since, before) = self.arrived[&job.id];
@@ -395,7 +420,7 @@ impl World {
     /// Weights are honoured: the first is who has used least for their weight, or who has waited a half-life.
     fn first_by_brute_force(&self) {
         let (ledger, time) = (&self.ledger, self.ledger.time(self.now));
-        let patience = ledger.fairness().half_life_ms;
+        let patience = self.patience;
         let mut waiting = Vec::new();
         for place in ledger.places() {
             let ask = ledger.jobs()[&place.waiting.job].kind.ask().unwrap();

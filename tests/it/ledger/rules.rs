@@ -6,15 +6,16 @@ use std::time::Duration;
 use fairshare::identity::JobId;
 use fairshare::ledger::expire::{EVICTION_GRACE_MS, RETRY_MS};
 use fairshare::ledger::job::{JOBS_KEPT_MAX, JOBS_KEPT_PER_UID_MAX, JobEnd, JobState};
-use fairshare::ledger::refusal::{Refusal, Timed};
+use fairshare::ledger::refusal::Refusal;
 use fairshare::ledger::room::Room;
 use fairshare::ledger::{BootId, Canceller, Command, Effect, Event, Ledger, Outcome, Wait};
 use fairshare::policy::Policy;
-use fairshare::quantity::{Bytes, MilliCpu, PartialAmount};
+use fairshare::quantity::{Amount, Bytes, MilliCpu, PartialAmount};
 
-use super::village::{GIB, amount, at, ledger, member, named, policy, request, settle_all, uid};
+use super::village::{GIB, USED, amount, at, ledger, member, named, policy, request, rules, settle_all, uid};
 
 const HOUR: u64 = 3_600_000;
+const WEEK: u64 = 7 * 24 * HOUR;
 
 /// Says it, and has all of it carried out.
 fn say(ledger: &mut Ledger, ms: u64, command: Command) -> Result<Vec<Effect>, Refusal> {
@@ -117,16 +118,16 @@ fn leases_have_bounds() {
     let policy = Policy { lease_max: Some(Duration::from_secs(60)), ..policy() };
     let mut ledger = ledger();
     let ask = |lease| request(&policy, 1, named(1000, GIB), Some(lease), Wait::No);
-    assert_eq!(say(&mut ledger, 0, ask(0)), Err(Refusal::NoTime(Timed::Lease)));
+    let short = say(&mut ledger, 0, ask(59_999)).unwrap_err();
+    assert_eq!(short.to_string(), "Requested lease (59s 999ms) is shorter than the least (1m)");
+    assert!(matches!(say(&mut ledger, 0, ask(0)), Err(Refusal::LeaseTooShort { .. })));
     assert!(matches!(say(&mut ledger, 0, ask(60_001)), Err(Refusal::LeaseTooLong { .. })));
     say(&mut ledger, 0, ask(60_000)).unwrap();
     let renew = |ms| Command::Renew { member: member(&policy, 1), lease: Duration::from_millis(ms) };
     assert!(matches!(say(&mut ledger, 10, renew(60_001)), Err(Refusal::LeaseTooLong { .. })));
-    assert_eq!(say(&mut ledger, 10, renew(0)), Err(Refusal::NoTime(Timed::Lease)));
+    assert!(matches!(say(&mut ledger, 10, renew(59_999)), Err(Refusal::LeaseTooShort { .. })));
     say(&mut ledger, 50_000, renew(60_000)).unwrap();
     assert_eq!(ledger.share(uid(1)).unwrap().lease.unwrap().ends.0, 110_000);
-    let wait = request(&policy, 2, named(8000, GIB), None, Wait::AtMost(Duration::ZERO));
-    assert_eq!(say(&mut ledger, 60_000, wait), Err(Refusal::NoTime(Timed::Wait)));
 }
 
 #[test]
@@ -149,8 +150,13 @@ fn a_lease_warns_twice_and_its_end_lowers_a_busy_share_and_removes_an_empty_one(
     assert_eq!(told, [warned(1), warned(2)].concat());
     assert!(ledger.share(uid(2)).is_none(), "empty, and gone");
     let share = ledger.share(uid(1)).unwrap();
-    assert_eq!((share.amount, share.expired()), (amount(2000, 6 * GIB), true));
-    assert_eq!(ledger.capacity().free(), ledger.capacity().whole(), "its room is free for others");
+    let kept = Amount { mem: USED.mem, tasks: USED.tasks, ..amount(6000, 6 * GIB) };
+    assert_eq!((share.amount, share.enforced(), share.expired()), (amount(6000, 6 * GIB), kept, true));
+    assert_eq!(
+        ledger.capacity().held(),
+        Room { cpu: 0, mem: GIB.into() },
+        "what it uses is not free for others"
+    );
     // It cannot grow; it can be renewed while there is room, and goes when it is empty.
     let grow =
         Command::Resize { member: member(&policy(), 1), amount: named(3000, 6 * GIB), in_use: Bytes(0) };
@@ -158,9 +164,10 @@ fn a_lease_warns_twice_and_its_end_lowers_a_busy_share_and_removes_an_empty_one(
     let renew = Command::Renew { member: member(&policy(), 1), lease: Duration::from_secs(60) };
     let mut renewed = ledger.clone();
     say(&mut renewed, 2 * HOUR, renew.clone()).unwrap();
-    assert_eq!(renewed.capacity().held(), Room::of(amount(2000, 6 * GIB)));
+    assert_eq!(renewed.capacity().held(), Room::of(amount(6000, 6 * GIB)));
+    assert_eq!(renewed.share(uid(1)).unwrap().enforced(), amount(6000, 6 * GIB));
     let mut full = ledger.clone();
-    holds(&mut full, 2 * HOUR, 3, 1, 8, None);
+    holds(&mut full, 2 * HOUR, 3, 1, 7, None);
     assert!(matches!(say(&mut full, 2 * HOUR, renew), Err(Refusal::NoCapacity(_))));
     say(&mut ledger, 2 * HOUR + 1, Command::Occupancy { uid: uid(1), populated: false }).unwrap();
     assert!(ledger.shares().is_empty());
@@ -183,42 +190,47 @@ fn an_empty_share_is_released_after_the_policys_time_unless_someone_comes_in() {
 #[test]
 fn a_later_request_passes_only_what_it_cannot_delay() {
     let mut ledger = ledger();
-    holds(&mut ledger, 0, 1, 5, 5, Some(1000));
-    let first = waits(&mut ledger, 1, 2, 8, 8, Some(1000));
-    let long = waits(&mut ledger, 2, 3, 3, 3, Some(1000));
+    holds(&mut ledger, 0, 1, 5, 5, Some(100_000));
+    let first = waits(&mut ledger, 1, 2, 8, 7, Some(100_000));
+    let long = waits(&mut ledger, 2, 3, 3, 3, Some(100_000));
     // This one is over before the first can start.
-    say(&mut ledger, 3, request(&policy(), 4, named(2000, 2 * GIB), Some(900), Wait::Granted)).unwrap();
+    say(&mut ledger, 3, request(&policy(), 4, named(2000, 2 * GIB), Some(90_000), Wait::Granted)).unwrap();
     assert!(ledger.share(uid(4)).is_some());
     let places: Vec<_> = ledger
         .places()
         .iter()
         .map(|place| (place.waiting.job, place.place, place.starts.unwrap().0))
         .collect();
-    assert_eq!(places, [(first, 1, 1000), (long, 2, 2000)]);
+    assert_eq!(places, [(first, 1, 100_000), (long, 2, 200_000)]);
     // A holder cannot hold on past the start of the first either.
-    let renew = Command::Renew { member: member(&policy(), 1), lease: Duration::from_secs(60) };
+    let renew = Command::Renew { member: member(&policy(), 1), lease: Duration::from_secs(600) };
     assert!(matches!(say(&mut ledger, 4, renew), Err(Refusal::NoCapacity(_))));
-    say(&mut ledger, 903, Command::Tick).unwrap();
-    say(&mut ledger, 1000, Command::Tick).unwrap();
+    say(&mut ledger, 90_003, Command::Tick).unwrap();
+    say(&mut ledger, 100_000, Command::Tick).unwrap();
     assert!(ledger.share(uid(2)).is_some_and(|share| !share.expired()));
 }
 
 #[test]
-fn without_leases_the_first_is_passed_only_by_what_has_one() {
+fn where_nothing_ends_nothing_is_held_back() {
     let mut ledger = ledger();
     holds(&mut ledger, 0, 1, 5, 5, None);
     waits(&mut ledger, 1, 2, 8, 8, None);
     assert_eq!(ledger.places()[0].starts, None);
     let ask = |lease| request(&policy(), 3, named(1000, GIB), lease, Wait::No);
-    let Err(Refusal::NoCapacity(why)) = say(&mut ledger, 2, ask(None)) else {
-        panic!("it might delay for ever")
+    say(&mut ledger, 2, ask(None)).unwrap();
+    let Err(Refusal::NoCapacity(why)) =
+        say(&mut ledger, 3, request(&policy(), 4, named(3000, GIB), None, Wait::No))
+    else {
+        panic!("there is no room")
     };
-    assert_eq!((why.largest, why.by_wall_ms), (Room::NONE, None));
-    say(&mut ledger, 2, ask(Some(HOUR))).unwrap();
+    assert_eq!((why.largest, why.by_wall_ms), (Room { cpu: 2000, mem: (2 * GIB).into() }, None));
+    // Who waits behind the first is let in too.
+    say(&mut ledger, 4, request(&policy(), 5, named(2000, GIB), None, Wait::Granted)).unwrap();
+    assert!(ledger.share(uid(5)).is_some());
 }
 
 #[test]
-fn waiting_ends_by_cancel_by_time_and_by_nothing_else() {
+fn waiting_ends_by_cancel_and_not_by_time() {
     let mut ledger = ledger();
     holds(&mut ledger, 0, 1, 8, 8, None);
     let job = waits(&mut ledger, 1, 2, 1, 1, None);
@@ -234,37 +246,35 @@ fn waiting_ends_by_cancel_by_time_and_by_nothing_else() {
         _ => None,
     };
     assert_eq!(ended(&ledger, job), Some(JobEnd::Cancelled));
-    let limited = request(&policy(), 3, named(1000, GIB), None, Wait::AtMost(Duration::from_secs(5)));
-    say(&mut ledger, 1000, limited).unwrap();
-    assert_eq!(ledger.next_wakeup(), Some(6000));
-    say(&mut ledger, 6000, Command::Tick).unwrap();
-    assert_eq!(ended(&ledger, JobId(job.0 + 1)), Some(JobEnd::TimedOut));
+    let job = waits(&mut ledger, 1000, 3, 1, 1, None);
+    say(&mut ledger, 100 * 24 * HOUR, Command::Tick).unwrap();
+    assert_eq!(ended(&ledger, job), None);
 }
 
 #[test]
 fn a_drained_ledger_refuses_and_holds_its_queue() {
     let mut ledger = ledger();
-    holds(&mut ledger, 0, 1, 8, 8, Some(1000));
+    holds(&mut ledger, 0, 1, 8, 8, Some(60_000));
     waits(&mut ledger, 1, 2, 1, 1, None);
     assert!(say(&mut ledger, 2, Command::Drain).unwrap().contains(&Effect::Notify(Event::Drained)));
     assert_eq!(say(&mut ledger, 2, Command::Drain), Ok(Vec::new()));
     let asked = request(&policy(), 3, named(1000, GIB), None, Wait::Granted);
     assert_eq!(say(&mut ledger, 3, asked), Err(Refusal::Draining));
-    say(&mut ledger, 2000, Command::Tick).unwrap();
+    say(&mut ledger, 60_000, Command::Tick).unwrap();
     assert_eq!(ledger.waiting(), 1);
-    say(&mut ledger, 2001, Command::Undrain).unwrap();
+    say(&mut ledger, 60_001, Command::Undrain).unwrap();
     assert!(ledger.share(uid(2)).is_some());
 }
 
-/// One whose lease is over at 1000 with work inside, one who holds everything, and perhaps one who waits.
+/// One whose lease is over after a minute with work inside, one who holds everything else, and perhaps one who waits.
 fn crowded(evict: bool, waiting: bool) -> Ledger {
     let mut ledger = ledger();
-    say(&mut ledger, 0, Command::SetRules { half_life: Duration::from_secs(7 * 86_400), evict }).unwrap();
-    holds(&mut ledger, 0, 1, 4, 4, Some(1000));
-    say(&mut ledger, 1000, Command::Tick).unwrap();
-    holds(&mut ledger, 1001, 2, 8, 8, None);
+    say(&mut ledger, 0, rules(WEEK, evict)).unwrap();
+    holds(&mut ledger, 0, 1, 4, 4, Some(60_000));
+    say(&mut ledger, 60_000, Command::Tick).unwrap();
+    holds(&mut ledger, 60_001, 2, 8, 7, None);
     if waiting {
-        waits(&mut ledger, 1002, 3, 1, 1, None);
+        waits(&mut ledger, 60_002, 3, 1, 1, None);
     }
     ledger
 }
@@ -273,7 +283,7 @@ fn crowded(evict: bool, waiting: bool) -> Ledger {
 fn nobody_is_evicted_unless_the_policy_says_so_and_someone_waits() {
     for (evict, waiting) in [(false, true), (true, false), (false, false)] {
         let mut ledger = crowded(evict, waiting);
-        for ms in [1003, 1002 + EVICTION_GRACE_MS, 10 * HOUR] {
+        for ms in [60_003, 60_002 + EVICTION_GRACE_MS, 10 * HOUR] {
             let effects = say(&mut ledger, ms, Command::Tick).unwrap();
             let harm = |effect: &Effect| {
                 matches!(effect, Effect::Evict { .. } | Effect::Notify(Event::Evicting { .. }))
@@ -287,21 +297,21 @@ fn nobody_is_evicted_unless_the_policy_says_so_and_someone_waits() {
 #[test]
 fn an_eviction_is_announced_five_minutes_before_and_only_of_the_expired() {
     let mut ledger = crowded(true, true);
-    assert_eq!(ledger.share(uid(1)).unwrap().eviction().unwrap().0, 1002 + EVICTION_GRACE_MS);
-    assert_eq!(say(&mut ledger, 1001 + EVICTION_GRACE_MS, Command::Tick), Ok(Vec::new()));
-    let effects = ledger.apply(at(1002 + EVICTION_GRACE_MS), Command::Tick).unwrap();
+    assert_eq!(ledger.share(uid(1)).unwrap().eviction().unwrap().0, 60_002 + EVICTION_GRACE_MS);
+    assert_eq!(say(&mut ledger, 60_001 + EVICTION_GRACE_MS, Command::Tick), Ok(Vec::new()));
+    let effects = ledger.apply(at(60_002 + EVICTION_GRACE_MS), Command::Tick).unwrap();
     let evicted = |effect: &&Effect| matches!(effect, Effect::Evict { .. });
     assert_eq!(effects.iter().filter(evicted).map(Effect::uid).collect::<Vec<_>>(), [Some(uid(1))]);
     // Who waited gave up in time: the announcement is taken back.
     let mut ledger = crowded(true, true);
-    say(&mut ledger, 5000, Command::Cancel { job: JobId(1), by: Canceller::Admin }).unwrap();
+    say(&mut ledger, 65_000, Command::Cancel { job: JobId(1), by: Canceller::Admin }).unwrap();
     assert_eq!(ledger.share(uid(1)).unwrap().eviction(), None);
 }
 
 #[test]
 fn an_eviction_that_could_not_be_carried_out_is_tried_again_a_minute_later() {
     let mut ledger = crowded(true, true);
-    let due = 1002 + EVICTION_GRACE_MS;
+    let due = 60_002 + EVICTION_GRACE_MS;
     let evicts = |effects: &[Effect]| effects.iter().any(|effect| matches!(effect, Effect::Evict { .. }));
     assert!(evicts(&ledger.apply(at(due), Command::Tick).unwrap()));
     let undone = Command::Settle { uid: uid(1), outcome: Outcome::Undone("no such luck".into()) };
@@ -314,19 +324,18 @@ fn an_eviction_that_could_not_be_carried_out_is_tried_again_a_minute_later() {
 #[test]
 fn an_announced_eviction_outlives_the_daemon_and_is_not_announced_again() {
     let before = crowded(true, true);
-    let rules = Command::SetRules { half_life: Duration::from_secs(7 * 86_400), evict: true };
+    let evict = rules(WEEK, true);
     let capacity = Command::SetCapacity { cpu: MilliCpu(8000), mem: Bytes(8 * GIB) };
-    let mut ledger = Ledger::restore(before.boot().clone(), at(2000), before.image());
+    let mut ledger = Ledger::restore(before.boot().clone(), at(62_000), before.image());
     // What can be handed out and what the policy says come one after the other, and between them neither is known.
-    for command in [capacity.clone(), rules, Command::Tick] {
-        assert_eq!(say(&mut ledger, 2000, command), Ok(Vec::new()));
-        assert_eq!(ledger.share(uid(1)).unwrap().eviction().unwrap().0, 1002 + EVICTION_GRACE_MS);
+    for command in [capacity.clone(), evict, Command::Tick] {
+        assert_eq!(say(&mut ledger, 62_000, command), Ok(Vec::new()));
+        assert_eq!(ledger.share(uid(1)).unwrap().eviction().unwrap().0, 60_002 + EVICTION_GRACE_MS);
     }
     // A policy that does not want it any more takes it back.
-    let mut ledger = Ledger::restore(before.boot().clone(), at(2000), before.image());
-    let rules = Command::SetRules { half_life: Duration::from_secs(7 * 86_400), evict: false };
-    for command in [capacity, rules] {
-        assert_eq!(say(&mut ledger, 2000, command), Ok(Vec::new()));
+    let mut ledger = Ledger::restore(before.boot().clone(), at(62_000), before.image());
+    for command in [capacity, rules(WEEK, false)] {
+        assert_eq!(say(&mut ledger, 62_000, command), Ok(Vec::new()));
     }
     assert_eq!(ledger.share(uid(1)).unwrap().eviction(), None);
 }

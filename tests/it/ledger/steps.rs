@@ -4,8 +4,10 @@ use super::village::Dice;
 
 const MEMBERS: u64 = 7;
 const STEPS: u64 = 60;
-pub const LEASE_MS_MAX: u64 = 5000;
-pub const HALF_LIFE_MS: u64 = 4000;
+pub const LEASE_MS_MAX: u64 = 300_000;
+pub const HALF_LIFE_MS: u64 = 240_000;
+/// The least lease, which a renewal may also be under.
+const LEASE_MS_MIN: u64 = 60_000;
 /// How much time passes in a long history: twice what anybody may wait, with all the others before.
 const LONG_MS: u64 = 2 * (HALF_LIFE_MS + MEMBERS * LEASE_MS_MAX);
 
@@ -54,11 +56,7 @@ fn step(dice: &mut Dice, calm: bool) -> Step {
             who,
             cpu: 1 + dice.below(8),
             mem: 1 + dice.below(8),
-            lease: if calm {
-                1 + dice.below(LEASE_MS_MAX)
-            } else {
-                dice.below(LEASE_MS_MAX).saturating_sub(1000)
-            },
+            lease: if !calm && dice.below(5) == 0 { 0 } else { lease(dice) },
             wait: dice.below(4),
         },
         20..24 => Step::Resize { who, cpu: 1 + dice.below(8), mem: 1 + dice.below(8) },
@@ -68,12 +66,12 @@ fn step(dice: &mut Dice, calm: bool) -> Step {
         40..44 => Step::Leave { who },
         44..46 => Step::Cancel { job: dice.below(20), by: who },
         46..58 => Step::Settle { which: dice.below(8), fails: !calm && dice.below(6) == 0 },
-        58..68 => Step::Pass { ms: dice.below(3000), late: !calm && dice.below(5) == 0 },
+        58..68 => Step::Pass { ms: dice.below(180_000), late: !calm && dice.below(5) == 0 },
         68 => Step::Gone { who },
-        69..71 => Step::ClockJump { to: dice.below(2_000_000) },
+        69..71 => Step::ClockJump { to: dice.below(120_000_000) },
         71..74 => Step::Crash { reboot: dice.below(3) == 0 },
         74..76 => Step::Capacity { cpu: dice.below(10), mem: 1 + dice.below(10) },
-        76..78 => Step::Rules { half_life: 1 + dice.below(8000), evict: dice.below(2) == 0 },
+        76..78 => Step::Rules { half_life: 1 + dice.below(480_000), evict: dice.below(2) == 0 },
         78..80 => Step::Drain { on: dice.below(3) == 0 },
         80..85 => {
             let (cpu, limit) = (1 + dice.below(8), dice.below(LEASE_MS_MAX));
@@ -81,4 +79,8 @@ fn step(dice: &mut Dice, calm: bool) -> Step {
         }
         _ => Step::WorkEnds { which: dice.below(8) },
     }
+}
+
+fn lease(dice: &mut Dice) -> u64 {
+    LEASE_MS_MIN + dice.below(LEASE_MS_MAX - LEASE_MS_MIN)
 }

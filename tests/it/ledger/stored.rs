@@ -7,7 +7,9 @@ use fairshare::ledger::{BootId, Command, Ledger, Now, Wait};
 use fairshare::quantity::{Bytes, MilliCpu, PartialAmount, Tasks};
 use fairshare::store;
 
-use super::village::{GIB, amount, at, ledger, member, named, policy, request, settle_all, uid};
+use super::village::{GIB, amount, at, ledger, member, named, policy, request, rules, settle_all, uid};
+
+const WEEK: u64 = 7 * 86_400_000;
 
 fn stored(ledger: &Ledger, boot: &str, now: Now) -> Ledger {
     let image = ledger.image();
@@ -29,11 +31,12 @@ fn say(ledger: &mut Ledger, now: Now, command: Command) {
 fn busy() -> Ledger {
     let mut ledger = ledger();
     let policy = policy();
-    say(&mut ledger, at(0), request(&policy, 2, named(8000, 8 * GIB), Some(5000), Wait::No));
-    say(&mut ledger, at(5000), Command::Tick);
+    say(&mut ledger, at(0), request(&policy, 2, named(8000, 8 * GIB), Some(60_000), Wait::No));
+    let release = Command::Release { uid: uid(2), pids: Vec::new(), count: 0, stop: false };
+    say(&mut ledger, at(5000), release);
     say(&mut ledger, at(5000), request(&policy, 1, named(8000, 8 * GIB), Some(3_600_000), Wait::No));
     say(&mut ledger, at(5000), Command::Enter { uid: uid(1) });
-    say(&mut ledger, at(6000), request(&policy, 2, named(1000, GIB), Some(1000), Wait::Granted));
+    say(&mut ledger, at(6000), request(&policy, 2, named(1000, GIB), Some(60_000), Wait::Granted));
     say(&mut ledger, at(7000), request(&policy, 3, named(8000, GIB), None, Wait::Granted));
     ledger
 }
@@ -46,6 +49,7 @@ fn a_crash_keeps_places_and_ends() {
     assert_eq!(after.capacity().whole().cpu, 0, "what there is must be said anew");
     let whole = before.capacity().whole();
     say(&mut after, at(8000), Command::SetCapacity { cpu: whole.cpu(), mem: whole.mem() });
+    say(&mut after, at(8000), rules(WEEK, false));
     let places = |ledger: &Ledger| -> Vec<_> {
         ledger.places().iter().map(|place| (place.waiting.uid, place.place, place.starts)).collect()
     };
@@ -99,6 +103,7 @@ fn a_slice_that_is_there_is_of_this_boot() {
             mem: Some(share.amount.mem),
             swap: SwapLimit::Unaccounted,
             tasks: Some(share.amount.tasks),
+            idle: None,
         },
         mem_in_use: Bytes(0),
         tasks_in_use: Tasks(0),
@@ -154,14 +159,14 @@ fn a_grant_that_a_crash_cut_off_waits_again_in_its_place() {
 #[test]
 fn what_the_kernel_holds_is_adopted_beyond_the_capacity_and_nothing_is_granted_until_it_fits() {
     let mut ledger = ledger();
-    say(&mut ledger, at(0), request(&policy(), 1, named(6000, 6 * GIB), Some(5000), Wait::No));
+    say(&mut ledger, at(0), request(&policy(), 1, named(6000, 6 * GIB), Some(60_000), Wait::No));
     let adopted = Verdict::Adopt { amount: amount(4000, GIB) };
     ledger.reconciled(at(1), uid(2), &adopted, Bytes(0), None);
     assert_eq!((ledger.capacity().over().cpu, ledger.capacity().free().mem), (2000, u128::from(GIB)));
-    say(&mut ledger, at(2), request(&policy(), 3, named(1000, GIB), Some(5000), Wait::Granted));
+    say(&mut ledger, at(2), request(&policy(), 3, named(1000, GIB), Some(60_000), Wait::Granted));
     say(&mut ledger, at(3), Command::Tick);
     assert!(ledger.share(uid(3)).is_none(), "there is no CPU");
-    say(&mut ledger, at(5000), Command::Tick);
+    say(&mut ledger, at(60_000), Command::Tick);
     assert!(ledger.share(uid(3)).is_some());
     ledger.audit();
 }

@@ -3,13 +3,17 @@
 use std::time::Duration;
 
 use fairshare::identity::Uid;
-use fairshare::ledger::{BootId, Command, Effect, Ledger, Member, Now, Outcome, Wait};
-use fairshare::policy::{Machine, Policy, Reserve, ReserveMem, Rules, Weight};
+use fairshare::ledger::share::Keeps;
+use fairshare::ledger::{BootId, Command, Effect, Ledger, Member, Now, Outcome, Rules, Wait};
+use fairshare::policy::{self, Machine, Policy, Reserve, ReserveMem, Weight};
 use fairshare::quantity::{Amount, Bytes, MilliCpu, PartialAmount, Tasks};
 use fairshare::simulate::trace::{Arrival, Trace};
 use fairshare::simulate::{Report, replay};
 
 pub const GIB: u64 = 1 << 30;
+
+/// What every share here uses when its lease is over.
+pub const USED: Keeps = Keeps { mem: Bytes(GIB), tasks: Tasks(3) };
 
 pub fn uid(raw: u64) -> Uid {
     Uid::new(raw).unwrap()
@@ -30,8 +34,11 @@ pub fn policy() -> Policy {
 
 /// The same with weights, in thousandths.
 pub fn weighted(weights: &[(u64, u64)]) -> Policy {
-    let rules = |milli: u64| Rules { weight: Weight::new(milli), ..Rules::default() };
-    Policy { users: weights.iter().map(|(raw, milli)| (uid(*raw), rules(*milli))).collect(), ..policy() }
+    let rules = |milli: u64| policy::Rules { weight: Weight::new(milli), ..policy::Rules::default() };
+    Policy {
+        users: weights.iter().map(|(raw, milli)| (uid(*raw), rules(*milli))).collect(),
+        ..self::policy()
+    }
 }
 
 pub fn member(policy: &Policy, raw: u64) -> Member {
@@ -58,6 +65,17 @@ pub fn request(
     Command::Request { member: member(policy, raw), amount: figures, lease, wait }
 }
 
+/// What a policy says of all, with a patience of one half-life and leases of an hour at most.
+pub fn rules(half_life_ms: u64, evict: bool) -> Command {
+    let half_life = Duration::from_millis(half_life_ms);
+    Command::SetRules(Rules {
+        half_life,
+        patience: half_life,
+        lease_max: Some(Duration::from_secs(3600)),
+        evict,
+    })
+}
+
 /// A ledger of 8 CPU and 8 GiB.
 pub fn ledger() -> Ledger {
     let mut ledger = Ledger::new(BootId("first".into()));
@@ -73,10 +91,15 @@ pub fn settle_all(ledger: &mut Ledger, now: Now, effects: Vec<Effect>) -> Vec<Ef
         let uid = match effect {
             Effect::Grant(uid) | Effect::Withdraw(uid) | Effect::Resize { uid, .. } => Some(uid),
             Effect::Stop { uid, .. } | Effect::Evict { uid, .. } => Some(uid),
+            Effect::Renew(uid) | Effect::Lower(uid) => Some(uid),
             _ => None,
         };
         if let Some(uid) = uid {
-            open.extend(ledger.apply(now, Command::Settle { uid, outcome: Outcome::Done }).unwrap());
+            let outcome = match effect {
+                Effect::Lower(_) => Outcome::Lowered(USED),
+                _ => Outcome::Done,
+            };
+            open.extend(ledger.apply(now, Command::Settle { uid, outcome }).unwrap());
         }
         all.push(effect);
     }

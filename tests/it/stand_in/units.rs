@@ -121,6 +121,7 @@ impl Units {
         for (file, content) in [
             ("cgroup.procs", ""),
             ("cpu.max", "max 100000\n"),
+            ("cpu.idle", "0\n"),
             ("memory.max", "max\n"),
             ("memory.swap.max", "max\n"),
             ("pids.max", "max\n"),
@@ -157,6 +158,7 @@ impl Units {
         let mut files = BTreeMap::new();
         let figures = [
             ("CPUQuotaPerSecUSec", "cpu.max"),
+            ("CPUWeight", "cpu.idle"),
             ("MemoryMax", "memory.max"),
             ("MemorySwapMax", "memory.swap.max"),
             ("TasksMax", "pids.max"),
@@ -166,6 +168,8 @@ impl Units {
             let content = match file {
                 "cpu.max" => quota(figure),
                 "pids.max" => limit(figure),
+                // Without any weight it is `idle`.
+                "cpu.idle" => limit(u64::from(figure == 0)),
                 _ => limit(pages(figure)),
             };
             files.insert(file, content);

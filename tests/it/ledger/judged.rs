@@ -1,0 +1,246 @@
+//! What the policy in force says: of figures that are named, of those who wait, of commands; and what nobody can count.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use fairshare::identity::JobId;
+use fairshare::ledger::job::{JobEnd, JobState, WORKS_PER_UID_MAX};
+use fairshare::ledger::reconcile::{Found, Known, Limits, Verdict, verdicts};
+use fairshare::ledger::refusal::Refusal;
+use fairshare::ledger::{Command, Effect, Ledger, Outcome, Wait};
+use fairshare::policy::{Policy, Role, Rules};
+use fairshare::quantity::{Bytes, MilliCpu, PartialAmount, Tasks};
+
+use super::village::{GIB, amount, at, ledger, member, named, policy, request, settle_all, uid};
+
+fn say(ledger: &mut Ledger, ms: u64, command: Command) -> Result<Vec<Effect>, Refusal> {
+    let effects = ledger.apply(at(ms), command)?;
+    let all = settle_all(ledger, at(ms), effects);
+    ledger.audit();
+    Ok(all)
+}
+
+fn submit(who: u64, figures: PartialAmount, wait: Wait) -> Command {
+    let (member, time_limit, name) = (member(&policy(), who), None, None);
+    Command::Submit { member, amount: figures, time_limit, name, wait }
+}
+
+fn end(ledger: &Ledger, job: u64) -> Option<JobEnd> {
+    match &ledger.jobs()[&JobId(job)].state {
+        JobState::Ended { end, .. } => Some(end.clone()),
+        JobState::Queued { .. } | JobState::Running { .. } => None,
+    }
+}
+
+/// 9 holds everything, so that everybody waits.
+fn full() -> Ledger {
+    let mut ledger = ledger();
+    say(&mut ledger, 0, request(&policy(), 9, named(8000, 8 * GIB), None, Wait::No)).unwrap();
+    ledger
+}
+
+#[test]
+fn only_figures_that_are_named_are_judged() {
+    let mut ledger = ledger();
+    say(&mut ledger, 0, request(&policy(), 1, named(4000, 4 * GIB), None, Wait::No)).unwrap();
+    let less = Policy { max: amount(2000, 2 * GIB), defaults: amount(1000, GIB), ..policy() };
+    let resize = |cpu: Option<u64>, gib: Option<u64>| Command::Resize {
+        member: member(&less, 1),
+        amount: PartialAmount { cpu: cpu.map(MilliCpu), mem: gib.map(|gib| Bytes(gib * GIB)), tasks: None },
+        in_use: Bytes(0),
+    };
+    let refused = |ledger: &mut Ledger, command| say(ledger, 1, command).unwrap_err().to_string();
+    assert!(
+        refused(&mut ledger, resize(None, Some(5)))
+            .starts_with("Requested memory (5G) exceeds maximum allowed (2G)")
+    );
+    assert_eq!(
+        refused(&mut ledger, resize(Some(5000), None)),
+        "Requested CPU (5) exceeds maximum allowed (2)"
+    );
+    // Less of one figure, and what is held of the other.
+    say(&mut ledger, 1, resize(None, Some(3))).unwrap();
+    say(&mut ledger, 1, resize(Some(3500), Some(3))).unwrap();
+    assert_eq!(ledger.share(uid(1)).unwrap().amount, amount(3500, 3 * GIB));
+    // Nor is a figure that nobody names held against a machine that shrank.
+    say(&mut ledger, 2, Command::SetCapacity { cpu: MilliCpu(3000), mem: Bytes(8 * GIB) }).unwrap();
+    let back = Command::Resize { member: member(&policy(), 1), amount: named(3500, GIB), in_use: Bytes(0) };
+    say(&mut ledger, 2, back).unwrap();
+}
+
+#[test]
+fn less_memory_than_is_in_use_is_refused_with_the_figure() {
+    let mut ledger = ledger();
+    say(&mut ledger, 0, request(&policy(), 1, named(4000, 4 * GIB), None, Wait::No)).unwrap();
+    let resize = |gib: u64| Command::Resize {
+        member: member(&policy(), 1),
+        amount: named(4000, gib * GIB),
+        in_use: Bytes(3 * GIB),
+    };
+    let refused = say(&mut ledger, 1, resize(2)).unwrap_err();
+    assert_eq!(refused, Refusal::MemoryInUse { in_use: Bytes(3 * GIB), asked: Bytes(2 * GIB) });
+    say(&mut ledger, 1, resize(3)).unwrap();
+}
+
+#[test]
+fn so_many_commands_are_not_over_at_a_time_and_one_more_when_one_ends() {
+    let mut ledger = ledger();
+    say(&mut ledger, 0, request(&policy(), 1, named(1000, GIB), None, Wait::No)).unwrap();
+    for _ in 0..WORKS_PER_UID_MAX {
+        say(&mut ledger, 1, submit(1, PartialAmount::default(), Wait::No)).unwrap();
+    }
+    let refused = say(&mut ledger, 2, submit(1, PartialAmount::default(), Wait::No));
+    assert_eq!(refused, Err(Refusal::TooManyWorks { most: 256 }));
+    say(&mut ledger, 3, Command::WorkEnded { job: JobId(7), end: JobEnd::Done }).unwrap();
+    say(&mut ledger, 4, submit(1, PartialAmount::default(), Wait::No)).unwrap();
+}
+
+/// The policy that holds when somebody is served is the one that judges them.
+#[test]
+fn who_waits_is_judged_by_the_policy_in_force() {
+    let mut ledger = full();
+    let nothing = PartialAmount::default();
+    say(&mut ledger, 1, request(&policy(), 1, named(4000, GIB), None, Wait::Granted)).unwrap();
+    say(&mut ledger, 2, request(&policy(), 2, nothing, None, Wait::Granted)).unwrap();
+    say(&mut ledger, 3, submit(3, named(4000, GIB), Wait::Granted)).unwrap();
+    say(&mut ledger, 4, request(&policy(), 4, named(500, GIB), Some(7_200_000), Wait::Granted)).unwrap();
+    say(&mut ledger, 5, request(&policy(), 5, named(500, GIB), None, Wait::Granted)).unwrap();
+    say(&mut ledger, 6, request(&policy(), 6, named(500, GIB), None, Wait::Granted)).unwrap();
+    let order =
+        |ledger: &Ledger| -> Vec<_> { ledger.places().iter().map(|place| place.waiting.uid.get()).collect() };
+    assert_eq!(order(&ledger), [1, 2, 3, 4, 5, 6]);
+    // Less is allowed, leases have a longest, 5 may only look, and 7 does not wait.
+    let read_only = Rules { role: Some(Role::ReadOnly), ..Rules::default() };
+    let less = Policy {
+        max: amount(1000, GIB),
+        defaults: amount(1000, GIB),
+        lease_max: Some(Duration::from_secs(3600)),
+        lease_default: Some(Duration::from_secs(3600)),
+        users: [(uid(5), read_only)].into(),
+        ..policy()
+    };
+    let members = (1..=7).map(|who| member(&less, who)).collect();
+    say(&mut ledger, 10, Command::Reconsider { members }).unwrap();
+    let over = "Requested CPU (4) exceeds maximum allowed (1)".to_owned();
+    assert_eq!(end(&ledger, 1), Some(JobEnd::Refused(over.clone())));
+    assert_eq!(end(&ledger, 3), Some(JobEnd::Refused(over)));
+    let long = "Requested lease (2h) exceeds maximum allowed (1h)".to_owned();
+    assert_eq!(end(&ledger, 4), Some(JobEnd::Refused(long)));
+    assert_eq!(end(&ledger, 5), Some(JobEnd::Refused("Your role lets you hold no share".to_owned())));
+    assert_eq!(order(&ledger), [2, 6], "who is left keeps the place");
+    say(&mut ledger, 11, Command::Release { uid: uid(9), pids: vec![], count: 0, stop: false }).unwrap();
+    let share = ledger.share(uid(2)).unwrap();
+    assert_eq!(
+        (share.amount, share.lease.map(|lease| lease.length_ms)),
+        (amount(1000, GIB), Some(3_600_000))
+    );
+    assert!(ledger.share(uid(6)).is_some());
+}
+
+#[test]
+fn a_machine_that_shrank_ends_no_ones_waiting() {
+    let mut ledger = full();
+    say(&mut ledger, 1, request(&policy(), 1, named(8000, GIB), None, Wait::Granted)).unwrap();
+    say(&mut ledger, 2, Command::SetCapacity { cpu: MilliCpu(4000), mem: Bytes(8 * GIB) }).unwrap();
+    say(&mut ledger, 3, Command::Reconsider { members: vec![member(&policy(), 1)] }).unwrap();
+    assert_eq!(ledger.waiting(), 1);
+}
+
+fn found(limits: Limits, mem_in_use: u64, tasks_in_use: u64) -> Found {
+    Found { limits, mem_in_use: Bytes(mem_in_use), tasks_in_use: Tasks(tasks_in_use), populated: true }
+}
+
+/// A slice without limits is adopted, and what is in it goes on.
+#[test]
+fn what_is_adopted_keeps_what_it_uses() {
+    let ledger = ledger();
+    let known = Known { user: "u1".into(), max: amount(2000, 2 * GIB) };
+    let known = BTreeMap::from([(uid(1), known)]);
+    for (mem, tasks, amount) in [
+        (3 * GIB, 200, fairshare::quantity::Amount { tasks: Tasks(200), ..amount(2000, 3 * GIB) }),
+        (GIB, 2, amount(2000, 2 * GIB)),
+    ] {
+        let world = BTreeMap::from([(uid(1), found(Limits::default(), mem, tasks))]);
+        assert_eq!(verdicts(&ledger, &world, &known)[&uid(1)], Verdict::Adopt { amount });
+    }
+}
+
+#[test]
+fn a_command_whose_slice_is_adopted_while_it_waits_starts_in_it() {
+    let mut ledger = full();
+    say(&mut ledger, 1, submit(1, named(1000, GIB), Wait::Granted)).unwrap();
+    let adopted = Verdict::Adopt { amount: amount(1000, GIB) };
+    let effects = ledger.reconciled(at(2), uid(1), &adopted, Bytes(0), None);
+    assert!(effects.contains(&Effect::Start { uid: uid(1), job: JobId(1) }), "{effects:?}");
+    assert_eq!(end(&ledger, 1), None, "it has not ended: it has not run");
+    ledger.audit();
+    // A request has what it waited for.
+    say(&mut ledger, 3, request(&policy(), 2, named(1000, GIB), None, Wait::Granted)).unwrap();
+    ledger.reconciled(at(4), uid(2), &adopted, Bytes(0), None);
+    assert_eq!(end(&ledger, 2), Some(JobEnd::Done));
+    ledger.audit();
+}
+
+#[test]
+fn a_command_whose_share_was_found_after_all_starts() {
+    let mut ledger = ledger();
+    let effects = ledger.apply(at(1), submit(1, named(1000, GIB), Wait::No)).unwrap();
+    assert!(effects.contains(&Effect::Grant(uid(1))));
+    ledger.apply(at(2), Command::Settle { uid: uid(1), outcome: Outcome::Unknown }).unwrap();
+    let limits = Limits {
+        cpu: Some(MilliCpu(1000)),
+        mem: Some(Bytes(GIB)),
+        tasks: Some(Tasks(100)),
+        ..Limits::default()
+    };
+    let world = BTreeMap::from([(uid(1), found(limits, 0, 0))]);
+    let verdict = verdicts(&ledger, &world, &BTreeMap::new())[&uid(1)].clone();
+    let effects = ledger.reconciled(at(3), uid(1), &verdict, Bytes(0), None);
+    assert!(effects.contains(&Effect::Start { uid: uid(1), job: JobId(1) }), "{effects:?}");
+    assert_eq!(end(&ledger, 1), None);
+    ledger.audit();
+}
+
+#[test]
+fn why_a_share_could_not_be_made_is_the_end_of_who_waited_for_it() {
+    let mut ledger = full();
+    say(&mut ledger, 1, request(&policy(), 1, named(1000, GIB), None, Wait::Granted)).unwrap();
+    ledger.apply(at(2), Command::SliceGone { uid: uid(9) }).unwrap();
+    let withdrawn = Outcome::Withdrawn("systemd refused: no such controller".into());
+    ledger.apply(at(3), Command::Settle { uid: uid(1), outcome: withdrawn }).unwrap();
+    assert_eq!(end(&ledger, 1), Some(JobEnd::Failed("systemd refused: no such controller".into())));
+}
+
+/// Members who used next to nothing are not remembered for ever.
+#[test]
+fn accounts_of_past_use_have_a_bound() {
+    let mut ledger = ledger();
+    for who in 1..=5000 {
+        say(&mut ledger, who * 2, request(&policy(), who, named(8000, GIB), None, Wait::No)).unwrap();
+        let release = Command::Release { uid: uid(who), pids: vec![], count: 0, stop: false };
+        say(&mut ledger, who * 2 + 1, release).unwrap();
+    }
+    assert!(ledger.fairness().accounts.len() <= 1024, "{} accounts", ledger.fairness().accounts.len());
+    // Who used more is.
+    let mut ledger = self::ledger();
+    for who in 1..=1500 {
+        say(&mut ledger, who * 4000, request(&policy(), who, named(8000, GIB), None, Wait::No)).unwrap();
+        let release = Command::Release { uid: uid(who), pids: vec![], count: 0, stop: false };
+        say(&mut ledger, who * 4000 + 2000, release).unwrap();
+    }
+    assert_eq!(ledger.fairness().accounts.len(), 1500);
+}
+
+/// Units may have any name: one that cannot be counted from is none of ours.
+#[test]
+fn numbers_that_others_made_up_break_nothing() {
+    let mut ledger = ledger();
+    ledger.runs_taken(u64::MAX);
+    ledger.job_taken(JobId(u64::MAX));
+    say(&mut ledger, 0, request(&policy(), 1, named(1000, GIB), None, Wait::No)).unwrap();
+    for _ in 0..3 {
+        say(&mut ledger, 1, Command::Enter { uid: uid(1) }).unwrap();
+        say(&mut ledger, 1, submit(1, PartialAmount::default(), Wait::No)).unwrap();
+    }
+    assert_eq!(ledger.jobs().len(), 3);
+}

@@ -1,0 +1,248 @@
+//! The state file of every version that ever landed, read: an upgrade loses nothing. And of the version that is written:
+//! what is in it has not changed behind the version's back.
+//!
+//! `tests/data/state/` has the files. A version that lands adds its own, `N`, with everything in it that the version can
+//! say, and the list of its fields, `N.fields`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use fairshare::identity::JobId;
+use fairshare::ledger::fairness::{Fairness, Meter};
+use fairshare::ledger::job::{Ask, Cause, Exit, Job, JobEnd, JobKind, JobState, Ran, Work};
+use fairshare::ledger::share::{Keeps, Lease, Phase, Share, Stage, Terms};
+use fairshare::ledger::time::{Clock, Time};
+use fairshare::ledger::{BootId, Image, Ledger, Now};
+use fairshare::policy::Weight;
+use fairshare::quantity::{Bytes, MilliCpu, PartialAmount, Tasks};
+use fairshare::store::{self, STATE_VERSION};
+
+use super::village::{GIB, amount, uid};
+
+const HOUR: u64 = 3_600_000;
+
+fn now(ms: u64) -> Now {
+    Now { boot_ms: ms, wall_ms: 1_700_000_000_000 + ms }
+}
+
+fn share(raw: u64, cpu: u64, gib: u64, phase: Phase, lease: Option<Lease>) -> Share {
+    let mut share =
+        Share::active(uid(raw), amount(cpu, gib * GIB), Bytes(1 << 20), now(1000), BootId("boot-one".into()));
+    share.user = Some(format!("member{raw}"));
+    share.phase = phase;
+    share.terms = Terms { idle_ms: Some(1_800_000), for_work: raw.is_multiple_of(2) };
+    share.lease = lease;
+    share.meter = Meter { since: Time(1000), rate: 1 << 30 };
+    share
+}
+
+fn lease(stage: Stage) -> Option<Lease> {
+    Some(Lease { ends: Time(HOUR), length_ms: HOUR - 1000, stage })
+}
+
+fn ask() -> Ask {
+    Ask {
+        user: Some("waiter".into()),
+        asked: Time(5000),
+        named: PartialAmount {
+            cpu: Some(MilliCpu(2000)),
+            mem: Some(Bytes(2 * GIB)),
+            tasks: Some(Tasks(100)),
+        },
+        named_lease_ms: Some(2 * HOUR),
+        amount: amount(2000, 2 * GIB),
+        swap: Bytes(0),
+        lease_ms: Some(2 * HOUR),
+        weight: Weight::new(2500).unwrap(),
+        terms: Terms { idle_ms: None, for_work: false },
+    }
+}
+
+fn work(name: Option<&str>, ask: Option<Ask>, cancelled: bool) -> JobKind {
+    JobKind::Submit(Box::new(Work {
+        name: name.map(Into::into),
+        limits: PartialAmount { cpu: Some(MilliCpu(500)), mem: Some(Bytes(GIB)), tasks: Some(Tasks(7)) },
+        time_limit_ms: Some(90_000),
+        ask,
+        cancelled,
+    }))
+}
+
+/// Shares in each stage of a lease and each phase of a change that version 1 knew.
+fn shares() -> Vec<Share> {
+    let over = |evict: Option<u64>| {
+        let (keeps, lower) = (None, Some(Time(HOUR)));
+        lease(Stage::Expired { since: Time(HOUR), keeps, lower, evict: evict.map(Time) })
+    };
+    let warned = lease(Stage::Running { warn: Some(Time(HOUR - 300_000)) });
+    vec![
+        share(1, 1000, 1, Phase::Active, None),
+        share(2, 1000, 1, Phase::Active, warned),
+        share(3, 1000, 1, Phase::Active, lease(Stage::Running { warn: None })),
+        share(4, 1000, 1, Phase::Active, over(None)),
+        share(5, 500, 1, Phase::Active, over(None)),
+        share(6, 500, 1, Phase::Active, over(Some(HOUR + 300_000))),
+        share(7, 1000, 1, Phase::Granting { job: None }, None),
+        share(8, 1000, 1, Phase::Granting { job: Some(JobId(4)) }, warned),
+        share(9, 1000, 1, Phase::Resizing { to: amount(500, 2 * GIB) }, warned),
+        share(10, 1000, 1, Phase::Releasing, None),
+        share(11, 1000, 1, Phase::Stopping { job: JobId(5) }, None),
+    ]
+}
+
+/// What every version has said so far, `timed_out` being what has become of a wait that ended.
+fn image_since_1(timed_out: JobEnd) -> Image {
+    let ran = |exit, cause| {
+        JobEnd::Ran(Ran {
+            exit,
+            cause,
+            peak: Some(Bytes(4096)),
+            mem_limit: Some(Bytes(GIB)),
+            cpu_usec: Some(12),
+        })
+    };
+    let nothing = Ran { exit: Exit::Unknown, cause: None, peak: None, mem_limit: None, cpu_usec: None };
+    let ended = |end| JobState::Ended { started: Some(now(2000)), ended: now(3000), end };
+    let never = |end| JobState::Ended { started: None, ended: now(3000), end };
+    let request = || JobKind::Request(Box::new(ask()));
+    let queued = JobState::Queued { since: Time(5000) };
+    let running = JobState::Running { started: now(2000) };
+    let jobs: Vec<(u64, JobKind, JobState)> = vec![
+        (101, request(), queued.clone()),
+        (102, request(), queued.clone()),
+        (103, work(Some("train"), Some(ask()), false), queued),
+        (8, request(), running.clone()),
+        (11, JobKind::Release, running.clone()),
+        (1, work(Some("build"), None, false), running.clone()),
+        (1, work(None, None, true), running),
+        (104, request(), ended(JobEnd::Done)),
+        (104, request(), ended(JobEnd::Failed("the disk".into()))),
+        (104, request(), never(JobEnd::Cancelled)),
+        (104, request(), never(timed_out)),
+        (104, JobKind::Release, ended(JobEnd::Interrupted)),
+        (104, work(None, None, false), ended(ran(Exit::Code(3), None))),
+        (104, work(None, None, false), ended(ran(Exit::Signal(9), Some(Cause::Memory)))),
+        (104, work(None, None, false), ended(ran(Exit::Signal(15), Some(Cause::Time)))),
+        (104, work(None, None, true), ended(ran(Exit::Code(143), Some(Cause::Cancelled)))),
+        (104, work(None, None, false), ended(ran(Exit::Code(1), Some(Cause::Outside)))),
+        (104, work(None, None, false), ended(JobEnd::Ran(nothing))),
+    ];
+    let job = |(index, (raw, kind, state)): (usize, (u64, JobKind, JobState))| {
+        Arc::new(Job { id: JobId(index as u64 + 1), uid: uid(raw), kind, created: now(1500), state })
+    };
+    let mut fairness = Fairness::new(604_800_000);
+    fairness.epoch = Time(500);
+    fairness.accounts = BTreeMap::from([(uid(101), 1 << 100), (uid(102), 12_345)]);
+    Image {
+        revision: 77,
+        next_job: 30,
+        clock: Clock {
+            boot: BootId("boot-one".into()),
+            offset_ms: -250,
+            last: Time(HOUR + 4000),
+            wall_ms: now(HOUR + 4250).wall_ms,
+        },
+        fairness,
+        draining: true,
+        shares: shares(),
+        jobs: jobs.into_iter().enumerate().map(job).collect(),
+    }
+}
+
+/// Everything that this version can say.
+fn image() -> Image {
+    let mut image = image_since_1(JobEnd::Refused("less".into()));
+    let keeps = Some(Keeps { mem: Bytes(GIB / 2), tasks: Tasks(5) });
+    let stage = Stage::Expired { since: Time(HOUR), keeps, lower: Some(Time(1)), evict: Some(Time(2)) };
+    let renewing = Phase::Renewing { lease: Lease::new(Time(HOUR), HOUR) };
+    image.shares.extend([
+        share(12, 1000, 1, Phase::Lowering, lease(Stage::Running { warn: None })),
+        share(13, 1000, 1, renewing, lease(stage)),
+    ]);
+    image
+}
+
+fn data(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data/state").join(name)
+}
+
+fn read(name: &str) -> Image {
+    store::parse(&fs::read(data(name)).unwrap()).unwrap()
+}
+
+#[test]
+fn version_1_means_what_it_meant() {
+    let timed_out = JobEnd::Failed("There was no room in time".into());
+    assert_eq!(read("1"), image_since_1(timed_out.clone()));
+    // Before there were submitted commands no share had been taken for one.
+    let mut before = image_since_1(timed_out);
+    before.shares.iter_mut().for_each(|share| share.terms.for_work = false);
+    assert_eq!(read("1-without-for-work"), before);
+}
+
+/// What is read goes on: the ledger that it makes adds up, and every reservation and place is there.
+#[test]
+fn a_ledger_goes_on_from_every_version() {
+    for name in ["1", "1-without-for-work", "2"] {
+        let mut image = read(name);
+        // A share that is held for a job which waits cannot be: such are in the file for their form only.
+        let holders: BTreeSet<_> = image.shares.iter().map(|share| share.uid).collect();
+        image.jobs.retain(|job| !job.queued() || !holders.contains(&job.uid));
+        let waiting = image.jobs.iter().filter(|job| job.queued()).count();
+        let ledger = Ledger::restore(BootId("boot-one".into()), now(HOUR + 5000), image);
+        ledger.audit();
+        assert_eq!((ledger.waiting(), ledger.draining()), (waiting, true), "{name}");
+        assert!(ledger.next_wakeup().is_some(), "{name}: expired shares are not lowered");
+    }
+}
+
+/// The fields of a CBOR item, each with the names above it; numbers in a list have no name.
+fn fields(item: &ciborium::Value, path: &str, found: &mut BTreeSet<String>) {
+    match item {
+        ciborium::Value::Map(entries) => {
+            for (key, value) in entries {
+                let path = format!("{path}.{}", key.as_text().unwrap());
+                found.insert(path.clone());
+                fields(value, &path, found);
+            }
+        }
+        ciborium::Value::Array(items) => items.iter().for_each(|item| fields(item, path, found)),
+        ciborium::Value::Text(_) | ciborium::Value::Integer(_) => {}
+        ciborium::Value::Bool(_) | ciborium::Value::Null => {}
+        other => panic!("{path}: {other:?} has no place in a state file"),
+    }
+}
+
+/// A field that is added or taken away without another version is a file that one of two daemons calls damaged.
+#[test]
+fn the_fields_are_those_of_the_version() {
+    let bytes = store::encode(&image()).unwrap();
+    let mut found = BTreeSet::new();
+    fields(&ciborium::from_reader(&bytes[20..]).unwrap(), "state", &mut found);
+    let found: Vec<String> = found.into_iter().collect();
+    let list = fs::read_to_string(data(&format!("{STATE_VERSION}.fields"))).unwrap();
+    assert_eq!(
+        found,
+        list.lines().collect::<Vec<_>>(),
+        "the records have other fields than version {STATE_VERSION}: raise STATE_VERSION, keep reading the old one"
+    );
+    let name = STATE_VERSION.to_string();
+    assert_eq!(bytes, fs::read(data(&name)).unwrap(), "version {name} is written differently");
+    assert_eq!(read(&name), image());
+}
+
+#[test]
+fn every_version_has_a_file() {
+    for version in 1..=STATE_VERSION {
+        let bytes = fs::read(data(&version.to_string())).unwrap();
+        assert_eq!(bytes[8..12], version.to_be_bytes(), "the file of version {version} is of another");
+    }
+}
+
+#[test]
+fn numbers_that_cannot_be_counted_from_are_no_state() {
+    let absurd = Image { next_job: u64::MAX, ..image() };
+    assert!(store::parse(&store::encode(&absurd).unwrap()).is_err());
+}
