@@ -3,13 +3,13 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use nix::unistd::{Group, User, getegid, getgroups, getuid};
+use nix::unistd::{getegid, getgroups, getuid};
 
 use super::exit::{Exit, Failure};
 use crate::client::SOCKET_PATH as SOCKET;
+use crate::host::account::{Directory, MEMBERS as GROUP, Membership as ByDatabase};
+use crate::identity::Uid;
 
-/// The members' group.
-const GROUP: &str = "fairshare";
 const DAEMON: &str = "/usr/sbin/fairshared";
 /// Where the package, or an administrator, may have put the unit (`systemd.unit(5)`).
 const SOCKET_UNITS: [&str; 3] = [
@@ -128,17 +128,19 @@ struct Membership {
 
 impl Membership {
     fn look() -> Self {
-        let user = User::from_uid(getuid()).ok().flatten();
-        let group = Group::from_name(GROUP).ok().flatten();
-        let by_database = match (&user, &group) {
-            (Some(user), Some(group)) => user.gid == group.gid || group.mem.contains(&user.name),
-            _ => false,
+        let group = Directory::System.members().ok().flatten().map(|gid| gid.get());
+        let said = Uid::new(getuid().as_raw().into()).and_then(|uid| Directory::System.membership(uid).ok());
+        let (by_database, user) = match said {
+            Some(ByDatabase::Member { name }) => (true, Some(name)),
+            Some(ByDatabase::NotInGroup { name }) => (false, Some(name)),
+            Some(ByDatabase::NoAccount | ByDatabase::NoGroup) | None => (false, None),
         };
-        let by_kernel = group.as_ref().is_some_and(|group| {
-            getegid() == group.gid || getgroups().is_ok_and(|groups| groups.contains(&group.gid))
+        let by_kernel = group.is_some_and(|group| {
+            let is_it = |gid: nix::unistd::Gid| gid.as_raw() == group;
+            is_it(getegid()) || getgroups().is_ok_and(|groups| groups.into_iter().any(is_it))
         });
         Self {
-            user: user.map_or_else(|| getuid().to_string(), |user| user.name),
+            user: user.unwrap_or_else(|| getuid().to_string()),
             group_exists: group.is_some(),
             by_database,
             by_kernel,

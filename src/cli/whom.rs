@@ -1,9 +1,9 @@
 //! For whom a command acts: the caller, or the member whom an admin names.
 
-use nix::unistd::User;
-
 use super::exit::{Exit, Failure};
+use crate::host::account::Directory;
 use crate::identity::Uid;
+use crate::policy::file::Names as _;
 
 /// For whom a command acts.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,12 +25,12 @@ impl Whom {
     /// # Errors
     /// The system knows no user of that name.
     pub fn named(name: &str) -> Result<Self, Failure> {
-        let known = User::from_name(name).map_err(|errno| {
-            Failure::new(Exit::REFUSED, format!("cannot look up the user {name:?}: {}", errno.desc()))
+        let known = Directory::System.user(name).map_err(|error| {
+            Failure::new(Exit::REFUSED, format!("cannot look up the user {name:?}: {error}"))
         })?;
         // A user may be called by digits, so that the name comes before the number (chown(1) does the same).
         let uid = match known {
-            Some(user) => Uid::new(user.uid.as_raw().into()),
+            Some(uid) => Some(uid),
             None => name.parse().ok().and_then(Uid::new),
         };
         match uid {

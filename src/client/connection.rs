@@ -15,6 +15,7 @@ use rustix::net::{
 
 use super::DESCRIPTORS_MAX;
 use super::error::ClientError;
+use crate::wire::error::{Code, WireError};
 use crate::wire::frame::FrameBuffer;
 use crate::wire::handover::HANDED_MAX;
 
@@ -43,6 +44,23 @@ impl Deadline {
             (Some(at), Some(sooner)) if sooner < at => other,
             (None, Some(_)) => other,
             _ => self,
+        }
+    }
+
+    /// Waits as long as a daemon without a place says, where that ends before the deadline.
+    ///
+    /// # Errors
+    /// The refusal, where it is another one or waiting is in vain.
+    pub(super) fn wait_as_told(self, refusal: WireError) -> Result<(), ClientError> {
+        let passes = refusal.is(Code::Busy) || refusal.is(Code::RateLimited);
+        let wait = refusal.retry_after_ms.filter(|_| passes).map(Duration::from_millis);
+        let ends = wait.and_then(|wait| Instant::now().checked_add(wait));
+        match (wait, ends) {
+            (Some(wait), Some(ends)) if self.at.is_none_or(|at| ends <= at) => {
+                std::thread::sleep(wait);
+                Ok(())
+            }
+            _ => Err(ClientError::Refused(refusal)),
         }
     }
 

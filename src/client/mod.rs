@@ -51,6 +51,10 @@ pub const HELLO_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a call may take, a reconnection within it included.
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// How long a client whom the daemon turns away for want of a place goes on trying, as long as each wait that the daemon names
+/// ends within it.
+pub const TURNED_AWAY_TIMEOUT: Duration = Duration::from_secs(60);
+
 /// How long to wait for the daemon.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Deadlines {
@@ -81,6 +85,8 @@ pub struct Client {
     /// What the daemon said when it was last connected to; none before that.
     ack: Option<HelloAck>,
     request_id: u64,
+    /// Whether the last refusal came in place of a hello.
+    turned_away: bool,
 }
 
 /// A call may go out together with the hello, before the version is agreed on, because there is only one to agree on.
@@ -98,7 +104,15 @@ impl Client {
             client_version: version.to_owned(),
             supports: vec![JOB_LIMITS.to_owned()],
         };
-        Self { path: path.to_owned(), hello, deadlines, connection: None, ack: None, request_id: 0 }
+        Self {
+            path: path.to_owned(),
+            hello,
+            deadlines,
+            connection: None,
+            ack: None,
+            request_id: 0,
+            turned_away: false,
+        }
     }
 
     /// The same, connected: the daemon has said who the caller is.
@@ -112,13 +126,21 @@ impl Client {
         deadlines: Deadlines,
     ) -> Result<Self, ClientError> {
         let mut client = Self::new(path, name, version, deadlines);
-        let deadline = Deadline::after(deadlines.hello);
-        match client.open(deadline) {
-            // The daemon was stopped in between, and nothing was asked yet.
-            Err(ClientError::Closed) => client.open(deadline)?,
-            result => result?,
+        let mut deadline = Deadline::after(deadlines.hello);
+        let patience = Deadline::after(TURNED_AWAY_TIMEOUT);
+        loop {
+            match client.open(deadline) {
+                // The daemon was stopped in between, and nothing was asked yet.
+                Err(ClientError::Closed) => client.open(deadline)?,
+                Err(ClientError::Refused(refusal)) => {
+                    patience.wait_as_told(refusal)?;
+                    deadline = Deadline::after(deadlines.hello);
+                    continue;
+                }
+                result => result?,
+            }
+            return Ok(client);
         }
-        Ok(client)
     }
 
     /// Who the kernel told the daemon that the caller is, and its role. None before the daemon has said so.
@@ -149,13 +171,34 @@ impl Client {
             return Err(ClientError::TooManyDescriptors(descriptors.len()));
         }
         let deadline = Deadline::after(self.deadlines.call);
-        match self.exchange(call, descriptors, deadline) {
+        match self.admitted(call, descriptors, deadline) {
             Ok(Some(answer)) => return Ok(answer),
             Ok(None) => {}
             Err(ClientError::Closed) if call.endpoint().idempotent() => {}
             Err(error) => return Err(error),
         }
-        self.exchange(call, descriptors, deadline)?.ok_or(ClientError::Closed)
+        self.admitted(call, descriptors, deadline)?.ok_or(ClientError::Closed)
+    }
+
+    /// [`Self::exchange`], tried again while the daemon has no place for another connection. That is said in place of its
+    /// hello: the call was not read.
+    fn admitted(
+        &mut self,
+        call: &Call,
+        descriptors: &[BorrowedFd<'_>],
+        mut deadline: Deadline,
+    ) -> Result<Option<Answer>, ClientError> {
+        let patience = Deadline::after(TURNED_AWAY_TIMEOUT);
+        loop {
+            let connected = self.connection.is_some();
+            match self.exchange(call, descriptors, deadline) {
+                Err(ClientError::Refused(refusal)) if !connected && self.turned_away => {
+                    patience.wait_as_told(refusal)?;
+                    deadline = Deadline::after(self.deadlines.call);
+                }
+                result => return result,
+            }
+        }
     }
 
     /// Connects and exchanges hellos.
@@ -164,9 +207,27 @@ impl Client {
         let mut frame = Vec::new();
         encode_frame(&self.hello, &mut frame)?;
         say(&mut connection, &frame, &[], deadline)?;
-        self.ack = Some(hear_hello(&mut connection, deadline)?);
+        self.ack = Some(self.hear_hello(&mut connection, deadline)?);
         self.connection = Some(connection);
         Ok(())
+    }
+
+    /// The daemon's hello, or why there is none.
+    fn hear_hello(
+        &mut self,
+        connection: &mut Connection,
+        deadline: Deadline,
+    ) -> Result<HelloAck, ClientError> {
+        let reply = decode_hello_reply(&connection.receive(deadline)?)?;
+        self.turned_away = matches!(reply, HelloReply::Refused(_));
+        let ack = match reply {
+            HelloReply::Ack(ack) => ack,
+            HelloReply::Refused(refusal) => return Err(ClientError::Refused(refusal)),
+        };
+        if !(PROTOCOL_VERSION_OLDEST..=PROTOCOL_VERSION).contains(&ack.protocol_version) {
+            return Err(Violation::Version(ack.protocol_version).into());
+        }
+        Ok(ack)
     }
 
     /// Sends a call and reads its answer: none when the daemon had closed the connection without reading the call. The
@@ -196,7 +257,7 @@ impl Client {
         };
         say(&mut connection, &frame, descriptors, deadline)?;
         if !said_hello {
-            match hear_hello(&mut connection, hello_deadline) {
+            match self.hear_hello(&mut connection, hello_deadline) {
                 Ok(ack) => self.ack = Some(ack),
                 // A call that changes something is carried out only after the hello was answered.
                 Err(ClientError::Closed) => return Ok(None),
@@ -220,18 +281,6 @@ impl Client {
             }
         }
     }
-}
-
-/// The daemon's hello.
-fn hear_hello(connection: &mut Connection, deadline: Deadline) -> Result<HelloAck, ClientError> {
-    let ack = match decode_hello_reply(&connection.receive(deadline)?)? {
-        HelloReply::Ack(ack) => ack,
-        HelloReply::Refused(refusal) => return Err(ClientError::Refused(refusal)),
-    };
-    if !(PROTOCOL_VERSION_OLDEST..=PROTOCOL_VERSION).contains(&ack.protocol_version) {
-        return Err(Violation::Version(ack.protocol_version).into());
-    }
-    Ok(ack)
 }
 
 /// Sends a frame. That nobody reads it is no error yet: why the daemon closed may still be there to be read.

@@ -13,7 +13,7 @@ use super::work::{self, Spec};
 use crate::closing::Received;
 use crate::host::account::Account;
 use crate::identity::{JobId, Uid};
-use crate::policy::Role;
+use crate::policy::{Policy, Role};
 use crate::quantity::{Bytes, MilliCpu, PartialAmount, QuantityError, TASKS_MAX, Tasks};
 use crate::wire::call::{Amounts, Call, Endpoint, Submission};
 use crate::wire::error::{Code, WireError};
@@ -135,11 +135,24 @@ impl Act {
     }
 }
 
+/// What the peer may do under the policy in force. Without a policy root is admin and everyone else operator.
+pub fn role(policy: Option<&Policy>, peer: &Peer) -> Role {
+    policy.map_or_else(
+        || if peer.uid == Uid::ROOT { Role::Admin } else { Role::Operator },
+        |policy| policy.role(peer.uid, &peer.groups),
+    )
+}
+
 /// An act that its peer may do. Only [`authorize`] makes one.
 #[derive(Debug, Clone)]
 pub struct Authorised {
     peer: Arc<Peer>,
     act: Act,
+    /// The peer's role when the act was last judged.
+    role: Role,
+    /// The least role that may do the act to whom it is done to.
+    least: Role,
+    endpoint: Endpoint,
     /// Whose account must be looked up before the act is complete.
     lookup: Option<Uid>,
 }
@@ -148,6 +161,24 @@ impl Authorised {
     /// Who does it.
     pub fn peer(&self) -> &Arc<Peer> {
         &self.peer
+    }
+
+    /// The role of who does it, by the policy under which it was last judged.
+    pub fn role(&self) -> Role {
+        self.role
+    }
+
+    /// Judges the act once more, by the policy that is in force at its turn: another one may have come while it waited.
+    ///
+    /// # Errors
+    /// Forbidden, where the role is too low by now.
+    pub fn judge(&mut self, policy: Option<&Policy>) -> Result<(), WireError> {
+        self.role = role(policy, &self.peer);
+        if self.role < self.least {
+            let message = format!("`{}` takes the role {} here", self.endpoint.name(), name(self.least));
+            return Err(forbidden(&message, self.role));
+        }
+        Ok(())
     }
 
     /// What is done.
@@ -170,6 +201,12 @@ impl Authorised {
         }
     }
 
+    /// The act with the name of its peer, who does it on their own share.
+    pub fn name(&mut self, name: String) {
+        let own = Account { uid: self.peer.uid, user: Some(name), groups: Vec::new() };
+        self.complete(own);
+    }
+
     /// The act with the account that it needs.
     pub fn complete(&mut self, found: Account) {
         if let Act::Policy { account }
@@ -189,25 +226,20 @@ impl Authorised {
     }
 }
 
-/// The act that `call` asks for, when its peer may do it and its figures can be.
+/// The act that `call` asks for, when its peer may do it in that role and its figures can be.
 ///
 /// # Errors
 /// Forbidden; BadRequest where a figure is out of range.
-pub fn authorize(peer: &Arc<Peer>, call: Call) -> Result<Authorised, WireError> {
+pub fn authorize(peer: &Arc<Peer>, role: Role, call: Call) -> Result<Authorised, WireError> {
     let endpoint = call.endpoint();
-    let least = ROLES.iter().find(|(of, _)| *of == endpoint).map_or(Role::Admin, |(_, role)| *role);
-    if peer.role < least {
-        return Err(forbidden(&format!("`{}` takes the role {}", endpoint.name(), name(least)), peer));
+    let mut least = ROLES.iter().find(|(of, _)| *of == endpoint).map_or(Role::Admin, |(_, role)| *role);
+    if role < least {
+        return Err(forbidden(&format!("`{}` takes the role {}", endpoint.name(), name(least)), role));
     }
-    let target = match call.for_uid() {
-        None => peer.uid,
-        Some(_) if peer.role < Role::Admin => {
-            return Err(forbidden("Only an admin may name another member", peer));
-        }
-        Some(raw) => Uid::new(raw).ok_or_else(|| bad(format!("for_uid: {raw} is not a user id")))?,
-    };
+    let target = target(peer, role, call.for_uid())?;
     let own = || Account { uid: target, user: None, groups: peer.groups.clone() };
     let mut lookup = (target != peer.uid).then_some(target);
+    let mut everybody = false;
     let act = match call {
         Call::Ping => Act::Ping,
         Call::Health => Act::Health,
@@ -239,12 +271,14 @@ pub fn authorize(peer: &Arc<Peer>, call: Call) -> Result<Authorised, WireError> 
         Call::JobFetch { job_id } => Act::JobFetch { job: JobId(job_id) },
         Call::Drain => Act::Drain,
         Call::Undrain => Act::Undrain,
-        Call::JobList { all } => Act::JobList { all: whole(peer, all)? },
+        Call::JobList { all } => {
+            everybody = whole(role, all)?;
+            Act::JobList { all: everybody }
+        }
         Call::Subscribe { all, job_id } => {
-            let all = whole(peer, all)?;
             // An admin may follow anybody's job by its id.
-            let all = all || (job_id.is_some() && peer.role == Role::Admin);
-            Act::Subscribe { interest: Interest { uid: peer.uid, all, job: job_id.map(JobId) } }
+            everybody = whole(role, all)? || (job_id.is_some() && role == Role::Admin);
+            Act::Subscribe { interest: Interest { uid: peer.uid, all: everybody, job: job_id.map(JobId) } }
         }
         Call::Reload => Act::Reload,
     };
@@ -258,7 +292,21 @@ pub fn authorize(peer: &Arc<Peer>, call: Call) -> Result<Authorised, WireError> 
     ) {
         lookup = None;
     }
-    Ok(Authorised { peer: Arc::clone(peer), act, lookup })
+    if target != peer.uid || everybody {
+        least = Role::Admin;
+    }
+    Ok(Authorised { peer: Arc::clone(peer), act, role, least, endpoint, lookup })
+}
+
+/// To whom a call is done.
+fn target(peer: &Peer, role: Role, for_uid: Option<u64>) -> Result<Uid, WireError> {
+    match for_uid {
+        None => Ok(peer.uid),
+        // One's own uid names nobody else.
+        Some(raw) if raw == u64::from(peer.uid.get()) => Ok(peer.uid),
+        Some(_) if role < Role::Admin => Err(forbidden("Only an admin may name another member", role)),
+        Some(raw) => Uid::new(raw).ok_or_else(|| bad(format!("for_uid: {raw} is not a user id"))),
+    }
 }
 
 fn submit(account: Account, submission: Submission) -> Result<Act, WireError> {
@@ -276,9 +324,9 @@ fn submit(account: Account, submission: Submission) -> Result<Act, WireError> {
 }
 
 /// Whether everybody's is asked for, which takes an admin.
-fn whole(peer: &Peer, all: Option<bool>) -> Result<bool, WireError> {
+fn whole(role: Role, all: Option<bool>) -> Result<bool, WireError> {
     match all {
-        Some(true) if peer.role < Role::Admin => Err(forbidden("Only an admin sees everyone's", peer)),
+        Some(true) if role < Role::Admin => Err(forbidden("Only an admin sees everyone's", role)),
         all => Ok(all.unwrap_or(false)),
     }
 }
@@ -304,14 +352,37 @@ fn bad(message: String) -> WireError {
     WireError::new(Code::BadRequest, message)
 }
 
-fn forbidden(message: &str, peer: &Peer) -> WireError {
-    WireError::new(Code::Forbidden, message).detail(format!("your role is {}", name(peer.role)))
+fn forbidden(message: &str, role: Role) -> WireError {
+    WireError::new(Code::Forbidden, message).detail(format!("your role is {}", name(role)))
 }
 
-fn name(role: Role) -> &'static str {
+/// A role as people read it.
+pub fn name(role: Role) -> &'static str {
     match role {
         Role::ReadOnly => "read_only",
         Role::Operator => "operator",
         Role::Admin => "admin",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::Gid;
+
+    fn gid(raw: u64) -> Gid {
+        Gid::new(raw).expect("a group")
+    }
+
+    #[test]
+    fn ones_own_groups_are_the_kernels_and_anothers_the_databases() {
+        let peer = Arc::new(Peer { uid: Uid::ROOT, gid: gid(0), pid: 1, groups: vec![gid(0), gid(7)] });
+        for (for_uid, groups) in [(None, vec![gid(0), gid(7)]), (Some(5), vec![gid(9)])] {
+            let mut authorised = authorize(&peer, Role::Admin, Call::Policy { for_uid }).expect("an admin");
+            let uid = Uid::new(for_uid.unwrap_or(0)).expect("a user");
+            authorised.complete(Account { uid, user: Some("name".to_owned()), groups: vec![gid(9)] });
+            let Act::Policy { account } = authorised.act() else { panic!("{authorised:?}") };
+            assert_eq!((account.uid, &account.groups), (uid, &groups));
+        }
     }
 }

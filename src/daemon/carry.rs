@@ -82,7 +82,7 @@ impl EventLoop {
         let Some(cx) = self.context.clone() else { return reply.send(Err(self.condition.refusal())) };
         let was_draining = self.ledger.draining();
         let command = match authorised.act() {
-            Act::JobCancel { job } if authorised.peer().role == Role::Admin => {
+            Act::JobCancel { job } if authorised.role() == Role::Admin => {
                 Command::Cancel { job: *job, by: Canceller::Admin }
             }
             Act::JobCancel { job } => {
@@ -215,7 +215,7 @@ impl EventLoop {
     pub(super) fn refusal(&self, refusal: &Refusal, authorised: &Authorised) -> WireError {
         let error = answer::refusal(refusal);
         let names = self.policy.as_ref().is_some_and(|policy| policy.visibility == Visibility::Names);
-        let sees = names || authorised.peer().role == Role::Admin;
+        let sees = names || authorised.role() == Role::Admin;
         match (refusal, &error.detail) {
             (Refusal::NoCapacity(_), Some(detail)) if sees => {
                 let holds = |share: &&Share| {

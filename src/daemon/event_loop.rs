@@ -37,9 +37,9 @@ const RECOVERY_PERIOD: Duration = Duration::from_secs(1);
 /// The least time between two ticks.
 const TICK_PAUSE: Duration = Duration::from_millis(100);
 
-/// Calls of one member that wait for an earlier one: what their connections can send.
-const CALLS_WAITING_MAX: usize =
-    super::listener::CONNECTIONS_PER_UID_MAX * super::session::REQUESTS_OUTSTANDING_MAX;
+/// Calls on one member's share that wait for an earlier one. A connection has one call here at a time, so that it is admins
+/// together with the member who can pass it.
+const CALLS_WAITING_MAX: usize = super::places::PLACES_PER_UID_MAX;
 
 /// The loop and what it owns.
 pub struct EventLoop {
@@ -183,7 +183,10 @@ impl EventLoop {
         }
     }
 
-    fn call(&mut self, submission: Submission) {
+    fn call(&mut self, mut submission: Submission) {
+        if let Err(error) = submission.authorised.judge(self.policy.as_deref()) {
+            return submission.reply.send(Err(error));
+        }
         let act = submission.authorised.act();
         if self.condition.is_degraded() && !allowed_degraded(act) {
             return submission.reply.send(Err(self.condition.refusal()));
@@ -198,7 +201,7 @@ impl EventLoop {
             }
             // From before the answer, so that nothing is missed after it.
             if let (Act::Subscribe { interest }, Some(outlet)) = (authorised.act(), outlet) {
-                self.feed.add(*interest, outlet);
+                self.feed.add(*interest, Arc::clone(authorised.peer()), outlet);
             }
             return self.query(&authorised, reply);
         };
@@ -259,7 +262,11 @@ impl EventLoop {
 
     /// A call that changes a share: the ledger's word, and the effect on its way.
     fn change(&mut self, uid: Uid, submission: Submission) {
-        let Submission { authorised, reply, .. } = submission;
+        let Submission { mut authorised, reply, .. } = submission;
+        // It may have waited, and another policy have come meanwhile.
+        if let Err(error) = authorised.judge(self.policy.as_deref()) {
+            return reply.send(Err(error));
+        }
         let Some(cx) = self.context.clone() else {
             return reply.send(Err(self.condition.refusal()));
         };

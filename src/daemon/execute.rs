@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep};
 use tracing::{error, info, warn};
 
+use super::accounts::Accounts;
 use super::answer;
 use super::event::{Event, Reply};
 use super::logging::{chain, in_full};
@@ -55,6 +56,8 @@ pub struct Context {
     pub events: mpsc::Sender<Event>,
     /// The path of the daemon's socket, of letters, digits and what else means nothing to systemd.
     pub socket: Arc<str>,
+    /// Asks the user database.
+    pub accounts: Accounts,
 }
 
 /// Frees a member for the next command when the effect's task is over, however it ends.

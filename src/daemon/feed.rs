@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::mpsc;
 
 use super::clock;
+use super::peer::Peer;
 use crate::identity::{JobId, Uid};
+use crate::policy::Role;
 use crate::wire::answer::{EventInfo, JobInfo, ShareInfo};
 
 /// Events that a follower may be behind before it is told `lagged`. Its own: what others have happen to them makes nobody lag.
@@ -15,7 +17,15 @@ pub const EVENTS_BEHIND_MAX: usize = 1024;
 /// Who hears what happens.
 #[derive(Debug, Default)]
 pub struct Feed {
-    followers: Vec<(Interest, Outlet)>,
+    followers: Vec<Following>,
+}
+
+/// One follower.
+#[derive(Debug)]
+struct Following {
+    interest: Interest,
+    peer: Arc<Peer>,
+    outlet: Outlet,
 }
 
 /// What one follower wants to hear of.
@@ -51,9 +61,14 @@ pub fn pair() -> (Outlet, Follower) {
 
 impl Feed {
     /// Follows from now on.
-    pub fn add(&mut self, interest: Interest, outlet: Outlet) {
-        self.followers.retain(|(_, outlet)| !outlet.sender.is_closed());
-        self.followers.push((interest, outlet));
+    pub fn add(&mut self, interest: Interest, peer: Arc<Peer>, outlet: Outlet) {
+        self.followers.retain(|following| !following.outlet.sender.is_closed());
+        self.followers.push(Following { interest, peer, outlet });
+    }
+
+    /// Ends what no role covers any more: whoever follows everybody, and is no admin by `role`.
+    pub fn revoke(&mut self, role: impl Fn(&Peer) -> Role) {
+        self.followers.retain(|following| !following.interest.all || role(&following.peer) == Role::Admin);
     }
 
     /// Something happened to a member's share.
@@ -74,7 +89,8 @@ impl Feed {
 
     fn send(&mut self, uid: Option<Uid>, job: Option<JobId>, info: EventInfo) {
         let info = Arc::new(info);
-        self.followers.retain(|(interest, outlet)| !interest.covers(uid, job) || outlet.tell(&info));
+        self.followers
+            .retain(|Following { interest, outlet, .. }| !interest.covers(uid, job) || outlet.tell(&info));
     }
 }
 
@@ -116,7 +132,8 @@ impl Interest {
 }
 
 impl Follower {
-    /// The next event, or how many were missed; then it goes on from the present. Ends only with the daemon.
+    /// The next event, or how many were missed; then it goes on from the present. Ends with the daemon, and where the
+    /// follower's role does not cover any more what it follows ([`Feed::revoke`]).
     ///
     /// Cancel safe: no event is lost when the future is dropped.
     pub async fn next(&mut self) -> Option<EventInfo> {
@@ -137,11 +154,13 @@ impl Follower {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::identity::Gid;
 
     fn follow(feed: &mut Feed, uid: u64) -> Follower {
         let (outlet, follower) = pair();
         let uid = Uid::new(uid).expect("a user");
-        feed.add(Interest { uid, all: false, job: None }, outlet);
+        let peer = Peer { uid, gid: Gid::ROOT, pid: 1, groups: Vec::new() };
+        feed.add(Interest { uid, all: false, job: None }, Arc::new(peer), outlet);
         follower
     }
 

@@ -6,31 +6,22 @@ use std::time::Duration;
 
 use rustix::net::sockopt::set_socket_oobinline;
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use tracing::{debug, info, warn};
 
-use super::event::Event;
+use super::accounts::REFRESH_PERIOD;
+use super::common::Common;
 use super::logging::in_full;
-use super::peer::{self, Peer};
+use super::peer;
+use super::places::Places;
 use super::quota::Quota;
 use super::session::{End, Session};
 use crate::closing::{Connection, Origin};
 use crate::identity::Uid;
-use crate::policy::Policy;
 use crate::wire::error::{Code, WireError};
 use crate::wire::frame::encode_frame;
 use crate::wire::message::{Body, PROTOCOL_VERSION, Response};
-
-/// Connections at a time. Beyond that nobody is accepted until one ends.
-pub const CONNECTIONS_MAX: usize = 512;
-
-/// Connections of one user at a time: so many users are needed to take all places that no one can.
-pub const CONNECTIONS_PER_UID_MAX: usize = 16;
-
-/// How long a client whose user has too many connections should wait.
-pub const BUSY_RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// This many connections of one user closed for violations ...
 pub const CLOSINGS_MAX: usize = 3;
@@ -52,7 +43,7 @@ const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 
 /// What is known of one user's connections.
 #[derive(Debug, Default)]
-struct Account {
+struct User {
     open: usize,
     closings: VecDeque<Instant>,
     shut_out_until: Option<Instant>,
@@ -61,7 +52,7 @@ struct Account {
     quota: Arc<Quota>,
 }
 
-impl Account {
+impl User {
     fn admit(&self, now: Instant) -> Result<(), WireError> {
         let left = self.shut_out_until.map_or(Duration::ZERO, |until| until.saturating_duration_since(now));
         if !left.is_zero() {
@@ -69,10 +60,6 @@ impl Account {
             return Err(
                 WireError::new(Code::RateLimited, "Too many broken connections").retry_after_ms(retry)
             );
-        }
-        if self.open >= CONNECTIONS_PER_UID_MAX {
-            let retry = u64::try_from(BUSY_RETRY_AFTER.as_millis()).unwrap_or(u64::MAX);
-            return Err(WireError::new(Code::Busy, "Too many connections of this user").retry_after_ms(retry));
         }
         Ok(())
     }
@@ -109,34 +96,31 @@ impl Account {
 /// The listening socket and the sessions that came from it.
 pub struct Listener {
     socket: UnixListener,
-    events: mpsc::Sender<Event>,
-    policy: watch::Receiver<Option<Arc<Policy>>>,
-    stopping: watch::Receiver<bool>,
-    accounts: BTreeMap<Uid, Account>,
+    daemon: Common,
+    places: Places,
+    users: BTreeMap<Uid, User>,
     sessions: JoinSet<(Uid, i32, End)>,
 }
 
 impl Listener {
     /// A listener that has accepted nobody yet.
-    pub fn new(
-        socket: UnixListener,
-        events: mpsc::Sender<Event>,
-        policy: watch::Receiver<Option<Arc<Policy>>>,
-        stopping: watch::Receiver<bool>,
-    ) -> Self {
-        Self { socket, events, policy, stopping, accounts: BTreeMap::new(), sessions: JoinSet::new() }
+    pub fn new(socket: UnixListener, daemon: Common) -> Self {
+        Self { socket, daemon, places: Places::default(), users: BTreeMap::new(), sessions: JoinSet::new() }
     }
 
     /// Accepts until the daemon stops, then waits for answers in flight.
     pub async fn serve(mut self) {
-        let mut stopping = self.stopping.clone();
+        let mut stopping = self.daemon.stopping.clone();
+        let mut refresh = interval(REFRESH_PERIOD);
+        refresh.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 biased;
                 // Changed at most once, and an error means that the loop is gone.
                 _ = stopping.changed() => break,
+                _ = refresh.tick(), if !self.sessions.is_empty() => self.daemon.accounts.refresh(),
                 Some(ended) = self.sessions.join_next() => self.ended(ended),
-                accepted = self.socket.accept(), if self.sessions.len() < CONNECTIONS_MAX => match accepted {
+                accepted = self.socket.accept(), if self.places.any() => match accepted {
                     Ok((stream, _)) => self.accepted(stream),
                     Err(error) => {
                         warn!("a connection could not be accepted, proceeding: {error}");
@@ -159,7 +143,7 @@ impl Listener {
         if let Err(error) = set_socket_oobinline(&stream, true) {
             return warn!("a connection was closed, its bytes cannot be had in line: {error}");
         }
-        let peer = match peer::identify(&stream, self.policy.borrow().as_deref()) {
+        let peer = match peer::identify(&stream) {
             Ok(peer) => peer,
             Err(error) => {
                 warn!(result_code = error.code, "a connection was closed: {}", in_full(&error));
@@ -167,9 +151,9 @@ impl Listener {
             }
         };
         let now = Instant::now();
-        let account = self.accounts.entry(peer.uid).or_default();
-        if let Err(error) = account.admit(now) {
-            if account.may_complain(now) {
+        let user = self.users.entry(peer.uid).or_default();
+        if let Err(error) = user.admit(now).and_then(|()| self.places.take(peer.uid, user.open)) {
+            if user.may_complain(now) {
                 let peer_uid = peer.uid.get();
                 info!(
                     peer_uid,
@@ -181,16 +165,11 @@ impl Listener {
             refuse(&stream, error);
             return stream.is_of(peer.uid);
         }
-        account.open += 1;
-        let (uid, pid, quota) = (peer.uid, peer.pid, Arc::clone(&account.quota));
-        let session = self.session(stream, peer, quota);
+        user.open += 1;
+        let (uid, pid, quota) = (peer.uid, peer.pid, Arc::clone(&user.quota));
+        stream.is_of(uid);
+        let session = Session::new(stream, Arc::new(peer), quota, self.daemon.clone());
         self.sessions.spawn(async move { (uid, pid, session.serve().await) });
-    }
-
-    fn session(&self, mut stream: Connection, peer: Peer, quota: Arc<Quota>) -> Session {
-        stream.is_of(peer.uid);
-        let (events, stopping) = (self.events.clone(), self.stopping.clone());
-        Session::new(stream, Arc::new(peer), quota, events, stopping)
     }
 
     fn ended(&mut self, ended: Result<(Uid, i32, End), tokio::task::JoinError>) {
@@ -200,14 +179,16 @@ impl Listener {
             Err(error) => return warn!("a session ended without saying how, proceeding: {error}"),
         };
         let now = Instant::now();
-        let account = self.accounts.entry(uid).or_default();
-        account.open = account.open.saturating_sub(1);
+        let user = self.users.entry(uid).or_default();
+        user.open = user.open.saturating_sub(1);
+        self.places.give_back(uid);
         let complaint = match end {
             End::Closed => None,
             End::Io(error) => {
                 debug!(peer_uid = uid.get(), peer_pid = pid, "a connection failed: {error}");
                 None
             }
+            End::Refused(error) => Some(format!("refused: {}", in_full(&error))),
             End::TimedOut(what) => Some(what.to_owned()),
             End::Frame(error) => Some(format!("protocol_violation: {error}")),
             End::NoHello => Some("protocol_violation: no hello that can be answered".to_owned()),
@@ -215,15 +196,15 @@ impl Listener {
                 Some("protocol_violation: a request on a connection that follows events".to_owned())
             }
             End::RateLimited => {
-                account.closed_for_violations(now);
+                user.closed_for_violations(now);
                 Some("protocol_violation: too many requests that do not parse".to_owned())
             }
         };
-        if let Some(complaint) = complaint.filter(|_| account.may_complain(now)) {
+        if let Some(complaint) = complaint.filter(|_| user.may_complain(now)) {
             let peer_uid = uid.get();
             info!(peer_uid, peer_pid = pid, "closed a connection of uid {peer_uid}: {complaint}");
         }
-        self.accounts.retain(|_, account| !account.is_blank(now));
+        self.users.retain(|_, user| !user.is_blank(now));
     }
 }
 

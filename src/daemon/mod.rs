@@ -1,10 +1,12 @@
 //! The daemon: start-up in numbered steps, then the listener and the event loop until a signal ends them.
 
+mod accounts;
 mod answer;
 pub mod authorize;
 mod carry;
 mod clock;
 mod command;
+mod common;
 mod condition;
 mod confine;
 mod event;
@@ -18,6 +20,7 @@ mod logging;
 mod lower;
 mod peer;
 mod persist;
+mod places;
 mod pressure;
 mod query;
 mod quota;
@@ -43,10 +46,12 @@ use tokio::sync::{mpsc, watch as channel};
 use tracing::{error, info};
 
 use crate::cgroup::Cgroups;
+use crate::host::account::Directory;
 use crate::host::machine;
 use crate::ledger::Ledger;
 use crate::policy::file::POLICY_DIR;
 use crate::systemd::BusAddress;
+use accounts::Accounts;
 use event::{EVENTS_WAITING_MAX, Event};
 use event_loop::EventLoop;
 use start::Parts;
@@ -124,7 +129,9 @@ async fn serve(arguments: Arguments) -> ExitCode {
     }
     // 3. Policy, state, bus, each or why not; where all are there, the world made to agree with the state.
     let (policy_told, policy) = channel::channel(None);
-    let event_loop = match prepare(arguments.policy, address, policy_told, events.clone(), inbox).await {
+    let accounts = Accounts::of(Directory::from_environment());
+    let ways = (address, accounts.clone());
+    let event_loop = match prepare(arguments.policy, ways, policy_told, events.clone(), inbox).await {
         Ok(event_loop) => event_loop,
         Err(why) => return fail(&why),
     };
@@ -140,7 +147,9 @@ async fn serve(arguments: Arguments) -> ExitCode {
         Ok(socket) => socket,
         Err(error) => return fail(&format!("the socket cannot be listened on: {error}")),
     };
-    let listener = tokio::spawn(listener::Listener::new(socket, events, policy, stopping).serve());
+    let listener = tokio::spawn(
+        listener::Listener::new(socket, common::Common { events, policy, stopping, accounts }).serve(),
+    );
     watchdog::ready(&event_loop.status_line());
     // 5. Until a signal ends it: then no more clients, the answers in flight, and the slices stay.
     if let Err(error) = event_loop.run(listener).await {
@@ -154,7 +163,7 @@ async fn serve(arguments: Arguments) -> ExitCode {
 /// The event loop with everything that could be had.
 async fn prepare(
     policy_path: PathBuf,
-    socket: Arc<str>,
+    (socket, accounts): (Arc<str>, Accounts),
     policy_told: channel::Sender<Option<Arc<crate::policy::Policy>>>,
     events: mpsc::Sender<Event>,
     inbox: mpsc::Receiver<Event>,
@@ -172,6 +181,7 @@ async fn prepare(
         online,
         bus: BusAddress::System,
         boot: boot.clone(),
+        accounts,
     };
     let mut event_loop = EventLoop {
         ledger: Ledger::new(boot),
@@ -208,13 +218,7 @@ async fn prepare(
         bounding: None,
         parts,
     };
-    match start::policy(event_loop.parts.policy.clone()).await {
-        Ok(policy) => {
-            event_loop.policy = Some(Arc::new(policy));
-            event_loop.policy_told.send_replace(event_loop.policy.clone());
-        }
-        Err(why) => event_loop.condition.policy = Some(why),
-    }
+    event_loop.starts_with(start::policy(&event_loop.parts).await);
     let recovery = start::recover(event_loop.before(true)).await;
     // Ready means that the next start finds what this one made of the state.
     if let Some(written) = event_loop.recovered(recovery) {

@@ -5,7 +5,6 @@ use std::os::fd::AsFd;
 use nix::sys::socket::{getsockopt, sockopt};
 
 use crate::identity::{Gid, Uid};
-use crate::policy::{Policy, Role};
 use crate::wire::error::{Code, WireError};
 
 /// A client, as the kernel saw it when it connected.
@@ -19,17 +18,13 @@ pub struct Peer {
     pub pid: i32,
     /// All its groups, supplementary ones and `gid`.
     pub groups: Vec<Gid>,
-    /// What it may do: fixed for this connection.
-    pub role: Role,
 }
 
-/// The identity and role of the peer of `socket` (`SO_PEERCRED`, `SO_PEERGROUPS`).
-///
-/// Where there is no policy, root is admin and everyone else operator.
+/// The identity of the peer of `socket` (`SO_PEERCRED`, `SO_PEERGROUPS`).
 ///
 /// # Errors
 /// Unauthorized, where the kernel does not say.
-pub fn identify(socket: impl AsFd, policy: Option<&Policy>) -> Result<Peer, WireError> {
+pub fn identify(socket: impl AsFd) -> Result<Peer, WireError> {
     let unknown =
         |why: String| WireError::new(Code::Unauthorized, "The kernel does not say who you are").detail(why);
     let credentials = getsockopt(&socket, sockopt::PeerCredentials)
@@ -41,9 +36,5 @@ pub fn identify(socket: impl AsFd, policy: Option<&Policy>) -> Result<Peer, Wire
     if !groups.contains(&gid) {
         groups.push(gid);
     }
-    let role = policy.map_or_else(
-        || if uid == Uid::ROOT { Role::Admin } else { Role::Operator },
-        |policy| policy.role(uid, &groups),
-    );
-    Ok(Peer { uid, gid, pid: credentials.pid(), groups, role })
+    Ok(Peer { uid, gid, pid: credentials.pid(), groups })
 }

@@ -140,7 +140,7 @@ impl EventLoop {
 
     fn job(&self, authorised: &Authorised, id: crate::identity::JobId) -> Result<Answer, WireError> {
         let job = self.ledger.jobs().get(&id).ok_or_else(|| answer::refusal(&Refusal::NoJob))?;
-        if job.uid != authorised.peer().uid && authorised.peer().role < Role::Admin {
+        if job.uid != authorised.peer().uid && authorised.role() < Role::Admin {
             return Err(WireError::new(Code::Forbidden, format!("Job {id} is someone else's")));
         }
         Ok(Answer::Job { job: self.job_shown(job) })
@@ -156,7 +156,7 @@ impl EventLoop {
     fn list(&mut self, authorised: &Authorised, reply: Reply) {
         let names = self.policy.as_ref().is_some_and(|policy| policy.visibility == Visibility::Names);
         let peer = authorised.peer();
-        let only = (!names && peer.role < Role::Admin).then_some(peer.uid);
+        let only = (!names && authorised.role() < Role::Admin).then_some(peer.uid);
         if self.usages.read_at.is_some_and(|at| at.elapsed() < USAGES_FRESH) {
             return reply.send(Ok(self.usages.list(&self.ledger, self.capacity(), only)));
         }

@@ -1,7 +1,7 @@
 //! What all connections of one user share: room for large frames, and lines in the journal.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
@@ -9,22 +9,35 @@ use tokio::time::Instant;
 
 /// A payload up to this many bytes is read by every connection for itself.
 ///
-/// Nearly every request is under 100 bytes. With 16 connections a user and 512 in all, those who hold parts of frames back
-/// hold 8 MiB here at most, and as many MiB in large frames as there are users: 32 take all connections.
+/// Nearly every request is under 100 bytes. 1024 connections that hold parts of frames back hold 16 MiB here at most, and
+/// [`LARGE_FRAMES_MAX`] MiB in large ones: with what sessions take themselves that is under the unit's MemoryHigh (64 MiB).
 pub const FRAME_SMALL_BYTES_MAX: usize = 16 << 10;
 
 /// Larger payloads of one user that are being read or decoded at a time. The next one waits in the socket, which is the
 /// client's memory and not the daemon's, within the deadline that every frame has.
 pub const LARGE_FRAMES_PER_UID_MAX: usize = 1;
 
+/// Larger payloads of all users together, which are 16 MiB at most. Who waits for one waits as for one of their own.
+pub const LARGE_FRAMES_MAX: usize = 16;
+
+/// Room for the large frames of all users.
+static LARGE_FRAMES: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(LARGE_FRAMES_MAX)));
+
+/// Room for one large frame: one of its user's, and one of everybody's.
+#[derive(Debug)]
+pub struct LargeFrame {
+    _own: OwnedSemaphorePermit,
+    _all: OwnedSemaphorePermit,
+}
+
 /// What the submitted commands of one user that have not been handed over may take of the daemon's memory, in bytes: the
-/// largest, and some beside it. With 32 users, who take all connections, 40 MiB.
+/// largest, and some beside it. What all users together may take is not bounded here.
 pub const SPECS_BYTES_PER_UID_MAX: usize = 1280 << 10;
 
 /// Lines about the calls of one user that go to the journal ...
 ///
-/// With all users that have connections this stays under what journald takes of one service (10 000 lines in 30 s), so that
-/// nobody can have the lines about others dropped.
+/// Sixty users who call as fast as they can stay under what journald takes of one service (10 000 lines in 30 s): it takes more
+/// than that to have the lines about others dropped.
 pub const CALLS_TOLD_MAX: u32 = 300;
 
 /// ... in this time.
@@ -64,8 +77,11 @@ impl Quota {
     }
 
     /// Waits for room for a large frame. It is given back with the value.
-    pub async fn large_frame(&self) -> Result<OwnedSemaphorePermit, AcquireError> {
-        Arc::clone(&self.large_frames).acquire_owned().await
+    pub async fn large_frame(&self) -> Result<LargeFrame, AcquireError> {
+        // The own one first: a user waits for the others with one frame, not with one of each connection.
+        let own = Arc::clone(&self.large_frames).acquire_owned().await?;
+        let all = Arc::clone(&LARGE_FRAMES).acquire_owned().await?;
+        Ok(LargeFrame { _own: own, _all: all })
     }
 
     /// Room for a submitted command of so many bytes, where there is. It is given back with the value.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tracing::{error, info};
 
+use super::authorize;
 use super::event::{Event, Reply};
 use super::event_loop::EventLoop;
 use super::{command, start, watchdog};
@@ -17,10 +18,10 @@ use crate::wire::error::{Code, WireError};
 impl EventLoop {
     /// Reads the policy again, for a caller or a signal.
     pub(super) fn reload(&mut self, reply: Option<Reply>) {
-        let (path, events) = (self.parts.policy.clone(), self.events.clone());
-        info!("reading the policy in {} again", path.display());
+        let (parts, events) = (self.parts.clone(), self.events.clone());
+        info!("reading the policy in {} again", parts.policy.display());
         tokio::spawn(async move {
-            let result = start::policy(path).await;
+            let result = start::policy(&parts).await;
             let _ = events.send(Event::Reloaded(result, reply)).await;
         });
     }
@@ -34,6 +35,7 @@ impl EventLoop {
                 let changed = self.policy.as_ref() != Some(&policy);
                 info!("the policy is in force{}", if changed { "" } else { ", and is what it was" });
                 self.policy = Some(Arc::clone(&policy));
+                self.feed.revoke(|peer| authorize::role(Some(&policy), peer));
                 self.policy_told.send_replace(Some(policy));
                 self.condition.policy = None;
                 if changed {

@@ -6,23 +6,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::AsyncWriteExt as _;
-use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
+use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout, timeout_at};
 use tracing::{debug, error, info, warn};
 
+use super::accounts::Standing;
 use super::answer;
 use super::authorize::{Act, Authorised, authorize};
+use super::common::Common;
 use super::event::{Event, Reply, Submission};
 use super::feed::{self, Outlet};
 use super::handing::Taker;
 use super::incoming::{Descriptors, Incoming, Message, Read};
 use super::logging::chain;
 use super::peer::Peer;
-use super::quota::{FRAME_SMALL_BYTES_MAX, Quota, Tell};
+use super::quota::{FRAME_SMALL_BYTES_MAX, LargeFrame, Quota, Tell};
 use super::work;
 use crate::closing::{self, Connection};
-use crate::host::account::{self, Account};
-use crate::identity::Uid;
 use crate::procfs;
 use crate::wire::answer::Answer;
 use crate::wire::call::{Call, Endpoint};
@@ -82,6 +82,8 @@ pub enum End {
     NoHello,
     /// Too many violations.
     RateLimited,
+    /// No member, or none any more.
+    Refused(WireError),
     /// More than events was wanted of a connection that follows events.
     SpokeWhileFollowing,
     /// The socket failed.
@@ -99,11 +101,12 @@ pub struct Session {
     stream: Connection,
     peer: Arc<Peer>,
     quota: Arc<Quota>,
-    events: mpsc::Sender<Event>,
-    stopping: watch::Receiver<bool>,
+    daemon: Common,
+    /// None before the user database was asked.
+    standing: Option<Standing>,
     input: Incoming,
     /// While a large frame is read and decoded.
-    large_frame: Option<OwnedSemaphorePermit>,
+    large_frame: Option<LargeFrame>,
     output: Vec<u8>,
     unanswered: usize,
     version: u64,
@@ -114,20 +117,14 @@ pub struct Session {
 
 impl Session {
     /// A session on a connection that was just accepted.
-    pub fn new(
-        stream: Connection,
-        peer: Arc<Peer>,
-        quota: Arc<Quota>,
-        events: mpsc::Sender<Event>,
-        stopping: watch::Receiver<bool>,
-    ) -> Self {
+    pub fn new(stream: Connection, peer: Arc<Peer>, quota: Arc<Quota>, daemon: Common) -> Self {
         let uid = peer.uid;
         Self {
             stream,
             peer,
             quota,
-            events,
-            stopping,
+            daemon,
+            standing: None,
             input: Incoming::from(uid),
             large_frame: None,
             output: Vec::new(),
@@ -141,6 +138,7 @@ impl Session {
     /// Serves the connection to its end.
     pub async fn serve(mut self) -> End {
         let served = async {
+            self.admit().await?;
             self.hello().await?;
             loop {
                 let Some(frame) = self.frame(Instant::now() + IDLE_TIMEOUT).await? else {
@@ -197,7 +195,7 @@ impl Session {
             authz: Authz {
                 uid: self.peer.uid.get().into(),
                 gid: self.peer.gid.get().into(),
-                role: answer::role(self.peer.role),
+                role: answer::role(self.daemon.role(&self.peer)),
             },
         };
         // A hello-ack is a few hundred bytes: it always fits a frame. It is written before the daemon waits for the next
@@ -269,7 +267,7 @@ impl Session {
                 Ok(ready) => { ready?; Ok(true) }
                 Err(_) => Err(End::TimedOut(what)),
             },
-            _ = self.stopping.changed(), if !partial => Ok(false),
+            _ = self.daemon.stopping.changed(), if !partial => Ok(false),
         }
     }
 
@@ -284,6 +282,7 @@ impl Session {
                 return self.violation(bad.request_id, bad.answer()).await;
             }
         };
+        self.still_admitted(request.request_id)?;
         let (bytes, descriptors) = (frame.payload.len(), frame.descriptors);
         drop(frame.payload);
         self.large_frame = None;
@@ -322,7 +321,7 @@ impl Session {
     ) -> Result<Result<Answer, WireError>, End> {
         let started = Instant::now();
         let endpoint = call.endpoint();
-        let authorised = authorize(&self.peer, call)
+        let authorised = authorize(&self.peer, self.daemon.role(&self.peer), call)
             .and_then(|authorised| handed(authorised, bytes, descriptors, &self.quota));
         let result = match authorised {
             Ok(authorised) => self.submit(authorised, ways).await?,
@@ -379,16 +378,8 @@ impl Session {
         mut authorised: Authorised,
         (outlet, taker): (Option<Outlet>, Option<Taker>),
     ) -> Result<Result<Answer, WireError>, End> {
-        if let Some(uid) = authorised.lookup() {
-            self.flush().await?;
-            match find(uid).await {
-                Ok(Some(account)) => authorised.complete(account),
-                Ok(None) if uid == self.peer.uid => {}
-                Ok(None) => {
-                    return Ok(Err(WireError::new(Code::NotFound, format!("There is no user {uid}"))));
-                }
-                Err(error) => return Ok(Err(error)),
-            }
+        if let Err(error) = self.complete(&mut authorised).await? {
+            return Ok(Err(error));
         }
         // What takes longer than a turn of the loop must not hold up the answers before it. And a client that has not heard
         // the daemon's hello may know that nothing was changed for it. One that has gone is no reason not to do what it asked.
@@ -399,7 +390,7 @@ impl Session {
         }
         let (reply, answer) = Reply::pair();
         let submission = Submission { authorised, reply, outlet, taker };
-        if self.events.send(Event::Call(submission)).await.is_err() {
+        if self.daemon.events.send(Event::Call(submission)).await.is_err() {
             return Ok(Err(answer::stopping()));
         }
         Ok(answer.await.unwrap_or_else(|_| Err(answer::stopping())))
@@ -480,18 +471,11 @@ fn umask(peer: &Peer) -> u32 {
     })
 }
 
-/// The account of a user, which is looked up where that may block.
-async fn find(uid: Uid) -> Result<Option<Account>, WireError> {
-    tokio::task::spawn_blocking(move || account::by_uid(uid))
-        .await
-        .map_err(|error| internal(&error.to_string()))?
-        .map_err(|why| WireError::new(Code::Io, "The user database does not answer").detail(why))
-}
-
 fn internal(why: &str) -> WireError {
     WireError::new(Code::Internal, "This is a bug: the journal has it under this request id").detail(why)
 }
 
+mod admission;
 mod follow;
 mod hand;
 #[cfg(test)]

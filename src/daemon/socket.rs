@@ -7,11 +7,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use nix::fcntl::{AT_FDCWD, AtFlags};
-use nix::unistd::{Group, fchownat};
+use nix::unistd::{Gid, fchownat};
 use tracing::warn;
 
-/// The group whose members may connect.
-pub const MEMBERS: &str = "fairshare";
+use crate::host::account::{Directory, MEMBERS};
 
 /// The socket that systemd passed (`sd_listen_fds(3)`), if it passed one.
 ///
@@ -72,9 +71,10 @@ pub fn bind(path: &Path) -> io::Result<(UnixListener, Bound)> {
     rustix::process::umask(mask);
     let socket = bound?;
     let bound = Bound { path: path.to_owned() };
-    match Group::from_name(MEMBERS) {
+    match Directory::System.members() {
         Ok(Some(group)) => {
-            fchownat(AT_FDCWD, path, None, Some(group.gid), AtFlags::AT_SYMLINK_NOFOLLOW)?;
+            let group = Some(Gid::from_raw(group.get()));
+            fchownat(AT_FDCWD, path, None, group, AtFlags::AT_SYMLINK_NOFOLLOW)?;
         }
         _ => warn!("there is no group {MEMBERS}: only root can connect, proceeding"),
     }

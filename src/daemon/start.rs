@@ -2,11 +2,13 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tracing::{error, info, warn};
 
+use super::accounts::Accounts;
 use super::clock;
 use super::event::Event;
 use super::event_loop::EventLoop;
@@ -15,14 +17,18 @@ use super::logging::chain;
 use super::persist::Persist;
 use super::world::{self, Survey};
 use crate::cgroup::Cgroups;
+use crate::host::account::Directory;
 use crate::ledger::{BootId, Command, Ledger};
 use crate::policy::Policy;
-use crate::policy::file::{self, SystemNames};
+use crate::policy::file;
 use crate::store::{Loaded, Store, StoreFault};
 use crate::systemd::{BusAddress, Fault, Signals, Systemd};
 
+/// What looking up all names of a policy may take: as long as a start may, less what comes after it.
+const NAMES_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// Where everything is.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Parts {
     /// The folder or file of the policy.
     pub policy: PathBuf,
@@ -38,6 +44,8 @@ pub struct Parts {
     pub bus: BusAddress,
     /// This boot.
     pub boot: BootId,
+    /// The user database.
+    pub accounts: Accounts,
 }
 
 /// What came of looking for what is missing. `None`: it was not looked for.
@@ -52,15 +60,18 @@ pub struct Recovery {
 ///
 /// # Errors
 /// File, line, column, key, and what would be right.
-pub async fn policy(path: PathBuf) -> Result<Policy, String> {
-    // Names are looked up, which may take as long as a directory server does.
-    let load = move || {
+pub async fn policy(parts: &Parts) -> Result<Policy, String> {
+    let path = parts.policy.clone();
+    let load = move |names: &Directory| {
         if let Some(left_out) = file::left_out(&path) {
             warn!("{}: {left_out}", path.display());
         }
-        file::load(&path, &SystemNames).map_err(|error| error.to_string())
+        file::load(&path, names).map_err(|error| error.to_string())
     };
-    tokio::task::spawn_blocking(load).await.unwrap_or_else(|error| Err(error.to_string()))
+    let loaded = parts.accounts.ask(NAMES_TIMEOUT, load).await;
+    loaded.unwrap_or_else(|why| {
+        Err(format!("{}: the user database does not answer for its names: {why}", parts.policy.display()))
+    })
 }
 
 /// What was there before a recovery.
@@ -96,12 +107,12 @@ pub async fn recover(before: Before) -> Recovery {
             let cgroups = Arc::clone(&parts.cgroups);
             Some(match persist {
                 Some(persist) => {
-                    let socket = Arc::clone(&parts.socket);
-                    let cx = Context { persist, systemd, cgroups, events, socket };
+                    let (socket, accounts) = (Arc::clone(&parts.socket), parts.accounts.clone());
+                    let cx = Context { persist, systemd, cgroups, events, socket, accounts };
                     world::mend(&cx, &ledger, &policy, None).await
                 }
                 // Without a state nothing is changed, and what is there is shown.
-                None => world::glance(&systemd, &cgroups, &ledger, &policy).await,
+                None => world::glance(&systemd, &cgroups, &parts.accounts, &ledger, &policy).await,
             })
         }
         _ => None,
@@ -151,6 +162,18 @@ async fn state(parts: &Parts) -> Result<(Persist, Ledger), Unusable> {
 }
 
 impl EventLoop {
+    /// Takes the policy that is in force from the first moment, or why there is none.
+    pub(super) fn starts_with(&mut self, loaded: Result<Policy, String>) {
+        match loaded {
+            Ok(policy) => {
+                let policy = Arc::new(policy);
+                self.policy_told.send_replace(Some(Arc::clone(&policy)));
+                self.policy = Some(policy);
+            }
+            Err(why) => self.condition.policy = Some(why),
+        }
+    }
+
     /// What a recovery starts from.
     pub(super) fn before(&self, with_state: bool) -> Before {
         Before {
@@ -214,8 +237,8 @@ impl EventLoop {
         let surveyed = recovery.survey.is_some();
         if let (Some(systemd), Some(persist), true) = (self.systemd.clone(), self.persist.clone(), surveyed) {
             let (cgroups, events) = (Arc::clone(&self.parts.cgroups), self.events.clone());
-            let socket = Arc::clone(&self.parts.socket);
-            self.context = Some(Context { persist, systemd, cgroups, events, socket });
+            let (socket, accounts) = (Arc::clone(&self.parts.socket), self.parts.accounts.clone());
+            self.context = Some(Context { persist, systemd, cgroups, events, socket, accounts });
         }
         let mut written = None;
         match recovery.survey {

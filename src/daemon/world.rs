@@ -7,10 +7,11 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 use tracing::{error, info, warn};
 
+use super::accounts::Accounts;
 use super::execute::{Context, READ_BACK_TIMEOUT, limits_of};
 use super::logging::chain;
 use crate::cgroup::{CgroupFault, Cgroups, Limit, Place};
-use crate::host::account;
+use crate::host::account::Directory;
 use crate::identity::{FAIRSHARE_SLICE, JobId, Uid, UnitName};
 use crate::ledger::reconcile::{Found, Known, Limits, SwapLimit, Verdict, verdicts};
 use crate::ledger::share::{Keeps, Share};
@@ -19,6 +20,9 @@ use crate::policy::Policy;
 use crate::quantity::{Amount, Bytes, MilliCpu};
 use crate::systemd::{ActiveState, Fault, Systemd, property};
 use crate::wire::error::WireError;
+
+/// How long the user database has to name the users of slices that nobody remembers. Without its answer they count as known.
+const KNOWN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long the removal of an empty slice may take at a start.
 const STOP_EMPTY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -68,7 +72,7 @@ pub async fn mend(
     only: Option<&BTreeSet<Uid>>,
 ) -> Result<Survey, Fault> {
     let (found, below) = observe(&cx.systemd, &cx.cgroups).await?;
-    let known = known(policy, ledger, &found).await;
+    let known = known(&cx.accounts, policy, ledger, &found).await;
     let mut mended = Vec::new();
     for (uid, verdict) in verdicts(ledger, &found, &known) {
         if only.is_some_and(|only| !only.contains(&uid)) {
@@ -88,11 +92,12 @@ pub async fn mend(
 pub async fn glance(
     systemd: &Systemd,
     cgroups: &Cgroups,
+    accounts: &Accounts,
     ledger: &Ledger,
     policy: &Arc<Policy>,
 ) -> Result<Survey, Fault> {
     let (found, below) = observe(systemd, cgroups).await?;
-    let known = known(policy, ledger, &found).await;
+    let known = known(accounts, policy, ledger, &found).await;
     let shown = verdicts(ledger, &found, &known)
         .into_iter()
         .filter(|(_, verdict)| matches!(verdict, Verdict::Adopt { .. } | Verdict::KeepStray));
@@ -154,14 +159,19 @@ fn look(cgroups: &Cgroups, uid: Uid) -> Result<Found, CgroupFault> {
 }
 
 /// Which users of slices that nobody remembers the system knows. A database that does not answer must not make a share a stray's.
-async fn known(policy: &Arc<Policy>, ledger: &Ledger, found: &BTreeMap<Uid, Found>) -> BTreeMap<Uid, Known> {
+async fn known(
+    accounts: &Accounts,
+    policy: &Arc<Policy>,
+    ledger: &Ledger,
+    found: &BTreeMap<Uid, Found>,
+) -> BTreeMap<Uid, Known> {
     let uids: Vec<Uid> = found.keys().filter(|uid| ledger.share(**uid).is_none()).copied().collect();
     if uids.is_empty() {
         return BTreeMap::new();
     }
-    let policy = Arc::clone(policy);
-    let look_up = move || {
-        let entry = |uid: Uid| match account::by_uid(uid) {
+    let (policy, max, asked) = (Arc::clone(policy), policy.max, uids.clone());
+    let look_up = move |directory: &Directory| {
+        let entry = |uid: Uid| match directory.by_uid(uid) {
             Ok(Some(account)) => {
                 let max = policy.member(uid, &account.groups).max;
                 Some((uid, Known { user: account.user.unwrap_or_else(|| uid.to_string()), max }))
@@ -169,12 +179,20 @@ async fn known(policy: &Arc<Policy>, ledger: &Ledger, found: &BTreeMap<Uid, Foun
             Ok(None) => None,
             Err(why) => {
                 error!("{why}, proceeding as if uid {uid} were known");
-                Some((uid, Known { user: uid.to_string(), max: policy.max }))
+                Some((uid, nameless(uid, max)))
             }
         };
-        uids.into_iter().filter_map(entry).collect()
+        asked.into_iter().filter_map(entry).collect()
     };
-    tokio::task::spawn_blocking(look_up).await.unwrap_or_default()
+    accounts.ask(KNOWN_TIMEOUT, look_up).await.unwrap_or_else(|why| {
+        error!("the user database does not answer ({why}), proceeding as if {} users were known", uids.len());
+        uids.into_iter().map(|uid| (uid, nameless(uid, max))).collect()
+    })
+}
+
+/// A user whom nobody has given a name.
+fn nameless(uid: Uid, max: Amount) -> Known {
+    Known { user: uid.to_string(), max }
 }
 
 async fn carry_out(

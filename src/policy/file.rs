@@ -9,13 +9,10 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use nix::errno::Errno;
-
 use super::Policy;
 pub use super::draft::Names;
 use super::draft::{Draft, Wrong};
 use super::yaml::{self, KeyPath};
-use crate::identity::{Gid, Uid};
 
 pub use super::yaml::Place;
 
@@ -48,10 +45,6 @@ pub struct PolicyError {
     /// What is wrong and what would be right, one short sentence.
     pub problem: String,
 }
-
-/// The users and groups of this machine, as `getpwnam(3)` and `getgrnam(3)` know them.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct SystemNames;
 
 /// Reads the policy at `path`: a directory's `*.yaml` in byte order of their names, hidden ones left out, later
 /// ones over earlier ones key by key; or one file, whatever its name. Symbolic links are followed: who can write
@@ -204,23 +197,3 @@ impl fmt::Display for PolicyError {
 }
 
 impl std::error::Error for PolicyError {}
-
-impl Names for SystemNames {
-    fn user(&self, name: &str) -> io::Result<Option<Uid>> {
-        let user = known(nix::unistd::User::from_name(name))?;
-        Ok(user.and_then(|user| Uid::new(user.uid.as_raw().into())))
-    }
-
-    fn group(&self, name: &str) -> io::Result<Option<Gid>> {
-        let group = known(nix::unistd::Group::from_name(name))?;
-        Ok(group.and_then(|group| Gid::new(group.gid.as_raw().into())))
-    }
-}
-
-/// Some C libraries have an errno for a name that nobody has (`getpwnam(3)`, "Return value").
-fn known<T>(found: nix::Result<Option<T>>) -> io::Result<Option<T>> {
-    match found {
-        Err(Errno::ENOENT | Errno::ESRCH) => Ok(None),
-        found => found.map_err(io::Error::from),
-    }
-}

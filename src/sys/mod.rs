@@ -1,6 +1,7 @@
 //! System calls that no safe library offers. The only place where unsafe code is allowed.
 #![allow(unsafe_code)]
 
+pub mod accounts;
 pub mod readable;
 pub mod signals;
 

@@ -17,6 +17,9 @@ mod shares;
 #[path = "../it/stand_in/mod.rs"]
 #[allow(unused_imports, reason = "the words of other tests")]
 mod stand_in;
+#[path = "../it/daemon/users.rs"]
+#[allow(dead_code, reason = "the words of other tests")]
+mod users;
 mod wire;
 
 fn main() {

@@ -24,6 +24,8 @@ use fairshare::wire::frame::{FRAME_BYTES_MAX, FrameBuffer, encode_frame};
 use fairshare::wire::message::{Authz, Body, HelloAck, Request, Response};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 
+mod turned_away;
+
 /// The daemon's end of a connection.
 struct Peer {
     stream: UnixStream,
@@ -54,12 +56,17 @@ impl Peer {
     }
 
     fn greet(&mut self) {
+        self.greet_as(1);
+    }
+
+    /// A hello that says this version.
+    fn greet_as(&mut self, protocol_version: u64) {
         let hello = decode_hello(&self.payload().unwrap()).unwrap();
         assert_eq!((hello.client_name.as_str(), hello.client_version.as_str()), ("test", "0"));
         let authz = Authz { uid: 1000, gid: 100, role: Role::Operator };
         let daemon_version = "9.9".to_owned();
         let max_frame = FRAME_BYTES_MAX as u64;
-        self.send(&HelloAck { protocol_version: 1, daemon_version, features: vec![], max_frame, authz });
+        self.send(&HelloAck { protocol_version, daemon_version, features: vec![], max_frame, authz });
     }
 
     fn request(&mut self) -> Request {
@@ -213,7 +220,7 @@ fn a_hello_can_be_refused_even_before_it_is_read() {
             if read {
                 peer.payload();
             }
-            let refusal = WireError::new(Code::Busy, "too many connections").retry_after_ms(9);
+            let refusal = WireError::new(Code::Degraded, "nobody knows who that is").retry_after_ms(9);
             peer.say(0, Body::Err(refusal));
         })]);
         match daemon.connect() {

@@ -12,8 +12,9 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use fairshare::host::account::Directory;
 use fairshare::identity::{Gid, Uid};
-use fairshare::policy::file::{FILE_BYTES_MAX, FILES_MAX, Names, PolicyError, SystemNames, left_out, load};
+use fairshare::policy::file::{FILE_BYTES_MAX, FILES_MAX, Names, PolicyError, left_out, load};
 use fairshare::policy::{Machine, Policy, ReserveMem, Role, Visibility};
 use fairshare::quantity::{Amount, Bytes, MilliCpu, Tasks};
 use proptest::prelude::*;
@@ -298,18 +299,18 @@ fn files_are_bounded_in_size_and_number() {
 
 #[test]
 fn this_machines_users_and_groups_are_found_by_name() {
-    assert_eq!(SystemNames.user("root").unwrap(), Some(Uid::ROOT));
-    assert_eq!(SystemNames.group("root").unwrap(), Some(Gid::ROOT));
+    assert_eq!(Directory::System.user("root").unwrap(), Some(Uid::ROOT));
+    assert_eq!(Directory::System.group("root").unwrap(), Some(Gid::ROOT));
     for nobody in ["", "no such user", "a\0b", "0"] {
-        assert_eq!(SystemNames.user(nobody).unwrap(), None, "{nobody:?}");
-        assert_eq!(SystemNames.group(nobody).unwrap(), None, "{nobody:?}");
+        assert_eq!(Directory::System.user(nobody).unwrap(), None, "{nobody:?}");
+        assert_eq!(Directory::System.group(nobody).unwrap(), None, "{nobody:?}");
     }
 }
 
 #[test]
 fn the_shipped_policy_is_good() {
     let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("policy.d");
-    let policy = load(&shipped, &SystemNames).unwrap();
+    let policy = load(&shipped, &Directory::System).unwrap();
     let simple = Policy::simple(amount(2000, 8, 4096), amount(8000, 32, 32768));
     let lease = |hours: u64| Some(Duration::from_secs(hours * 3600));
     assert_eq!(policy, Policy { lease_default: lease(8), lease_max: lease(7 * 24), ..simple });

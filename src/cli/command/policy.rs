@@ -9,7 +9,8 @@ use crate::cli::link::{Link, unexpected};
 use crate::cli::note;
 use crate::cli::render;
 use crate::cli::whom::Whom;
-use crate::policy::file::{self, SystemNames};
+use crate::host::account::Directory;
+use crate::policy::file;
 use crate::quantity::{Amount, Bytes, MilliCpu, Tasks};
 use crate::wire::answer::{AmountInfo, Answer, PolicyInfo, Role};
 use crate::wire::call::{Call, Endpoint};
@@ -79,7 +80,7 @@ fn check(args: &PolicyCheck) -> Result<Exit, Failure> {
     if let Some(left_out) = file::left_out(&args.dir) {
         note(&format!("{dir}: {left_out}"));
     }
-    match file::load(&args.dir, &SystemNames) {
+    match file::load(&args.dir, &Directory::System) {
         Ok(policy) => {
             let held = |amount: Amount| render::figures(amount.cpu.0, amount.mem.0, amount.tasks.0);
             let (defaults, max) = (held(policy.defaults), held(policy.max));

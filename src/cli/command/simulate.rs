@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::render;
-use crate::host::{account, machine};
+use crate::host::account::{self, Directory};
+use crate::host::machine;
 use crate::identity::{Gid, Uid};
 use crate::policy::Machine;
-use crate::policy::file::{self, POLICY_DIR, SystemNames};
+use crate::policy::file::{self, POLICY_DIR};
 use crate::quantity::{Bytes, MilliCpu};
 use crate::simulate::trace::{BadLine, BadLines, Format, Trace};
 use crate::simulate::{Report, replay};
@@ -66,7 +67,7 @@ pub enum TraceFormat {
 /// The policy or the trace cannot be read, or there is nothing to hand out.
 pub fn run(args: &PolicySimulate) -> Result<Exit, Failure> {
     let refused = |why: String| Failure::new(Exit::REFUSED, why);
-    let policy = file::load(&args.policy, &SystemNames).map_err(|error| refused(error.to_string()))?;
+    let policy = file::load(&args.policy, &Directory::System).map_err(|error| refused(error.to_string()))?;
     let path = args.trace.display();
     let text = fs::read_to_string(&args.trace).map_err(|error| refused(format!("{path}: {error}")))?;
     let format = match args.format {

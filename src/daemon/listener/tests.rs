@@ -4,28 +4,36 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 use tokio::io::AsyncWriteExt as _;
+use tokio::sync::{mpsc, watch};
 use tokio::time::advance;
 
+use super::super::accounts::Accounts;
 use super::super::session::tests::{BROKEN, heard, hello, said};
 use super::*;
+use crate::host::account::Directory;
 use crate::wire::decode::{HelloReply, decode_hello_reply};
 
 /// A listener at work. It ends with the value.
 struct Listening {
     dir: TempDir,
     _stop: watch::Sender<bool>,
-    _policy: watch::Sender<Option<Arc<Policy>>>,
 }
 
 impl Listening {
     fn start() -> Self {
         let dir = TempDir::new().unwrap();
         let socket = UnixListener::bind(dir.path().join("socket")).unwrap();
-        let (policy, policy_told) = watch::channel(None);
+        let (_, policy) = watch::channel(None);
         let (stop, stopping) = watch::channel(false);
         let (events, _) = mpsc::channel(1);
-        tokio::spawn(Listener::new(socket, events, policy_told, stopping).serve());
-        Self { dir, _stop: stop, _policy: policy }
+        tokio::spawn(
+            Listener::new(
+                socket,
+                Common { events, policy, stopping, accounts: Accounts::of(Directory::System) },
+            )
+            .serve(),
+        );
+        Self { dir, _stop: stop }
     }
 
     fn path(&self) -> PathBuf {

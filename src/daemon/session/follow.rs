@@ -5,8 +5,11 @@ use std::io;
 use tokio::io::AsyncWriteExt as _;
 
 use super::{End, Session};
+use crate::daemon::accounts::Standing;
+use crate::daemon::authorize;
 use crate::daemon::feed::Follower;
 use crate::daemon::incoming::peek;
+use crate::wire::error::{Code, WireError};
 use crate::wire::message::Body;
 
 impl Session {
@@ -15,8 +18,12 @@ impl Session {
         self.flush().await?;
         loop {
             let event = tokio::select! {
-                event = follower.next() => event.ok_or(End::Closed)?,
-                _ = self.stopping.changed() => return Err(End::Closed),
+                event = follower.next() => match event {
+                    Some(event) => event,
+                    None => return self.revoked(),
+                },
+                _ = self.daemon.stopping.changed() => return Err(End::Closed),
+                error = lost(&mut self.standing) => return Err(self.refuse(0, error)),
                 ready = self.stream.readable() => {
                     ready?;
                     match peek(&self.stream) {
@@ -31,9 +38,26 @@ impl Session {
             // However long the client takes to read: the feed goes on without it, and so does who stops the daemon.
             tokio::select! {
                 written = self.stream.write_all(&self.output) => written?,
-                _ = self.stopping.changed() => return Err(End::Closed),
+                _ = self.daemon.stopping.changed() => return Err(End::Closed),
             }
             self.output.clear();
         }
+    }
+
+    /// The feed has dropped this follower, whose role does not cover any more what it follows.
+    fn revoked(&mut self) -> Result<(), End> {
+        let role = authorize::name(self.daemon.role(&self.peer));
+        let error = WireError::new(Code::Forbidden, "Only an admin sees everyone's")
+            .detail(format!("your role is {role}"));
+        self.push(0, Body::Err(error));
+        Err(End::Closed)
+    }
+}
+
+/// Ends when who follows is no member any more.
+async fn lost(standing: &mut Option<Standing>) -> WireError {
+    match standing {
+        Some(standing) => standing.lost().await,
+        None => std::future::pending().await,
     }
 }

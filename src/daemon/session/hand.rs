@@ -56,7 +56,7 @@ impl Session {
         self.flush().await?;
         let end = self.closed_by_the_process().await;
         // A daemon that stops leaves the file to the process, which may not have read it.
-        if !*self.stopping.borrow() {
+        if !*self.daemon.stopping.borrow() {
             file.emptied();
         }
         Err(end)
@@ -65,7 +65,7 @@ impl Session {
     async fn closed_by_the_process(&mut self) -> End {
         loop {
             let ready = tokio::select! {
-                _ = self.stopping.changed() => return End::Closed,
+                _ = self.daemon.stopping.changed() => return End::Closed,
                 ready = self.stream.readable() => ready,
             };
             match ready.and_then(|()| peek(&self.stream)) {

@@ -5,11 +5,13 @@ use std::os::unix::net::UnixStream as Blocking;
 
 use tokio::io::AsyncReadExt as _;
 use tokio::net::UnixStream;
+use tokio::sync::{mpsc, watch};
 
 use super::*;
+use crate::daemon::accounts::Accounts;
 use crate::daemon::feed::{Feed, Interest};
+use crate::host::account::Directory;
 use crate::identity::{Gid, Uid};
-use crate::policy::Role;
 use crate::wire::decode::{HelloReply, decode_hello_reply, decode_response};
 use crate::wire::frame::FrameBuffer;
 use crate::wire::message::Hello;
@@ -28,11 +30,13 @@ fn serve(ours: Blocking, theirs: Blocking) -> Served {
         socket.set_nonblocking(true).unwrap();
         UnixStream::from_std(socket).unwrap()
     };
-    let peer = Peer { uid: Uid::ROOT, gid: Gid::ROOT, pid: 1, groups: vec![Gid::ROOT], role: Role::Admin };
+    let peer = Peer { uid: Uid::ROOT, gid: Gid::ROOT, pid: 1, groups: vec![Gid::ROOT] };
     let (stop, stopping) = watch::channel(false);
     let (events, calls) = mpsc::channel(1);
     let ours = Connection::new(stream(ours), peer.uid);
-    let session = Session::new(ours, Arc::new(peer), Arc::default(), events, stopping);
+    let (_, policy) = watch::channel(None);
+    let daemon = Common { events, policy, stopping, accounts: Accounts::of(Directory::System) };
+    let session = Session::new(ours, Arc::new(peer), Arc::default(), daemon);
     Served { session: tokio::spawn(session.serve()), client: stream(theirs), calls, stop }
 }
 
@@ -149,7 +153,11 @@ async fn a_connection_that_follows_events_is_not_closed_for_saying_nothing() {
     let Some(Event::Call(submission)) = calls.recv().await else { panic!("nothing was asked") };
     let mut feed = Feed::default();
     let all = Interest { uid: Uid::ROOT, all: true, job: None };
-    feed.add(all, submission.outlet.expect("somewhere for events to go"));
+    feed.add(
+        all,
+        Arc::clone(submission.authorised.peer()),
+        submission.outlet.expect("somewhere for events to go"),
+    );
     submission.reply.send(Ok(Answer::Subscribed { subscribed: true }));
     assert_eq!(heard(&client, 2).await.len(), 2);
     tokio::time::advance(Duration::from_secs(7 * 86_400)).await;

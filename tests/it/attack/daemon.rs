@@ -59,6 +59,7 @@ impl Daemon {
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
         let policy = dir.path().join("policy.yaml");
         fs::write(&policy, "defaults: {cpu: 0.1, mem: 64M}\nmax: {cpu: 0.2, mem: 128M}\n").unwrap();
+        crate::daemon::users::database(&dir.path().join("accounts"));
         let socket = UnixListener::bind(dir.path().join("socket")).unwrap();
         fs::set_permissions(dir.path().join("socket"), fs::Permissions::from_mode(0o666)).unwrap();
         let passed: OwnedFd = socket.try_clone().unwrap().into();
@@ -71,6 +72,7 @@ impl Daemon {
             .env("DBUS_SYSTEM_BUS_ADDRESS", world.bus_address())
             .env("FAIRSHARE_CGROUP_ROOT", world.cgroup_root())
             .env("STATE_DIRECTORY", dir.path())
+            .env("FAIRSHARE_ACCOUNTS", dir.path().join("accounts"))
             .env_remove("JOURNAL_STREAM")
             .env_remove("NOTIFY_SOCKET")
             .env("NO_COLOR", "1")

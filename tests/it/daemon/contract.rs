@@ -21,7 +21,7 @@ use crate::stand_in::World;
 const HELLO_TIMEOUT: Duration = Duration::from_secs(2);
 const FRAME_TIMEOUT: Duration = Duration::from_secs(5);
 const FRAME_BYTES_MAX: u32 = 1_048_576;
-const CONNECTIONS_PER_UID: usize = 16;
+const CONNECTIONS_PER_UID: usize = 64;
 const VIOLATIONS: usize = 5;
 const CLOSINGS: usize = 3;
 
@@ -212,7 +212,7 @@ fn too_many_violations_close_and_too_many_closings_shut_out() {
 }
 
 #[test]
-fn one_user_has_sixteen_connections() {
+fn one_user_has_64_connections() {
     let (_world, _home, daemon) = daemon();
     let mut open: Vec<Raw> = (0..CONNECTIONS_PER_UID).map(|_| daemon.client()).collect();
     let mut one_more = Raw::connect(daemon.socket());
@@ -223,6 +223,18 @@ fn one_user_has_sixteen_connections() {
     assert!(open.iter_mut().all(Raw::healthy));
     drop(open.pop());
     until("room", PATIENCE, || Raw::connect(daemon.socket()).greet().ok());
+}
+
+/// Who ends badly gives the place back all the same.
+#[test]
+fn a_connection_that_broke_the_contract_leaves_its_place() {
+    let (_world, _home, daemon) = daemon();
+    for _ in 0..CONNECTIONS_PER_UID + 4 {
+        let mut raw = Raw::connect(daemon.socket());
+        raw.send(&0u32.to_be_bytes());
+        assert!(raw.response().is_none());
+    }
+    assert!(daemon.client().healthy());
 }
 
 #[test]

@@ -61,6 +61,7 @@ impl Home {
         };
         home.set_policy(POLICY);
         home.set_cpus("0-7");
+        super::users::database(&home.accounts());
         home
     }
 
@@ -105,6 +106,11 @@ impl Home {
 
     fn online_file(&self) -> PathBuf {
         self.dir.path().join("online")
+    }
+
+    /// The folder of the user database.
+    pub fn accounts(&self) -> PathBuf {
+        self.dir.path().join("accounts")
     }
 
     pub fn state_dir(&self) -> PathBuf {
@@ -188,6 +194,7 @@ impl Home {
             .env("NOTIFY_SOCKET", &notify_path)
             .env_remove("JOURNAL_STREAM")
             .env("FAIRSHARE_CPUS_ONLINE", self.online_file())
+            .env("FAIRSHARE_ACCOUNTS", self.accounts())
             .envs(environment.iter().copied())
             .stdout(Stdio::null())
             .stderr(File::create(&log).unwrap())

@@ -1,0 +1,189 @@
+//! A role is what the policy in force says at each call, on connections that are open as on new ones.
+
+use fairshare::wire::answer::{Answer, Role};
+use fairshare::wire::call::{Amounts, Call, Endpoint};
+use fairshare::wire::error::{Code, WireError};
+use fairshare::wire::message::Body;
+
+use super::harness::{Daemon, Home, POLICY};
+use super::raw::{Raw, request, submission};
+use super::users::{self, connections_in, member};
+use crate::root::is_root;
+use crate::stand_in::World;
+
+const PAGE: &str = include_str!("../../../debian/man/fairshare-protocol.7");
+const MEMBER: u32 = 4001;
+/// A group of this machine, by name and id.
+const SYS: (&str, u32) = ("sys", 3);
+
+/// The daemon under [`POLICY`] and these lines; none where the test cannot become another user.
+fn daemon(policy: &str) -> Option<(World, Home, Daemon)> {
+    if !is_root() {
+        return None;
+    }
+    let world = World::start();
+    let mut home = Home::new(&world);
+    home.set_policy(&format!("{POLICY}{policy}"));
+    let daemon = home.activate();
+    Some((world, home, daemon))
+}
+
+fn reload(home: &Home, daemon: &Daemon, policy: &str) {
+    home.set_policy(&format!("{POLICY}{policy}"));
+    daemon.client().ask(&Call::Reload).unwrap();
+}
+
+/// One call of every endpoint, on one's own things.
+fn call(endpoint: Endpoint) -> Call {
+    match endpoint {
+        Endpoint::Ping => Call::Ping,
+        Endpoint::Health => Call::Health,
+        Endpoint::Status => Call::Status { for_uid: None },
+        Endpoint::List => Call::List,
+        Endpoint::Policy => Call::Policy { for_uid: None },
+        Endpoint::RequestResources => request(),
+        Endpoint::Resize => Call::Resize { amounts: Amounts::default(), for_uid: None },
+        Endpoint::Renew => Call::Renew { lease_ms: 60_000, for_uid: None },
+        Endpoint::Release => Call::Release { stop: None, for_uid: None },
+        Endpoint::Run => Call::Run,
+        Endpoint::Attach => Call::Attach { pids: vec![u64::from(std::process::id())] },
+        Endpoint::Submit => Call::Submit(submission()),
+        Endpoint::JobStatus => Call::JobStatus { job_id: 999 },
+        Endpoint::JobList => Call::JobList { all: None },
+        Endpoint::JobFetch => Call::JobFetch { job_id: 999 },
+        Endpoint::JobCancel => Call::JobCancel { job_id: 999 },
+        Endpoint::Subscribe => Call::Subscribe { all: None, job_id: None },
+        Endpoint::Reload => Call::Reload,
+        Endpoint::Drain => Call::Drain,
+        Endpoint::Undrain => Call::Undrain,
+    }
+}
+
+/// The same for another, where an endpoint can name one.
+fn call_for(endpoint: Endpoint, uid: u64) -> Option<Call> {
+    let (amounts, for_uid) = (Amounts::default(), Some(uid));
+    Some(match endpoint {
+        Endpoint::Status => Call::Status { for_uid },
+        Endpoint::Policy => Call::Policy { for_uid },
+        Endpoint::RequestResources => Call::RequestResources { amounts, lease_ms: None, wait: None, for_uid },
+        Endpoint::Resize => Call::Resize { amounts, for_uid },
+        Endpoint::Renew => Call::Renew { lease_ms: 60_000, for_uid },
+        Endpoint::Release => Call::Release { stop: None, for_uid },
+        Endpoint::JobList => Call::JobList { all: Some(true) },
+        Endpoint::Subscribe => Call::Subscribe { all: Some(true), job_id: None },
+        _ => return None,
+    })
+}
+
+/// The Role column of the man page.
+fn least(endpoint: Endpoint) -> Role {
+    let row = PAGE.lines().find_map(|line| line.strip_prefix(&format!("{}|", endpoint.name())));
+    match row.and_then(|row| row.split('|').next()) {
+        Some("read_only") => Role::ReadOnly,
+        Some("operator") => Role::Operator,
+        Some("admin") => Role::Admin,
+        other => panic!("{}: {other:?}", endpoint.name()),
+    }
+}
+
+/// By role: `job_fetch` is forbidden to whoever is no process of the job, too.
+fn is_forbidden(answer: Result<Answer, WireError>) -> bool {
+    let by_role = |error: WireError| {
+        error.is(Code::Forbidden) && error.detail.is_some_and(|why| why.contains("your role is"))
+    };
+    answer.is_err_and(by_role)
+}
+
+/// Subscribing ends the answers of a connection: each call has one of its own.
+#[test]
+fn every_endpoint_takes_the_role_of_the_page() {
+    let users = "users: {daemon: {role: admin}, bin: {role: read_only}}\n";
+    let Some((_world, _home, daemon)) = daemon(users) else { return };
+    for (uid, role) in [(1, Role::Admin), (2, Role::ReadOnly), (MEMBER, Role::Operator)] {
+        for endpoint in Endpoint::ALL {
+            let answer = member(&daemon, uid).ask(&call(*endpoint));
+            assert_eq!(
+                is_forbidden(answer.clone()),
+                role < least(*endpoint),
+                "{} as {role:?}: {answer:?}",
+                endpoint.name()
+            );
+            let Some(call) = call_for(*endpoint, 3) else { continue };
+            let answer = member(&daemon, uid).ask(&call);
+            assert_eq!(is_forbidden(answer.clone()), role < Role::Admin, "{call:?} as {role:?}: {answer:?}");
+        }
+        // What was drained is served again, whoever is next.
+        daemon.client().ask(&Call::Undrain).unwrap();
+    }
+}
+
+#[test]
+fn ones_own_uid_names_nobody_else() {
+    let Some((_world, _home, daemon)) = daemon("") else { return };
+    let mut raw = member(&daemon, MEMBER);
+    let own = u64::from(MEMBER);
+    for endpoint in [
+        Endpoint::Status,
+        Endpoint::Policy,
+        Endpoint::RequestResources,
+        Endpoint::Resize,
+        Endpoint::Renew,
+        Endpoint::Release,
+    ] {
+        let call = call_for(endpoint, own).unwrap();
+        let answer = raw.ask(&call);
+        assert!(answer.is_ok(), "{call:?}: {answer:?}");
+    }
+}
+
+#[test]
+fn supplementary_groups_give_a_role() {
+    let (name, gid) = SYS;
+    let Some((_world, _home, daemon)) = daemon(&format!("groups: {{{name}: {{role: admin}}}}\n")) else {
+        return;
+    };
+    for (groups, role) in [(&[gid][..], Role::Admin), (&[], Role::Operator)] {
+        let ack = connections_in(&daemon, MEMBER, groups, 1).remove(0).greet().unwrap();
+        assert_eq!(ack.authz.role, role, "{groups:?}");
+    }
+}
+
+#[test]
+fn a_role_is_that_of_the_policy_in_force_at_each_call() {
+    let admin = "users: {daemon: {role: admin}}\n";
+    let Some((_world, home, daemon)) = daemon(admin) else { return };
+    let mut open = member(&daemon, 1);
+    let mut follows_all = member(&daemon, 1);
+    follows_all.follow(Some(true), None);
+    let mut follows_own = member(&daemon, 1);
+    follows_own.follow(None, None);
+    assert_eq!(open.ask(&Call::Drain), Ok(Answer::Changed { changed: true }));
+    assert_eq!(open.ask(&Call::Undrain), Ok(Answer::Changed { changed: true }));
+    for raw in [&mut follows_all, &mut follows_own] {
+        assert_eq!(["drained", "undrained"].map(|_| raw.event().kind), ["drained", "undrained"]);
+    }
+
+    reload(&home, &daemon, "");
+    for call in
+        [Call::Drain, Call::Reload, Call::Status { for_uid: Some(2) }, Call::JobList { all: Some(true) }]
+    {
+        let error = open.refused(&call, Code::Forbidden);
+        assert_eq!(error.detail.as_deref(), Some("your role is operator"), "{call:?}");
+    }
+    open.granted(&request());
+    // Who followed everybody is told why that is over, and hears nothing of what comes after.
+    match follows_all.response().map(|response| response.body) {
+        Some(Body::Err(error)) => assert!(error.is(Code::Forbidden), "{error:?}"),
+        other => panic!("{other:?}"),
+    }
+    assert!(follows_all.response().is_none(), "not closed");
+    // One's own goes on.
+    let next = |raw: &mut Raw| raw.event().kind;
+    assert_eq!([next(&mut follows_own), next(&mut follows_own)], ["policy", "granted"]);
+
+    // What is given holds as soon, and a new connection is told so.
+    reload(&home, &daemon, admin);
+    assert_eq!(open.ask(&Call::Drain), Ok(Answer::Changed { changed: true }));
+    let ack = users::connections(&daemon, 1, 1).remove(0).greet().unwrap();
+    assert_eq!(ack.authz.role, Role::Admin);
+}
