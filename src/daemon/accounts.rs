@@ -218,12 +218,20 @@ impl Accounts {
         question: impl FnOnce(&Directory) -> T + Send + 'static,
     ) -> Result<T, String> {
         let (sender, answer) = oneshot::channel();
-        let directory = self.directory.clone();
-        self.start(Box::new(move || drop(sender.send(question(&directory)))))?;
+        self.start_asking(move |directory| drop(sender.send(question(directory))))?;
         match timeout(within, answer).await {
             Ok(answer) => answer.map_err(|_| "its look-up ended without an answer".to_owned()),
             Err(_) => Err(format!("it has not within {within:?}")),
         }
+    }
+
+    /// Asks the database something on one of the threads; where the answer goes is the question's matter.
+    ///
+    /// # Errors
+    /// In words, where too much waits for the database already.
+    pub fn start_asking(&self, question: impl FnOnce(&Directory) + Send + 'static) -> Result<(), String> {
+        let directory = self.directory.clone();
+        self.start(Box::new(move || question(&directory)))
     }
 
     /// What is known of a user id, with a look-up under way where that is too old.

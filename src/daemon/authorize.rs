@@ -168,6 +168,11 @@ impl Authorised {
         self.role
     }
 
+    /// The least role that may do the act to whom it is done to.
+    pub fn least(&self) -> Role {
+        self.least
+    }
+
     /// Judges the act once more, by the policy that is in force at its turn: another one may have come while it waited.
     ///
     /// # Errors

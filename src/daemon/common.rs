@@ -7,8 +7,11 @@ use tokio::sync::{mpsc, watch};
 use super::accounts::Accounts;
 use super::authorize;
 use super::event::Event;
+use super::names::NAMES_PERIOD;
 use super::peer::Peer;
+use crate::identity::Uid;
 use crate::policy::{Policy, Role};
+use crate::wire::error::{Code, WireError};
 
 /// The daemon, as listener and sessions reach it.
 #[derive(Clone)]
@@ -27,5 +30,17 @@ impl Common {
     /// What the peer may do under the policy that is in force at this moment.
     pub fn role(&self, peer: &Peer) -> Role {
         authorize::role(self.policy.borrow().as_deref(), peer)
+    }
+
+    /// Whether it is known what the policy in force says for a user, of this name where one is known.
+    ///
+    /// # Errors
+    /// Degraded, while the user database has not answered for a name of the policy that may be theirs.
+    pub fn decided(&self, uid: Uid, user: Option<&str>) -> Result<(), WireError> {
+        let policy = self.policy.borrow();
+        let Some(why) = policy.as_ref().and_then(|policy| policy.undecided(uid, user)) else { return Ok(()) };
+        let retry = u64::try_from(NAMES_PERIOD.as_millis()).unwrap_or(u64::MAX);
+        let message = format!("What the policy says for uid {uid} is not known yet");
+        Err(WireError::new(Code::Degraded, message).detail(why).retry_after_ms(retry))
     }
 }

@@ -7,6 +7,7 @@ use tokio::sync::oneshot;
 use super::authorize::Authorised;
 use super::feed::Outlet;
 use super::handing::Taker;
+use super::names::Learned;
 use super::start;
 use super::world::Survey;
 use crate::cgroup::trigger::Resource;
@@ -76,6 +77,8 @@ pub enum Event {
     Uncalled(JobId, oneshot::Sender<Option<Image>>),
     /// The state could not be written, by a task that nobody waits for.
     NotStored,
+    /// What the database said of a name of the policy; nothing where it was asked for all.
+    Name(Option<Learned>),
     /// The accounts of members who wait have been looked up: the policy says anew what they may have.
     WaitingKnown(Vec<Account>),
     /// A submitted command is over.

@@ -15,6 +15,7 @@ use super::event::{Event, Reply, Submission};
 use super::execute::Context;
 use super::feed::Feed;
 use super::logging::in_full;
+use super::names::NAMES_PERIOD;
 use super::persist::Persist;
 use super::start::Parts;
 use super::watch::Watch;
@@ -93,6 +94,8 @@ pub struct EventLoop {
     pub(super) recovering: bool,
     /// Whether the state file is to be looked at again with the next look for what is missing.
     pub(super) retry_state: bool,
+    /// Whether the database is being asked for the policy's names.
+    pub(super) hears_names: bool,
     /// Reloads that are answered when what they brought back is in order, and whether each changed the policy.
     pub(super) reloads: Vec<(Reply, bool)>,
 }
@@ -108,6 +111,7 @@ impl EventLoop {
         let mut alive = ticker(period.unwrap_or(far));
         let mut sweep = ticker(SWEEP_PERIOD);
         let mut recovery = ticker(RECOVERY_PERIOD);
+        let mut names = ticker(NAMES_PERIOD);
         let mut due = self.ledger.next_wakeup();
         let mut tick = std::pin::pin!(sleep_until(self.next_tick()));
         loop {
@@ -125,6 +129,7 @@ impl EventLoop {
                 }
                 () = &mut tick, if self.keeps_time() => self.tick(),
                 _ = sweep.tick() => self.sweep(),
+                _ = names.tick(), if self.misses_names() => self.seek_names(),
                 changes = self.watch.changed() => self.changed_inside(changes),
                 ended = &mut listener => return ended,
                 // The loop holds a sender itself: there is always another event to come.
@@ -169,6 +174,7 @@ impl EventLoop {
             Event::NotEntered(uid) => self.watch_anew([uid]),
             Event::Free(uid) => self.free(uid),
             Event::Usages(usages) => self.usages.arrived(usages, &self.ledger, self.capacity()),
+            Event::Name(learned) => self.name_learned(learned),
             Event::Reloaded(result, reply) => self.reloaded(result, reply),
             Event::Recovered(recovery) => drop(self.recovered(*recovery)),
             Event::Mended(survey, uids) => self.mended(survey, uids),
@@ -422,27 +428,6 @@ impl EventLoop {
                 let _ = events.send(Event::NotStored).await;
             }
         }))
-    }
-
-    /// Tells systemd what `systemctl status` shows.
-    pub(super) fn tell_status(&mut self) {
-        let line = self.status_line();
-        if line != self.status_told {
-            watchdog::status(&line);
-            self.status_told = line;
-        }
-    }
-
-    /// What the daemon holds, or what is missing, in one line.
-    pub(super) fn status_line(&self) -> String {
-        let shares = self.ledger.shares().len();
-        let plural = if shares == 1 { "share" } else { "shares" };
-        match self.condition.reasons() {
-            None if self.context.is_some() => format!("{shares} {plural}"),
-            // Nothing is missing any more, and the world is being looked at.
-            None => format!("starting, {shares} {plural} kept"),
-            Some(reasons) => format!("degraded, {shares} {plural} kept: {reasons}"),
-        }
     }
 }
 

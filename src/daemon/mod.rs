@@ -18,6 +18,8 @@ mod incoming;
 mod listener;
 mod logging;
 mod lower;
+mod names;
+mod naming;
 mod peer;
 mod persist;
 mod places;
@@ -29,6 +31,7 @@ mod session;
 mod socket;
 mod standing;
 mod start;
+mod status;
 mod watch;
 mod watchdog;
 mod work;
@@ -211,6 +214,7 @@ async fn prepare(
         out_of_sight: false,
         called_back: BTreeMap::new(),
         recovering: false,
+        hears_names: false,
         retry_state: false,
         reloads: Vec::new(),
         in_order_at: None,
@@ -218,7 +222,9 @@ async fn prepare(
         bounding: None,
         parts,
     };
-    event_loop.starts_with(start::policy(&event_loop.parts).await);
+    let parts = &event_loop.parts;
+    let first = names::first_policy(parts.policy.clone(), &parts.accounts).await;
+    event_loop.starts_with(first);
     let recovery = start::recover(event_loop.before(true)).await;
     // Ready means that the next start finds what this one made of the state.
     if let Some(written) = event_loop.recovered(recovery) {

@@ -259,6 +259,12 @@ impl EventLoop {
         policy.detail = policy.detail.or_else(|| file::left_out(&self.parts.policy));
         let mut checks =
             vec![policy, missing("state", &self.condition.state), missing("bus", &self.condition.bus)];
+        checks.push(Check {
+            name: "names".to_owned(),
+            // A name that nobody has concerns nobody.
+            ok: !self.policy.as_ref().is_some_and(|policy| policy.unfound.is_open()),
+            detail: self.names_missing(),
+        });
         let drift = self.drift();
         checks.push(Check {
             name: "limits".to_owned(),

@@ -8,7 +8,7 @@ use super::authorize;
 use super::event::{Event, Reply};
 use super::event_loop::EventLoop;
 use super::{command, start, watchdog};
-use crate::host::account::{self, Account};
+use crate::host::account::Account;
 use crate::identity::Uid;
 use crate::ledger::Command;
 use crate::policy::Policy;
@@ -31,18 +31,8 @@ impl EventLoop {
         let asked_by_signal = reply.is_none();
         let refused = match result {
             Ok(policy) => {
-                let policy = Arc::new(policy);
-                let changed = self.policy.as_ref() != Some(&policy);
+                let changed = self.in_force(policy);
                 info!("the policy is in force{}", if changed { "" } else { ", and is what it was" });
-                self.policy = Some(Arc::clone(&policy));
-                self.feed.revoke(|peer| authorize::role(Some(&policy), peer));
-                self.policy_told.send_replace(Some(policy));
-                self.condition.policy = None;
-                if changed {
-                    self.feed.everybody("policy", Some("the policy has changed".to_owned()));
-                }
-                self.bound_all();
-                self.know_waiting();
                 self.recover(true);
                 self.reloads.extend(reply.map(|reply| (reply, changed)));
                 self.answer_reloads();
@@ -71,25 +61,39 @@ impl EventLoop {
         self.tell_status();
     }
 
+    /// Puts a policy in force, and says whether it is another one.
+    pub(super) fn in_force(&mut self, policy: Policy) -> bool {
+        let policy = Arc::new(policy);
+        let changed = self.policy.as_ref() != Some(&policy);
+        self.policy = Some(Arc::clone(&policy));
+        self.feed.revoke(|peer| authorize::role(Some(&policy), peer));
+        self.policy_told.send_replace(Some(policy));
+        self.condition.policy = None;
+        if changed {
+            self.feed.everybody("policy", Some("the policy has changed".to_owned()));
+        }
+        self.bound_all();
+        self.know_waiting();
+        changed
+    }
+
     /// Has the accounts of those who wait looked up: their requests are judged by the policy that is in force.
     pub(super) fn know_waiting(&self) {
         let uids: Vec<Uid> = self.ledger.places().iter().map(|place| place.waiting.uid).collect();
         if uids.is_empty() {
             return;
         }
-        let events = self.events.clone();
-        let look_up = move || -> Vec<Account> {
-            let account = |uid: Uid| match account::by_uid(uid) {
-                Ok(account) => account,
-                Err(why) => {
-                    error!("{why}, proceeding with what uid {uid} asked for under the policy before");
-                    None
-                }
-            };
-            uids.into_iter().filter_map(account).collect()
-        };
+        let (asked, events) = (self.parts.accounts.clone(), self.events.clone());
         tokio::spawn(async move {
-            let accounts = tokio::task::spawn_blocking(look_up).await.unwrap_or_default();
+            let mut accounts = Vec::new();
+            for uid in uids {
+                match asked.find(uid).await {
+                    Ok(account) => accounts.extend(account),
+                    Err(error) => {
+                        error!("{error}, proceeding with what uid {uid} asked for under the policy before")
+                    }
+                }
+            }
             let _ = events.send(Event::WaitingKnown(accounts)).await;
         });
     }

@@ -378,6 +378,9 @@ impl Session {
         mut authorised: Authorised,
         (outlet, taker): (Option<Outlet>, Option<Taker>),
     ) -> Result<Result<Answer, WireError>, End> {
+        if let Err(error) = self.decided(&authorised) {
+            return Ok(Err(error));
+        }
         if let Err(error) = self.complete(&mut authorised).await? {
             return Ok(Err(error));
         }

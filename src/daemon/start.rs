@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -14,6 +13,7 @@ use super::event::Event;
 use super::event_loop::EventLoop;
 use super::execute::Context;
 use super::logging::chain;
+use super::names::NAMES_TIMEOUT;
 use super::persist::Persist;
 use super::world::{self, Survey};
 use crate::cgroup::Cgroups;
@@ -23,9 +23,6 @@ use crate::policy::Policy;
 use crate::policy::file;
 use crate::store::{Loaded, Store, StoreFault};
 use crate::systemd::{BusAddress, Fault, Signals, Systemd};
-
-/// What looking up all names of a policy may take: as long as a start may, less what comes after it.
-const NAMES_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Where everything is.
 #[derive(Clone)]
@@ -56,7 +53,7 @@ pub struct Recovery {
     survey: Option<Result<Survey, Fault>>,
 }
 
-/// The policy in force, or why there is none.
+/// The policy as a reload takes it: each name is somebody's.
 ///
 /// # Errors
 /// File, line, column, key, and what would be right.
@@ -162,18 +159,6 @@ async fn state(parts: &Parts) -> Result<(Persist, Ledger), Unusable> {
 }
 
 impl EventLoop {
-    /// Takes the policy that is in force from the first moment, or why there is none.
-    pub(super) fn starts_with(&mut self, loaded: Result<Policy, String>) {
-        match loaded {
-            Ok(policy) => {
-                let policy = Arc::new(policy);
-                self.policy_told.send_replace(Some(Arc::clone(&policy)));
-                self.policy = Some(policy);
-            }
-            Err(why) => self.condition.policy = Some(why),
-        }
-    }
-
     /// What a recovery starts from.
     pub(super) fn before(&self, with_state: bool) -> Before {
         Before {

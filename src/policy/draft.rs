@@ -11,6 +11,9 @@ use super::{Role, Visibility};
 use crate::identity::{Gid, Uid};
 use crate::quantity::{Bytes, MilliCpu, Tasks};
 
+/// What is written below `users` or `groups`.
+const RULES_EXAMPLE: &str = "{NAME: {max: {cpu: 16, mem: 64G}}}";
+
 /// Users and groups by name.
 pub trait Names {
     /// The user of this name; `None` where there is none.
@@ -60,6 +63,8 @@ pub(super) struct Draft {
     pub patience: Option<At<Time>>,
     pub users: BTreeMap<Uid, RulesDraft>,
     pub groups: BTreeMap<Gid, RulesDraft>,
+    /// Users and groups that are looked up later; `None` where each name must be that of somebody.
+    pub unfound: Option<UnfoundDraft>,
     pub visibility: Option<At<Visibility>>,
     pub evict: Option<At<bool>>,
 }
@@ -85,6 +90,13 @@ pub(super) struct RulesDraft {
     pub role: Option<At<Role>>,
 }
 
+/// What is said of names that are looked up later, by name, and where it was said first.
+#[derive(Debug, Default)]
+pub(super) struct UnfoundDraft {
+    pub users: BTreeMap<String, (RulesDraft, At<()>)>,
+    pub groups: BTreeMap<String, (RulesDraft, At<()>)>,
+}
+
 impl Draft {
     /// Lays what a file says over what was said before.
     ///
@@ -102,12 +114,14 @@ impl Draft {
                 "lease" => self.read_lease(&at)?,
                 "idle" => self.idle = Some(at.figure()?),
                 "fairness" => self.read_fairness(&at)?,
-                "users" => {
-                    read_rules(&mut self.users, &at, "user", &|name| names.user(name))?;
-                }
-                "groups" => {
-                    read_rules(&mut self.groups, &at, "group", &|name| names.group(name))?;
-                }
+                "users" => match &mut self.unfound {
+                    Some(unfound) => read_unfound(&mut unfound.users, &at)?,
+                    None => read_rules(&mut self.users, &at, "user", &|name| names.user(name))?,
+                },
+                "groups" => match &mut self.unfound {
+                    Some(unfound) => read_unfound(&mut unfound.groups, &at)?,
+                    None => read_rules(&mut self.groups, &at, "group", &|name| names.group(name))?,
+                },
                 "visibility" => {
                     let words = [("names", Visibility::Names), ("totals", Visibility::Totals)];
                     self.visibility = Some(at.word("must be names or totals", &words)?);
@@ -223,7 +237,7 @@ fn read_rules<Id: Ord>(
     kind: &str,
     find: &dyn Fn(&str) -> io::Result<Option<Id>>,
 ) -> Result<(), Wrong> {
-    for (name, at) in at.entries("{NAME: {max: {cpu: 16, mem: 64G}}}")? {
+    for (name, at) in at.entries(RULES_EXAMPLE)? {
         let id = match find(name) {
             Ok(Some(id)) => id,
             Ok(None) if name.bytes().all(|byte| byte.is_ascii_digit()) => {
@@ -241,6 +255,15 @@ fn read_rules<Id: Ord>(
             return Err(at.key_fault(problem));
         }
         draft.read(&at)?;
+    }
+    Ok(())
+}
+
+/// Reads `users` or `groups` whose names are looked up later.
+fn read_unfound(rules: &mut BTreeMap<String, (RulesDraft, At<()>)>, at: &Cursor<'_>) -> Result<(), Wrong> {
+    for (name, at) in at.entries(RULES_EXAMPLE)? {
+        let first = || (RulesDraft { name: name.to_owned(), ..Default::default() }, at.key_at());
+        rules.entry(name.to_owned()).or_insert_with(first).0.read(&at)?;
     }
     Ok(())
 }

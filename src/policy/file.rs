@@ -11,8 +11,9 @@ use std::path::{Path, PathBuf};
 
 use super::Policy;
 pub use super::draft::Names;
-use super::draft::{Draft, Wrong};
+use super::draft::{Draft, UnfoundDraft, Wrong};
 use super::yaml::{self, KeyPath};
+use crate::identity::{Gid, Uid};
 
 pub use super::yaml::Place;
 
@@ -53,7 +54,32 @@ pub struct PolicyError {
 /// # Errors
 /// The first thing that is wrong: nothing can be read there, or what is read is no policy (1-product.md "Policy").
 pub fn load(path: &Path, names: &dyn Names) -> Result<Policy, PolicyError> {
-    assemble(&files(path)?, path, names, read)
+    assemble(&files(path)?, path, Draft::default(), names, read)
+}
+
+/// The same, but no name is looked up: all users and groups are [`Policy::unfound`], and looked up later.
+///
+/// # Errors
+/// As of [`load`], less what is wrong with a name.
+pub fn load_names_later(path: &Path) -> Result<Policy, PolicyError> {
+    let files = files(path)?;
+    let draft = Draft { unfound: Some(UnfoundDraft::default()), ..Draft::default() };
+    let mut policy = assemble(&files, path, draft, &NobodyAsked, read)?;
+    policy.unfound = policy.unfound.in_files(&files);
+    Ok(policy)
+}
+
+/// Stands for a database where none is asked.
+struct NobodyAsked;
+
+impl Names for NobodyAsked {
+    fn user(&self, _name: &str) -> io::Result<Option<Uid>> {
+        Ok(None)
+    }
+
+    fn group(&self, _name: &str) -> io::Result<Option<Gid>> {
+        Ok(None)
+    }
 }
 
 /// What [`load`] leaves out in the directory at `path`, for whoever expects it to be read: a line that names the files
@@ -85,16 +111,18 @@ fn is_read(name: &OsStr) -> bool {
 /// The first thing that is wrong, in a file of no name.
 pub fn parse(bytes: &[u8], names: &dyn Names) -> Result<Policy, PolicyError> {
     let nameless = PathBuf::new();
-    assemble(std::slice::from_ref(&nameless), &nameless, names, |file| text(file, bytes.to_owned()))
+    assemble(std::slice::from_ref(&nameless), &nameless, Draft::default(), names, |file| {
+        text(file, bytes.to_owned())
+    })
 }
 
 fn assemble(
     files: &[PathBuf],
     path: &Path,
+    mut draft: Draft,
     names: &dyn Names,
     read: impl Fn(&Path) -> Result<String, PolicyError>,
 ) -> Result<Policy, PolicyError> {
-    let mut draft = Draft::default();
     for (index, file) in files.iter().enumerate() {
         let text = read(file)?;
         let place = |fault| Wrong { file: index, fault };

@@ -1,6 +1,7 @@
 //! What may be held, by whom: the policy as a checked value. No I/O here; [`file::load`] reads it.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::identity::{Gid, Uid};
@@ -11,6 +12,7 @@ pub use figure::{RATIO_MAX_MILLI, RATIO_MIN_MILLI, Ratio, WEIGHT_MAX_MILLI, WEIG
 mod draft;
 mod figure;
 pub mod file;
+pub mod names;
 mod rules;
 mod yaml;
 
@@ -73,6 +75,8 @@ pub struct Policy {
     pub users: BTreeMap<Uid, Rules>,
     /// What is said of groups.
     pub groups: BTreeMap<Gid, Rules>,
+    /// What is said of names that were not found. Empty, unless the daemon has just started.
+    pub unfound: Unfound,
     /// Whether members see who holds what.
     pub visibility: Visibility,
     /// Whether a busy share whose lease ended may be stopped for someone who waits.
@@ -90,6 +94,43 @@ pub struct Rules {
     pub weight: Option<Weight>,
     /// What its members may do.
     pub role: Option<Role>,
+}
+
+/// What the policy says of users and groups that were not found, by name.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Unfound {
+    /// Users.
+    pub users: BTreeMap<String, Entry>,
+    /// Groups.
+    pub groups: BTreeMap<String, Entry>,
+    /// The files that name them, in the order of reading.
+    files: Vec<PathBuf>,
+}
+
+/// What the policy says of one name that was not found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// What is said of it.
+    pub rules: Rules,
+    /// The index of the file that names it first, in the order of reading.
+    file: usize,
+    /// Where in the file.
+    place: yaml::Place,
+    /// What the database said.
+    pub said: Said,
+}
+
+/// What the database said of a name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Said {
+    /// It has not answered.
+    Nothing,
+    /// Nobody has the name.
+    Nobody,
+    /// It could not be asked, and why.
+    Failed(String),
+    /// It is a second name of somebody for whom the policy has another.
+    Second,
 }
 
 /// What the policy says for one member.
@@ -201,6 +242,7 @@ impl Policy {
             patience: PATIENCE_DEFAULT,
             users: BTreeMap::new(),
             groups: BTreeMap::new(),
+            unfound: Unfound::default(),
             visibility: Visibility::default(),
             evict: false,
         }

@@ -7,8 +7,8 @@ use super::draft::{AmountDraft, At, Draft, RulesDraft, Wrong};
 use super::figure::Time;
 use super::yaml::{Fault, KeyPath, Place};
 use super::{
-    HALF_LIFE_DEFAULT, LEASE_MIN, PATIENCE_DEFAULT, Policy, RESERVE_CPU_DEFAULT, Reserve, ReserveMem, Rules,
-    TASKS_DEFAULT, TASKS_MAX_DEFAULT,
+    Entry, HALF_LIFE_DEFAULT, LEASE_MIN, PATIENCE_DEFAULT, Policy, RESERVE_CPU_DEFAULT, Reserve, ReserveMem,
+    Rules, Said, TASKS_DEFAULT, TASKS_MAX_DEFAULT, Unfound,
 };
 use crate::quantity::{Amount, Bytes, MilliCpu, PartialAmount, Tasks};
 
@@ -17,7 +17,8 @@ impl Draft {
     ///
     /// # Errors
     /// A figure that must be there is not; a default is above its max.
-    pub fn finish(self) -> Result<Policy, Wrong> {
+    pub fn finish(mut self) -> Result<Policy, Wrong> {
+        let unfound = self.unfound.take().unwrap_or_default();
         let defaults =
             Required { amount: &self.defaults, key: "defaults", example: "defaults: {cpu: 2, mem: 8G}" };
         let max = Required { amount: &self.max, key: "max", example: "max: {cpu: 8, mem: 32G}" };
@@ -57,6 +58,10 @@ impl Draft {
             patience: value(&self.patience).map_or(PATIENCE_DEFAULT, |time| time.0),
             users: finish_rules(&self.users, "users", max)?,
             groups: finish_rules(&self.groups, "groups", max)?,
+            unfound: Unfound::of(
+                finish_unfound(&unfound.users, "users", max)?,
+                finish_unfound(&unfound.groups, "groups", max)?,
+            ),
             visibility: value(&self.visibility).unwrap_or_default(),
             evict: value(&self.evict).unwrap_or(false),
         })
@@ -68,24 +73,35 @@ fn finish_rules<Id: Copy + Ord>(
     key: &str,
     general: Amount,
 ) -> Result<BTreeMap<Id, Rules>, Wrong> {
-    let mut rules = BTreeMap::new();
-    for (id, draft) in drafts {
-        let path = KeyPath::default().below(key).below(&draft.name).below("max");
-        let (defaults, max) = (&draft.defaults, &draft.max);
-        // Only what the entry itself names as a default is held against its max: a general default that is above
-        // it is nobody's mistake, and `Policy::member` gives the max then.
-        below(&defaults.cpu, &max.cpu, general.cpu, &path.below("cpu").to_string())?;
-        below(&defaults.mem, &max.mem, general.mem, &path.below("mem").to_string())?;
-        below(&defaults.tasks, &max.tasks, general.tasks, &path.below("tasks").to_string())?;
-        let entry = Rules {
-            defaults: partial(defaults),
-            max: partial(max),
-            weight: value(&draft.weight),
-            role: value(&draft.role),
-        };
-        rules.insert(*id, entry);
-    }
-    Ok(rules)
+    drafts.iter().map(|(id, draft)| Ok((*id, finish_entry(draft, key, general)?))).collect()
+}
+
+fn finish_unfound(
+    drafts: &BTreeMap<String, (RulesDraft, At<()>)>,
+    key: &str,
+    general: Amount,
+) -> Result<BTreeMap<String, Entry>, Wrong> {
+    let entry = |(draft, at): &(RulesDraft, At<()>)| {
+        let (rules, file, place) = (finish_entry(draft, key, general)?, at.file, at.place);
+        Ok(Entry { rules, file, place, said: Said::Nothing })
+    };
+    drafts.iter().map(|(name, of)| Ok((name.clone(), entry(of)?))).collect()
+}
+
+fn finish_entry(draft: &RulesDraft, key: &str, general: Amount) -> Result<Rules, Wrong> {
+    let path = KeyPath::default().below(key).below(&draft.name).below("max");
+    let (defaults, max) = (&draft.defaults, &draft.max);
+    // Only what the entry itself names as a default is held against its max: a general default that is above
+    // it is nobody's mistake, and `Policy::member` gives the max then.
+    below(&defaults.cpu, &max.cpu, general.cpu, &path.below("cpu").to_string())?;
+    below(&defaults.mem, &max.mem, general.mem, &path.below("mem").to_string())?;
+    below(&defaults.tasks, &max.tasks, general.tasks, &path.below("tasks").to_string())?;
+    Ok(Rules {
+        defaults: partial(defaults),
+        max: partial(max),
+        weight: value(&draft.weight),
+        role: value(&draft.role),
+    })
 }
 
 fn partial(draft: &AmountDraft) -> PartialAmount {

@@ -13,6 +13,7 @@ mod leases;
 mod machine;
 mod membership;
 mod moves;
+mod names;
 mod raw;
 mod reconcile;
 mod role_at_call;

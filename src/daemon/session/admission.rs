@@ -3,6 +3,7 @@
 
 use super::{End, Session};
 use crate::daemon::authorize::Authorised;
+use crate::policy::Role;
 use crate::wire::error::{Code, WireError};
 use crate::wire::message::Body;
 
@@ -37,6 +38,15 @@ impl Session {
         End::Refused(error)
     }
 
+    /// Whether it is known that who calls may do the act. What everybody may do needs no answer.
+    pub(super) fn decided(&self, authorised: &Authorised) -> Result<(), WireError> {
+        if authorised.least() == Role::ReadOnly {
+            return Ok(());
+        }
+        let name = self.standing.as_ref().and_then(|standing| standing.name());
+        self.daemon.decided(self.peer.uid, name.as_deref())
+    }
+
     /// Gives an act the account that it needs. One's own name is known from the admission, and dispensable; another's account
     /// must be found. The outer error is that of the connection.
     pub(super) async fn complete(
@@ -51,7 +61,12 @@ impl Session {
         }
         self.flush().await?;
         match self.daemon.accounts.find(uid).await {
-            Ok(Some(account)) => authorised.complete(account),
+            Ok(Some(account)) => {
+                if let Err(error) = self.daemon.decided(account.uid, account.user.as_deref()) {
+                    return Ok(Err(error));
+                }
+                authorised.complete(account);
+            }
             // It goes into descriptions only.
             Ok(None) | Err(_) if uid == self.peer.uid => {}
             Ok(None) => {

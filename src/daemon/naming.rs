@@ -1,0 +1,85 @@
+//! What the user database says of the policy's names, as the event loop takes it.
+
+use std::sync::Arc;
+
+use tracing::{info, warn};
+
+use super::event::Event;
+use super::event_loop::EventLoop;
+use super::names::{self, Asked, Learned};
+use crate::policy::Policy;
+
+impl EventLoop {
+    /// Takes the policy that is in force from the first moment, or why there is none.
+    pub(super) fn starts_with(&mut self, loaded: Result<(Policy, Asked), String>) {
+        match loaded {
+            Ok((policy, asked)) => {
+                if let Some(said) = policy.unfound.said() {
+                    warn!("names of the policy were not found, proceeding: {said}");
+                    self.hear(asked);
+                }
+                let policy = Arc::new(policy);
+                self.policy_told.send_replace(Some(Arc::clone(&policy)));
+                self.policy = Some(policy);
+            }
+            Err(why) => self.condition.policy = Some(why),
+        }
+    }
+
+    /// The names of the policy that were not found, where they are and what was said of them.
+    pub(super) fn names_missing(&self) -> Option<String> {
+        self.policy.as_ref().and_then(|policy| policy.unfound.said())
+    }
+
+    /// Whether there are names to look for.
+    pub(super) fn misses_names(&self) -> bool {
+        !self.hears_names && self.names_missing().is_some()
+    }
+
+    /// Looks again for what was not found.
+    pub(super) fn seek_names(&mut self) {
+        if let Some(policy) = &self.policy {
+            let asked = names::ask(&self.parts.accounts, policy);
+            self.hear(asked);
+        }
+    }
+
+    /// Has the loop told what the database says, until it was asked for everything. A look-up that hangs is not made twice.
+    fn hear(&mut self, mut asked: Asked) {
+        self.hears_names = true;
+        let events = self.events.clone();
+        tokio::spawn(async move {
+            while let Some(learned) = asked.recv().await {
+                let _ = events.send(Event::Name(Some(learned))).await;
+            }
+            let _ = events.send(Event::Name(None)).await;
+        });
+    }
+
+    /// Takes what the database said of a name; nothing more comes where it is `None`.
+    pub(super) fn name_learned(&mut self, learned: Option<Learned>) {
+        let Some(Learned { name, said }) = learned else {
+            self.hears_names = false;
+            return;
+        };
+        let Some(before) = self.policy.as_deref() else { return };
+        let mut policy = before.clone();
+        policy.learn(&name, said);
+        if policy == *before {
+            return;
+        }
+        let resolved = policy.unfound.names().len() < before.unfound.names().len();
+        match policy.unfound.said() {
+            None => info!("every name of the policy was found"),
+            Some(said) => warn!("names of the policy are not found, proceeding: {said}"),
+        }
+        if resolved {
+            self.in_force(policy);
+        } else {
+            let policy = Arc::new(policy);
+            self.policy_told.send_replace(Some(Arc::clone(&policy)));
+            self.policy = Some(policy);
+        }
+        self.tell_status();
+    }
+}
