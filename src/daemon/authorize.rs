@@ -5,10 +5,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::OwnedSemaphorePermit;
-
 use super::feed::Interest;
 use super::peer::Peer;
+use super::quota::Room;
 use super::work::{self, Spec};
 use crate::closing::Received;
 use crate::host::account::Account;
@@ -85,6 +84,8 @@ pub enum Act {
         time_limit: Option<Duration>,
         name: Option<String>,
         wait: bool,
+        /// The command as it was decoded, until [`Authorised::handed`] has encoded it.
+        command: Handover,
         spec: Arc<Spec>,
     },
     JobStatus {
@@ -196,14 +197,29 @@ impl Authorised {
         self.lookup
     }
 
-    /// A submitted command with the descriptors that came with it, the umask of who submitted it, and room for it to wait in.
-    pub fn handed(&mut self, streams: Received, umask: u32, permit: OwnedSemaphorePermit) {
-        if let Act::Submit { spec, .. } = &mut self.act
+    /// A submitted command with the descriptors that came with it and the umask of who submitted it, encoded; `room` is asked
+    /// for what it takes of the daemon's memory, in bytes.
+    ///
+    /// # Errors
+    /// Those of `room`; Internal where the command cannot be encoded.
+    pub fn handed(
+        &mut self,
+        streams: Received,
+        umask: u32,
+        room: impl FnOnce(usize) -> Result<Room, WireError>,
+    ) -> Result<(), WireError> {
+        if let Act::Submit { command, spec, .. } = &mut self.act
             && let Some(spec) = Arc::get_mut(spec)
         {
-            (spec.stdio, spec.room) = (Arc::new(streams), Some(Arc::new(permit)));
-            spec.handover.umask = umask;
+            let encoded = Handover { umask, ..std::mem::take(command) }.encode();
+            let mut bytes = encoded.map_err(|why| {
+                WireError::new(Code::Internal, "The command cannot be handed over").detail(why)
+            })?;
+            bytes.shrink_to_fit();
+            spec.room = Some(Arc::new(room(bytes.len())?));
+            (spec.handover, spec.stdio) = (bytes, Arc::new(streams));
         }
+        Ok(())
     }
 
     /// The act with the name of its peer, who does it on their own share.
@@ -324,7 +340,8 @@ fn submit(account: Account, submission: Submission) -> Result<Act, WireError> {
         time_limit: lease_ms.map(Duration::from_millis),
         name,
         wait: wait.unwrap_or(false),
-        spec: Arc::new(Spec { handover, stdio, room: None }),
+        command: handover,
+        spec: Arc::new(Spec { handover: Vec::new(), stdio, room: None }),
     })
 }
 

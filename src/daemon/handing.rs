@@ -8,11 +8,12 @@ use std::sync::Arc;
 
 use rustix::fs::{MemfdFlags, SealFlags};
 use rustix::io::Errno;
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::sync::oneshot;
 use tracing::warn;
 
 use super::answer;
 use super::peer::Peer;
+use super::quota::Room;
 use crate::cgroup::Cgroups;
 use crate::closing::Received;
 use crate::identity::{JobId, Uid, UnitName};
@@ -34,7 +35,7 @@ pub type Taker = oneshot::Sender<Delivery>;
 pub struct HandedFile {
     file: OwnedFd,
     /// The room that the command takes of its member's: for as long as the bytes are memory of the daemon's.
-    _room: Option<Arc<OwnedSemaphorePermit>>,
+    _room: Option<Arc<Room>>,
 }
 
 /// What is on its way to a command's process.
@@ -52,7 +53,7 @@ pub struct Offer {
 }
 
 impl HandedFile {
-    fn write(bytes: &[u8], room: Option<Arc<OwnedSemaphorePermit>>) -> Result<Self, String> {
+    fn write(bytes: &[u8], room: Option<Arc<Room>>) -> Result<Self, String> {
         let said = |errno: Errno| errno.to_string();
         let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
         let file = rustix::fs::memfd_create("fairshare-job", flags).map_err(said)?;
@@ -94,11 +95,7 @@ impl Offer {
     ///
     /// # Errors
     /// In words, what the kernel said.
-    pub fn of(
-        bytes: &[u8],
-        stdio: Arc<Received>,
-        room: Option<Arc<OwnedSemaphorePermit>>,
-    ) -> Result<Self, String> {
+    pub fn of(bytes: &[u8], stdio: Arc<Received>, room: Option<Arc<Room>>) -> Result<Self, String> {
         Ok(Self { file: Arc::new(HandedFile::write(bytes, room)?), stdio })
     }
 

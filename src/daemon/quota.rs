@@ -7,6 +7,8 @@ use std::time::Duration;
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
+use crate::wire::error::{Code, WireError};
+
 /// A payload up to this many bytes is read by every connection for itself.
 ///
 /// Nearly every request is under 100 bytes. 1024 connections that hold parts of frames back hold 16 MiB here at most, and
@@ -31,8 +33,25 @@ pub struct LargeFrame {
 }
 
 /// What the submitted commands of one user that have not been handed over may take of the daemon's memory, in bytes: the
-/// largest, and some beside it. What all users together may take is not bounded here.
+/// largest, and some beside it.
 pub const SPECS_BYTES_PER_UID_MAX: usize = 1280 << 10;
+
+/// What those of all users may take together, in bytes. They stay when their connections have gone, so that it is no number of
+/// connections that bounds them: this leaves the unit's `MemoryHigh=64M` more than half for everything else.
+pub const SPECS_BYTES_MAX: usize = 24 << 20;
+
+/// Room for the submitted commands of all users.
+static SPECS: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(SPECS_BYTES_MAX)));
+
+/// What one of them takes beside its bytes, in bytes: its records. A member can have 256 of them at once.
+const SPEC_BESIDE_BYTES: usize = 1 << 10;
+
+/// Room that a submitted command takes. It is given back with the value.
+#[derive(Debug)]
+pub struct Room {
+    _own: OwnedSemaphorePermit,
+    _all: OwnedSemaphorePermit,
+}
 
 /// Lines about the calls of one user that go to the journal ...
 ///
@@ -48,6 +67,7 @@ pub const CALLS_TOLD_WINDOW: Duration = Duration::from_secs(60);
 pub struct Quota {
     large_frames: Arc<Semaphore>,
     specs: Arc<Semaphore>,
+    all_specs: Arc<Semaphore>,
     start: Instant,
     window: AtomicU64,
     told: AtomicU32,
@@ -65,11 +85,17 @@ pub enum Tell {
 }
 
 impl Quota {
-    /// Everything is left.
+    /// Everything is left of one user's own.
     pub fn new() -> Self {
+        Self::beside(Arc::clone(&SPECS))
+    }
+
+    /// Everything is left of one user's own, and of `all_specs` what others have not taken.
+    fn beside(all_specs: Arc<Semaphore>) -> Self {
         Self {
             large_frames: Arc::new(Semaphore::new(LARGE_FRAMES_PER_UID_MAX)),
             specs: Arc::new(Semaphore::new(SPECS_BYTES_PER_UID_MAX)),
+            all_specs,
             start: Instant::now(),
             window: AtomicU64::new(0),
             told: AtomicU32::new(0),
@@ -84,9 +110,21 @@ impl Quota {
         Ok(LargeFrame { _own: own, _all: all })
     }
 
-    /// Room for a submitted command of so many bytes, where there is. It is given back with the value.
-    pub fn spec(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.specs).try_acquire_many_owned(u32::try_from(bytes).ok()?).ok()
+    /// Room for a submitted command that takes so many bytes of memory.
+    ///
+    /// # Errors
+    /// Busy: there is none.
+    pub fn spec(&self, bytes: usize) -> Result<Room, WireError> {
+        let bytes = u32::try_from(bytes.saturating_add(SPEC_BESIDE_BYTES)).unwrap_or(u32::MAX);
+        let of = |specs: &Arc<Semaphore>, whose: &str| {
+            Arc::clone(specs).try_acquire_many_owned(bytes).map_err(|_| {
+                WireError::new(
+                    Code::Busy,
+                    format!("Submitted commands of {whose} still wait to be handed over"),
+                )
+            })
+        };
+        Ok(Room { _own: of(&self.specs, "yours")?, _all: of(&self.all_specs, "all members")? })
     }
 
     /// Whether one more line about this user's calls goes to the journal.
@@ -126,6 +164,20 @@ impl Default for Quota {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_waits_of_all_members_has_a_bound_of_its_own() {
+        let all = Arc::new(Semaphore::new(SPECS_BYTES_MAX));
+        let members: Vec<_> = (0..32).map(|_| Quota::beside(Arc::clone(&all))).collect();
+        let largest = SPECS_BYTES_PER_UID_MAX - SPEC_BESIDE_BYTES;
+        let mut rooms: Vec<_> = members.iter().filter_map(|member| member.spec(largest).ok()).collect();
+        assert_eq!(rooms.len(), SPECS_BYTES_MAX / SPECS_BYTES_PER_UID_MAX);
+        let last = members.last().unwrap();
+        assert!(last.spec(largest).is_err_and(|error| error.message.contains("all members")));
+        rooms.pop();
+        let _room = last.spec(largest).unwrap();
+        assert!(last.spec(0).is_err_and(|error| error.message.contains("of yours")));
+    }
 
     #[tokio::test(start_paused = true)]
     async fn lines_are_counted_by_the_window() {

@@ -283,14 +283,14 @@ impl Session {
             }
         };
         self.still_admitted(request.request_id)?;
-        let (bytes, descriptors) = (frame.payload.len(), frame.descriptors);
+        let descriptors = frame.descriptors;
         drop(frame.payload);
         self.large_frame = None;
         let (outlet, follower) = matches!(request.call, Call::Subscribe { .. }).then(feed::pair).unzip();
         let (taker, delivery) =
             (request.call.endpoint() == Endpoint::JobFetch).then(oneshot::channel).unzip();
         let id = request.request_id;
-        let body = match self.call(id, request.call, bytes, descriptors, (outlet, taker)).await? {
+        let body = match self.call(id, request.call, descriptors, (outlet, taker)).await? {
             Ok(answer) => Body::Ok(answer),
             Err(error) => Body::Err(error),
         };
@@ -315,14 +315,13 @@ impl Session {
         &mut self,
         request_id: u64,
         call: Call,
-        bytes: usize,
         descriptors: Descriptors,
         ways: (Option<Outlet>, Option<Taker>),
     ) -> Result<Result<Answer, WireError>, End> {
         let started = Instant::now();
         let endpoint = call.endpoint();
         let authorised = authorize(&self.peer, self.daemon.role(&self.peer), call)
-            .and_then(|authorised| handed(authorised, bytes, descriptors, &self.quota));
+            .and_then(|authorised| handed(authorised, descriptors, &self.quota));
         let result = match authorised {
             Ok(authorised) => self.submit(authorised, ways).await?,
             Err(error) => Err(error),
@@ -445,17 +444,13 @@ impl Session {
 /// A submitted command with the descriptors that came with it. With every other call they are closed here.
 fn handed(
     mut authorised: Authorised,
-    bytes: usize,
     descriptors: Descriptors,
     quota: &Quota,
 ) -> Result<Authorised, WireError> {
     if let Act::Submit { .. } = authorised.act() {
         let streams = work::streams(descriptors)?;
-        let room = quota.spec(bytes).ok_or_else(|| {
-            WireError::new(Code::Busy, "Submitted commands of yours still wait to be handed over")
-        })?;
         let umask = umask(authorised.peer());
-        authorised.handed(streams, umask, room);
+        authorised.handed(streams, umask, |bytes| quota.spec(bytes))?;
     }
     Ok(authorised)
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rustix::fs::{AtFlags, FileType, OFlags, StatxFlags};
 use rustix::io::Errno;
-use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep;
 use tracing::{error, info, warn};
 
@@ -16,6 +16,7 @@ use super::handing::{Offer, Taker, is_its_process};
 use super::incoming::Descriptors;
 use super::logging::{chain, in_full};
 use super::peer::Peer;
+use super::quota::Room;
 use super::standing;
 use crate::cgroup::Limit;
 use crate::closing::Received;
@@ -27,6 +28,7 @@ use crate::systemd::service::{Changes, Ended, Held};
 use crate::systemd::{Fault, Program, ServiceState, property};
 use crate::wire::answer::Answer;
 use crate::wire::call::DESCRIPTORS_MAX;
+use crate::wire::decode::shown;
 use crate::wire::error::{Code, WireError};
 use crate::wire::handover::{BECOME, Handover};
 
@@ -43,12 +45,12 @@ const ASK_AGAIN_PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration:
 /// A command as it was submitted, until it has been handed over.
 #[derive(Debug)]
 pub struct Spec {
-    /// What it is.
-    pub handover: Handover,
+    /// What it is, encoded: in memory it takes as much as on the wire, and not the many times more of what was decoded.
+    pub handover: Vec<u8>,
     /// Its standard input, output and error, as far as they were sent.
     pub stdio: Arc<Received>,
     /// Room in what one member may keep waiting here.
-    pub room: Option<Arc<OwnedSemaphorePermit>>,
+    pub room: Option<Arc<Room>>,
 }
 
 /// Calls for one command that wait at a time. There is one process that may make one.
@@ -97,7 +99,8 @@ pub fn checked(handover: Handover) -> Result<Handover, WireError> {
     }
     for (name, value) in &handover.env {
         if name.is_empty() || name.contains('=') || nul(name) || nul(value) {
-            return bad(format!("env: no environment can have the variable {name:?}, or its value"));
+            let name = shown(name);
+            return bad(format!("env: no environment can have the variable \"{name}\", or its value"));
         }
     }
     Ok(handover)
@@ -185,7 +188,7 @@ async fn start(
     spec: Arc<Spec>,
 ) -> Result<(Following, Offer), String> {
     let (service, slice) = (UnitName::JobService(uid, job), UnitName::JobSlice(uid, job));
-    let offer = Offer::of(&spec.handover.encode()?, Arc::clone(&spec.stdio), spec.room.clone())?;
+    let offer = Offer::of(&spec.handover, Arc::clone(&spec.stdio), spec.room.clone())?;
     drop(spec);
     let number = job.to_string();
     let program = Program { path: PROGRAM, argv: &["fairshare", BECOME, &number, &cx.socket] };

@@ -136,7 +136,7 @@ impl fmt::Display for DecodeError {
 impl std::error::Error for DecodeError {}
 
 /// A sender's text as it may stand in a message or a journal: one line, short, nothing that a terminal would obey.
-pub(super) fn shown(text: &str) -> String {
+pub(crate) fn shown(text: &str) -> String {
     let mut shown: String = text.chars().flat_map(char::escape_debug).take(SHOWN_CHARS_MAX).collect();
     if text.chars().flat_map(char::escape_debug).nth(SHOWN_CHARS_MAX).is_some() {
         shown.pop();

@@ -23,7 +23,7 @@ pub const BECOME: &str = "--become-job";
 pub const HANDED_MAX: usize = 1 + DESCRIPTORS_MAX;
 
 /// What a command is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Handover {
     /// The command and its arguments.

@@ -29,6 +29,9 @@ fn hostile(text: &str) -> Vec<Value> {
             {"argv" => [text], "cwd" => text, "env" => {text => text}, "name" => "a\nb"}}),
         cbor!({"v" => 1, "request_id" => 1, "endpoint" => "submit", "body" =>
             {"argv" => [text], "cwd" => text, "env" => {}, "name" => text}}),
+        // The variable is looked at after the argument, which is right.
+        cbor!({"v" => 1, "request_id" => 1, "endpoint" => "submit", "body" =>
+            {"argv" => ["true"], "cwd" => "/", "env" => {format!("{text}=") => "x"}}}),
         cbor!({"v" => 1, "request_id" => 1, "endpoint" => "renew", "body" => {"lease_ms" => text}}),
     ]
     .into_iter()

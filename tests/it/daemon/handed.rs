@@ -1,15 +1,17 @@
 //! What is handed to a command: to its own process only, over that process's own connection, and no longer the daemon's than
 //! it takes.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{Read as _, Seek as _};
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::process::Command;
+use std::sync::mpsc;
 
 use fairshare::client::{Client, ClientError, Deadlines};
-use fairshare::wire::answer::{JobInfo, JobState};
+use fairshare::wire::answer::{Answer, JobInfo, JobState};
 use fairshare::wire::call::{Amounts, Call, Submission};
 use fairshare::wire::error::{Code, WireError};
 use fairshare::wire::handover::{BECOME, Handover};
@@ -18,9 +20,9 @@ use rustix::process::Signal;
 use super::harness::{Daemon, Home, PATIENCE};
 use super::raw::{Raw, request, submission};
 use super::submit::descriptors;
-use super::works::{runs, service, submitted};
+use super::works::{held_by, runs, service, stops, submitted};
 use crate::poll::until;
-use crate::stand_in::World;
+use crate::stand_in::{Verb, World};
 
 fn client(daemon: &Daemon) -> Client {
     Client::connect(daemon.socket(), "test", "1", Deadlines::default()).unwrap()
@@ -57,7 +59,7 @@ fn handover(mut file: &File) -> Handover {
 
 fn job(raw: &mut Raw, job_id: u64) -> JobInfo {
     match raw.ask(&Call::JobStatus { job_id }) {
-        Ok(fairshare::wire::answer::Answer::Job { job }) => job,
+        Ok(Answer::Job { job }) => job,
         other => panic!("no job: {other:?}"),
     }
 }
@@ -201,6 +203,65 @@ fn what_was_fetched_is_no_memory_of_the_daemons_whoever_still_holds_it() {
     drop(connection);
     until("the bytes to go", PATIENCE, || (bytes() == 0).then_some(()));
     file.set_len(1).expect_err("it can be filled again");
+}
+
+/// 1310720 bytes of one member's, as fairshare-protocol(7) says.
+#[test]
+fn what_was_not_fetched_takes_room_that_a_member_has_only_so_much_of() {
+    let world = World::start();
+    let mut home = Home::new(&world);
+    let daemon = home.activate();
+    let mut raw = daemon.client();
+    raw.granted(&request());
+    let env = BTreeMap::from([("LARGE".to_owned(), "x".repeat(300 << 10))]);
+    let large = Call::Submit(Submission { env, ..submission() });
+    let mut taken = Vec::new();
+    for _ in 0..4 {
+        let Ok(Answer::JobStarted { job_started }) = raw.ask(&large) else { panic!("not taken") };
+        taken.push(job_started);
+    }
+    raw.refused(&large, Code::Busy);
+    // What was fetched takes room until it was read.
+    let (connection, _handed) = fetched(&world, &daemon, taken[0]);
+    raw.refused(&large, Code::Busy);
+    drop(connection);
+    until("room", PATIENCE, || raw.ask(&large).ok());
+}
+
+/// 98 KiB on the wire each, and 35 times as much as text by text.
+#[test]
+fn what_waits_takes_as_much_of_the_daemons_memory_as_it_has_bytes() {
+    const MANY: u16 = 16_384;
+    const CONNECTIONS: usize = 15;
+    let world = World::start();
+    let mut home = Home::new(&world);
+    let daemon = home.activate();
+    let mut raw = daemon.client();
+    raw.granted(&request());
+    // The member's turn lasts until that has ended.
+    let held = world.faults.hold_job(Verb::Stop);
+    world.take_calls();
+    raw.post(&Call::Release { stop: None, for_uid: None });
+    until("the share to be stopped", PATIENCE, || stops(&world.take_calls()).then_some(()));
+    let mut argv = vec![String::new(); MANY.into()];
+    argv[0] = "true".to_owned();
+    let env = (0..MANY).map(|number| (format!("{number:03x}"), String::new())).collect();
+    let submit = Call::Submit(Submission { argv, env, ..submission() });
+    let (_, before) = held_by(daemon.pid());
+    let (answered, answers) = mpsc::channel();
+    let threads: Vec<_> = (0..CONNECTIONS)
+        .map(|_| {
+            let (mut raw, submit, answered) = (daemon.client(), submit.clone(), answered.clone());
+            std::thread::spawn(move || answered.send(raw.ask(&submit)).unwrap())
+        })
+        .collect();
+    // Of which there is room for others.
+    let first = answers.recv_timeout(PATIENCE).expect("all of them wait");
+    assert!(first.as_ref().is_err_and(|error| error.is(Code::Busy)), "{first:?}");
+    let (_, now) = held_by(daemon.pid());
+    assert!(now < before + (8 << 10), "{before} KiB, and {now} KiB with what waits");
+    drop(held);
+    threads.into_iter().for_each(|thread| thread.join().unwrap());
 }
 
 /// What it was to run is in the memory of the daemon that died.

@@ -381,7 +381,6 @@ fn a_share_of_which_the_kernel_does_not_say_what_is_inside_is_not_stopped() {
     over(&mut raw, id);
     daemon.wait_logged("cgroup.events");
     until("the command's own units to go", PATIENCE, || world.unit(&service(id)).is_none().then_some(()));
-    let stops = |calls: &[(String, String)]| calls.contains(&("StopUnit".to_owned(), own_slice()));
     assert!(!stops(&world.take_calls()));
     assert!(raw.status().0.is_some());
     world.write_cgroup_file(&own_slice(), "cgroup.events", &events);
@@ -389,8 +388,13 @@ fn a_share_of_which_the_kernel_does_not_say_what_is_inside_is_not_stopped() {
     assert!(stops(&world.take_calls()));
 }
 
+/// Whether systemd was asked to stop the share.
+pub(super) fn stops(calls: &[(String, String)]) -> bool {
+    calls.contains(&("StopUnit".to_owned(), own_slice()))
+}
+
 /// What the daemon has open, and its own memory in KiB.
-fn held_by(pid: u32) -> (usize, u64) {
+pub(super) fn held_by(pid: u32) -> (usize, u64) {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let resident = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
     let kib = resident.trim().trim_end_matches(" kB").parse().unwrap();
