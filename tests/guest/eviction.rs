@@ -4,6 +4,7 @@ use crate::guest::Guest;
 use crate::run::{Background, SWEEP};
 
 const ALICE: &str = "fairshare.slice/fairshare-1001.slice";
+const CAROL: &str = "fairshare.slice/fairshare-1003.slice";
 
 /// A program that notes SIGTERM and does not end of it.
 const STUBBORN: &str = "trap 'echo term > /tmp/term' TERM; echo > /tmp/set; while :; do sleep 1; done";
@@ -71,4 +72,57 @@ guest_test!(an_expired_share_is_left_alone_where_the_policy_says_nothing, |guest
     // And with the last process the share goes, for nobody has to look for it.
     work.kill("KILL");
     guest.command(&format!("test ! -d /sys/fs/cgroup/{ALICE}")).until_ok(SWEEP / 4 * 3);
+});
+
+guest_test!(an_ended_share_has_no_cpu_that_others_want_and_kills_nobody, |guest: Guest| {
+    // Alice: a busy loop, and a program that sleeps on 100 MiB and then wants all there is.
+    let eats = "x=bytearray(100<<20); open('/tmp/set','w'); import os,time\nwhile not os.path.exists('/tmp/eat'): time.sleep(0.1)\ny=[]\nwhile True: y.append(bytearray(1<<20)); time.sleep(0.01)";
+    guest.write_file("/home/alice/eats.py", eats, 0o644);
+    let work = "fairshare run --cpu 1 --mem 512M --for 1h -- sh -c 'python3 eats.py & while :; do :; done'";
+    let alices = guest.command(&format!("exec {work}")).user("alice").spawn();
+    guest.await_cmd("test -e /tmp/set");
+    guest.go_on_later(3600 + 60);
+    guest.logged("the lease of uid 1001 is over: work is inside");
+    guest.await_cmd(&format!("grep -qx 1 /sys/fs/cgroup/{ALICE}/cpu.idle"));
+    let figure = |file: &str| guest.cgroup(ALICE, file).parse::<u64>().unwrap();
+    guest.await_cmd(&format!("test $(cat /sys/fs/cgroup/{ALICE}/memory.max) -lt $((200 << 20))"));
+    let kept = figure("memory.max");
+    assert!(kept >= figure("memory.current") && kept > 100 << 20, "{kept}");
+    assert_eq!(
+        guest.cgroup(ALICE, "memory.events").lines().find(|line| line.starts_with("oom_kill ")),
+        Some("oom_kill 0")
+    );
+    // Carol has the CPU: what alice's loop gets beside carol's two is next to nothing.
+    let loops = "fairshare run --cpu 1.5 --mem 200M --for 1h -- sh -c 'python3 -c \"x=bytearray(150<<20); import time; open(\\\"/tmp/carol\\\",\\\"w\\\"); time.sleep(1000)\" & while :; do :; done & while :; do :; done'";
+    let carols = guest.command(&format!("exec {loops}")).user("carol").spawn();
+    guest.await_cmd("test -e /tmp/carol");
+    let spent = |share: &str| {
+        let stat = guest.cgroup(share, "cpu.stat");
+        let line = stat.lines().find_map(|line| line.strip_prefix("usage_usec ")).unwrap();
+        line.parse::<u64>().unwrap()
+    };
+    let before = (spent(ALICE), spent(CAROL));
+    guest.await_cmd(&format!(
+        "test $(sed -n 's/usage_usec //p' /sys/fs/cgroup/{CAROL}/cpu.stat) -gt {}",
+        before.1 + 4_000_000
+    ));
+    let (alice, carol) = (spent(ALICE) - before.0, spent(CAROL) - before.1);
+    eprintln!("alice's expired share had {alice} us beside carol's {carol} us");
+    // 1.5 CPUs are handed out in all: alice has what carol's quota leaves, and nothing of what she wants.
+    assert!(carol >= 4_000_000 && alice * 5 < carol, "alice {alice}, carol {carol}");
+    // Alice wants all memory: it is her own that the kernel kills in.
+    guest.root("touch /tmp/eat").expect_ok();
+    guest.await_cmd(&format!("grep -q 'oom_kill [1-9]' /sys/fs/cgroup/{ALICE}/memory.events"));
+    assert!(guest.cgroup(CAROL, "memory.events").contains("oom_kill 0"), "carol's work was killed");
+    assert!(figure("memory.max") == kept && alices.is_running() && carols.is_running());
+    // Room for all of it again: it is as before.
+    guest
+        .as_user("alice", "fairshare renew --for 59s")
+        .expect_code(1)
+        .stderr_has("shorter than the least (1m)");
+    carols.kill("KILL");
+    guest.await_cmd(&format!("grep -qx 'populated 0' /sys/fs/cgroup/{CAROL}/cgroup.events"));
+    guest.as_user("carol", "fairshare release --stop").expect_ok();
+    guest.as_user("alice", "fairshare renew --for 2h").expect_ok();
+    assert_eq!((guest.cgroup(ALICE, "cpu.idle"), figure("memory.max")), ("0".to_owned(), 512 << 20));
 });
