@@ -31,7 +31,8 @@ pub const STRANGER_FRESH: Duration = Duration::from_secs(2);
 /// What one look-up may take for whoever waits for it. It goes on by itself, and what it finds is remembered.
 pub const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Look-ups at a time, each on a thread of its own: of the 32 tasks that the unit allows.
+/// Look-ups at a time, each on a thread of its own: of the 64 tasks that the unit allows, half of which
+/// are for closing what members sent.
 const LOOKUPS_AT_ONCE_MAX: usize = 6;
 
 /// Look-ups that wait for one of these threads. Beyond that the answer is at once that the database does not answer.
@@ -55,6 +56,9 @@ struct Entry {
     looking: bool,
 }
 
+/// Where the machine's own accounts are, as files of passwd(5) and group(5).
+const LOCAL: &str = "/etc";
+
 type Lookup = Box<dyn FnOnce() + Send>;
 
 #[derive(Default)]
@@ -62,12 +66,18 @@ struct State {
     entries: BTreeMap<Uid, Entry>,
     waiting: VecDeque<Lookup>,
     threads: usize,
+    /// Whom the machine's own files are to be asked about.
+    local_waiting: VecDeque<Uid>,
+    /// Whether a thread is asking them.
+    local_thread: bool,
 }
 
 /// The user database, as the daemon asks it.
 #[derive(Clone)]
 pub struct Accounts {
     directory: Directory,
+    /// The machine's own files, which answer at once whatever servers do.
+    local: Directory,
     state: Arc<Mutex<State>>,
 }
 
@@ -162,7 +172,16 @@ impl Known {
 impl Accounts {
     /// Nothing is known yet.
     pub fn of(directory: Directory) -> Self {
-        Self { directory, state: Arc::default() }
+        let local = match &directory {
+            Directory::System => Directory::Files(LOCAL.into()),
+            files @ Directory::Files(_) => files.clone(),
+        };
+        Self::with_local(directory, local)
+    }
+
+    /// The same, with other files for the machine's own.
+    fn with_local(directory: Directory, local: Directory) -> Self {
+        Self { directory, local, state: Arc::default() }
     }
 
     /// Whether a user id is a member, asked of the database where the answer is not known or too old.
@@ -249,13 +268,51 @@ impl Accounts {
             return known;
         }
         entry.looking = true;
+        if self.local == self.directory {
+            drop(state);
+            self.look_up(uid);
+            return known;
+        }
+        state.local_waiting.push_back(uid);
+        let starts = !std::mem::replace(&mut state.local_thread, true);
         drop(state);
+        let here = self.clone();
+        let thread = || std::thread::Builder::new().name("local accounts".to_owned());
+        if starts && let Err(error) = thread().spawn(move || here.look_locally()) {
+            error!("no thread to look local accounts up on, proceeding: {error}");
+            let mut state = self.state();
+            state.local_thread = false;
+            let waiting = std::mem::take(&mut state.local_waiting);
+            drop(state);
+            waiting.into_iter().for_each(|uid| self.look_up(uid));
+        }
+        known
+    }
+
+    /// Asks the machine's own files about everybody who waits: a member by these is one. Whom they do not have in the group is
+    /// looked up in the database. So no server that hangs, and nobody who makes it hang, holds up a local account.
+    fn look_locally(&self) {
+        loop {
+            let mut state = self.state();
+            let Some(uid) = state.local_waiting.pop_front() else {
+                state.local_thread = false;
+                return;
+            };
+            drop(state);
+            match self.local.membership(uid) {
+                Ok(member @ Membership::Member { .. }) => self.learned(uid, Ok(member)),
+                _ => self.look_up(uid),
+            }
+        }
+    }
+
+    /// Has the database asked about a user id.
+    fn look_up(&self, uid: Uid) {
         let here = self.clone();
         let started = self.start(Box::new(move || here.learned(uid, here.directory.membership(uid))));
         if let Err(why) = started {
             self.learned(uid, Err(io::Error::other(why)));
         }
-        known
     }
 
     /// The database has not answered in time. What it says later is taken all the same.

@@ -97,3 +97,24 @@ async fn a_look_up_that_hangs_holds_up_nobody_else() {
     assert!(accounts.member(uid(1001)).await.is_ok());
     drop(release);
 }
+
+/// A server that hangs for as many as can be asked about at a time, and more.
+#[tokio::test]
+async fn local_accounts_wait_for_no_server() {
+    let (local, _) = Database::new();
+    let server = TempDir::new().unwrap();
+    let passwd = server.path().join("passwd");
+    let mode = rustix::fs::Mode::from_raw_mode(0o600);
+    rustix::fs::mknodat(rustix::fs::CWD, &passwd, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+    let files = |dir: &TempDir| Directory::Files(dir.path().to_owned());
+    let accounts = Accounts::with_local(files(&server), files(&local.0));
+    let asked = Instant::now();
+    let hanging: Vec<_> = (0..20).map(|number| accounts.look(uid(100_000 + number), asked)).collect();
+    let alice = accounts.member(uid(1001)).await.unwrap();
+    assert_eq!(alice.name().as_deref(), Some("alice"));
+    assert!(hanging.iter().all(|known| known.borrow().at.is_none()), "the server answered");
+    // Each look-up ends when somebody has written to the pipe.
+    std::fs::rename(&passwd, server.path().join("pipe")).unwrap();
+    fs::write(&passwd, "").unwrap();
+    drop(fs::OpenOptions::new().write(true).open(server.path().join("pipe")).unwrap());
+}
