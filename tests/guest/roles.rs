@@ -1,6 +1,7 @@
 //! Who may do what, from the kernel's word: endpoint × role, asked by a client that is not ours.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use crate::guest::Guest;
 
@@ -123,7 +124,7 @@ guest_test!(every_endpoint_takes_its_role_whoever_asks, |guest: Guest| {
         .as_user("bob", "fairshare admin request --user nobody-here")
         .expect_code(1)
         .stderr_has("nobody-here");
-    for refused in ["admin resize --user bob --cpu 1", "admin reload", "admin release --user alice"] {
+    for refused in ["admin resize --user bob --cpu 1", "admin reload", "admin release --user bob"] {
         guest
             .as_user("alice", &format!("fairshare {refused}"))
             .expect_code(77)
@@ -149,4 +150,56 @@ guest_test!(the_largest_user_ids_hold_shares, |guest: Guest| {
     all.stdout_has("u2147483647").stdout_has("u2147483648").stdout_has("u4294967294").stdout_has("3 members");
     guest.root("fairshare admin release --user 4294967294").expect_ok();
     guest.root("fairshare admin release --user 4294967295").expect_code(1);
+});
+
+guest_test!(an_id_of_a_container_is_no_member_whatever_its_groups, |guest: Guest| {
+    let gid = guest.root("getent group fairshare | cut -d: -f3").expect_ok().text();
+    let as_it = format!("setpriv --reuid=100001 --regid=100001 --groups={gid} fairshare");
+    for call in ["request --cpu 0.5 --mem 64M", "status", "run -- true"] {
+        guest.root(&format!("{as_it} {call}")).expect_code(77).stderr_has("no account");
+    }
+    assert!(!guest.cgroup_exists("fairshare.slice/fairshare-100001.slice"));
+});
+
+guest_test!(who_is_no_admin_any_more_is_none_on_an_open_connection, |guest: Guest| {
+    let policy = |text: &str| {
+        guest.write_file("/etc/fairshare/policy.d/roles.yaml", text, 0o644);
+        guest.root("fairshare admin reload").expect_ok();
+    };
+    policy("users: {bob: {role: admin}}\n");
+    guest.write_file("/usr/local/lib/raw.py", include_str!("raw.py"), 0o644);
+    guest.root("mkfifo -m 666 /run/calls").expect_ok();
+    // Somebody who writes must always be there: else the end of the calls is read.
+    let _open = guest.spawn_as("root", "sleep 1000 > /run/calls");
+    let _bob = guest.spawn_as("bob", "python3 -u /usr/local/lib/raw.py < /run/calls > /tmp/bob.txt");
+    let call = |line: &str| drop(guest.root(&format!("echo '{line}' > /run/calls")).expect_ok());
+    call("drain {}");
+    call("undrain {}");
+    guest.await_cmd("grep -q '^undrain 0' /tmp/bob.txt");
+    policy("");
+    for endpoint in ["drain", "reload"] {
+        call(&format!("{endpoint} {{}}"));
+        guest.await_cmd(&format!("grep -q '^{endpoint} {FORBIDDEN}' /tmp/bob.txt"));
+    }
+    guest.as_user("alice", "fairshare run --cpu 0.5 --mem 64M -- true").expect_ok();
+});
+
+guest_test!(root_drains_with_all_places_of_members_taken, |guest: Guest| {
+    guest.write_file("/usr/local/lib/places.py", include_str!("places.py"), 0o644);
+    let _members = guest.spawn_as("root", "python3 -u /usr/local/lib/places.py > /run/places.txt 2>&1");
+    guest.await_cmd("grep -q 'taken' /run/places.txt");
+    let said = String::from_utf8(guest.read_file("/run/places.txt")).unwrap();
+    assert!(said.contains("taken 1008") && said.contains("refused 6"), "{}", guest.report(&said));
+    for call in ["drain", "undrain", "reload"] {
+        guest.root(&format!("fairshare admin {call}")).expect_ok();
+    }
+    let daemon = guest.daemon_pid().unwrap();
+    eprintln!("{}", guest.root(&format!("grep -E 'VmHWM|VmRSS|Threads' /proc/{daemon}/status")).text());
+});
+
+// A parallel build whose every compiler runs in the share: as many connections at once as one user has, none refused.
+guest_test!(forty_runs_at_once_are_all_served, |guest: Guest| {
+    guest.as_user("alice", "fairshare request --cpu 1 --mem 500M --tasks 1000").expect_ok();
+    let runs = "seq 80 | xargs -P 40 -I{} fairshare run -- true";
+    guest.command(runs).user("alice").within(Duration::from_secs(600)).run().expect_ok();
 });
