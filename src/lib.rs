@@ -8,8 +8,9 @@
 //! | [`identity`] | users, groups, and the names of the units that are ours |
 //! | [`sys`] | the system calls that no safe library offers |
 //! | [`closing`] | what others sent with their bytes, and how it is closed |
+//! | [`wire`] | how things go over a socket: frames, CBOR, hello, envelopes, errors |
+//! | [`contract`] | what the endpoints of `fairshared` take and answer: one file an endpoint |
 //! | [`policy`] | what may be held, by whom: YAML files as one checked value |
-//! | [`wire`] | frames, messages, error codes: the contract with every client |
 //! | [`ledger`] | who holds what, who may: a pure state machine |
 //! | [`store`] | the state file |
 //! | [`cgroup`] | the kernel's figures, read only |
@@ -23,17 +24,18 @@
 //!
 //! # The law
 //!
-//! Arrows go up this list only, and `tests/it/tidy.rs` checks it: `policy` and `wire` are strangers, so are
+//! Arrows go up this list only, and `tests/it/tidy.rs` checks it: strangers to each other are
 //! `store`, `cgroup`, `procfs`, `host`, `systemd` and `simulate`, and so are `daemon` and `cli`.
 //!
 //! A request walks through the house once, without turning back: listener (peer), session (bytes), wire (frame,
-//! call), authorize (an act that only it can make), event loop (the ledger's one owner), [`ledger::Ledger::apply`],
-//! execute (intent stored, systemd told, its job awaited, the kernel read back, outcome stored), session (answer).
+//! envelope), contract (call), authorize (an act that only it can make), event loop (the ledger's one owner),
+//! [`ledger::Ledger::apply`], execute (intent stored, systemd told, its job awaited, the kernel read back, outcome stored), session (answer).
 
 pub mod cgroup;
 pub mod cli;
 pub mod client;
 pub mod closing;
+pub mod contract;
 pub mod daemon;
 pub mod host;
 pub mod identity;

@@ -12,10 +12,10 @@ use std::path::PathBuf;
 
 use clap::{ArgGroup, Parser, Subcommand, ValueEnum};
 
+use crate::contract::Amounts;
 use crate::policy::file::POLICY_DIR;
 use crate::quantity::{Bytes, MilliCpu, Tasks};
-use crate::wire::call::Amounts;
-use crate::wire::{NAME_BYTES_MAX, is_name};
+use crate::wire::field::{NAME_BYTES_MAX, is_name};
 
 /// Your share of this machine: take it, work in it, give it back.
 ///

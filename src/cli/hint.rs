@@ -1,7 +1,7 @@
 //! What to type next, for every refusal.
 
 use super::whom::Whom;
-use crate::wire::call::Endpoint;
+use crate::contract::Endpoint;
 use crate::wire::error::{Code, WireError};
 
 /// What to do about a refusal of `call`, which was made for `whom`.

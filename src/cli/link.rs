@@ -7,9 +7,8 @@ use std::path::Path;
 use super::exit::{Exit, Failure};
 use super::whom::Whom;
 use super::{hint, unreachable};
-use crate::client::{Client, ClientError, Deadlines, Events, Violation};
-use crate::wire::answer::Answer;
-use crate::wire::call::{Call, Endpoint, Submission};
+use crate::client::{Client, ClientError, Deadlines, Events};
+use crate::contract::{Addressed, Ask, Endpoint, JobStarted, Submit, Subscribe};
 use crate::wire::error::WireError;
 
 /// A connection, made with its first call.
@@ -28,7 +27,7 @@ impl Link {
     ///
     /// # Errors
     /// There was no answer.
-    pub fn try_ask(&mut self, call: &Call) -> Result<Result<Answer, WireError>, Failure> {
+    pub fn try_ask<E: Ask>(&mut self, call: &E) -> Result<Result<E::Answer, WireError>, Failure> {
         match self.client.call(call) {
             Ok(answer) => Ok(Ok(answer)),
             Err(ClientError::Refused(error)) => Ok(Err(error)),
@@ -40,16 +39,20 @@ impl Link {
     ///
     /// # Errors
     /// It was refused, or there was no answer.
-    pub fn submit(&mut self, submission: Submission, streams: &[BorrowedFd<'_>]) -> Result<u64, ClientError> {
-        self.client.submit(submission, streams)
+    pub fn submit(
+        &mut self,
+        submission: &Submit,
+        streams: &[BorrowedFd<'_>],
+    ) -> Result<JobStarted, ClientError> {
+        self.client.call_with(submission, streams)
     }
 
     /// The answer to `call`, which is made for `whom`.
     ///
     /// # Errors
     /// It was refused, or there was no answer.
-    pub fn ask(&mut self, call: &Call, whom: &Whom) -> Result<Answer, Failure> {
-        self.try_ask(call)?.map_err(|error| refused(&error, call.endpoint(), whom))
+    pub fn ask<E: Addressed>(&mut self, call: &E, whom: &Whom) -> Result<E::Answer, Failure> {
+        self.try_ask(call)?.map_err(|error| refused(&error, E::ENDPOINT, whom))
     }
 }
 
@@ -59,7 +62,7 @@ impl Link {
 /// It was refused, or no daemon answers.
 pub fn subscribe(socket: &Path, all: bool, job_id: Option<u64>) -> Result<Events, Failure> {
     let Link { client } = Link::new(socket);
-    client.subscribe(all, job_id).map_err(|error| match error {
+    client.subscribe(&Subscribe { all: all.then_some(true), job_id }).map_err(|error| match error {
         ClientError::Refused(error) => refused(&error, Endpoint::Subscribe, &Whom::Me),
         error => fault(error),
     })
@@ -75,9 +78,9 @@ pub fn refused(error: &WireError, call: Endpoint, whom: &Whom) -> Failure {
     }
 }
 
-/// The daemon answered `call` with something that answers another one.
+/// The daemon answered `call` with something that cannot answer it.
 pub fn unexpected(call: Endpoint) -> Failure {
-    fault(Violation::Answer(call).into())
+    Failure::new(Exit::UNAVAILABLE, format!("the answer to {} makes no sense", call.name())).hint(RESTART)
 }
 
 /// Why there is no answer, as it is told.

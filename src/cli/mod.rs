@@ -26,7 +26,7 @@ use std::process::ExitCode;
 
 use self::exit::Failure;
 use crate::client::SOCKET_PATH;
-use crate::wire::handover::BECOME;
+use crate::contract::handover::BECOME;
 
 /// Does what the command line says. The status is one of `fairshare(1)`, section EXIT STATUS.
 pub fn main() -> ExitCode {

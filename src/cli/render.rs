@@ -7,8 +7,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde::Serialize;
 
 use super::exit::{Exit, Failure};
+use crate::contract::{CapacityInfo, ShareInfo, ShareState};
 use crate::quantity::{Bytes, MilliCpu};
-use crate::wire::answer::{CapacityInfo, ShareInfo, ShareState};
 
 /// How much CPU a share uses, as well as it is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -253,7 +253,7 @@ fn short(size: Bytes) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::answer::Usage;
+    use crate::contract::Usage;
 
     const GIB: u64 = 1 << 30;
     const HOUR_MS: u64 = 3_600_000;

@@ -13,11 +13,13 @@ use rustix::net::{
     SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags, SocketType, recvmsg, sendmsg,
 };
 
-use super::DESCRIPTORS_MAX;
 use super::error::ClientError;
+use crate::contract::handover::HANDED_MAX;
 use crate::wire::error::{Code, WireError};
 use crate::wire::frame::FrameBuffer;
-use crate::wire::handover::HANDED_MAX;
+
+/// Descriptors that go with a frame at most.
+pub(super) use crate::contract::DESCRIPTORS_MAX;
 
 /// When to give up, and what to say then. A deadline too far away to be told is none.
 #[derive(Debug, Clone, Copy)]

@@ -4,8 +4,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::wire::call::Endpoint;
-use crate::wire::decode::DecodeError;
+use crate::wire::cbor::DecodeError;
 use crate::wire::error::WireError;
 use crate::wire::frame::{EncodeError, FrameError};
 
@@ -62,8 +61,8 @@ pub enum ClientError {
     /// The call cannot be sent.
     #[error("the call cannot be sent")]
     Unsendable(#[from] EncodeError),
-    /// More descriptors than [`super::DESCRIPTORS_MAX`].
-    #[error("{0} descriptors, where {max} can go along", max = super::DESCRIPTORS_MAX)]
+    /// More descriptors than [`crate::contract::DESCRIPTORS_MAX`].
+    #[error("{0} descriptors, where {max} can go along", max = crate::contract::DESCRIPTORS_MAX)]
     TooManyDescriptors(usize),
     /// The daemon said no.
     #[error("{0}")]
@@ -109,8 +108,13 @@ pub enum Violation {
         came: usize,
     },
     /// An answer, but not to this call.
-    #[error("the answer to {} is of another kind", .0.name())]
-    Answer(Endpoint),
+    #[error("the answer to {endpoint} is of another kind: {reason}")]
+    Answer {
+        /// What was called.
+        endpoint: &'static str,
+        /// What of the answer does not belong to it.
+        reason: DecodeError,
+    },
 }
 
 impl From<FrameError> for ClientError {

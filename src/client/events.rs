@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use super::connection::{Connection, Deadline};
 use super::error::{ClientError, Violation};
-use crate::wire::answer::EventInfo;
-use crate::wire::decode::decode_response;
-use crate::wire::message::Body;
+use crate::contract::EventInfo;
+use crate::wire::cbor::Item;
+use crate::wire::envelope::{Body, Response, decode_response};
 
 /// The events of a subscription, for as long as the daemon lives.
 ///
@@ -35,7 +35,9 @@ impl Events {
     }
 
     fn receive(&mut self, deadline: Deadline) -> Result<EventInfo, ClientError> {
-        match decode_response(&self.connection.receive(deadline)?)?.body {
+        let payload = self.connection.receive(deadline)?;
+        let response: Response<Item<'_>, EventInfo> = decode_response(&payload)?;
+        match response.body {
             Body::Event(event) => Ok(*event),
             Body::Err(refusal) => Err(ClientError::Refused(refusal)),
             Body::Ok(_) => Err(Violation::Unasked.into()),

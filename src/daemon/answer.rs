@@ -6,18 +6,18 @@ use tracing::error;
 
 use super::logging::chain;
 use crate::cgroup::{CgroupFault, Usage};
+use crate::contract as wire;
 use crate::identity::UnitName;
 use crate::ledger::Now;
 use crate::ledger::job::{Cause, Exit, Job, JobEnd, JobKind, JobState, Ran};
 use crate::ledger::refusal::{Refusal, Shortage};
 use crate::ledger::room::Room;
 use crate::ledger::share::Share;
-use crate::policy::{MemberPolicy, Role};
+use crate::policy::MemberPolicy;
 use crate::procfs::ProcessError;
 use crate::quantity::Amount;
 use crate::store::StoreFault;
 use crate::systemd::Fault;
-use crate::wire::answer as wire;
 use crate::wire::error::{Code, WireError};
 
 /// How many process ids a refusal names.
@@ -71,16 +71,7 @@ pub fn policy(policy: &MemberPolicy) -> wire::PolicyInfo {
         lease_default_ms: milliseconds(policy.lease_default),
         lease_max_ms: milliseconds(policy.lease_max),
         idle_ms: milliseconds(policy.idle),
-        role: role(policy.role),
-    }
-}
-
-/// A role as the wire has it.
-pub fn role(role: Role) -> wire::Role {
-    match role {
-        Role::ReadOnly => wire::Role::ReadOnly,
-        Role::Operator => wire::Role::Operator,
-        Role::Admin => wire::Role::Admin,
+        role: policy.role,
     }
 }
 

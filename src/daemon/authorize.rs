@@ -10,13 +10,16 @@ use super::peer::Peer;
 use super::quota::Room;
 use super::work::{self, Spec};
 use crate::closing::Received;
+use crate::contract::handover::{Handover, umask_default};
+use crate::contract::{
+    Amounts, Attach, Call, Drain, Endpoint, Health, JobCancel, JobFetch, JobList, JobStatus, List, Ping,
+    Release, Reload, Run, Status, Submit, Subscribe, Undrain,
+};
 use crate::host::account::Account;
 use crate::identity::{JobId, Uid};
 use crate::policy::{Policy, Role};
 use crate::quantity::{Bytes, MilliCpu, PartialAmount, QuantityError, TASKS_MAX, Tasks};
-use crate::wire::call::{Amounts, Call, Endpoint, Submission};
 use crate::wire::error::{Code, WireError};
-use crate::wire::handover::{Handover, umask_default};
 
 /// The least role for each endpoint, on one's own things. Naming another member takes [`Role::Admin`] everywhere.
 pub const ROLES: &[(Endpoint, Role)] = &[
@@ -262,61 +265,68 @@ pub fn authorize(peer: &Arc<Peer>, role: Role, call: Call) -> Result<Authorised,
     let mut lookup = (target != peer.uid).then_some(target);
     let mut everybody = false;
     let act = match call {
-        Call::Ping => Act::Ping,
-        Call::Health => Act::Health,
-        Call::Status { .. } => Act::Status { uid: target },
-        Call::List => Act::List,
-        Call::Policy { .. } => Act::Policy { account: own() },
-        Call::RequestResources { amounts, lease_ms, wait, .. } => {
+        Call::Ping(Ping {}) => Act::Ping,
+        Call::Health(Health {}) => Act::Health,
+        Call::Status(Status { .. }) => Act::Status { uid: target },
+        Call::List(List {}) => Act::List,
+        Call::Policy(_) => Act::Policy { account: own() },
+        Call::RequestResources(request) => {
             // The name goes into the slice's description.
             lookup = Some(target);
             Act::Request {
                 account: own(),
-                amount: figures(amounts)?,
-                lease: lease_ms.map(Duration::from_millis),
-                wait: wait.unwrap_or(false),
+                amount: figures(request.amounts())?,
+                lease: request.lease_ms.map(Duration::from_millis),
+                wait: request.wait.unwrap_or(false),
             }
         }
-        Call::Renew { lease_ms, .. } => Act::Renew { account: own(), lease: Duration::from_millis(lease_ms) },
-        Call::Resize { amounts, .. } => Act::Resize { account: own(), amount: figures(amounts)? },
-        Call::Release { stop, .. } => Act::Release { uid: target, stop: stop.unwrap_or(false) },
-        Call::Run => Act::Run,
-        Call::Attach { pids } => Act::Attach { pids: pids.into_iter().map(pid).collect::<Result<_, _>>()? },
+        Call::Renew(renew) => Act::Renew { account: own(), lease: Duration::from_millis(renew.lease_ms) },
+        Call::Resize(resize) => Act::Resize { account: own(), amount: figures(resize.amounts())? },
+        Call::Release(Release { stop, .. }) => Act::Release { uid: target, stop: stop.unwrap_or(false) },
+        Call::Run(Run {}) => Act::Run,
+        Call::Attach(Attach { pids }) => {
+            Act::Attach { pids: pids.into_iter().map(pid).collect::<Result<_, _>>()? }
+        }
         Call::Submit(submission) => {
             // The name goes into the slice's description, where a share is taken.
             lookup = Some(target);
             submit(own(), submission)?
         }
-        Call::JobStatus { job_id } => Act::JobStatus { job: JobId(job_id) },
-        Call::JobCancel { job_id } => Act::JobCancel { job: JobId(job_id) },
-        Call::JobFetch { job_id } => Act::JobFetch { job: JobId(job_id) },
-        Call::Drain => Act::Drain,
-        Call::Undrain => Act::Undrain,
-        Call::JobList { all } => {
+        Call::JobStatus(JobStatus { job_id }) => Act::JobStatus { job: JobId(job_id) },
+        Call::JobCancel(JobCancel { job_id }) => Act::JobCancel { job: JobId(job_id) },
+        Call::JobFetch(JobFetch { job_id }) => Act::JobFetch { job: JobId(job_id) },
+        Call::Drain(Drain {}) => Act::Drain,
+        Call::Undrain(Undrain {}) => Act::Undrain,
+        Call::JobList(JobList { all }) => {
             everybody = whole(role, all)?;
             Act::JobList { all: everybody }
         }
-        Call::Subscribe { all, job_id } => {
+        Call::Subscribe(Subscribe { all, job_id }) => {
             // An admin may follow anybody's job by its id.
             everybody = whole(role, all)? || (job_id.is_some() && role == Role::Admin);
             Act::Subscribe { interest: Interest { uid: peer.uid, all: everybody, job: job_id.map(JobId) } }
         }
-        Call::Reload => Act::Reload,
+        Call::Reload(Reload {}) => Act::Reload,
     };
-    if !matches!(
-        act,
-        Act::Policy { .. }
-            | Act::Request { .. }
-            | Act::Renew { .. }
-            | Act::Resize { .. }
-            | Act::Submit { .. }
-    ) {
+    if !is_by_account(&act) {
         lookup = None;
     }
     if target != peer.uid || everybody {
         least = Role::Admin;
     }
     Ok(Authorised { peer: Arc::clone(peer), act, role, least, endpoint, lookup })
+}
+
+/// Whether the act is done by what the user database says of an account.
+fn is_by_account(act: &Act) -> bool {
+    matches!(
+        act,
+        Act::Policy { .. }
+            | Act::Request { .. }
+            | Act::Renew { .. }
+            | Act::Resize { .. }
+            | Act::Submit { .. }
+    )
 }
 
 /// To whom a call is done.
@@ -330,8 +340,9 @@ fn target(peer: &Peer, role: Role, for_uid: Option<u64>) -> Result<Uid, WireErro
     }
 }
 
-fn submit(account: Account, submission: Submission) -> Result<Act, WireError> {
-    let Submission { argv, cwd, env, amounts, name, lease_ms, wait } = submission;
+fn submit(account: Account, submission: Submit) -> Result<Act, WireError> {
+    let amounts = submission.amounts();
+    let Submit { argv, cwd, env, name, lease_ms, wait, .. } = submission;
     let handover = work::checked(Handover { argv, cwd, env, umask: umask_default() })?;
     let stdio = Arc::new(Received::from(account.uid));
     Ok(Act::Submit {
@@ -400,7 +411,9 @@ mod tests {
     fn ones_own_groups_are_the_kernels_and_anothers_the_databases() {
         let peer = Arc::new(Peer { uid: Uid::ROOT, gid: gid(0), pid: 1, groups: vec![gid(0), gid(7)] });
         for (for_uid, groups) in [(None, vec![gid(0), gid(7)]), (Some(5), vec![gid(9)])] {
-            let mut authorised = authorize(&peer, Role::Admin, Call::Policy { for_uid }).expect("an admin");
+            let mut authorised =
+                authorize(&peer, Role::Admin, Call::Policy(crate::contract::Policy { for_uid }))
+                    .expect("an admin");
             let uid = Uid::new(for_uid.unwrap_or(0)).expect("a user");
             authorised.complete(Account { uid, user: Some("name".to_owned()), groups: vec![gid(9)] });
             let Act::Policy { account } = authorised.act() else { panic!("{authorised:?}") };

@@ -12,6 +12,7 @@ use super::event_loop::EventLoop;
 use super::execute::{self, Context};
 use super::lower;
 use super::work;
+use crate::contract::{Answer, Changed, HeldShare, JobInfo, JobStarted, OneJob, Released, ShareInfo};
 use crate::identity::{JobId, Uid, UnitName};
 use crate::ledger::Place;
 use crate::ledger::job::{Job, JobEnd, JobState};
@@ -19,7 +20,6 @@ use crate::ledger::refusal::Refusal;
 use crate::ledger::share::{Phase, Share};
 use crate::ledger::{Canceller, Command, Effect, Event};
 use crate::policy::{Role, Visibility};
-use crate::wire::answer::{Answer, JobInfo, ShareInfo};
 use crate::wire::error::WireError;
 
 /// How many of those who hold the room a refusal names, the largest first.
@@ -71,9 +71,9 @@ impl EventLoop {
             Act::Resize { account, .. } | Act::Renew { account, .. } => {
                 let share =
                     self.ledger.share(account.uid).ok_or_else(|| answer::refusal(&Refusal::NoShare))?;
-                Ok(Answer::Share { share: self.shown(share) })
+                Ok(Answer::Share(HeldShare { share: self.shown(share) }))
             }
-            _ => Ok(Answer::Released { released: false }),
+            _ => Ok(Answer::Released(Released { released: false })),
         }
     }
 
@@ -97,10 +97,10 @@ impl EventLoop {
         };
         let answer = match authorised.act() {
             Act::JobCancel { job } => match self.ledger.jobs().get(job) {
-                Some(job) => Answer::Job { job: self.job_shown(job) },
+                Some(job) => Answer::Job(OneJob { job: self.job_shown(job) }),
                 None => return reply.send(Err(answer::refusal(&Refusal::NoJob))),
             },
-            _ => Answer::Changed { changed: self.ledger.draining() != was_draining },
+            _ => Answer::Changed(Changed { changed: self.ledger.draining() != was_draining }),
         };
         // A command that runs is answered for when it has ended.
         let (call_back, effects): (Vec<Effect>, Vec<Effect>) =
@@ -178,7 +178,7 @@ impl EventLoop {
                     Some(_) => JobEnd::Interrupted,
                     None => JobEnd::Failed("its share went away".to_owned()),
                 };
-                reply.send(Ok(Answer::JobStarted { job_started: job.0 }));
+                reply.send(Ok(Answer::JobStarted(JobStarted { job_started: job.0 })));
                 self.tell(Command::WorkEnded { job, end });
                 drop(cx.turn(uid));
             }

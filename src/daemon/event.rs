@@ -11,13 +11,13 @@ use super::names::Learned;
 use super::start;
 use super::world::Survey;
 use crate::cgroup::trigger::Resource;
+use crate::contract::{Answer, Usage};
 use crate::host::account::Account;
 use crate::identity::{JobId, Uid};
 use crate::ledger::job::JobEnd;
 use crate::ledger::{Image, Outcome};
 use crate::policy::Policy;
 use crate::systemd::Fault;
-use crate::wire::answer::{Answer, Usage};
 use crate::wire::error::WireError;
 
 /// Events that the loop has not taken yet. Who sends one more waits.

@@ -17,6 +17,7 @@ use super::persist::Persist;
 use super::query;
 use super::standing::standing;
 use crate::cgroup::{Cgroups, Difference, KernelLimits};
+use crate::contract::{Answer, HeldShare, InUnit, JobStarted, Released, ShareInfo};
 use crate::identity::{JobId, Uid, UnitName};
 use crate::ledger::share::Share;
 use crate::ledger::{Image, Outcome};
@@ -25,7 +26,6 @@ use crate::quantity::Amount;
 use crate::store::StoreFault;
 use crate::systemd::property::{self, Property};
 use crate::systemd::{Fault, Process, Systemd};
-use crate::wire::answer::{Answer, ShareInfo};
 use crate::wire::error::{Code, WireError};
 
 /// How long the kernel's files may lag behind what systemd said.
@@ -169,7 +169,7 @@ pub async fn grant(cx: Context, share: Share, shown: ShareInfo, intent: Image, r
     let turn = cx.turn(share.uid);
     let result = granted(&cx, &share, intent).await;
     drop(turn);
-    reply.send(result.map(|()| Answer::Share { share: shown }));
+    reply.send(result.map(|()| Answer::Share(HeldShare { share: shown })));
 }
 
 /// Makes the slice of a share that is taken for a submitted command. Answered as soon as that is certain to be remembered.
@@ -178,7 +178,7 @@ pub async fn grant_for_work(cx: Context, share: Share, job: Option<JobId>, inten
     if let Err(fault) = cx.persist.save(intent).await {
         return reply.send(Err(intent_failed(&cx, share.uid, &fault).await));
     }
-    reply.send(Ok(Answer::JobStarted { job_started: job.map_or(0, |job| job.0) }));
+    reply.send(Ok(Answer::JobStarted(JobStarted { job_started: job.map_or(0, |job| job.0) })));
     if let Err(error) = made(&cx, &share).await {
         warn!(result_code = error.code, "no share for a command of uid {}: {}", share.uid, in_full(&error));
     }
@@ -244,7 +244,7 @@ pub async fn resize(cx: Context, share: Share, to: Amount, shown: ShareInfo, int
     let turn = cx.turn(share.uid);
     let result = resized(&cx, &share, to, intent).await;
     drop(turn);
-    reply.send(result.map(|()| Answer::Share { share: shown }));
+    reply.send(result.map(|()| Answer::Share(HeldShare { share: shown })));
 }
 
 async fn resized(cx: &Context, share: &Share, to: Amount, intent: Image) -> Result<(), WireError> {
@@ -277,7 +277,7 @@ pub async fn release(cx: Context, uid: Uid, intent: Image, reply: Reply) {
     let turn = cx.turn(uid);
     let result = withdrawn(&cx, uid, intent).await;
     drop(turn);
-    reply.send(result.map(|()| Answer::Released { released: true }));
+    reply.send(result.map(|()| Answer::Released(Released { released: true })));
 }
 
 async fn withdrawn(cx: &Context, uid: Uid, intent: Image) -> Result<(), WireError> {
@@ -309,7 +309,7 @@ pub async fn stored(cx: Context, image: Image, reply: Reply, answer: Answer) {
 /// Stores a request that waits from now on, and then answers with its job. What is not stored does not wait.
 pub async fn queued(cx: Context, job: JobId, image: Image, reply: Reply) {
     match cx.persist.save(image).await {
-        Ok(()) => reply.send(Ok(Answer::JobStarted { job_started: job.0 })),
+        Ok(()) => reply.send(Ok(Answer::JobStarted(JobStarted { job_started: job.0 }))),
         Err(fault) => {
             error!("{}", chain(&*fault));
             let (sender, image) = oneshot::channel();
@@ -321,7 +321,7 @@ pub async fn queued(cx: Context, job: JobId, image: Image, reply: Reply) {
                     Err(answer::store(&fault))
                 }
                 // It was served meanwhile, and what has become of that is stored by who carries it out.
-                Ok(None) => Ok(Answer::JobStarted { job_started: job.0 }),
+                Ok(None) => Ok(Answer::JobStarted(JobStarted { job_started: job.0 })),
                 Err(_) => Err(answer::stopping()),
             });
         }
@@ -331,7 +331,7 @@ pub async fn queued(cx: Context, job: JobId, image: Image, reply: Reply) {
 /// Stops what is in a share and removes its slice. Answered at once; the job says how it went.
 pub async fn stop(cx: Context, uid: Uid, job: JobId, intent: Image, reply: Reply) {
     let _turn = cx.turn(uid);
-    reply.send(Ok(Answer::JobStarted { job_started: job.0 }));
+    reply.send(Ok(Answer::JobStarted(JobStarted { job_started: job.0 })));
     match released(&cx, uid, intent, STOP_TIMEOUT).await {
         Ok(()) => info!(job_id = job.0, unit = %UnitName::Share(uid), "stopped the share of uid {uid}"),
         Err(error) => warn!(
@@ -385,7 +385,7 @@ pub async fn enter(cx: Context, uid: Uid, run: u64, pids: Vec<u32>, reply: Reply
         let _ = cx.events.send(Event::NotEntered(uid)).await;
     }
     drop(turn);
-    reply.send(result.map(|unit| Answer::Unit { unit: unit.to_string() }));
+    reply.send(result.map(|unit| Answer::Unit(InUnit { unit: unit.to_string() })));
 }
 
 async fn entered(cx: &Context, uid: Uid, run: u64, pids: &[u32]) -> Result<UnitName, WireError> {

@@ -7,9 +7,9 @@ use tokio::sync::mpsc;
 
 use super::clock;
 use super::peer::Peer;
+use crate::contract::{EventInfo, JobInfo, ShareInfo};
 use crate::identity::{JobId, Uid};
 use crate::policy::Role;
-use crate::wire::answer::{EventInfo, JobInfo, ShareInfo};
 
 /// Events that a follower may be behind before it is told `lagged`. Its own: what others have happen to them makes nobody lag.
 pub const EVENTS_BEHIND_MAX: usize = 1024;

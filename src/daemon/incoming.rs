@@ -7,9 +7,9 @@ use tokio::io::Interest;
 use tokio::net::UnixStream;
 
 use crate::closing::{self, Received};
+use crate::contract::DESCRIPTORS_MAX;
 use crate::identity::Uid;
 use crate::sys::at_mark;
-use crate::wire::call::DESCRIPTORS_MAX;
 use crate::wire::frame::{FrameBuffer, FrameError};
 
 /// A frame as it came.

@@ -18,10 +18,11 @@ use super::places::Places;
 use super::quota::Quota;
 use super::session::{End, Session};
 use crate::closing::{Connection, Origin};
+use crate::contract::{Body, Response};
 use crate::identity::Uid;
 use crate::wire::error::{Code, WireError};
 use crate::wire::frame::encode_frame;
-use crate::wire::message::{Body, PROTOCOL_VERSION, Response};
+use crate::wire::hello::PROTOCOL_VERSION;
 
 /// This many connections of one user closed for violations ...
 pub const CLOSINGS_MAX: usize = 3;

@@ -6,11 +6,11 @@ use super::event::Reply;
 use super::execute::{Context, intent_failed, limits_of};
 use super::logging::{chain, in_full};
 use super::query;
+use crate::contract::{Answer, HeldShare, ShareInfo};
 use crate::identity::UnitName;
 use crate::ledger::share::{Keeps, Share};
 use crate::ledger::{Image, Outcome};
 use crate::quantity::{Bytes, Tasks};
-use crate::wire::answer::{Answer, ShareInfo};
 use crate::wire::error::WireError;
 
 /// What a share may use beside what it uses when its limits come down: one part of so many of that, ...
@@ -83,7 +83,7 @@ pub async fn renew(cx: Context, share: Share, shown: ShareInfo, intent: Image, r
     let turn = cx.turn(share.uid);
     let result = renewed(&cx, &share, intent).await;
     drop(turn);
-    reply.send(result.map(|()| Answer::Share { share: shown }));
+    reply.send(result.map(|()| Answer::Share(HeldShare { share: shown })));
 }
 
 async fn renewed(cx: &Context, share: &Share, intent: Image) -> Result<(), WireError> {

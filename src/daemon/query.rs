@@ -15,13 +15,16 @@ use super::event_loop::EventLoop;
 use super::logging::chain;
 use super::world;
 use crate::cgroup::{Cgroups, Difference};
+use crate::contract::{
+    Answer, CapacityInfo, Check, HealthAnswer, Jobs, ListAnswer, OneJob, PolicyAnswer, Pong, ShareInfo,
+    StatusAnswer, Subscribed, Usage,
+};
 use crate::host::machine;
 use crate::identity::{Uid, UnitName};
 use crate::ledger::refusal::Refusal;
 use crate::ledger::share::{Phase, Share};
 use crate::ledger::{Command, Ledger, Rules};
 use crate::policy::{Role, Visibility, file};
-use crate::wire::answer::{Answer, CapacityInfo, Check, ShareInfo, Usage};
 use crate::wire::error::{Code, WireError};
 
 /// How many processes of a share are read at most, to be counted and named in a refusal.
@@ -63,7 +66,7 @@ impl Usages {
             answer::share(share, ends, self.read.get(&share.uid).cloned())
         };
         let shares: Vec<ShareInfo> = visible.map(shown).collect();
-        Answer::List { shares, capacity }
+        Answer::List(ListAnswer { shares, capacity })
     }
 }
 
@@ -104,23 +107,23 @@ impl EventLoop {
     /// Answers a call that changes nothing.
     pub(super) fn query(&mut self, authorised: &Authorised, reply: Reply) {
         let result = match authorised.act() {
-            Act::Ping => Ok(Answer::Pong { at_ms: clock::now().wall_ms }),
+            Act::Ping => Ok(Answer::Pong(Pong { at_ms: clock::now().wall_ms })),
             Act::Health => Ok(self.health()),
             Act::Status { uid } => Ok(self.status(*uid)),
             Act::List => return self.list(authorised, reply),
             Act::Policy { account } => match &self.policy {
-                Some(policy) => Ok(Answer::Policy {
+                Some(policy) => Ok(Answer::Policy(PolicyAnswer {
                     policy: answer::policy(&policy.member(account.uid, &account.groups)),
-                }),
+                })),
                 None => Err(self.condition.refusal()),
             },
             Act::JobStatus { job } => self.job(authorised, *job),
             Act::JobList { all } => {
                 let own = authorised.peer().uid;
                 let visible = self.ledger.jobs().values().filter(|job| *all || job.uid == own);
-                Ok(Answer::Jobs { jobs: self.jobs_shown(visible) })
+                Ok(Answer::Jobs(Jobs { jobs: self.jobs_shown(visible) }))
             }
-            Act::Subscribe { .. } => Ok(Answer::Subscribed { subscribed: true }),
+            Act::Subscribe { .. } => Ok(Answer::Subscribed(Subscribed { subscribed: true })),
             Act::JobCancel { .. } | Act::Drain | Act::Undrain => return self.decide(authorised, reply),
             Act::Reload => return self.reload(Some(reply)),
             // Everything else changes a share, or brings descriptors, and does not come here.
@@ -143,14 +146,14 @@ impl EventLoop {
         if job.uid != authorised.peer().uid && authorised.role() < Role::Admin {
             return Err(WireError::new(Code::Forbidden, format!("Job {id} is someone else's")));
         }
-        Ok(Answer::Job { job: self.job_shown(job) })
+        Ok(Answer::Job(OneJob { job: self.job_shown(job) }))
     }
 
     fn status(&self, uid: Uid) -> Answer {
         let held = self.ledger.share(uid).filter(|share| is_held(share));
         let share =
             held.map(|share| ShareInfo { usage: usage(&self.parts.cgroups, uid), ..self.shown(share) });
-        Answer::Status { share, capacity: self.capacity() }
+        Answer::Status(StatusAnswer { share, capacity: self.capacity() })
     }
 
     fn list(&mut self, authorised: &Authorised, reply: Reply) {
@@ -286,6 +289,6 @@ impl EventLoop {
                 format!("nobody has these user ids, and processes are inside: {}", strays.join(" "))
             }),
         });
-        Answer::Health { healthy: checks.iter().all(|check| check.ok), checks }
+        Answer::Health(HealthAnswer { healthy: checks.iter().all(|check| check.ok), checks })
     }
 }

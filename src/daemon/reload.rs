@@ -8,11 +8,11 @@ use super::authorize;
 use super::event::{Event, Reply};
 use super::event_loop::EventLoop;
 use super::{command, start, watchdog};
+use crate::contract::{Answer, Changed};
 use crate::host::account::Account;
 use crate::identity::Uid;
 use crate::ledger::Command;
 use crate::policy::Policy;
-use crate::wire::answer::Answer;
 use crate::wire::error::{Code, WireError};
 
 impl EventLoop {
@@ -112,7 +112,7 @@ impl EventLoop {
             return;
         }
         for (reply, changed) in std::mem::take(&mut self.reloads) {
-            reply.send(Ok(Answer::Changed { changed }));
+            reply.send(Ok(Answer::Changed(Changed { changed })));
         }
     }
 }

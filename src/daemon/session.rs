@@ -23,16 +23,15 @@ use super::peer::Peer;
 use super::quota::{FRAME_SMALL_BYTES_MAX, LargeFrame, Quota, Tell};
 use super::work;
 use crate::closing::{self, Connection};
+use crate::contract::handover::umask_default;
+use crate::contract::{
+    Answer, Body, Call, Endpoint, Handed, HeldShare, InUnit, JobStarted, Request, Response, Subscribe,
+    Subscribed, decode_request,
+};
 use crate::procfs;
-use crate::wire::answer::Answer;
-use crate::wire::call::{Call, Endpoint};
-use crate::wire::decode::{decode_hello, decode_request};
 use crate::wire::error::{Code, WireError};
 use crate::wire::frame::{FRAME_BYTES_MAX, FrameError, encode_frame};
-use crate::wire::handover::umask_default;
-use crate::wire::message::{
-    Authz, Body, HelloAck, JOB_LIMITS, PROTOCOL_VERSION, PROTOCOL_VERSION_OLDEST, Request, Response,
-};
+use crate::wire::hello::{Authz, HelloAck, PROTOCOL_VERSION, PROTOCOL_VERSION_OLDEST, decode_hello};
 
 /// From being accepted to the end of the hello.
 pub const HELLO_TIMEOUT: Duration = Duration::from_secs(2);
@@ -110,8 +109,6 @@ pub struct Session {
     output: Vec<u8>,
     unanswered: usize,
     version: u64,
-    /// Whether the client knows what [`JOB_LIMITS`] is.
-    job_limits: bool,
     violations: VecDeque<Instant>,
 }
 
@@ -130,7 +127,6 @@ impl Session {
             output: Vec::new(),
             unanswered: 0,
             version: PROTOCOL_VERSION,
-            job_limits: false,
             violations: VecDeque::new(),
         }
     }
@@ -179,7 +175,6 @@ impl Session {
             return Err(End::NoHello);
         }
         self.version = hello.protocol_version.min(PROTOCOL_VERSION);
-        self.job_limits = hello.supports.iter().any(|what| what == JOB_LIMITS);
         debug!(
             peer_uid = self.peer.uid.get(),
             peer_pid = self.peer.pid,
@@ -190,12 +185,12 @@ impl Session {
         let ack = HelloAck {
             protocol_version: self.version,
             daemon_version: env!("CARGO_PKG_VERSION").to_owned(),
-            features: vec![JOB_LIMITS.to_owned()],
+            features: Vec::new(),
             max_frame: FRAME_BYTES_MAX as u64,
             authz: Authz {
                 uid: self.peer.uid.get().into(),
                 gid: self.peer.gid.get().into(),
-                role: answer::role(self.daemon.role(&self.peer)),
+                role: self.daemon.role(&self.peer),
             },
         };
         // A hello-ack is a few hundred bytes: it always fits a frame. It is written before the daemon waits for the next
@@ -286,7 +281,8 @@ impl Session {
         let descriptors = frame.descriptors;
         drop(frame.payload);
         self.large_frame = None;
-        let (outlet, follower) = matches!(request.call, Call::Subscribe { .. }).then(feed::pair).unzip();
+        let (outlet, follower) =
+            matches!(request.call, Call::Subscribe(Subscribe { .. })).then(feed::pair).unzip();
         let (taker, delivery) =
             (request.call.endpoint() == Endpoint::JobFetch).then(oneshot::channel).unzip();
         let id = request.request_id;
@@ -294,10 +290,10 @@ impl Session {
             Ok(answer) => Body::Ok(answer),
             Err(error) => Body::Err(error),
         };
-        if let (Body::Ok(Answer::Handed { .. }), Some(delivery)) = (&body, delivery) {
+        if let (Body::Ok(Answer::Handed(Handed { .. })), Some(delivery)) = (&body, delivery) {
             return self.hand(id, body, delivery).await;
         }
-        let subscribed = matches!(body, Body::Ok(Answer::Subscribed { .. }));
+        let subscribed = matches!(body, Body::Ok(Answer::Subscribed(Subscribed { .. })));
         self.push(id, body);
         if let Some(follower) = follower.filter(|_| subscribed) {
             return self.follow(id, follower).await;
@@ -329,9 +325,9 @@ impl Session {
         let duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
         let code = result.as_ref().err().map_or(0, |error| error.code);
         let (unit, job_id) = match &result {
-            Ok(Answer::Unit { unit }) => (Some(unit.as_str()), None),
-            Ok(Answer::Share { share }) => (Some(share.slice.as_str()), None),
-            Ok(Answer::JobStarted { job_started }) => (None, Some(*job_started)),
+            Ok(Answer::Unit(InUnit { unit })) => (Some(unit.as_str()), None),
+            Ok(Answer::Share(HeldShare { share })) => (Some(share.slice.as_str()), None),
+            Ok(Answer::JobStarted(JobStarted { job_started })) => (None, Some(*job_started)),
             _ => (None, None),
         };
         let said = result.as_ref().err().map_or("ok".into(), answer::said);
@@ -415,7 +411,6 @@ impl Session {
 
     /// Appends a response to what is to be written.
     fn push(&mut self, request_id: u64, body: Body) {
-        let body = if self.job_limits { body } else { body.without_job_limits() };
         let response = Response { v: self.version, request_id, body };
         if let Err(error) = encode_frame(&response, &mut self.output) {
             let (peer_uid, peer_pid) = (self.peer.uid.get(), self.peer.pid);

@@ -20,17 +20,16 @@ use super::quota::Room;
 use super::standing;
 use crate::cgroup::Limit;
 use crate::closing::Received;
+use crate::contract::handover::{BECOME, Handover};
+use crate::contract::{Answer, DESCRIPTORS_MAX, Handed, JobStarted};
 use crate::identity::{JobId, Uid, UnitName};
 use crate::ledger::Image;
 use crate::ledger::job::{Cause, Exit, JobEnd, Ran, Work};
 use crate::quantity::{Bytes, PartialAmount};
 use crate::systemd::service::{Changes, Ended, Held};
 use crate::systemd::{Fault, Program, ServiceState, property};
-use crate::wire::answer::Answer;
-use crate::wire::call::DESCRIPTORS_MAX;
-use crate::wire::decode::shown;
+use crate::wire::cbor::shown;
 use crate::wire::error::{Code, WireError};
-use crate::wire::handover::{BECOME, Handover};
 
 /// What becomes the command: the members' own command, started as the member.
 const PROGRAM: &str = "/usr/bin/fairshare";
@@ -159,7 +158,7 @@ pub async fn run(
         // The failed write may have got as far as the file, where a start would look for it.
         return ended(&cx, job, JobEnd::Failed("the state could not be written".to_owned())).await;
     }
-    reply.send(Ok(Answer::JobStarted { job_started: job.0 }));
+    reply.send(Ok(Answer::JobStarted(JobStarted { job_started: job.0 })));
     let started = match spec {
         Some(spec) => start(&cx, uid, job, &work, spec).await,
         None => Err("what was to be run is not known any more".to_owned()),
@@ -226,7 +225,7 @@ async fn serve(cx: Context, job: JobId, offer: Offer, mut fetches: mpsc::Receive
         if taker.send(delivery).is_err() {
             continue;
         }
-        reply.send(Ok(Answer::Handed { handed }));
+        reply.send(Ok(Answer::Handed(Handed { handed })));
         if was_given.await.is_ok() {
             return;
         }

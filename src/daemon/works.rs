@@ -13,11 +13,11 @@ use super::execute::Context;
 use super::handing::{FETCH_RETRY_AFTER_MS, is_its_process, not_its_process};
 use super::logging::chain;
 use super::work::{self, FETCHES_WAITING_MAX, Fetch, Following};
+use crate::contract::{Answer, OneJob};
 use crate::identity::{JobId, Uid};
 use crate::ledger::job::{Cause, Exit, JobEnd, JobKind, Ran};
 use crate::ledger::share::Phase;
 use crate::ledger::{Command, Effect, Image};
-use crate::wire::answer::Answer;
 use crate::wire::error::{Code, WireError};
 
 impl EventLoop {
@@ -134,7 +134,7 @@ impl EventLoop {
 
     fn answer_job(&self, job: JobId, reply: Reply) {
         if let Some(job) = self.ledger.jobs().get(&job) {
-            reply.send(Ok(Answer::Job { job: self.job_shown(job) }));
+            reply.send(Ok(Answer::Job(OneJob { job: self.job_shown(job) })));
         }
     }
 

@@ -7,6 +7,9 @@ use std::time::Duration;
 use crate::identity::{Gid, Uid};
 use crate::quantity::{Amount, Bytes, CPU_STEP_MILLI, MEM_MAX_BYTES, MilliCpu, PartialAmount, Tasks};
 
+/// What a member may do; each role may do what the ones before it may (1-product.md "Who may do what"). It is said in
+/// every hello, so that the wire has the one definition.
+pub use crate::wire::hello::Role;
 pub use figure::{RATIO_MAX_MILLI, RATIO_MIN_MILLI, Ratio, WEIGHT_MAX_MILLI, WEIGHT_MIN_MILLI, Weight};
 
 mod draft;
@@ -150,17 +153,6 @@ pub struct MemberPolicy {
     pub lease_max: Option<Duration>,
     /// After how long an empty share is released; `None`: never.
     pub idle: Option<Duration>,
-}
-
-/// What a member may do; each role may do what the ones before it may (1-product.md "Who may do what").
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Role {
-    /// Look.
-    ReadOnly,
-    /// Hold a share, and work in it.
-    Operator,
-    /// The same for anyone, and reload, drain.
-    Admin,
 }
 
 /// Whether members see who holds what.

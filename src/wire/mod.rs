@@ -1,20 +1,12 @@
-//! The wire contract, version 1: frames, messages, error codes. `protocol.cddl` beside this file is its schema.
+//! How things go over a socket: frames, CBOR, hello, envelopes, errors. It knows no endpoint and no share: what can be
+//! asked and what is answered is a contract's, as `contract` is that of `fairshared`.
 //!
-//! A stream becomes payloads in [`frame`], a payload a message in [`decode`] (by `strict` over `reader`), and
-//! a message a frame by [`frame::encode_frame`]. What the messages are is in [`message`], [`call`], [`answer`], [`error`].
+//! A stream becomes payloads in [`frame`], a payload a [`hello`] or an [`envelope`] by [`cbor`], and a message a frame by
+//! [`frame::encode_frame`].
 
-pub mod answer;
-mod body;
-pub mod call;
-pub mod decode;
+pub mod cbor;
+pub mod envelope;
 pub mod error;
-mod field;
+pub mod field;
 pub mod frame;
-pub mod handover;
-pub mod message;
-mod reader;
-mod strict;
-
-pub use field::{NAME_BYTES_MAX, PIDS_MAX, is_name};
-pub use reader::DEPTH_MAX;
-pub use strict::ITEMS_MAX;
+pub mod hello;

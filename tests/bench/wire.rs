@@ -7,9 +7,9 @@ use std::path::Path;
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
-use fairshare::wire::call::Call;
+use fairshare::contract::{Call, List, Ping, Request};
 use fairshare::wire::frame::{FrameBuffer, PREFIX_BYTES, encode_frame};
-use fairshare::wire::message::{Hello, PROTOCOL_VERSION, Request};
+use fairshare::wire::hello::{Hello, PROTOCOL_VERSION};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::harness::PATIENCE;
@@ -182,8 +182,8 @@ pub fn run() {
     let _echo = Echo(Command::new(program).arg("echo").arg(&echo_socket).spawn().unwrap());
     until("the echo", PATIENCE, || UnixStream::connect(&echo_socket).ok());
 
-    let mut ours = Line::new(&socket, true, Call::Ping);
-    let mut theirs = Line::new(&echo_socket, false, Call::Ping);
+    let mut ours = Line::new(&socket, true, Call::Ping(Ping {}));
+    let mut theirs = Line::new(&echo_socket, false, Call::Ping(Ping {}));
     let (mut p50, mut p99, mut rate) = ([vec![], vec![]], [vec![], vec![]], [vec![], vec![]]);
     for round in 0..=ROUNDS {
         for (side, line) in [&mut ours, &mut theirs].into_iter().enumerate() {
@@ -207,7 +207,7 @@ pub fn run() {
     let [ours, theirs] = rate;
     row("`ping`, pipelined", "k/s", ours, theirs, "at least 0.5", |ratio| ratio >= PIPELINED_MIN);
 
-    let mut list = Line::new(&socket, true, Call::List);
+    let mut list = Line::new(&socket, true, Call::List(List {}));
     let rounds = (0..=ROUNDS).map(|_| {
         let began = Instant::now();
         for _ in 0..LISTS {

@@ -2,12 +2,12 @@
 
 use std::io;
 
+use fairshare::contract::{Call, decode_request, decode_response};
 use fairshare::identity::{Gid, Uid};
 use fairshare::ledger::{BootId, Ledger};
 use fairshare::policy::file::{Names, parse};
-use fairshare::wire::call::Call;
-use fairshare::wire::decode::{decode_hello, decode_hello_reply, decode_request, decode_response};
 use fairshare::wire::frame::{FRAME_BYTES_MAX, FrameBuffer, PREFIX_BYTES, READ_CHUNK_BYTES, encode_frame};
+use fairshare::wire::hello::{decode_hello, decode_hello_reply};
 use fairshare::{cgroup, procfs, store};
 
 /// A target: its name, which is that of its corpus, and what it does.
@@ -75,7 +75,7 @@ pub fn call(data: &[u8]) {
         Ok(request) => {
             let endpoint = request.call.endpoint();
             assert_eq!(decode_request(&payload(&request)), Ok(request.clone()));
-            let json = serde_json::to_string(&request.call.body()).expect("a call in JSON");
+            let json = serde_json::to_string(&request.call).expect("a call in JSON");
             let mut json = serde_json::Deserializer::from_str(&json);
             assert_eq!(Call::from_body(endpoint, &mut json).expect("and back"), request.call);
         }

@@ -19,15 +19,13 @@ use std::process::{Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use fairshare::wire::answer::{
-    AmountInfo, Answer, CapacityInfo, EventInfo, JobInfo, JobKind, JobState, PolicyInfo, Role, ShareInfo,
-    ShareState, Usage,
+use fairshare::contract::{
+    AmountInfo, Answer, Body, Call, CapacityInfo, EventInfo, HeldShare, InUnit, JobInfo, JobKind, JobState,
+    PolicyInfo, Response, ShareInfo, ShareState, StatusAnswer, Subscribed, Usage, decode_request,
 };
-use fairshare::wire::call::Call;
-use fairshare::wire::decode::{decode_hello, decode_request};
 use fairshare::wire::error::{Code, WireError};
 use fairshare::wire::frame::{PREFIX_BYTES, encode_frame};
-use fairshare::wire::message::{Authz, Body, HelloAck, Response};
+use fairshare::wire::hello::{Authz, HelloAck, Role, decode_hello};
 
 const GIB: u64 = 1 << 30;
 
@@ -197,7 +195,7 @@ fn follow(stream: &mut UnixStream, next: &Next, request_id: u64) {
         }
         Next::Sends(bytes) => stream.write_all(bytes).unwrap(),
         Next::Streams(events, _) => {
-            let body = Body::Ok(Answer::Subscribed { subscribed: true });
+            let body = Body::Ok(Answer::Subscribed(Subscribed { subscribed: true }));
             send(stream, &Response { v: 1, request_id, body });
             for event in events {
                 send(stream, &Response { v: 1, request_id, body: Body::Event(Box::new(event.clone())) });
@@ -255,15 +253,15 @@ fn capacity() -> CapacityInfo {
 }
 
 fn status() -> Next {
-    Answer::Status { share: Some(share()), capacity: capacity() }.into()
+    Answer::Status(StatusAnswer { share: Some(share()), capacity: capacity() }).into()
 }
 
 fn unit() -> Next {
-    Answer::Unit { unit: "fairshare-1000-run1.scope".into() }.into()
+    Answer::Unit(InUnit { unit: "fairshare-1000-run1.scope".into() }).into()
 }
 
 fn granted() -> Next {
-    Answer::Share { share: share() }.into()
+    Answer::Share(HeldShare { share: share() }).into()
 }
 
 fn text(bytes: &[u8]) -> String {

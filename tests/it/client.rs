@@ -6,7 +6,6 @@
     reason = "a test fails by panicking, its helpers too"
 )]
 
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{IoSliceMut, Read, Seek, Write};
 use std::os::fd::{AsFd, OwnedFd};
@@ -15,13 +14,15 @@ use std::path::PathBuf;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use fairshare::client::{Client, ClientError, Deadlines, Granted, Released, Violation};
-use fairshare::wire::answer::{Answer, CapacityInfo, EventInfo, Role, ShareInfo, ShareState};
-use fairshare::wire::call::{Amounts, Call, Submission};
-use fairshare::wire::decode::{decode_hello, decode_request};
+use fairshare::client::{Client, ClientError, Deadlines, Violation};
+use fairshare::contract::{
+    Amounts, Answer, Attach, Body, Call, CapacityInfo, Changed, EventInfo, Granted, HeldShare, InUnit,
+    JobStarted, Ping, Pong, Release, ReleaseAnswer, Released, Request, RequestResources, Response, Run,
+    ShareInfo, ShareState, Status, StatusAnswer, Submit, Subscribe, Subscribed, decode_request,
+};
 use fairshare::wire::error::{Code, WireError};
 use fairshare::wire::frame::{FRAME_BYTES_MAX, FrameBuffer, encode_frame};
-use fairshare::wire::message::{Authz, Body, HelloAck, Request, Response};
+use fairshare::wire::hello::{Authz, HelloAck, Role, decode_hello};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 
 mod turned_away;
@@ -152,23 +153,24 @@ fn share() -> ShareInfo {
 }
 
 fn pong(at_ms: u64) -> Answer {
-    Answer::Pong { at_ms }
+    Answer::Pong(Pong { at_ms })
 }
 
 #[test]
 fn calls_follow_each_other_on_one_connection() {
     let daemon = Daemon::play(vec![scene(|peer| {
         peer.greet();
-        assert_eq!(peer.answer(pong(5)), Call::Ping);
+        assert_eq!(peer.answer(pong(5)), Call::Ping(Ping {}));
         let amounts = Amounts { cpu_milli: Some(2000), ..Amounts::default() };
-        let asked = Call::RequestResources { amounts, lease_ms: Some(7), wait: None, for_uid: None };
-        assert_eq!(peer.answer(Answer::Share { share: share() }), asked);
-        let asked = Call::RequestResources { amounts, lease_ms: None, wait: Some(true), for_uid: Some(2) };
-        assert_eq!(peer.answer(Answer::JobStarted { job_started: 3 }), asked);
-        let asked = Call::Release { stop: None, for_uid: None };
-        assert_eq!(peer.answer(Answer::Released { released: false }), asked);
-        let asked = Call::Release { stop: Some(true), for_uid: None };
-        assert_eq!(peer.answer(Answer::JobStarted { job_started: 4 }), asked);
+        let asked = RequestResources { lease_ms: Some(7), ..RequestResources::of(amounts) }.into();
+        assert_eq!(peer.answer(Answer::Share(HeldShare { share: share() })), asked);
+        let (wait, for_uid) = (Some(true), Some(2));
+        let asked = RequestResources { wait, for_uid, ..RequestResources::of(amounts) }.into();
+        assert_eq!(peer.answer(Answer::JobStarted(JobStarted { job_started: 3 })), asked);
+        let asked = Call::Release(Release { stop: None, for_uid: None });
+        assert_eq!(peer.answer(Released { released: false }.into()), asked);
+        let asked = Call::Release(Release { stop: Some(true), for_uid: None });
+        assert_eq!(peer.answer(Answer::JobStarted(JobStarted { job_started: 4 })), asked);
         let capacity = CapacityInfo {
             cpu_milli: 1,
             mem_bytes: 2,
@@ -177,20 +179,27 @@ fn calls_follow_each_other_on_one_connection() {
             shares: 5,
             waiting: 6,
         };
-        peer.answer(Answer::Status { share: None, capacity });
+        peer.answer(Answer::Status(StatusAnswer { share: None, capacity }));
         peer.end();
     })]);
     let mut client = daemon.connect().unwrap();
     let authz = client.authz().unwrap();
     assert_eq!((authz.uid, authz.role), (1000, Role::Operator));
     assert_eq!(client.daemon_version(), Some("9.9"));
-    assert_eq!(client.ping().unwrap(), 5);
+    assert_eq!(client.call(&Ping {}).unwrap().at_ms, 5);
     let amounts = Amounts { cpu_milli: Some(2000), ..Amounts::default() };
-    assert_eq!(client.request(amounts, Some(7), false, None).unwrap(), Granted::Share(Box::new(share())));
-    assert_eq!(client.request(amounts, None, true, Some(2)).unwrap(), Granted::Queued(3));
-    assert_eq!(client.release(false, None).unwrap(), Released::Done(false));
-    assert_eq!(client.release(true, None).unwrap(), Released::Stopping(4));
-    assert_eq!(client.status(None).unwrap().0, None);
+    assert_eq!(
+        client.call(&RequestResources { lease_ms: Some(7), ..RequestResources::of(amounts) }).unwrap(),
+        Granted::Share(Box::new(share()))
+    );
+    let waiting = RequestResources { wait: Some(true), for_uid: Some(2), ..RequestResources::of(amounts) };
+    assert_eq!(client.call(&waiting).unwrap(), Granted::Queued(3));
+    assert_eq!(client.call(&Release { stop: None, for_uid: None }).unwrap(), ReleaseAnswer::Done(false));
+    assert_eq!(
+        client.call(&Release { stop: Some(true), for_uid: None }).unwrap(),
+        ReleaseAnswer::Stopping(4)
+    );
+    assert_eq!(client.call(&Status { for_uid: None }).unwrap().share, None);
     drop(client);
     daemon.end();
 }
@@ -205,11 +214,11 @@ fn a_refusal_is_told_and_the_connection_goes_on() {
         peer.answer(pong(1));
     })]);
     let mut client = daemon.connect().unwrap();
-    match client.request(Amounts::default(), None, false, None) {
+    match client.call(&RequestResources::default()) {
         Err(ClientError::Refused(error)) => assert!(error.is(Code::OverLimit)),
         other => panic!("{other:?}"),
     }
-    assert_eq!(client.ping().unwrap(), 1);
+    assert_eq!(client.call(&Ping {}).unwrap().at_ms, 1);
     daemon.end();
 }
 
@@ -249,10 +258,10 @@ fn a_restart_is_survived_by_calls_that_may_be_repeated() {
             closing(bytes),
             scene(|peer| {
                 peer.greet();
-                assert_eq!(peer.answer(pong(2)), Call::Ping);
+                assert_eq!(peer.answer(pong(2)), Call::Ping(Ping {}));
             }),
         ]);
-        assert_eq!(daemon.connect().unwrap().ping().unwrap(), 2);
+        assert_eq!(daemon.connect().unwrap().call(&Ping {}).unwrap().at_ms, 2);
         daemon.end();
     }
 }
@@ -263,19 +272,19 @@ fn a_restart_is_told_to_the_others_and_the_next_call_finds_the_new_daemon() {
         closing(0),
         scene(|peer| {
             peer.greet();
-            assert_eq!(peer.answer(Answer::Unit { unit: "u".to_owned() }), Call::Run);
+            assert_eq!(peer.answer(Answer::Unit(InUnit { unit: "u".to_owned() })), Call::Run(Run {}));
         }),
     ]);
     let mut client = daemon.connect().unwrap();
-    assert!(matches!(client.run(), Err(ClientError::Closed)));
-    assert_eq!(client.run().unwrap(), "u");
+    assert!(matches!(client.call(&Run {}), Err(ClientError::Closed)));
+    assert_eq!(client.call(&Run {}).unwrap().unit, "u");
     daemon.end();
 }
 
 #[test]
 fn it_tries_again_only_once() {
     let daemon = Daemon::play(vec![closing(0), closing(0)]);
-    assert!(matches!(daemon.connect().unwrap().ping(), Err(ClientError::Closed)));
+    assert!(matches!(daemon.connect().unwrap().call(&Ping {}), Err(ClientError::Closed)));
     daemon.end();
 }
 
@@ -288,11 +297,11 @@ fn a_connection_that_was_closed_for_idleness_is_opened_again_for_any_call() {
         }),
         scene(|peer| {
             peer.greet();
-            assert_eq!(peer.answer(Answer::Unit { unit: "u".to_owned() }), Call::Run);
+            assert_eq!(peer.answer(Answer::Unit(InUnit { unit: "u".to_owned() })), Call::Run(Run {}));
         }),
     ]);
     let mut client = daemon.connect().unwrap();
-    assert_eq!(client.run().unwrap(), "u");
+    assert_eq!(client.call(&Run {}).unwrap().unit, "u");
     daemon.end();
 }
 
@@ -322,11 +331,11 @@ fn a_daemon_that_drips_meets_the_deadline_and_its_late_answer_is_not_taken_for_a
     ]);
     let deadlines = Deadlines { hello: deadline, call: deadline };
     let mut client = Client::connect(&daemon.path(), "test", "0", deadlines).unwrap();
-    match client.ping() {
+    match client.call(&Ping {}) {
         Err(ClientError::Timeout { after }) => assert_eq!(after, deadline),
         other => panic!("{other:?}"),
     }
-    assert_eq!(client.ping().unwrap(), 2);
+    assert_eq!(client.call(&Ping {}).unwrap().at_ms, 2);
     daemon.end();
 }
 
@@ -364,13 +373,13 @@ fn what_is_no_answer_is_a_violation() {
         (say(|peer, id| peer.say(id, Body::Event(Box::new(event("granted"))))), |v| {
             matches!(v, Violation::Unasked)
         }),
-        (say(|peer, id| peer.say(id, Body::Ok(Answer::Changed { changed: true }))), |v| {
-            matches!(v, Violation::Answer(_))
+        (say(|peer, id| peer.say(id, Body::Ok(Answer::Changed(Changed { changed: true })))), |v| {
+            matches!(v, Violation::Answer { .. })
         }),
     ];
     for (scene, is_it) in violations {
         let daemon = Daemon::play(vec![scene]);
-        match daemon.connect().unwrap().ping() {
+        match daemon.connect().unwrap().call(&Ping {}) {
             Err(ClientError::Protocol(violation)) => assert!(is_it(&violation), "{violation:?}"),
             other => panic!("{other:?}"),
         }
@@ -396,13 +405,14 @@ fn events_come_one_after_another_until_the_daemon_goes() {
     let (go, may_go) = std::sync::mpsc::channel::<()>();
     let daemon = Daemon::play(vec![scene(move |peer| {
         peer.greet();
-        let asked = Call::Subscribe { all: Some(true), job_id: None };
-        assert_eq!(peer.answer(Answer::Subscribed { subscribed: true }), asked);
+        let asked = Call::Subscribe(Subscribe { all: Some(true), job_id: None });
+        assert_eq!(peer.answer(Answer::Subscribed(Subscribed { subscribed: true })), asked);
         may_go.recv().unwrap();
         peer.say(1, Body::Event(Box::new(event("granted"))));
         peer.say(1, Body::Event(Box::new(event("released"))));
     })]);
-    let mut events = daemon.connect().unwrap().subscribe(true, None).unwrap();
+    let mut events =
+        daemon.connect().unwrap().subscribe(&Subscribe { all: Some(true), job_id: None }).unwrap();
     assert!(events.next_within(Duration::from_millis(20)).unwrap().is_none());
     go.send(()).unwrap();
     let kinds: Vec<_> = events.map(|event| event.map(|event| event.kind)).collect();
@@ -416,19 +426,11 @@ fn events_come_one_after_another_until_the_daemon_goes() {
 
 #[test]
 fn descriptors_go_along_with_a_submission() {
-    let submission = Submission {
-        argv: vec!["true".to_owned()],
-        cwd: "/".to_owned(),
-        env: BTreeMap::new(),
-        amounts: Amounts::default(),
-        name: None,
-        lease_ms: None,
-        wait: None,
-    };
+    let submission = Submit { argv: vec!["true".to_owned()], cwd: "/".to_owned(), ..Submit::default() };
     let asked = Call::Submit(submission.clone());
     let daemon = Daemon::play(vec![scene(move |peer| {
         peer.greet();
-        assert_eq!(peer.answer(Answer::JobStarted { job_started: 8 }), asked);
+        assert_eq!(peer.answer(Answer::JobStarted(JobStarted { job_started: 8 })), asked);
         assert_eq!(peer.descriptors.len(), 2);
         let mut second = File::from(peer.descriptors.pop().unwrap());
         second.write_all(b"heard").unwrap();
@@ -436,14 +438,14 @@ fn descriptors_go_along_with_a_submission() {
     let mut output = tempfile::tempfile().unwrap();
     let input = File::open("/dev/null").unwrap();
     let mut client = daemon.connect().unwrap();
-    assert_eq!(client.submit(submission.clone(), &[input.as_fd(), output.as_fd()]).unwrap(), 8);
+    assert_eq!(client.call_with(&submission, &[input.as_fd(), output.as_fd()]).unwrap().job_started, 8);
     daemon.end();
     output.rewind().unwrap();
     let mut heard = String::new();
     output.read_to_string(&mut heard).unwrap();
     assert_eq!(heard, "heard");
     assert!(matches!(
-        client.submit(submission, &[input.as_fd(); 4]),
+        client.call_with(&submission, &[input.as_fd(); 4]),
         Err(ClientError::TooManyDescriptors(4))
     ));
 }
@@ -456,8 +458,8 @@ fn a_call_over_the_frame_is_not_sent_and_harms_nothing() {
     })]);
     let mut client = daemon.connect().unwrap();
     let pids = vec![u64::MAX; 200_000];
-    assert!(matches!(client.attach(&pids), Err(ClientError::Unsendable(_))));
-    assert_eq!(client.ping().unwrap(), 1);
+    assert!(matches!(client.call(&Attach { pids }), Err(ClientError::Unsendable(_))));
+    assert_eq!(client.call(&Ping {}).unwrap().at_ms, 1);
     daemon.end();
 }
 

@@ -5,11 +5,10 @@ use std::path::Path;
 use super::{release, renew, request, resize};
 use crate::cli::args::Admin;
 use crate::cli::exit::{Exit, Failure};
-use crate::cli::link::{Link, unexpected};
+use crate::cli::link::Link;
 use crate::cli::render;
 use crate::cli::whom::Whom;
-use crate::wire::answer::Answer;
-use crate::wire::call::Call;
+use crate::contract::{Addressed, Changed, Drain, Reload, Undrain};
 
 /// Does what only an admin may.
 ///
@@ -22,12 +21,12 @@ pub fn run(args: &Admin, socket: &Path) -> Result<Exit, Failure> {
         Admin::Release(args) => release::run(&args.act, &Whom::named(&args.user)?, socket),
         Admin::Renew(args) => renew::run(&args.act, &Whom::named(&args.user)?, socket),
         Admin::Reload => change(
-            &Call::Reload,
+            &Reload {},
             ["The policy was read again and is in force", "The policy is in force and has not changed"],
             socket,
         ),
         Admin::Drain => change(
-            &Call::Drain,
+            &Drain {},
             [
                 "Nothing new is granted from now on; what is held stays",
                 "Nothing new was granted before this already",
@@ -35,7 +34,7 @@ pub fn run(args: &Admin, socket: &Path) -> Result<Exit, Failure> {
             socket,
         ),
         Admin::Undrain => change(
-            &Call::Undrain,
+            &Undrain {},
             ["Requests are granted again", "Requests were granted before this already"],
             socket,
         ),
@@ -43,11 +42,9 @@ pub fn run(args: &Admin, socket: &Path) -> Result<Exit, Failure> {
 }
 
 /// Makes a call that changes the daemon, and says which of `done` holds: something changed, or nothing.
-fn change(call: &Call, done: [&str; 2], socket: &Path) -> Result<Exit, Failure> {
+fn change(call: &impl Addressed<Answer = Changed>, done: [&str; 2], socket: &Path) -> Result<Exit, Failure> {
     let [changed_text, unchanged_text] = done;
-    let Answer::Changed { changed } = Link::new(socket).ask(call, &Whom::Me)? else {
-        return Err(unexpected(call.endpoint()));
-    };
+    let Changed { changed } = Link::new(socket).ask(call, &Whom::Me)?;
     render::print(if changed { changed_text } else { unchanged_text })?;
     Ok(Exit::DONE)
 }

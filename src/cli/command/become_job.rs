@@ -15,9 +15,9 @@ use rustix::fs::Mode;
 use super::run::not_executed;
 use crate::cli::exit::{Exit, Failure};
 use crate::client::{Client, ClientError, Deadlines};
+use crate::contract::handover::Handover;
 use crate::sys::signals;
 use crate::wire::error::{Code, WireError};
-use crate::wire::handover::Handover;
 
 /// Where a command is looked for by who has no PATH (`confstr(3)`, `_CS_PATH`, with what Debian adds).
 const PATH_DEFAULT: &str = "/usr/local/bin:/usr/bin:/bin";

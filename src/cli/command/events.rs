@@ -10,7 +10,7 @@ use crate::cli::exit::{Exit, Failure};
 use crate::cli::render::Reader;
 use crate::cli::{link, note, render};
 use crate::client::ClientError;
-use crate::wire::answer::EventInfo;
+use crate::contract::EventInfo;
 
 /// How long after a lost connection the next one is made.
 const RECONNECT_AFTER: Duration = Duration::from_millis(200);

@@ -4,27 +4,25 @@ use std::path::Path;
 
 use crate::cli::args::Health;
 use crate::cli::exit::{Exit, Failure};
-use crate::cli::link::{Link, unexpected};
+use crate::cli::link::Link;
 use crate::cli::render;
 use crate::cli::whom::Whom;
-use crate::wire::answer::{Answer, Check};
-use crate::wire::call::{Call, Endpoint};
+use crate::contract::{self, Check};
 
 /// Shows the daemon's checks; the status says whether all is well.
 ///
 /// # Errors
 /// Refused, or no daemon answers.
 pub fn run(args: &Health, socket: &Path) -> Result<Exit, Failure> {
-    let answer = Link::new(socket).ask(&Call::Health, &Whom::Me)?;
-    let Answer::Health { healthy, checks } = &answer else { return Err(unexpected(Endpoint::Health)) };
+    let answer = Link::new(socket).ask(&contract::Health {}, &Whom::Me)?;
     if args.json {
         render::print(&render::json(&answer)?)?;
     } else {
-        let mut lines: Vec<String> = checks.iter().map(line).collect();
-        lines.push(if *healthy { "healthy" } else { "not healthy" }.to_owned());
+        let mut lines: Vec<String> = answer.checks.iter().map(line).collect();
+        lines.push(if answer.healthy { "healthy" } else { "not healthy" }.to_owned());
         render::print(&lines.join("\n"))?;
     }
-    Ok(if *healthy { Exit::DONE } else { Exit::REFUSED })
+    Ok(if answer.healthy { Exit::DONE } else { Exit::REFUSED })
 }
 
 fn line(check: &Check) -> String {

@@ -6,12 +6,11 @@ use std::time::Duration;
 use super::watch::{self, Waited};
 use crate::cli::args::{JobNumber, Jobs};
 use crate::cli::exit::{Exit, Failure};
-use crate::cli::link::{Link, unexpected};
+use crate::cli::link::Link;
 use crate::cli::render;
 use crate::cli::whom::Whom;
+use crate::contract::{JobCancel, JobInfo, JobKind, JobList, JobState, OneJob};
 use crate::quantity::Bytes;
-use crate::wire::answer::{Answer, JobInfo, JobKind, JobState};
-use crate::wire::call::{Call, Endpoint};
 
 const MIB: u64 = 1 << 20;
 
@@ -20,14 +19,13 @@ const MIB: u64 = 1 << 20;
 /// # Errors
 /// Refused, or no daemon answers.
 pub fn list(args: &Jobs, socket: &Path) -> Result<Exit, Failure> {
-    let answer = Link::new(socket).ask(&Call::JobList { all: args.all.then_some(true) }, &Whom::Me)?;
-    let Answer::Jobs { jobs } = &answer else { return Err(unexpected(Endpoint::JobList)) };
+    let answer = Link::new(socket).ask(&JobList { all: args.all.then_some(true) }, &Whom::Me)?;
     let text = if args.json {
         render::json(&answer)?
-    } else if jobs.is_empty() {
+    } else if answer.jobs.is_empty() {
         "No jobs".to_owned()
     } else {
-        table(jobs, render::now_ms())
+        table(&answer.jobs, render::now_ms())
     };
     render::print(&text)?;
     Ok(Exit::DONE)
@@ -51,10 +49,8 @@ pub fn wait(args: &JobNumber, socket: &Path) -> Result<Exit, Failure> {
 /// # Errors
 /// Refused, or no daemon answers.
 pub fn cancel(args: &JobNumber, socket: &Path) -> Result<Exit, Failure> {
-    match Link::new(socket).ask(&Call::JobCancel { job_id: args.id }, &Whom::Me)? {
-        Answer::Job { job } => render::print(&format!("Job {} is {}", job.job_id, state(&job)))?,
-        _ => return Err(unexpected(Endpoint::JobCancel)),
-    }
+    let OneJob { job } = Link::new(socket).ask(&JobCancel { job_id: args.id }, &Whom::Me)?;
+    render::print(&format!("Job {} is {}", job.job_id, state(&job)))?;
     Ok(Exit::DONE)
 }
 

@@ -12,11 +12,12 @@ use crate::cli::link;
 use crate::cli::render::{self, Reader};
 use crate::cli::typed::Span;
 use crate::client::{Client, ClientError, Deadlines};
+use crate::contract::{
+    Amounts, Answer, Body, Call, Endpoint, HeldShare, Release, Released, RequestResources, Status,
+    StatusAnswer, Subscribe, Subscribed,
+};
 use crate::quantity::{Bytes, MilliCpu, Tasks};
-use crate::wire::answer::Answer;
-use crate::wire::call::{Amounts, Call, Endpoint};
 use crate::wire::error::{Code, WireError};
-use crate::wire::message::Body;
 
 /// The longest line that is read, in bytes: what a frame holds.
 const LINE_BYTES_MAX: usize = 1 << 20;
@@ -118,7 +119,7 @@ fn answer(calls: &mut Calls<'_>, line: &[u8]) -> Result<Reader, Failure> {
     let parsed = serde_json::from_slice::<Line<'_>>(line);
     let whole = parsed.as_ref().is_ok_and(|line| line.endpoint.is_some());
     match parsed.map_err(|error| bad(error.to_string())).and_then(asked) {
-        Ok(Asked::Whole(Call::Subscribe { all, job_id })) => calls.follow(all, job_id),
+        Ok(Asked::Whole(Call::Subscribe(ask))) => calls.follow(&ask),
         Ok(Asked::Whole(call)) => print_whole(calls.call(&call)),
         Ok(Asked::Short(call)) => {
             let answer = calls.call(&call).and_then(|answer| short(&call, answer));
@@ -144,8 +145,8 @@ fn asked(line: Line<'_>) -> Result<Asked, WireError> {
         (Some(_), None) if line.body.is_some() => Err(bad("`body` belongs to `endpoint`")),
         (Some("request_resources"), None) => request(&line).map(Asked::Short),
         (Some("status" | "release"), None) if figures => Err(bad("this type takes no figures")),
-        (Some("status"), None) => Ok(Asked::Short(Call::Status { for_uid: None })),
-        (Some("release"), None) => Ok(Asked::Short(Call::Release { stop: None, for_uid: None })),
+        (Some("status"), None) => Ok(Asked::Short(Call::Status(Status { for_uid: None }))),
+        (Some("release"), None) => Ok(Asked::Short(Call::Release(Release { stop: None, for_uid: None }))),
         (Some(other), None) => {
             Err(bad(format!("no such type: `{other}`; there are request_resources, status, release")))
         }
@@ -163,7 +164,12 @@ fn request(line: &Line<'_>) -> Result<Call, WireError> {
     };
     let lease = line.r#for.as_deref().map(str::parse::<Span>).transpose();
     let lease_ms = lease.map_err(|error| wrong("for")(error.to_string()))?.map(Span::ms);
-    Ok(Call::RequestResources { amounts, lease_ms, wait: None, for_uid: None })
+    Ok(Call::RequestResources(RequestResources {
+        lease_ms,
+        wait: None,
+        for_uid: None,
+        ..RequestResources::of(amounts)
+    }))
 }
 
 /// A figure, as a number or as text. Read from its digits: a float would not be what was written.
@@ -178,14 +184,14 @@ fn figure<T: std::str::FromStr<Err: ToString>>(raw: &RawValue) -> Result<T, Stri
 fn short(call: &Call, answer: Answer) -> Result<Short, WireError> {
     let done = |message: String| Ok(Short::Success { message });
     match answer {
-        Answer::Share { share } => {
+        Answer::Share(HeldShare { share }) => {
             let (cpu, mem) = (MilliCpu(share.cpu_milli), Bytes(share.mem_bytes).exact());
             let unit = if cpu == MilliCpu(1000) { "CPU" } else { "CPUs" };
             done(format!("Resources allocated: {cpu} {unit}, {mem} memory"))
         }
-        Answer::Released { released: true } => done("Resources released".to_owned()),
-        Answer::Released { released: false } => done("No resources were allocated".to_owned()),
-        Answer::Status { share, .. } => {
+        Answer::Released(Released { released: true }) => done("Resources released".to_owned()),
+        Answer::Released(Released { released: false }) => done("No resources were allocated".to_owned()),
+        Answer::Status(StatusAnswer { share, .. }) => {
             let (cpu, mem) = share.map_or((0, 0), |share| (share.cpu_milli, share.mem_bytes));
             // Digits as they are shown elsewhere, which are a number of JSON too.
             let allocated_cpu = RawValue::from_string(MilliCpu(cpu).to_string())
@@ -211,19 +217,18 @@ impl Calls<'_> {
             Some(client) => client,
             none => none.insert(connect(self.socket)?),
         };
-        client.call(call).map_err(no_answer)
+        client.call_any(call).map_err(no_answer)
     }
 
     /// Follows events, on a connection of its own, until the daemon or the reader ends it: no line is read meanwhile.
-    fn follow(&self, all: Option<bool>, job_id: Option<u64>) -> Result<Reader, Failure> {
-        let all = all.unwrap_or(false);
+    fn follow(&self, ask: &Subscribe) -> Result<Reader, Failure> {
         let client = connect(self.socket);
-        let events = client.and_then(|client| client.subscribe(all, job_id).map_err(no_answer));
+        let events = client.and_then(|client| client.subscribe(ask).map_err(no_answer));
         let events = match events {
             Ok(events) => events,
             Err(error) => return print_whole(Err(error)),
         };
-        if print_whole(Ok(Answer::Subscribed { subscribed: true }))? == Reader::Gone {
+        if print_whole(Ok(Answer::Subscribed(Subscribed { subscribed: true })))? == Reader::Gone {
             return Ok(Reader::Gone);
         }
         for event in events {

@@ -5,15 +5,15 @@ use std::time::Duration;
 
 use crate::cli::args::{Policy, PolicyCheck, PolicyShow};
 use crate::cli::exit::{Exit, Failure};
-use crate::cli::link::{Link, unexpected};
+use crate::cli::link::Link;
 use crate::cli::note;
 use crate::cli::render;
 use crate::cli::whom::Whom;
+use crate::contract::{self, AmountInfo, PolicyInfo};
 use crate::host::account::Directory;
 use crate::policy::file;
 use crate::quantity::{Amount, Bytes, MilliCpu, Tasks};
-use crate::wire::answer::{AmountInfo, Answer, PolicyInfo, Role};
-use crate::wire::call::{Call, Endpoint};
+use crate::wire::hello::Role;
 
 /// Shows or checks a policy.
 ///
@@ -28,12 +28,11 @@ pub fn run(args: &Policy, socket: &Path) -> Result<Exit, Failure> {
 }
 
 fn show(args: &PolicyShow, socket: &Path) -> Result<Exit, Failure> {
-    let answer = Link::new(socket).ask(&Call::Policy { for_uid: None }, &Whom::Me)?;
-    let Answer::Policy { policy } = &answer else { return Err(unexpected(Endpoint::Policy)) };
+    let answer = Link::new(socket).ask(&contract::Policy { for_uid: None }, &Whom::Me)?;
     if args.json {
         render::print(&render::json(&answer)?)?;
     } else {
-        render::print(&text(policy))?;
+        render::print(&text(&answer.policy))?;
     }
     Ok(Exit::DONE)
 }

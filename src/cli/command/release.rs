@@ -10,9 +10,8 @@ use crate::cli::exit::{Exit, Failure};
 use crate::cli::link::{Link, unexpected};
 use crate::cli::whom::Whom;
 use crate::cli::{note, render};
+use crate::contract::{self, Endpoint, JobState, JobStatus, OneJob, ReleaseAnswer};
 use crate::sys::signals;
-use crate::wire::answer::{Answer, JobState};
-use crate::wire::call::{Call, Endpoint};
 
 /// How often a job is looked at: soon enough for a person, and at most fifty calls for the ten seconds
 /// between SIGTERM and SIGKILL.
@@ -24,14 +23,13 @@ const JOB_LOOK_EVERY: Duration = Duration::from_millis(200);
 /// Refused, as with processes inside, or no daemon answers.
 pub fn run(args: &Release, whom: &Whom, socket: &Path) -> Result<Exit, Failure> {
     let mut link = Link::new(socket);
-    let call = Call::Release { stop: args.stop.then_some(true), for_uid: whom.for_uid() };
+    let call = contract::Release { stop: args.stop.then_some(true), for_uid: whom.for_uid() };
     match link.ask(&call, whom)? {
-        Answer::Released { released } => render::print(&text(released, whom))?,
-        Answer::JobStarted { job_started } => {
-            wait(&mut link, job_started, whom)?;
+        ReleaseAnswer::Done(released) => render::print(&text(released, whom))?,
+        ReleaseAnswer::Stopping(job_id) => {
+            wait(&mut link, job_id, whom)?;
             render::print(&text(true, whom))?;
         }
-        _ => return Err(unexpected(Endpoint::Release)),
     }
     Ok(Exit::DONE)
 }
@@ -49,9 +47,7 @@ fn wait(link: &mut Link, job_id: u64, whom: &Whom) -> Result<(), Failure> {
     ));
     note(&format!("ending the processes inside (job {job_id}): SIGTERM, then SIGKILL after ten seconds"));
     loop {
-        let Answer::Job { job } = link.ask(&Call::JobStatus { job_id }, whom)? else {
-            return Err(unexpected(Endpoint::JobStatus));
-        };
+        let OneJob { job } = link.ask(&JobStatus { job_id }, whom)?;
         match job.state {
             JobState::Queued | JobState::Running => thread::sleep(JOB_LOOK_EVERY),
             JobState::Done => return Ok(()),

@@ -5,24 +5,22 @@ use std::path::Path;
 use super::request::now_held;
 use crate::cli::args::Renew;
 use crate::cli::exit::{Exit, Failure};
-use crate::cli::link::{Link, unexpected};
+use crate::cli::link::Link;
 use crate::cli::render;
 use crate::cli::whom::Whom;
-use crate::wire::answer::Answer;
-use crate::wire::call::{Call, Endpoint};
+use crate::contract;
 
 /// Moves the end of the lease of `whom`, counted from now.
 ///
 /// # Errors
 /// Refused, or no daemon answers.
 pub fn run(args: &Renew, whom: &Whom, socket: &Path) -> Result<Exit, Failure> {
-    let call = Call::Renew { lease_ms: args.lease.ms(), for_uid: whom.for_uid() };
+    let call = contract::Renew { lease_ms: args.lease.ms(), for_uid: whom.for_uid() };
     let answer = Link::new(socket).ask(&call, whom)?;
-    let Answer::Share { share } = &answer else { return Err(unexpected(Endpoint::Renew)) };
     if args.json {
         render::print(&render::json(&answer)?)?;
     } else {
-        render::print(&now_held("Renewed", whom, share))?;
+        render::print(&now_held("Renewed", whom, &answer.share))?;
     }
     Ok(Exit::DONE)
 }

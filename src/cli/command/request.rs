@@ -10,9 +10,11 @@ use crate::cli::link::{self, Link, unexpected};
 use crate::cli::typed::Span;
 use crate::cli::whom::Whom;
 use crate::cli::{note, render};
+use crate::contract::{
+    Addressed, Endpoint, Granted, HeldShare, JobCancel, JobInfo, JobState, OneJob, RequestResources,
+    ShareInfo, Status,
+};
 use crate::sys::signals;
-use crate::wire::answer::{Answer, JobInfo, JobState, ShareInfo};
-use crate::wire::call::{Call, Endpoint};
 use crate::wire::error::Code;
 
 /// Takes a share for `whom`, waiting for room where that was asked for.
@@ -25,20 +27,16 @@ pub fn run(args: &Request, whom: &Whom, socket: &Path) -> Result<Exit, Failure> 
         // From here on, so that no signal can leave a request in the queue for which nobody waits.
         signals::note_end();
     }
-    let mut call = call(args.wanted, whom);
-    if let Call::RequestResources { wait, .. } = &mut call {
-        *wait = args.wait.map(|_| true);
-    }
+    let call = RequestResources { wait: args.wait.map(|_| true), ..call(args.wanted, whom) };
     let share = match link.ask(&call, whom)? {
-        Answer::Share { share } => share,
-        Answer::JobStarted { job_started } => {
+        Granted::Share(share) => *share,
+        Granted::Queued(job_id) => {
             let most = args.wait.flatten().map(|span| span.0);
-            wait(&mut link, job_started, most, whom, socket)?
+            wait(&mut link, job_id, most, whom, socket)?
         }
-        _ => return Err(unexpected(Endpoint::RequestResources)),
     };
     let text =
-        if args.json { render::json(&Answer::Share { share })? } else { now_held("Granted", whom, &share) };
+        if args.json { render::json(&HeldShare { share })? } else { now_held("Granted", whom, &share) };
     render::print(&text)?;
     Ok(Exit::DONE)
 }
@@ -67,8 +65,7 @@ fn wait(
     };
     // A grant may have been faster than the cancelling.
     if job.state == JobState::Done {
-        let held = link.ask(&Call::Status { for_uid: whom.for_uid() }, whom)?;
-        let Answer::Status { share, .. } = held else { return Err(unexpected(Endpoint::Status)) };
+        let share = link.ask(&Status { for_uid: whom.for_uid() }, whom)?.share;
         return share.ok_or_else(|| {
             Failure::new(Exit::REFUSED, "the share was granted and is gone again")
                 .hint(format!("`{}` shows what is held now", whom.status()))
@@ -91,9 +88,8 @@ fn wait(
 
 /// The job after it was cancelled; where its share is being made already, after that.
 fn taken_back(link: &mut Link, socket: &Path, job_id: u64, whom: &Whom) -> Result<JobInfo, Failure> {
-    match link.try_ask(&Call::JobCancel { job_id })? {
-        Ok(Answer::Job { job }) => Ok(job),
-        Ok(_) => Err(unexpected(Endpoint::JobCancel)),
+    match link.try_ask(&JobCancel { job_id })? {
+        Ok(OneJob { job }) => Ok(job),
         Err(error) if error.is(Code::Busy) => match watch::watch(link, socket, job_id, None, |_| {})? {
             Waited::Ended(job) => Ok(*job),
             Waited::TimeOver | Waited::Interrupted => {
@@ -102,17 +98,16 @@ fn taken_back(link: &mut Link, socket: &Path, job_id: u64, whom: &Whom) -> Resul
                 Err(Failure::new(Exit::TRY_AGAIN, "interrupted"))
             }
         },
-        Err(error) => Err(link::refused(&error, Endpoint::JobCancel, whom)),
+        Err(error) => Err(link::refused(&error, JobCancel::ENDPOINT, whom)),
     }
 }
 
 /// The call for a share.
-pub fn call(wanted: Wanted, whom: &Whom) -> Call {
-    Call::RequestResources {
-        amounts: wanted.figures.amounts(),
+pub fn call(wanted: Wanted, whom: &Whom) -> RequestResources {
+    RequestResources {
         lease_ms: wanted.lease.map(Span::ms),
-        wait: None,
         for_uid: whom.for_uid(),
+        ..RequestResources::of(wanted.figures.amounts())
     }
 }
 

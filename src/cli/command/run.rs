@@ -13,9 +13,8 @@ use crate::cli::exit::{Exit, Failure};
 use crate::cli::link::{self, Link, unexpected};
 use crate::cli::whom::Whom;
 use crate::cli::{note, render};
+use crate::contract::{self, Amounts, Endpoint, Granted, InUnit, ShareInfo, Status, StatusAnswer};
 use crate::sys::signals;
-use crate::wire::answer::{Answer, ShareInfo};
-use crate::wire::call::{Amounts, Call, Endpoint};
 use crate::wire::error::Code;
 
 /// Moves this process into the share and executes the command, so that it returns only where it failed.
@@ -33,27 +32,26 @@ pub fn run(args: &Run, socket: &Path) -> Result<Exit, Failure> {
 /// Refused, or no daemon answers.
 pub fn enter(wanted: Wanted, socket: &Path) -> Result<(), Failure> {
     let mut link = Link::new(socket);
-    match link.try_ask(&Call::Run)? {
-        Ok(Answer::Unit { .. }) => {
+    match link.try_ask(&contract::Run {})? {
+        Ok(InUnit { .. }) => {
             compare(&mut link, wanted);
             return Ok(());
         }
-        Ok(_) => return Err(unexpected(Endpoint::Run)),
         Err(error) if error.is(Code::NotFound) => {}
         Err(error) => return Err(link::refused(&error, Endpoint::Run, &Whom::Me)),
     }
     let request = request::call(wanted, &Whom::Me);
     let raced = match link.try_ask(&request)? {
-        Ok(Answer::Share { .. }) => false,
-        Ok(_) => return Err(unexpected(Endpoint::RequestResources)),
+        Ok(Granted::Share(_)) => false,
+        // It asked not to wait.
+        Ok(Granted::Queued(_)) => return Err(unexpected(Endpoint::RequestResources)),
         // Another command of the same member was faster: its share serves as well.
         Err(error) if error.is(Code::AlreadyAllocated) => true,
         Err(error) => return Err(link::refused(&error, Endpoint::RequestResources, &Whom::Me)),
     };
-    match link.ask(&Call::Run, &Whom::Me)? {
-        Answer::Unit { .. } if raced => compare(&mut link, wanted),
-        Answer::Unit { .. } => {}
-        _ => return Err(unexpected(Endpoint::Run)),
+    let InUnit { .. } = link.ask(&contract::Run {}, &Whom::Me)?;
+    if raced {
+        compare(&mut link, wanted);
     }
     Ok(())
 }
@@ -64,8 +62,8 @@ fn compare(link: &mut Link, wanted: Wanted) {
     if wanted.figures.amounts() == Amounts::default() && wanted.lease.is_none() {
         return;
     }
-    let status = link.try_ask(&Call::Status { for_uid: None });
-    let Ok(Ok(Answer::Status { share: Some(held), .. })) = status else { return };
+    let status = link.try_ask(&Status { for_uid: None });
+    let Ok(Ok(StatusAnswer { share: Some(held), .. })) = status else { return };
     let mut ways = Vec::new();
     if differs(wanted.figures, &held) {
         ways.push("`fairshare resize` changes it");

@@ -7,12 +7,11 @@ use std::time::{Duration, Instant};
 
 use crate::cli::args::Status;
 use crate::cli::exit::{Exit, Failure};
-use crate::cli::link::{Link, unexpected};
+use crate::cli::link::Link;
 use crate::cli::render::{self, CpuUse};
 use crate::cli::whom::Whom;
+use crate::contract::{self, List, ShareInfo, StatusAnswer};
 use crate::quantity::MilliCpu;
-use crate::wire::answer::{Answer, CapacityInfo, ShareInfo};
-use crate::wire::call::{Call, Endpoint};
 
 /// How long the use of CPU is watched where a person looks on: too short to be noticed, and a hundred
 /// times what the kernel's clock ticks at.
@@ -28,11 +27,12 @@ pub fn run(args: &Status, socket: &Path) -> Result<Exit, Failure> {
         return all(args, &mut link);
     }
     let asked = Instant::now();
-    let (answer, share, capacity) = ask(&mut link)?;
+    let answer = ask(&mut link)?;
     if args.json {
         render::print(&render::json(&answer)?)?;
         return Ok(Exit::DONE);
     }
+    let StatusAnswer { share, capacity } = answer;
     let cpu_use = match &share {
         Some(share) if share.usage.is_some() && io::stdout().is_terminal() => {
             watch_cpu(&mut link, share, asked)?
@@ -46,29 +46,21 @@ pub fn run(args: &Status, socket: &Path) -> Result<Exit, Failure> {
     Ok(Exit::DONE)
 }
 
-fn ask(link: &mut Link) -> Result<(Answer, Option<ShareInfo>, CapacityInfo), Failure> {
-    let answer = link.ask(&Call::Status { for_uid: None }, &Whom::Me)?;
-    match &answer {
-        Answer::Status { share, capacity } => {
-            let (share, capacity) = (share.clone(), *capacity);
-            Ok((answer, share, capacity))
-        }
-        _ => Err(unexpected(Endpoint::Status)),
-    }
+fn ask(link: &mut Link) -> Result<StatusAnswer, Failure> {
+    link.ask(&contract::Status { for_uid: None }, &Whom::Me)
 }
 
 fn all(args: &Status, link: &mut Link) -> Result<Exit, Failure> {
-    let answer = link.ask(&Call::List, &Whom::Me)?;
-    let Answer::List { shares, capacity } = &answer else { return Err(unexpected(Endpoint::List)) };
+    let answer = link.ask(&List {}, &Whom::Me)?;
     let text = if args.json {
         render::json(&answer)?
     } else {
-        let machine = render::machine_line(capacity);
+        let machine = render::machine_line(&answer.capacity);
         // None are held, or none that the policy shows: a heading over nothing says neither.
-        if shares.is_empty() {
+        if answer.shares.is_empty() {
             machine
         } else {
-            format!("{}\n{machine}", render::share_table(shares, render::now_ms()))
+            format!("{}\n{machine}", render::share_table(&answer.shares, render::now_ms()))
         }
     };
     render::print(&text)?;
@@ -79,7 +71,7 @@ fn all(args: &Status, link: &mut Link) -> Result<Exit, Failure> {
 fn watch_cpu(link: &mut Link, before: &ShareInfo, asked: Instant) -> Result<CpuUse, Failure> {
     thread::sleep(CPU_WATCHED_FOR);
     let span = asked.elapsed();
-    let (_, after, _) = ask(link)?;
+    let after = ask(link)?.share;
     // Another share meanwhile: its time starts from nothing.
     let after = after.filter(|after| after.granted_ms == before.granted_ms);
     Ok(rate(usec(Some(before)), usec(after.as_ref()), span).map_or_else(|| total(Some(before)), CpuUse::Now))

@@ -16,14 +16,14 @@ use crate::cli::link::{self, Link};
 use crate::cli::whom::Whom;
 use crate::cli::{note, render};
 use crate::client::ClientError;
-use crate::wire::call::{Endpoint, Submission};
+use crate::contract::{self, Addressed, JobStarted};
 
 /// Submits the command, and prints the job's number.
 ///
 /// # Errors
 /// Refused, no daemon answers, or a file cannot be opened.
 pub fn run(args: &Submit, socket: &Path) -> Result<Exit, Failure> {
-    let submission = Submission {
+    let submission = contract::Submit {
         argv: args
             .command
             .iter()
@@ -32,10 +32,10 @@ pub fn run(args: &Submit, socket: &Path) -> Result<Exit, Failure> {
             .collect::<Result<_, _>>()?,
         cwd: folder()?,
         env: environment()?,
-        amounts: args.figures.amounts(),
         name: args.name.clone(),
         lease_ms: args.time_limit.map(|limit| limit.ms()),
         wait: Some(true),
+        ..contract::Submit::of(args.figures.amounts())
     };
     let input = match &args.input {
         Some(path) => File::open(path).map_err(|error| unopened(path, &error, "--input"))?,
@@ -45,8 +45,8 @@ pub fn run(args: &Submit, socket: &Path) -> Result<Exit, Failure> {
     };
     let output = Output::open(args.output.as_deref())?;
     let streams = [input.as_fd(), output.file.as_fd(), output.file.as_fd()];
-    match Link::new(socket).submit(submission, &streams) {
-        Ok(job) => {
+    match Link::new(socket).submit(&submission, &streams) {
+        Ok(JobStarted { job_started: job }) => {
             let path = output.keep(job);
             note(&format!("job {job}: its output goes to {}", path.display()));
             render::print(&job.to_string())?;
@@ -54,7 +54,7 @@ pub fn run(args: &Submit, socket: &Path) -> Result<Exit, Failure> {
         }
         Err(ClientError::Refused(error)) => {
             output.discard();
-            Err(link::refused(&error, Endpoint::Submit, &Whom::Me))
+            Err(link::refused(&error, contract::Submit::ENDPOINT, &Whom::Me))
         }
         Err(error) if error.leaves_open() => {
             let hint = format!(

@@ -5,13 +5,12 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::cli::exit::{Exit, Failure};
-use crate::cli::link::{self, Link, unexpected};
+use crate::cli::link::{self, Link};
 use crate::cli::render;
 use crate::cli::whom::Whom;
 use crate::client::{ClientError, Events};
+use crate::contract::{Endpoint, EventInfo, JobInfo, JobState, JobStatus};
 use crate::sys::signals;
-use crate::wire::answer::{Answer, EventInfo, JobInfo, JobState};
-use crate::wire::call::{Call, Endpoint};
 
 /// How soon a signal is seen, where one is looked for.
 const SEEN_WITHIN: Duration = Duration::from_millis(200);
@@ -96,10 +95,7 @@ impl Watch<'_> {
 }
 
 fn look(link: &mut Link, job_id: u64) -> Result<JobInfo, Failure> {
-    match link.ask(&Call::JobStatus { job_id }, &Whom::Me)? {
-        Answer::Job { job } => Ok(job),
-        _ => Err(unexpected(Endpoint::JobStatus)),
-    }
+    link.ask(&JobStatus { job_id }, &Whom::Me).map(|answer| answer.job)
 }
 
 /// Whether nothing will happen to the job any more.

@@ -11,7 +11,7 @@ use super::super::accounts::Accounts;
 use super::super::session::tests::{BROKEN, heard, hello, said};
 use super::*;
 use crate::host::account::Directory;
-use crate::wire::decode::{HelloReply, decode_hello_reply};
+use crate::wire::hello::{HelloReply, decode_hello_reply};
 
 /// A listener at work. It ends with the value.
 struct Listening {

@@ -2,10 +2,10 @@
 //! a call needs.
 
 use super::{End, Session};
+use crate::contract::Body;
 use crate::daemon::authorize::Authorised;
 use crate::policy::Role;
 use crate::wire::error::{Code, WireError};
-use crate::wire::message::Body;
 
 impl Session {
     /// Has the user database asked about who has connected. Nothing of theirs is read before.

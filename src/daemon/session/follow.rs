@@ -5,12 +5,12 @@ use std::io;
 use tokio::io::AsyncWriteExt as _;
 
 use super::{End, Session};
+use crate::contract::Body;
 use crate::daemon::accounts::Standing;
 use crate::daemon::authorize;
 use crate::daemon::feed::Follower;
 use crate::daemon::incoming::peek;
 use crate::wire::error::{Code, WireError};
-use crate::wire::message::Body;
 
 impl Session {
     /// Sends events for as long as both ends live. A client that says something more has misunderstood.

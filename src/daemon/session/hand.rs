@@ -12,11 +12,11 @@ use tokio::time::timeout;
 use tracing::warn;
 
 use super::{End, FRAME_TIMEOUT, Session, internal};
+use crate::contract::Body;
+use crate::contract::handover::HANDED_MAX;
 use crate::daemon::handing::{Delivery, FETCH_RETRY_AFTER_MS};
 use crate::daemon::incoming::peek;
 use crate::wire::error::{Code, WireError};
-use crate::wire::handover::HANDED_MAX;
-use crate::wire::message::Body;
 
 impl Session {
     /// Sends what a command is, and stays until the process has read it: it closes the connection then.

@@ -8,13 +8,13 @@ use tokio::net::UnixStream;
 use tokio::sync::{mpsc, watch};
 
 use super::*;
+use crate::contract::{InUnit, Ping, Pong, Subscribe, Subscribed, decode_response};
 use crate::daemon::accounts::Accounts;
 use crate::daemon::feed::{Feed, Interest};
 use crate::host::account::Directory;
 use crate::identity::{Gid, Uid};
-use crate::wire::decode::{HelloReply, decode_hello_reply, decode_response};
 use crate::wire::frame::FrameBuffer;
-use crate::wire::message::Hello;
+use crate::wire::hello::{Hello, HelloReply, decode_hello_reply};
 
 /// A session under way, and what is around it. The clock runs ahead whenever nothing else is to be done.
 struct Served {
@@ -149,7 +149,7 @@ async fn a_connection_that_follows_events_is_not_closed_for_saying_nothing() {
     let (ours, theirs) = Blocking::pair().unwrap();
     let Served { session, mut client, mut calls, stop } = serve(ours, theirs);
     client.write_all(&hello()).await.unwrap();
-    client.write_all(&request(7, Call::Subscribe { all: None, job_id: None })).await.unwrap();
+    client.write_all(&request(7, Call::Subscribe(Subscribe { all: None, job_id: None }))).await.unwrap();
     let Some(Event::Call(submission)) = calls.recv().await else { panic!("nothing was asked") };
     let mut feed = Feed::default();
     let all = Interest { uid: Uid::ROOT, all: true, job: None };
@@ -158,7 +158,7 @@ async fn a_connection_that_follows_events_is_not_closed_for_saying_nothing() {
         Arc::clone(submission.authorised.peer()),
         submission.outlet.expect("somewhere for events to go"),
     );
-    submission.reply.send(Ok(Answer::Subscribed { subscribed: true }));
+    submission.reply.send(Ok(Answer::Subscribed(Subscribed { subscribed: true })));
     assert_eq!(heard(&client, 2).await.len(), 2);
     tokio::time::advance(Duration::from_secs(7 * 86_400)).await;
     feed.everybody("drained", None);
@@ -183,13 +183,13 @@ async fn sixteen_requests_can_be_unanswered_and_the_next_is_read_when_one_was_an
     }
     theirs.write_all(&hello()).unwrap();
     for id in 0..40 {
-        theirs.write_all(&request(id, Call::Ping)).unwrap();
+        theirs.write_all(&request(id, Call::Ping(Ping {}))).unwrap();
     }
     let Served { session, mut client, mut calls, stop: _stop, .. } = serve(ours, theirs);
     let mut accepted = 0;
     // Answers wait for 300 s to be read.
     while let Ok(Some(Event::Call(submission))) = timeout(Duration::from_secs(100), calls.recv()).await {
-        submission.reply.send(Ok(Answer::Pong { at_ms: 0 }));
+        submission.reply.send(Ok(Answer::Pong(Pong { at_ms: 0 })));
         accepted += 1;
     }
     assert_eq!(accepted, 16);
@@ -228,11 +228,11 @@ async fn an_answer_that_fits_no_frame_is_an_internal_error_of_its_request() {
     let Served { mut client, mut calls, stop: _stop, .. } = serve(ours, theirs);
     client.write_all(&hello()).await.unwrap();
     for request_id in [1, 2] {
-        client.write_all(&request(request_id, Call::Ping)).await.unwrap();
+        client.write_all(&request(request_id, Call::Ping(Ping {}))).await.unwrap();
     }
     for unit in ["x".repeat(1 << 20), "small".to_owned()] {
         let Some(Event::Call(submission)) = calls.recv().await else { panic!("nothing was asked") };
-        submission.reply.send(Ok(Answer::Unit { unit }));
+        submission.reply.send(Ok(Answer::Unit(InUnit { unit })));
     }
     let frames = heard(&client, 3).await;
     let (request_id, error) = error_in(&frames[1]);

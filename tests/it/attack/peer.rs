@@ -6,10 +6,9 @@ use std::os::fd::AsFd as _;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
-use fairshare::wire::call::Call;
-use fairshare::wire::decode::{HelloReply, decode_hello_reply, decode_response};
+use fairshare::contract::{Call, Request, Response, decode_response};
 use fairshare::wire::frame::{FrameBuffer, encode_frame};
-use fairshare::wire::message::{Hello, PROTOCOL_VERSION, Request, Response};
+use fairshare::wire::hello::{Hello, HelloReply, PROTOCOL_VERSION, decode_hello_reply};
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 
 use super::daemon::PATIENCE;

@@ -4,9 +4,8 @@ use std::io::{ErrorKind, Read as _, Write as _};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use fairshare::wire::call::Call;
+use fairshare::contract::{Body, Call, Health, List, Ping, Release, Status};
 use fairshare::wire::error::Code;
-use fairshare::wire::message::Body;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketType};
 
 use super::daemon::{Daemon, number};
@@ -76,7 +75,7 @@ fn descriptors_where_none_belong_are_not_kept() {
     daemon.survives("descriptors sent along", |socket| {
         let mut peer = Peer::new(socket);
         for id in 0..sends {
-            peer.send_with_descriptors(&request(id as u64, Call::Ping));
+            peer.send_with_descriptors(&request(id as u64, Call::Ping(Ping {})));
             // The daemon stops reading when too much is unanswered.
             if id >= 8 {
                 assert_eq!(peer.response().unwrap().request_id, id as u64 - 8);
@@ -97,7 +96,12 @@ fn descriptors_where_none_belong_are_not_kept() {
 fn going_away_at_every_step_leaves_nothing_behind() {
     let mut daemon = Daemon::start();
     daemon.survives("disconnecting after every byte", |socket| {
-        let calls = [request(1, Call::Ping), request(2, Call::List), request(3, Call::Health)].concat();
+        let calls = [
+            request(1, Call::Ping(Ping {})),
+            request(2, Call::List(List {})),
+            request(3, Call::Health(Health {})),
+        ]
+        .concat();
         let talk = [hello("attack", "1"), calls].concat();
         for end in 0..=talk.len() {
             let mut peer = Peer::silent(socket);
@@ -110,11 +114,11 @@ fn going_away_at_every_step_leaves_nothing_behind() {
 fn who_asks_and_does_not_read_waits_alone() {
     let mut daemon = Daemon::start();
     for (what, call) in [
-        ("pipelined pings", Call::Ping),
-        ("pipelined lists", Call::List),
-        ("pipelined calls that are refused", Call::Status { for_uid: Some(u64::MAX) }),
-        ("pipelined calls that change nothing", Call::Release { stop: None, for_uid: None }),
-        ("pipelined looks at everything", Call::Health),
+        ("pipelined pings", Call::Ping(Ping {})),
+        ("pipelined lists", Call::List(List {})),
+        ("pipelined calls that are refused", Call::Status(Status { for_uid: Some(u64::MAX) })),
+        ("pipelined calls that change nothing", Call::Release(Release { stop: None, for_uid: None })),
+        ("pipelined looks at everything", Call::Health(Health {})),
     ] {
         daemon.survives(what, |socket| unread(socket, &request(1, call.clone()).repeat(2000)));
         assert!(!daemon.log().contains("bug"), "who leaves is no fault of the daemon's: {}", daemon.log());

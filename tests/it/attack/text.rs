@@ -1,9 +1,8 @@
 //! What a client says of itself and of others is shown, and neither obeyed nor believed.
 
 use ciborium::{Value, cbor};
-use fairshare::wire::call::Call;
+use fairshare::contract::{Body, Call, Status};
 use fairshare::wire::error::Code;
-use fairshare::wire::message::Body;
 
 use super::daemon::Daemon;
 use super::peer::{Peer, frame, hello, request};
@@ -88,7 +87,7 @@ fn a_message_does_not_make_its_sender_another() {
             assert!(error.is(Code::BadRequest), "{error:?}");
         }
         if me != 0 {
-            peer.send(&request(1, Call::Status { for_uid: Some(me + 1) }));
+            peer.send(&request(1, Call::Status(Status { for_uid: Some(me + 1) })));
             let Body::Err(error) = peer.response().unwrap().body else { panic!("it was done") };
             assert!(error.is(Code::Forbidden), "{error:?}");
         }

@@ -4,8 +4,10 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::Stdio;
 use std::thread;
 
-use fairshare::wire::answer::{Answer, JobInfo, JobState};
-use fairshare::wire::call::{Amounts, Call};
+use fairshare::contract::{
+    Amounts, Answer, Attach, Call, Changed, Drain, JobInfo, JobStarted, JobState, JobStatus, OneJob, Release,
+    Released, Reload, Renew, RequestResources, Resize, Undrain,
+};
 use fairshare::wire::error::{Code, WireError};
 
 use super::*;
@@ -17,23 +19,49 @@ fn figures_go_out_as_they_were_typed() {
     for (line, call) in [
         (
             "request --cpu 0.5 --mem 1.5G --tasks 9",
-            Call::RequestResources { amounts, lease_ms: None, wait: None, for_uid: None },
+            Call::RequestResources(RequestResources {
+                lease_ms: None,
+                wait: None,
+                for_uid: None,
+                ..RequestResources::of(amounts)
+            }),
         ),
         (
             "request --for 90m",
-            Call::RequestResources { amounts: nothing, lease_ms: Some(5_400_000), wait: None, for_uid: None },
+            Call::RequestResources(RequestResources {
+                lease_ms: Some(5_400_000),
+                wait: None,
+                for_uid: None,
+                ..RequestResources::of(nothing)
+            }),
         ),
-        ("renew --for 7d", Call::Renew { lease_ms: 604_800_000, for_uid: None }),
-        ("admin renew --user root --for 1ms", Call::Renew { lease_ms: 1, for_uid: Some(0) }),
-        ("request", Call::RequestResources { amounts: nothing, lease_ms: None, wait: None, for_uid: None }),
-        ("resize --cpu 0.5 --mem 1.5G --tasks 9", Call::Resize { amounts, for_uid: None }),
+        ("renew --for 7d", Call::Renew(Renew { lease_ms: 604_800_000, for_uid: None })),
+        ("admin renew --user root --for 1ms", Call::Renew(Renew { lease_ms: 1, for_uid: Some(0) })),
+        (
+            "request",
+            Call::RequestResources(RequestResources {
+                lease_ms: None,
+                wait: None,
+                for_uid: None,
+                ..RequestResources::of(nothing)
+            }),
+        ),
+        (
+            "resize --cpu 0.5 --mem 1.5G --tasks 9",
+            Call::Resize(Resize { for_uid: None, ..Resize::of(amounts) }),
+        ),
         (
             "admin request --user root --cpu 0.5 --mem 1.5G --tasks 9",
-            Call::RequestResources { amounts, lease_ms: None, wait: None, for_uid: Some(0) },
+            Call::RequestResources(RequestResources {
+                lease_ms: None,
+                wait: None,
+                for_uid: Some(0),
+                ..RequestResources::of(amounts)
+            }),
         ),
         (
             "admin resize --user 4000000000 --cpu 0.5 --mem 1.5G --tasks 9",
-            Call::Resize { amounts, for_uid: Some(4_000_000_000) },
+            Call::Resize(Resize { for_uid: Some(4_000_000_000), ..Resize::of(amounts) }),
         ),
     ] {
         let daemon = Daemon::saying([granted()]);
@@ -46,17 +74,17 @@ fn figures_go_out_as_they_were_typed() {
 #[test]
 fn release_says_whether_anything_was_held() {
     for (line, released, says, call) in [
-        ("release", true, "Released\n", Call::Release { stop: None, for_uid: None }),
-        ("release", false, "No share was held\n", Call::Release { stop: None, for_uid: None }),
-        ("release --stop", true, "Released\n", Call::Release { stop: Some(true), for_uid: None }),
+        ("release", true, "Released\n", Call::Release(Release { stop: None, for_uid: None })),
+        ("release", false, "No share was held\n", Call::Release(Release { stop: None, for_uid: None })),
+        ("release --stop", true, "Released\n", Call::Release(Release { stop: Some(true), for_uid: None })),
         (
             "admin release --user root",
             true,
             "Released for root\n",
-            Call::Release { stop: None, for_uid: Some(0) },
+            Call::Release(Release { stop: None, for_uid: Some(0) }),
         ),
     ] {
-        let daemon = Daemon::saying([Answer::Released { released }.into()]);
+        let daemon = Daemon::saying([Answer::Released(Released { released }).into()]);
         assert_eq!(shown(&daemon.run(line)), says);
         assert_eq!(daemon.calls(), [call]);
     }
@@ -64,16 +92,19 @@ fn release_says_whether_anything_was_held() {
 
 #[test]
 fn release_with_stop_waits_until_the_job_has_ended() {
-    let started = || Answer::JobStarted { job_started: 7 }.into();
+    let started = || Answer::JobStarted(JobStarted { job_started: 7 }).into();
     let daemon = Daemon::saying([
         started(),
-        Answer::Job { job: job(JobState::Running) }.into(),
-        Answer::Job { job: job(JobState::Done) }.into(),
+        Answer::Job(OneJob { job: job(JobState::Running) }).into(),
+        Answer::Job(OneJob { job: job(JobState::Done) }).into(),
     ]);
     let output = daemon.run("release --stop");
     assert_eq!((output.status.code(), text(&output.stdout)), (Some(0), "Released\n".to_owned()));
     assert!(text(&output.stderr).contains("job 7"));
-    assert_eq!(daemon.calls()[1..], [Call::JobStatus { job_id: 7 }, Call::JobStatus { job_id: 7 }]);
+    assert_eq!(
+        daemon.calls()[1..],
+        [Call::JobStatus(JobStatus { job_id: 7 }), Call::JobStatus(JobStatus { job_id: 7 })]
+    );
 
     let error =
         Some(Box::new(WireError::new(Code::CleanupFailed, "1 process is still there").detail("4711")));
@@ -84,7 +115,7 @@ fn release_with_stop_waits_until_the_job_has_ended() {
         (JobState::Interrupted, None, 75, "job 7 was interrupted"),
     ] {
         let job = JobInfo { error, ..job(state) };
-        let daemon = Daemon::saying([started(), Answer::Job { job }.into()]);
+        let daemon = Daemon::saying([started(), Answer::Job(OneJob { job }).into()]);
         let complaint = complaint(&daemon.run("release --stop"), exit);
         assert!(complaint.contains(&format!("\nfairshare: {says}")), "{complaint}");
         assert!(complaint.contains("\n  hint: `fairshare "), "{complaint}");
@@ -94,7 +125,7 @@ fn release_with_stop_waits_until_the_job_has_ended() {
 #[test]
 fn interrupting_a_release_leaves_it_running_and_says_so() {
     let daemon = Daemon::saying([
-        Answer::JobStarted { job_started: 7 }.into(),
+        Answer::JobStarted(JobStarted { job_started: 7 }).into(),
         // As an interrupt while the answer is awaited, so that nothing depends on when it comes.
         Next::Sends(b""),
     ]);
@@ -115,16 +146,16 @@ fn interrupting_a_release_leaves_it_running_and_says_so() {
 fn attach_and_what_changes_the_daemon_say_what_was_done() {
     let daemon = Daemon::saying([unit()]);
     assert_eq!(shown(&daemon.run("attach 4 5")), "Moved 2 processes into fairshare-1000-run1.scope\n");
-    assert_eq!(daemon.calls(), [Call::Attach { pids: vec![4, 5] }]);
+    assert_eq!(daemon.calls(), [Call::Attach(Attach { pids: vec![4, 5] })]);
     for (line, call, changed, says) in [
-        ("admin reload", Call::Reload, true, "was read again"),
-        ("admin reload", Call::Reload, false, "has not changed"),
-        ("admin drain", Call::Drain, true, "Nothing new is granted from now on"),
-        ("admin drain", Call::Drain, false, "already"),
-        ("admin undrain", Call::Undrain, true, "granted again"),
-        ("admin undrain", Call::Undrain, false, "already"),
+        ("admin reload", Call::Reload(Reload {}), true, "was read again"),
+        ("admin reload", Call::Reload(Reload {}), false, "has not changed"),
+        ("admin drain", Call::Drain(Drain {}), true, "Nothing new is granted from now on"),
+        ("admin drain", Call::Drain(Drain {}), false, "already"),
+        ("admin undrain", Call::Undrain(Undrain {}), true, "granted again"),
+        ("admin undrain", Call::Undrain(Undrain {}), false, "already"),
     ] {
-        let daemon = Daemon::saying([Answer::Changed { changed }.into()]);
+        let daemon = Daemon::saying([Answer::Changed(Changed { changed }).into()]);
         let shown = shown(&daemon.run(line));
         assert!(shown.contains(says), "{shown}");
         assert_eq!(daemon.calls(), [call]);

@@ -6,19 +6,21 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use fairshare::wire::answer::{Answer, EventInfo, JobInfo, JobState};
-use fairshare::wire::call::{Amounts, Call};
+use fairshare::contract::{
+    Amounts, Answer, Call, EventInfo, JobCancel, JobInfo, JobList, JobStarted, JobState, JobStatus, Jobs,
+    OneJob, RequestResources, Status, Subscribe,
+};
 use fairshare::wire::error::{Code, WireError};
 
 use super::*;
 use crate::poll::{DEADLINE, until};
 
-const FOLLOW: Call = Call::Subscribe { all: None, job_id: Some(7) };
-const LOOK: Call = Call::JobStatus { job_id: 7 };
-const CANCEL: Call = Call::JobCancel { job_id: 7 };
+const FOLLOW: Call = Call::Subscribe(Subscribe { all: None, job_id: Some(7) });
+const LOOK: Call = Call::JobStatus(JobStatus { job_id: 7 });
+const CANCEL: Call = Call::JobCancel(JobCancel { job_id: 7 });
 
 fn looked(job: JobInfo) -> Next {
-    Answer::Job { job }.into()
+    Answer::Job(OneJob { job }).into()
 }
 
 fn happened(job: JobInfo) -> EventInfo {
@@ -30,11 +32,16 @@ fn queued(place: u64) -> JobInfo {
 }
 
 fn started() -> Next {
-    Answer::JobStarted { job_started: 7 }.into()
+    Answer::JobStarted(JobStarted { job_started: 7 }).into()
 }
 
 fn waiting() -> Call {
-    Call::RequestResources { amounts: Amounts::default(), lease_ms: None, wait: Some(true), for_uid: None }
+    Call::RequestResources(RequestResources {
+        lease_ms: None,
+        wait: Some(true),
+        for_uid: None,
+        ..RequestResources::of(Amounts::default())
+    })
 }
 
 #[test]
@@ -47,7 +54,7 @@ fn a_request_that_waits_shows_its_place_and_then_the_share() {
         text(&output.stderr),
         "fairshare: waiting as job 7: place 2\nfairshare: waiting as job 7: place 1\n"
     );
-    assert_eq!(daemon.calls(), [waiting(), FOLLOW, LOOK, Call::Status { for_uid: None }]);
+    assert_eq!(daemon.calls(), [waiting(), FOLLOW, LOOK, Call::Status(Status { for_uid: None })]);
 
     let json = Daemon::saying([
         started(),
@@ -92,7 +99,7 @@ fn a_request_whose_time_is_over_is_taken_back() {
     );
     let made = Daemon::saying(script);
     assert!(text(&made.run("request --wait=1ms").stdout).starts_with("Granted: "));
-    assert_eq!(made.calls()[3..], [CANCEL, FOLLOW, LOOK, Call::Status { for_uid: None }]);
+    assert_eq!(made.calls()[3..], [CANCEL, FOLLOW, LOOK, Call::Status(Status { for_uid: None })]);
 }
 
 #[test]
@@ -190,7 +197,7 @@ fn jobs_are_a_table() {
         ..job(JobState::Failed)
     };
     let long = JobInfo { cpu_usec: Some(3_700_000_000), mem_limit_bytes: Some(64 << 20), ..ended.clone() };
-    let daemon = Daemon::saying([Answer::Jobs { jobs: vec![queued(2), ended, long] }.into()]);
+    let daemon = Daemon::saying([Answer::Jobs(Jobs { jobs: vec![queued(2), ended, long] }).into()]);
     let shown_jobs = shown(&daemon.run("jobs"));
     let rows: Vec<Vec<&str>> = shown_jobs
         .lines()
@@ -203,10 +210,10 @@ fn jobs_are_a_table() {
     assert_eq!(rows[1][6..], ["-", "-", "-", "place 2"], "{shown_jobs}");
     assert_eq!(rows[2][5..], ["1m 5s", "120ms", "31.0 MiB", r"x\u{1b}", "exit 3"], "{shown_jobs}");
     assert_eq!(rows[3][6..8], ["1h 1m", "31.0 MiB of 64.0 MiB"], "{shown_jobs}");
-    assert_eq!(daemon.calls(), [Call::JobList { all: None }]);
-    let daemon = Daemon::saying([Answer::Jobs { jobs: vec![] }.into()]);
+    assert_eq!(daemon.calls(), [Call::JobList(JobList { all: None })]);
+    let daemon = Daemon::saying([Answer::Jobs(Jobs { jobs: vec![] }).into()]);
     assert_eq!(shown(&daemon.run("jobs --all --json")), "{\"jobs\":[]}\n");
-    assert_eq!(daemon.calls(), [Call::JobList { all: Some(true) }]);
+    assert_eq!(daemon.calls(), [Call::JobList(JobList { all: Some(true) })]);
 }
 
 #[test]
@@ -253,6 +260,6 @@ fn events_are_followed_until_nobody_reads_them() {
         }
         drop(lines);
         assert_eq!(child.wait().unwrap().code(), Some(0));
-        assert_eq!(daemon.calls()[0], Call::Subscribe { all: Some(true), job_id: None });
+        assert_eq!(daemon.calls()[0], Call::Subscribe(Subscribe { all: Some(true), job_id: None }));
     }
 }

@@ -3,8 +3,10 @@
 use std::io::{BufRead, BufReader, Write};
 use std::process::Stdio;
 
-use fairshare::wire::answer::{Answer, ShareInfo};
-use fairshare::wire::call::{Amounts, Call};
+use fairshare::contract::{
+    Amounts, Answer, Attach, Call, HeldShare, JobList, Ping, Pong, Released, Renew, RequestResources,
+    ShareInfo, Status, StatusAnswer,
+};
 use fairshare::wire::error::{Code, WireError};
 
 use super::*;
@@ -30,14 +32,19 @@ fn four() -> ShareInfo {
 #[test]
 fn the_short_forms_are_answered_in_their_own_shapes() {
     let daemon = Daemon::saying([
-        Answer::Share { share: four() }.into(),
+        Answer::Share(HeldShare { share: four() }).into(),
         WireError::new(Code::AlreadyAllocated, "A share is held").into(),
-        Answer::Status { share: Some(four()), capacity: capacity() }.into(),
-        Answer::Status { share: Some(ShareInfo { cpu_milli: 250, ..four() }), capacity: capacity() }.into(),
-        Answer::Status { share: None, capacity: capacity() }.into(),
-        Answer::Released { released: true }.into(),
-        Answer::Released { released: false }.into(),
-        Answer::Share { share: ShareInfo { cpu_milli: 1000, mem_bytes: 3 << 29, ..four() } }.into(),
+        Answer::Status(StatusAnswer { share: Some(four()), capacity: capacity() }).into(),
+        Answer::Status(StatusAnswer {
+            share: Some(ShareInfo { cpu_milli: 250, ..four() }),
+            capacity: capacity(),
+        })
+        .into(),
+        Answer::Status(StatusAnswer { share: None, capacity: capacity() }).into(),
+        Answer::Released(Released { released: true }).into(),
+        Answer::Released(Released { released: false }).into(),
+        Answer::Share(HeldShare { share: ShareInfo { cpu_milli: 1000, mem_bytes: 3 << 29, ..four() } })
+            .into(),
     ]);
     let lines = br#"{"type":"request_resources","cpu":4,"mem":"16G"}
 {"type":"request_resources","cpu":0.25,"mem":1073741824,"tasks":9,"for":"90m"}
@@ -61,11 +68,13 @@ fn the_short_forms_are_answered_in_their_own_shapes() {
             r#"{"type":"success","message":"Resources allocated: 1 CPU, 1536M memory"}"#,
         ]
     );
-    let request = |cpu_milli, mem_bytes, tasks_max, lease_ms| Call::RequestResources {
-        amounts: Amounts { cpu_milli, mem_bytes, tasks_max },
-        lease_ms,
-        wait: None,
-        for_uid: None,
+    let request = |cpu_milli, mem_bytes, tasks_max, lease_ms| {
+        Call::RequestResources(RequestResources {
+            lease_ms,
+            wait: None,
+            for_uid: None,
+            ..RequestResources::of(Amounts { cpu_milli, mem_bytes, tasks_max })
+        })
     };
     assert_eq!(
         daemon.calls()[..2],
@@ -81,16 +90,16 @@ fn the_short_forms_are_answered_in_their_own_shapes() {
 #[test]
 fn every_call_goes_by_its_endpoint() {
     let lines: Vec<(&str, Call)> = vec![
-        (r#"{"endpoint":"ping"}"#, Call::Ping),
-        (r#"{"endpoint":"ping","body":{}}"#, Call::Ping),
-        (r#"{"body":{"for_uid":5},"endpoint":"status"}"#, Call::Status { for_uid: Some(5) }),
-        (r#"{"endpoint":"renew","body":{"lease_ms":7}}"#, Call::Renew { lease_ms: 7, for_uid: None }),
-        (r#"{"endpoint":"attach","body":{"pids":[4,5]}}"#, Call::Attach { pids: vec![4, 5] }),
-        (r#"{"endpoint":"job_list","body":{"all":true}}"#, Call::JobList { all: Some(true) }),
+        (r#"{"endpoint":"ping"}"#, Call::Ping(Ping {})),
+        (r#"{"endpoint":"ping","body":{}}"#, Call::Ping(Ping {})),
+        (r#"{"body":{"for_uid":5},"endpoint":"status"}"#, Call::Status(Status { for_uid: Some(5) })),
+        (r#"{"endpoint":"renew","body":{"lease_ms":7}}"#, Call::Renew(Renew { lease_ms: 7, for_uid: None })),
+        (r#"{"endpoint":"attach","body":{"pids":[4,5]}}"#, Call::Attach(Attach { pids: vec![4, 5] })),
+        (r#"{"endpoint":"job_list","body":{"all":true}}"#, Call::JobList(JobList { all: Some(true) })),
     ];
     let error = WireError::new(Code::NoCapacity, "no").detail("later").retry_after_ms(5);
     let script = lines.iter().map(|_| Next::from(error.clone()));
-    let daemon = Daemon::saying(script.chain([Answer::Pong { at_ms: 9 }.into()]));
+    let daemon = Daemon::saying(script.chain([Answer::Pong(Pong { at_ms: 9 }).into()]));
     let mut text: String = lines.iter().map(|(line, _)| format!("{line}\n")).collect();
     text.push_str(r#"{"endpoint":"ping"}"#);
     let said = answers(&daemon, text.as_bytes());

@@ -6,7 +6,7 @@ use std::os::unix::net::UnixListener;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
-use fairshare::wire::answer::Answer;
+use fairshare::contract::{Answer, Pong, Subscribed};
 use fairshare::wire::error::{Code, WireError};
 
 use super::*;
@@ -85,8 +85,8 @@ fn a_daemon_that_answers_nothing_or_nonsense_is_no_daemon() {
         Next::Closes,
         Next::Sends(b"\0\0\0\x01\xff"),
         Next::Sends(b"\0\0\0\0"),
-        Answer::Pong { at_ms: 1 }.into(),
-        Answer::Subscribed { subscribed: true }.into(),
+        Answer::Pong(Pong { at_ms: 1 }).into(),
+        Answer::Subscribed(Subscribed { subscribed: true }).into(),
     ] {
         let complaint = complaint(&Daemon::saying([next]).run("status"), 69);
         assert!(complaint.contains("\n  hint: "), "{complaint}");

@@ -6,7 +6,7 @@ use std::io::Write;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Stdio};
 
-use fairshare::wire::call::{Amounts, Call};
+use fairshare::contract::{Amounts, Call, RequestResources, Run};
 use fairshare::wire::error::Code;
 
 use super::*;
@@ -15,18 +15,28 @@ use super::*;
 fn run_with_a_share_costs_one_connection_and_one_call() {
     let daemon = Daemon::saying([unit()]);
     assert_eq!(shown(&daemon.run("run -- true")), "");
-    assert_eq!(daemon.heard(), [Heard::Connected, Heard::Asked(Call::Run)]);
+    assert_eq!(daemon.heard(), [Heard::Connected, Heard::Asked(Call::Run(Run {}))]);
 }
 
 #[test]
 fn run_takes_a_share_where_none_is_held() {
     let amounts = Amounts { cpu_milli: Some(1000), mem_bytes: Some(GIB), tasks_max: None };
-    let request = Call::RequestResources { amounts, lease_ms: Some(60_000), wait: None, for_uid: None };
+    let request = Call::RequestResources(RequestResources {
+        lease_ms: Some(60_000),
+        wait: None,
+        for_uid: None,
+        ..RequestResources::of(amounts)
+    });
     let daemon = Daemon::saying([Code::NotFound.into(), granted(), unit()]);
     assert_eq!(shown(&daemon.run("run --cpu 1 --mem 1G --for 1m echo in")), "in\n");
     assert_eq!(
         daemon.heard(),
-        [Heard::Connected, Heard::Asked(Call::Run), Heard::Asked(request.clone()), Heard::Asked(Call::Run)]
+        [
+            Heard::Connected,
+            Heard::Asked(Call::Run(Run {})),
+            Heard::Asked(request.clone()),
+            Heard::Asked(Call::Run(Run {}))
+        ]
     );
     let raced = Daemon::saying([Code::NotFound.into(), Code::AlreadyAllocated.into(), unit()]);
     assert_eq!(shown(&raced.run("run echo in")), "in\n");
@@ -138,6 +148,6 @@ fn a_shell_reads_its_script_in_the_share() {
         feed.write_all(b"exit 3\n").unwrap();
         drop(feed);
         assert_eq!(command.stdin(stdin).output().unwrap().status.code(), Some(exit), "{shell:?}");
-        assert_eq!(daemon.heard(), [Heard::Connected, Heard::Asked(Call::Run)]);
+        assert_eq!(daemon.heard(), [Heard::Connected, Heard::Asked(Call::Run(Run {}))]);
     }
 }

@@ -2,8 +2,10 @@
 
 use std::fs;
 
-use fairshare::wire::answer::{Answer, Check, ShareInfo};
-use fairshare::wire::call::Call;
+use fairshare::contract::{
+    Answer, Call, Check, HealthAnswer, HeldShare, List, ListAnswer, PolicyAnswer, ShareInfo, Status,
+    StatusAnswer,
+};
 use fairshare::wire::error::Code;
 
 use super::*;
@@ -16,7 +18,7 @@ fn status_shows_the_share_and_the_machine_from_one_answer() {
         "Your share  2 CPU (37m used)   8.0 GiB (3.0 in use)   37 tasks   no lease\n\
          Machine     6 of 15 CPU and 20 of 62 GiB held by 3 members\n"
     );
-    assert_eq!(daemon.heard(), [Heard::Connected, Heard::Asked(Call::Status { for_uid: None })]);
+    assert_eq!(daemon.heard(), [Heard::Connected, Heard::Asked(Call::Status(Status { for_uid: None }))]);
 }
 
 #[test]
@@ -25,8 +27,10 @@ fn status_on_a_terminal_looks_twice_and_shows_cpu_in_use() {
     if let Some(usage) = &mut later.usage {
         usage.cpu_usec += 100_000_000_000;
     }
-    let daemon =
-        Daemon::saying([status(), Answer::Status { share: Some(later), capacity: capacity() }.into()]);
+    let daemon = Daemon::saying([
+        status(),
+        Answer::Status(StatusAnswer { share: Some(later), capacity: capacity() }).into(),
+    ]);
     let shown = on_terminal(&daemon, "status", &[]);
     assert!(shown.contains("in use)   8.0 GiB") && !shown.contains("used)"), "{shown}");
     assert_eq!(daemon.heard().len(), 3);
@@ -34,7 +38,7 @@ fn status_on_a_terminal_looks_twice_and_shows_cpu_in_use() {
 
 #[test]
 fn status_without_a_share_says_how_to_take_one() {
-    let daemon = Daemon::saying([Answer::Status { share: None, capacity: capacity() }.into()]);
+    let daemon = Daemon::saying([Answer::Status(StatusAnswer { share: None, capacity: capacity() }).into()]);
     let shown = shown(&daemon.run("status"));
     assert!(shown.starts_with("Your share  none (`fairshare request` takes one"), "{shown}");
 }
@@ -43,14 +47,16 @@ fn status_without_a_share_says_how_to_take_one() {
 fn status_of_all_is_a_table_and_hostile_names_are_only_shown() {
     let hostile = ShareInfo { user: Some("mallory\x1b[2J\nroot\u{9b}31m".into()), ..share() };
     let daemon =
-        Daemon::saying([Answer::List { shares: vec![share(), hostile], capacity: capacity() }.into()]);
+        Daemon::saying([
+            Answer::List(ListAnswer { shares: vec![share(), hostile], capacity: capacity() }).into()
+        ]);
     let shown = shown(&daemon.run("status --all"));
     let lines: Vec<&str> = shown.lines().collect();
     assert_eq!(lines.len(), 4, "{shown}");
     assert!(lines[0].starts_with("USER  "), "{shown}");
     assert!(lines[2].starts_with(r"mallory\u{1b}[2J\u{a}root\u{9b}31m  2  "), "{shown}");
     assert!(lines[3].starts_with("Machine  "), "{shown}");
-    assert_eq!(daemon.calls(), [Call::List]);
+    assert_eq!(daemon.calls(), [Call::List(List {})]);
 }
 
 #[test]
@@ -58,19 +64,27 @@ fn json_is_what_the_contract_answers_on_one_line() {
     for (line, answer, keys) in [
         (
             "status --json",
-            Answer::Status { share: Some(share()), capacity: capacity() },
+            Answer::Status(StatusAnswer { share: Some(share()), capacity: capacity() }),
             vec!["capacity", "share"],
         ),
-        ("status --json", Answer::Status { share: None, capacity: capacity() }, vec!["capacity", "share"]),
+        (
+            "status --json",
+            Answer::Status(StatusAnswer { share: None, capacity: capacity() }),
+            vec!["capacity", "share"],
+        ),
         (
             "status --all --json",
-            Answer::List { shares: vec![share()], capacity: capacity() },
+            Answer::List(ListAnswer { shares: vec![share()], capacity: capacity() }),
             vec!["capacity", "shares"],
         ),
-        ("request --json", Answer::Share { share: share() }, vec!["share"]),
-        ("resize --cpu 2 --json", Answer::Share { share: share() }, vec!["share"]),
-        ("health --json", Answer::Health { healthy: true, checks: vec![] }, vec!["checks", "healthy"]),
-        ("policy show --json", Answer::Policy { policy: policy() }, vec!["policy"]),
+        ("request --json", Answer::Share(HeldShare { share: share() }), vec!["share"]),
+        ("resize --cpu 2 --json", Answer::Share(HeldShare { share: share() }), vec!["share"]),
+        (
+            "health --json",
+            Answer::Health(HealthAnswer { healthy: true, checks: vec![] }),
+            vec!["checks", "healthy"],
+        ),
+        ("policy show --json", Answer::Policy(PolicyAnswer { policy: policy() }), vec!["policy"]),
     ] {
         let daemon = Daemon::saying([answer.clone().into()]);
         let shown = shown(&daemon.run(line));
@@ -86,7 +100,7 @@ fn json_is_what_the_contract_answers_on_one_line() {
 #[test]
 fn json_escapes_what_would_drive_a_terminal() {
     let hostile = ShareInfo { user: Some("m\x1b\u{9b}\u{202e}".into()), ..share() };
-    let daemon = Daemon::saying([Answer::Share { share: hostile }.into()]);
+    let daemon = Daemon::saying([Answer::Share(HeldShare { share: hostile }).into()]);
     let shown = shown(&daemon.run("request --json"));
     assert!(shown.contains(r#""m\u001b\u009b\u202e""#), "{shown}");
 }
@@ -99,7 +113,7 @@ fn an_error_under_json_is_told_on_standard_error_alone() {
 
 #[test]
 fn policy_show_says_what_holds_for_me() {
-    let daemon = Daemon::saying([Answer::Policy { policy: policy() }.into()]);
+    let daemon = Daemon::saying([Answer::Policy(PolicyAnswer { policy: policy() }).into()]);
     assert_eq!(
         shown(&daemon.run("policy show")),
         "\
@@ -119,11 +133,11 @@ fn health_ends_with_1_when_the_daemon_is_not_well() {
         ok,
         detail: detail.map(Into::into),
     };
-    let well = Answer::Health { healthy: true, checks: vec![check("bus", true, None)] };
-    let ill = Answer::Health {
+    let well = Answer::Health(HealthAnswer { healthy: true, checks: vec![check("bus", true, None)] });
+    let ill = Answer::Health(HealthAnswer {
         healthy: false,
         checks: vec![check("bus", true, None), check("policy", false, Some("default.yaml:3:1\x07"))],
-    };
+    });
     assert_eq!(shown(&Daemon::saying([well.into()]).run("health")), "ok     bus\nhealthy\n");
     let output = Daemon::saying([ill.into()]).run("health");
     assert_eq!(output.status.code(), Some(1));
@@ -135,9 +149,13 @@ fn a_closed_pipe_is_no_error() {
     for line in ["status", "status --all", "health", "completions bash"] {
         let daemon = match line {
             "status --all" => {
-                Daemon::saying([Answer::List { shares: vec![share()], capacity: capacity() }.into()])
+                Daemon::saying([
+                    Answer::List(ListAnswer { shares: vec![share()], capacity: capacity() }).into()
+                ])
             }
-            "health" => Daemon::saying([Answer::Health { healthy: true, checks: vec![] }.into()]),
+            "health" => {
+                Daemon::saying([Answer::Health(HealthAnswer { healthy: true, checks: vec![] }).into()])
+            }
             _ => Daemon::saying([status()]),
         };
         let (reader, writer) = std::io::pipe().unwrap();

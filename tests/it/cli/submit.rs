@@ -4,13 +4,13 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use fairshare::wire::answer::Answer;
+use fairshare::contract::{Answer, JobStarted};
 use fairshare::wire::error::Code;
 
 use super::*;
 
 fn started() -> Next {
-    Answer::JobStarted { job_started: 7 }.into()
+    Answer::JobStarted(JobStarted { job_started: 7 }).into()
 }
 
 /// `fairshare submit -- true` in this folder, which strace refuses what `inject` says.

@@ -3,9 +3,8 @@
 use std::time::{Duration, Instant};
 
 use fairshare::client::{Client, ClientError, Deadlines, Violation};
-use fairshare::wire::call::Call;
+use fairshare::contract::{Body, Call, Ping};
 use fairshare::wire::error::{Code, WireError};
-use fairshare::wire::message::Body;
 
 use super::{Daemon, Peer, pong, scene};
 
@@ -28,11 +27,11 @@ fn a_client_without_a_place_waits_as_told_and_tries_again() {
         };
         let daemon = Daemon::play(vec![scene(busy), scene(busy), scene(served)]);
         let began = Instant::now();
-        assert_eq!(lazy(&daemon).call(&Call::Ping).unwrap(), pong(1));
+        assert_eq!(lazy(&daemon).call_any(&Call::Ping(Ping {})).unwrap(), pong(1));
         assert!(began.elapsed() >= Duration::from_millis(100), "{:?}", began.elapsed());
         daemon.end();
         let daemon = Daemon::play(vec![scene(busy), scene(served)]);
-        assert_eq!(daemon.connect().unwrap().call(&Call::Ping).unwrap(), pong(1));
+        assert_eq!(daemon.connect().unwrap().call_any(&Call::Ping(Ping {})).unwrap(), pong(1));
         daemon.end();
     }
 }
@@ -42,7 +41,7 @@ fn a_client_without_a_place_waits_as_told_and_tries_again() {
 fn a_client_that_would_wait_in_vain_is_told_at_once() {
     for (code, retry) in [(Code::RateLimited, 61_000), (Code::Forbidden, 10), (Code::Degraded, 10)] {
         let daemon = Daemon::play(vec![scene(move |peer| refuse(peer, code, retry))]);
-        let error = lazy(&daemon).call(&Call::Ping).unwrap_err();
+        let error = lazy(&daemon).call(&Ping {}).unwrap_err();
         assert!(matches!(&error, ClientError::Refused(refusal) if refusal.is(code)), "{error:?}");
         daemon.end();
     }
@@ -57,7 +56,7 @@ fn a_connection_that_is_ended_for_what_it_did_is_not_tried_again() {
             peer.request();
             refuse(peer, code, 10);
         })]);
-        let error = lazy(&daemon).call(&Call::Ping).unwrap_err();
+        let error = lazy(&daemon).call(&Ping {}).unwrap_err();
         assert!(matches!(&error, ClientError::Refused(refusal) if refusal.is(code)), "{error:?}");
         daemon.end();
     }
@@ -73,7 +72,7 @@ fn a_refused_call_is_not_made_again() {
         peer.end();
     })]);
     let mut client = lazy(&daemon);
-    assert!(matches!(client.call(&Call::Ping).unwrap_err(), ClientError::Refused(_)));
+    assert!(matches!(client.call(&Ping {}).unwrap_err(), ClientError::Refused(_)));
     drop(client);
     daemon.end();
 }
@@ -83,7 +82,7 @@ fn the_hello_has_a_deadline_of_its_own() {
     let daemon = Daemon::play(vec![scene(|peer| while peer.payload().is_some() {})]);
     let deadlines = Deadlines { hello: Duration::from_millis(100), call: Duration::from_secs(600) };
     let mut client = Client::new(&daemon.path(), "test", "0", deadlines);
-    let error = client.call(&Call::Ping).unwrap_err();
+    let error = client.call(&Ping {}).unwrap_err();
     assert!(matches!(error, ClientError::Timeout { after } if after == deadlines.hello), "{error:?}");
     daemon.end();
 }

@@ -6,7 +6,7 @@ use std::net::{TcpListener, TcpStream};
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-use fairshare::wire::call::Call;
+use fairshare::contract::{Call, Ping, Subscribe};
 use rustix::net::sockopt::{set_socket_linger, set_socket_recv_buffer_size, set_socket_send_buffer_size};
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 
@@ -72,13 +72,13 @@ pub fn without_lingering_in(test: impl FnOnce(&World, &Daemon)) {
 /// A question to the daemon waits for its answer much less long than [`LINGER`], and fails the test where none comes.
 pub fn others_are_answered(daemon: &Daemon) {
     for _ in 0..10 {
-        daemon.client().ask(&Call::Ping).unwrap();
+        daemon.client().ask(&Call::Ping(Ping {})).unwrap();
     }
 }
 
 #[test]
 fn a_socket_that_lingers_holds_up_nobody() {
-    let ping = request_frame(1, &Call::Ping);
+    let ping = request_frame(1, &Call::Ping(Ping {}));
     let send = |daemon: &Daemon, raw: &Raw, bytes: &[u8], socket| {
         send(daemon, raw, bytes, socket, SendFlags::empty());
     };
@@ -98,7 +98,7 @@ fn a_socket_that_lingers_holds_up_nobody() {
         // Where nothing is read any more.
         let (socket, _unread) = lingering();
         let mut raw = daemon.client();
-        raw.ask(&Call::Subscribe { all: None, job_id: None }).unwrap();
+        raw.ask(&Call::Subscribe(Subscribe { all: None, job_id: None })).unwrap();
         send(daemon, &raw, &ping, socket);
         assert!(raw.response().is_none(), "closed");
         others_are_answered(daemon);
@@ -121,12 +121,12 @@ fn a_socket_that_lingers_and_was_sent_out_of_band_holds_up_nobody() {
         let (socket, _unread) = lingering();
         let mut raw = daemon.client();
         send(daemon, &raw, b"x", socket);
-        let _ = raw.stream.write_all(&request_frame(1, &Call::Ping));
+        let _ = raw.stream.write_all(&request_frame(1, &Call::Ping(Ping {})));
         others_are_answered(daemon);
         // Where nothing is read any more.
         let (socket, _unread) = lingering();
         let mut raw = daemon.client();
-        raw.ask(&Call::Subscribe { all: None, job_id: None }).unwrap();
+        raw.ask(&Call::Subscribe(Subscribe { all: None, job_id: None })).unwrap();
         send(daemon, &raw, b"x", socket);
         others_are_answered(daemon);
         // As the only byte of a connection that ends with it.
@@ -144,7 +144,8 @@ fn a_call_of_which_bytes_came_out_of_band_is_answered() {
     without_lingering(|daemon| {
         let mut raw = daemon.client();
         let null = std::fs::File::open("/dev/null").unwrap();
-        let (first, second) = (request_frame(1, &Call::Ping), request_frame(2, &Call::Ping));
+        let (first, second) =
+            (request_frame(1, &Call::Ping(Ping {})), request_frame(2, &Call::Ping(Ping {})));
         let (last, most) = first.split_last().unwrap();
         daemon.hold(|| {
             raw.stream.write_all(most).unwrap();

@@ -6,11 +6,9 @@ use std::net::Shutdown;
 use std::time::{Duration, Instant};
 
 use ciborium::cbor;
-use fairshare::wire::answer::Answer;
-use fairshare::wire::call::Call;
-use fairshare::wire::decode::{HelloReply, decode_hello_reply};
+use fairshare::contract::{Answer, Body, Call, Health, HeldShare, List, Ping, Pong, Response};
 use fairshare::wire::error::{Code, WireError};
-use fairshare::wire::message::{Body, Response};
+use fairshare::wire::hello::{HelloReply, decode_hello_reply};
 
 use super::harness::{Daemon, Home, PATIENCE};
 use super::raw::{Raw, frame, hello_frame, request, request_frame, resize_mem};
@@ -79,7 +77,7 @@ fn no_hello_in_time_is_a_timeout() {
 #[test]
 fn a_frame_that_does_not_end_is_a_timeout() {
     let (_world, _home, daemon) = daemon();
-    let frame = request_frame(1, &Call::Ping);
+    let frame = request_frame(1, &Call::Ping(Ping {}));
     for part in [1, 4, frame.len() - 1] {
         let mut raw = daemon.client();
         let began = Instant::now();
@@ -119,7 +117,7 @@ fn the_largest_frame_is_read() {
 #[test]
 fn a_hello_comes_first() {
     let (_world, _home, daemon) = daemon();
-    let ping = request_frame(1, &Call::Ping);
+    let ping = request_frame(1, &Call::Ping(Ping {}));
     for first in [ping, frame(b"GET / HTTP/1.1\r\n\r\n"), cbor(&cbor!({}).unwrap())] {
         let mut raw = Raw::connect(daemon.socket());
         raw.send(&first);
@@ -242,7 +240,8 @@ fn answers_come_in_the_order_of_their_requests() {
     let (_world, _home, daemon) = daemon();
     let mut raw = daemon.client();
     let mut bytes = Vec::new();
-    let calls = [request(), Call::Ping, super::raw::release(), Call::Health, Call::List];
+    let calls =
+        [request(), Call::Ping(Ping {}), super::raw::release(), Call::Health(Health {}), Call::List(List {})];
     for id in 0..100 {
         bytes.extend(request_frame(id, &calls[id as usize % calls.len()]));
     }
@@ -264,7 +263,7 @@ fn requests_without_reading_are_held_back() {
     let mut rest = Vec::new();
     // Far more than any buffer between the two takes.
     while sent < 200_000 {
-        let frame = request_frame(sent, &Call::Ping);
+        let frame = request_frame(sent, &Call::Ping(Ping {}));
         match raw.stream.write(&frame) {
             Ok(count) if count == frame.len() => sent += 1,
             Ok(count) => {
@@ -291,7 +290,7 @@ fn requests_without_reading_are_held_back() {
     for id in 0..whole {
         let response = raw.response().unwrap();
         assert_eq!(response.request_id, id);
-        assert!(matches!(response.body, Body::Ok(Answer::Pong { .. })));
+        assert!(matches!(response.body, Body::Ok(Answer::Pong(Pong { .. }))));
     }
     writing.join().unwrap();
 }
@@ -348,5 +347,5 @@ fn the_hello_is_answered_before_a_call_that_came_with_it() {
     let hello = raw.payload().expect("no answer to a hello");
     assert!(matches!(decode_hello_reply(&hello), Ok(HelloReply::Ack(_))));
     release("0-7\n");
-    assert!(matches!(raw.response().unwrap().body, Body::Ok(Answer::Share { .. })));
+    assert!(matches!(raw.response().unwrap().body, Body::Ok(Answer::Share(HeldShare { .. }))));
 }

@@ -2,8 +2,10 @@
 
 use std::fs;
 
-use fairshare::wire::answer::Answer;
-use fairshare::wire::call::{Amounts, Call};
+use fairshare::contract::{
+    Amounts, Answer, Attach, Call, Changed, Drain, JobCancel, JobList, JobStatus, Ping, Policy, Pong, Reload,
+    Renew, Resize, Run, Subscribe, Undrain,
+};
 use fairshare::wire::error::{Code, WireError};
 use rustix::process::Signal;
 
@@ -19,7 +21,7 @@ pub const FIGURES: [(&str, u64); 4] =
 /// What is served is served, and everything else is refused; gives the refusal.
 fn is_degraded(daemon: &Daemon, shares: usize) -> WireError {
     let mut raw = daemon.client();
-    assert!(matches!(raw.ask(&Call::Ping), Ok(Answer::Pong { .. })));
+    assert!(matches!(raw.ask(&Call::Ping(Ping {})), Ok(Answer::Pong(Pong { .. }))));
     assert!(!raw.healthy());
     assert_eq!(raw.shares().len(), shares);
     let capacity = raw.status().1;
@@ -29,16 +31,16 @@ fn is_degraded(daemon: &Daemon, shares: usize) -> WireError {
         request(),
         resize_mem(1 << 20),
         release(),
-        Call::Run,
-        Call::Attach { pids: vec![std::process::id().into()] },
-        Call::Policy { for_uid: None },
-        Call::JobStatus { job_id: 1 },
-        Call::JobList { all: None },
-        Call::Renew { lease_ms: 1000, for_uid: None },
-        Call::JobCancel { job_id: 1 },
-        Call::Drain,
-        Call::Undrain,
-        Call::Subscribe { all: None, job_id: None },
+        Call::Run(Run {}),
+        Call::Attach(Attach { pids: vec![std::process::id().into()] }),
+        Call::Policy(Policy { for_uid: None }),
+        Call::JobStatus(JobStatus { job_id: 1 }),
+        Call::JobList(JobList { all: None }),
+        Call::Renew(Renew { lease_ms: 1000, for_uid: None }),
+        Call::JobCancel(JobCancel { job_id: 1 }),
+        Call::Drain(Drain {}),
+        Call::Undrain(Undrain {}),
+        Call::Subscribe(Subscribe { all: None, job_id: None }),
     ] {
         let error = raw.refused(&call, Code::Degraded);
         assert_eq!(error.message, "The daemon cannot change anything now: shares stay as they are");
@@ -91,11 +93,11 @@ fn a_reload_by_an_admin_ends_it_too_and_a_second_bad_policy_does_not() {
     is_degraded(&daemon, 0);
     let mut raw = daemon.client();
     home.set_policy("max: 1\n");
-    let error = raw.refused(&Call::Reload, Code::BadRequest);
+    let error = raw.refused(&Call::Reload(Reload {}), Code::BadRequest);
     assert_eq!(error.message, "The policy cannot be used, and there is none in force");
     is_degraded(&daemon, 0);
     home.set_policy(POLICY);
-    assert_eq!(raw.ask(&Call::Reload), Ok(Answer::Changed { changed: true }));
+    assert_eq!(raw.ask(&Call::Reload(Reload {})), Ok(Answer::Changed(Changed { changed: true })));
     works(&daemon);
 }
 
@@ -113,9 +115,9 @@ fn the_end_of_a_bad_policy_reconciles_before_anything_is_granted() {
     is_degraded(&daemon, 2);
     home.set_policy(POLICY);
     let mut raw = daemon.client();
-    assert_eq!(raw.ask(&Call::Reload), Ok(Answer::Changed { changed: true }));
+    assert_eq!(raw.ask(&Call::Reload(Reload {})), Ok(Answer::Changed(Changed { changed: true })));
     // A call right after the reload finds a daemon that knows the world, or one that says that it does not yet.
-    match raw.ask(&Call::Resize { amounts: Amounts::default(), for_uid: Some(1) }) {
+    match raw.ask(&Call::Resize(Resize { for_uid: Some(1), ..Resize::of(Amounts::default()) })) {
         Err(error) => assert!(error.is(Code::Degraded) || error.is(Code::NotFound), "{error:?}"),
         Ok(answer) => panic!("a share without a slice was resized: {answer:?}"),
     }
@@ -189,7 +191,7 @@ fn systemd_that_leaves_the_bus_and_comes_back_is_found_again() {
     daemon.client().granted(&request());
     world.vanish();
     let mut raw = daemon.client();
-    assert!(matches!(raw.ask(&Call::Ping), Ok(Answer::Pong { .. })));
+    assert!(matches!(raw.ask(&Call::Ping(Ping {})), Ok(Answer::Pong(Pong { .. }))));
     assert!(raw.status().0.is_some());
     // A call waits for it as for a systemd that re-executes itself.
     raw.post(&release());
@@ -210,7 +212,7 @@ fn a_state_folder_that_is_not_there_or_taken_is_degraded_and_a_reload_ends_it() 
     let detail = is_degraded(&daemon, 1).detail.unwrap();
     assert!(detail.contains("state: ") && detail.contains("cannot open the folder"), "{detail}");
     fs::create_dir(home.state_dir()).unwrap();
-    assert!(daemon.client().ask(&Call::Reload).is_ok());
+    assert!(daemon.client().ask(&Call::Reload(Reload {})).is_ok());
     until("the state", PATIENCE, || daemon.client().healthy().then_some(()));
     until("what systemd has to be adopted", PATIENCE, || {
         (home.state_file().exists() && home.state().shares.len() == 1).then_some(())

@@ -4,9 +4,11 @@
 use std::fs;
 use std::path::PathBuf;
 
+use fairshare::contract::{
+    Amounts, Answer, Call, JobCancel, JobList, JobStarted, JobState, Jobs, Ping, Release, Released,
+    RequestResources, Resize,
+};
 use fairshare::ledger::share::Phase;
-use fairshare::wire::answer::{Answer, JobState};
-use fairshare::wire::call::{Amounts, Call};
 use fairshare::wire::error::{Code, WireError};
 
 use super::harness::{Daemon, Home, PATIENCE};
@@ -201,7 +203,7 @@ fn killed_at_every(change: Change, calls: &[(&str, u32)], paths: impl Fn(&Home) 
             let what = format!("{change:?} with {inject}");
             let tracer = Tracer::attach(&daemon, &home, call, Some(&inject), &paths(&home));
             let answer = raw.try_ask(&change.call());
-            let died = answer.is_none() || raw.try_ask(&Call::Ping).is_none();
+            let died = answer.is_none() || raw.try_ask(&Call::Ping(Ping {})).is_none();
             tracer.detach();
             daemon.kill();
             let daemon = home.activate();
@@ -263,12 +265,12 @@ const PROMISES: [Promise; 3] = [Promise::Queue, Promise::SubmitHeld, Promise::Su
 impl Promise {
     fn call(self) -> Call {
         match self {
-            Self::Queue => Call::RequestResources {
-                amounts: Amounts::default(),
+            Self::Queue => Call::RequestResources(RequestResources {
                 lease_ms: None,
                 wait: Some(true),
                 for_uid: None,
-            },
+                ..RequestResources::of(Amounts::default())
+            }),
             Self::SubmitHeld | Self::SubmitTaken => Call::Submit(submission()),
         }
     }
@@ -287,7 +289,9 @@ impl Promise {
 
 /// Jobs of the caller's that wait or run.
 fn open_jobs(raw: &mut Raw) -> Vec<u64> {
-    let Ok(Answer::Jobs { jobs }) = raw.ask(&Call::JobList { all: None }) else { panic!("no jobs") };
+    let Ok(Answer::Jobs(Jobs { jobs })) = raw.ask(&Call::JobList(JobList { all: None })) else {
+        panic!("no jobs")
+    };
     let open = jobs.iter().filter(|job| matches!(job.state, JobState::Queued | JobState::Running));
     open.map(|job| job.job_id).collect()
 }
@@ -306,11 +310,11 @@ fn what_cannot_be_remembered_does_not_wait_and_does_not_run() {
         until("nothing to be open", PATIENCE, || open_jobs(&mut raw).is_empty().then_some(()));
         tracer.detach();
         if promise == Promise::Queue {
-            let release = Call::Release { stop: None, for_uid: Some(1) };
+            let release = Call::Release(Release { stop: None, for_uid: Some(1) });
             raw.ask(&release).unwrap();
         }
         // A call of the same member's that is stored comes after whatever there was to be done for them.
-        raw.ask(&Call::Resize { amounts: Amounts::default(), for_uid: None }).ok();
+        raw.ask(&Call::Resize(Resize { for_uid: None, ..Resize::of(Amounts::default()) })).ok();
         assert_eq!(raw.status().0.is_some(), before, "{promise:?}: what was refused was done");
         assert!(!world.units().iter().any(|unit| unit.contains("-job")), "{promise:?}: a command ran");
     }
@@ -347,15 +351,15 @@ fn what_gives_back_is_done_on_a_full_disk() {
     let reserve = home.state_dir().join("state.reserve");
     assert!(fs::metadata(&reserve).unwrap().len() >= 64 << 10);
     raw.granted(&request_for(1));
-    let Ok(Answer::JobStarted { job_started }) = raw.ask(&Promise::Queue.call()) else {
+    let Ok(Answer::JobStarted(JobStarted { job_started })) = raw.ask(&Promise::Queue.call()) else {
         panic!("it waits not")
     };
     let inject = Some("write:error=ENOSPC:when=1+2");
     let tracer = Tracer::attach(&daemon, &home, &WRITING.join(","), inject, &state_paths(&home));
-    raw.ask(&Call::JobCancel { job_id: job_started }).unwrap();
+    raw.ask(&Call::JobCancel(JobCancel { job_id: job_started })).unwrap();
     assert_eq!(
-        raw.ask(&Call::Release { stop: None, for_uid: Some(1) }),
-        Ok(Answer::Released { released: true })
+        raw.ask(&Call::Release(Release { stop: None, for_uid: Some(1) })),
+        Ok(Answer::Released(Released { released: true }))
     );
     // What takes something does not use up what was kept for giving back.
     raw.refused(&request(), Code::Io);

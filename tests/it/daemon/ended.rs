@@ -1,8 +1,10 @@
 //! Shares whose lease is over, and requests that wait while the policy changes: what is told to systemd, and kept.
 
+use fairshare::contract::{
+    Amounts, Answer, Call, JobInfo, JobStarted, JobState, JobStatus, OneJob, Release, Reload, Renew,
+    RequestResources, ShareState,
+};
 use fairshare::ledger::share::Phase;
-use fairshare::wire::answer::{Answer, JobInfo, JobState, ShareState};
-use fairshare::wire::call::{Amounts, Call};
 use fairshare::wire::error::Code;
 
 use super::degraded::FIGURES;
@@ -57,7 +59,7 @@ fn an_ended_share_has_what_it_uses_and_gets_back_what_it_had() {
     assert!(raw.healthy());
     let set = world.take_calls().into_iter().find(|(_, unit)| *unit == own_slice());
     assert_eq!(set, None);
-    let renewed = raw.granted(&Call::Renew { lease_ms: 60_000, for_uid: None });
+    let renewed = raw.granted(&Call::Renew(Renew { lease_ms: 60_000, for_uid: None }));
     assert_eq!((renewed.state, renewed.mem_bytes, renewed.tasks_max), (ShareState::Active, 64 << 20, 100));
     assert!(renewed.lease_ends_ms > share.lease_ends_ms);
     let unit = world.unit(&own_slice()).unwrap();
@@ -88,24 +90,29 @@ fn a_lease_under_a_minute_is_refused_and_says_why() {
     let error = raw.refused(&leased(59_999), Code::BadRequest);
     assert_eq!(error.message, "Requested lease (59s 999ms) is shorter than the least (1m)");
     raw.granted(&leased(60_000));
-    raw.refused(&Call::Renew { lease_ms: 1, for_uid: None }, Code::BadRequest);
+    raw.refused(&Call::Renew(Renew { lease_ms: 1, for_uid: None }), Code::BadRequest);
     for ms in [1 << 53, 1 << 62, u64::MAX] {
-        raw.refused(&Call::Renew { lease_ms: ms, for_uid: None }, Code::OverLimit);
+        raw.refused(&Call::Renew(Renew { lease_ms: ms, for_uid: None }), Code::OverLimit);
     }
 }
 
 fn job(raw: &mut Raw, id: u64) -> JobInfo {
-    match raw.ask(&Call::JobStatus { job_id: id }) {
-        Ok(Answer::Job { job }) => job,
+    match raw.ask(&Call::JobStatus(JobStatus { job_id: id })) {
+        Ok(Answer::Job(OneJob { job })) => job,
         other => panic!("{other:?}"),
     }
 }
 
 fn waits(raw: &mut Raw, cpu_milli: Option<u64>) -> u64 {
     let amounts = Amounts { cpu_milli, ..Amounts::default() };
-    let call = Call::RequestResources { amounts, lease_ms: None, wait: Some(true), for_uid: None };
+    let call = Call::RequestResources(RequestResources {
+        lease_ms: None,
+        wait: Some(true),
+        for_uid: None,
+        ..RequestResources::of(amounts)
+    });
     match raw.ask(&call) {
-        Ok(Answer::JobStarted { job_started }) => job_started,
+        Ok(Answer::JobStarted(JobStarted { job_started })) => job_started,
         other => panic!("it does not wait: {other:?}"),
     }
 }
@@ -129,7 +136,7 @@ fn who_waits_is_judged_by_the_policy_that_is_in_force() {
             daemon = home.activate();
             raw = daemon.client();
         } else {
-            raw.ask(&Call::Reload).unwrap();
+            raw.ask(&Call::Reload(Reload {})).unwrap();
         }
         if named.is_some() {
             let job = until("the end of waiting", PATIENCE, || {
@@ -146,7 +153,7 @@ fn who_waits_is_judged_by_the_policy_that_is_in_force() {
                 let ask = image.jobs.iter().find_map(|job| job.kind.ask())?;
                 (ask.amount.cpu.0 == 500).then_some(())
             });
-            raw.ask(&Call::Release { stop: None, for_uid: Some(1) }).unwrap();
+            raw.ask(&Call::Release(Release { stop: None, for_uid: Some(1) })).unwrap();
             let share = until("the grant", PATIENCE, || raw.status().0);
             assert_eq!(share.cpu_milli, 500);
         }
@@ -165,12 +172,12 @@ fn a_request_that_could_not_be_stored_waits_for_nobody() {
     let paths = [home.state_dir(), home.state_dir().join("state.new"), home.state_file()];
     // The file's own sync is the first, the folder's the second.
     let tracer = Tracer::attach(&daemon, &home, "fsync", Some("fsync:error=EIO:when=2"), &paths);
-    let wait = Call::RequestResources {
-        amounts: Amounts::default(),
+    let wait = Call::RequestResources(RequestResources {
         lease_ms: None,
         wait: Some(true),
         for_uid: None,
-    };
+        ..RequestResources::of(Amounts::default())
+    });
     let error = raw.refused(&wait, Code::Io);
     assert!(tracer.detach().contains("(INJECTED)"));
     assert_eq!(error.message, "The state could not be written: nothing was changed");
@@ -204,9 +211,9 @@ fn a_command_that_waited_when_its_slice_was_adopted_did_not_run() {
     let daemon = home.activate();
     let mut raw = daemon.client();
     raw.granted(&request_for(1));
-    let submit = Call::Submit(fairshare::wire::call::Submission { wait: Some(true), ..submission() });
+    let submit = Call::Submit(fairshare::contract::Submit { wait: Some(true), ..submission() });
     let id = match raw.ask(&submit) {
-        Ok(Answer::JobStarted { job_started }) => job_started,
+        Ok(Answer::JobStarted(JobStarted { job_started })) => job_started,
         other => panic!("it does not wait: {other:?}"),
     };
     daemon.kill();

@@ -2,8 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use fairshare::wire::answer::{Answer, EventInfo, JobState, ShareState};
-use fairshare::wire::call::{Amounts, Call};
+use fairshare::contract::{
+    Amounts, Answer, Call, Changed, Drain, EventInfo, JobStarted, JobState, Ping, Pong, Release, Reload,
+    Renew, RequestResources, ShareState, Undrain,
+};
 
 use super::degraded::FIGURES;
 use super::harness::{DEFAULTS, Daemon, Home, POLICY, ending};
@@ -46,7 +48,7 @@ fn each_step_of_a_share_is_told_with_what_is_held_then() {
     let resized = next(&mut follower, "resized", own, true);
     assert_eq!(resized.share, Some(held.clone()));
     assert_eq!(held.mem_bytes, 128 << 20);
-    let held = raw.granted(&Call::Renew { lease_ms: 3_600_000, for_uid: None });
+    let held = raw.granted(&Call::Renew(Renew { lease_ms: 3_600_000, for_uid: None }));
     let renewed = next(&mut follower, "renewed", own, true);
     // Both are reckoned from the same end, each at its moment.
     let ends = |lease_ends_ms: Option<u64>| lease_ends_ms.expect("no lease");
@@ -102,10 +104,10 @@ fn what_concerns_everybody_is_told_when_it_changes() {
     let daemon = home.activate();
     let (mut raw, mut follower) = (daemon.client(), follower(&daemon));
     home.set_policy(&format!("{POLICY}swap: 1M\n"));
-    for call in [Call::Drain, Call::Undrain, Call::Reload] {
+    for call in [Call::Drain(Drain {}), Call::Undrain(Undrain {}), Call::Reload(Reload {})] {
         // What is so already is not told again.
         for changes in [true, false] {
-            assert_eq!(raw.ask(&call), Ok(Answer::Changed { changed: changes }), "{call:?}");
+            assert_eq!(raw.ask(&call), Ok(Answer::Changed(Changed { changed: changes })), "{call:?}");
         }
     }
     for kind in ["drained", "undrained"] {
@@ -124,16 +126,18 @@ fn a_job_is_told_when_it_begins_and_when_it_is_over() {
     let daemon = home.activate();
     let (mut raw, mut follower) = (daemon.client(), follower(&daemon));
     raw.granted(&request_for(1));
-    let waits = Call::RequestResources {
-        amounts: Amounts::default(),
+    let waits = Call::RequestResources(RequestResources {
         lease_ms: None,
         wait: Some(true),
         for_uid: Some(2),
+        ..RequestResources::of(Amounts::default())
+    });
+    let Ok(Answer::JobStarted(JobStarted { job_started })) = raw.ask(&waits) else {
+        panic!("it does not wait")
     };
-    let Ok(Answer::JobStarted { job_started }) = raw.ask(&waits) else { panic!("it does not wait") };
     let mut of_the_job = daemon.client();
     of_the_job.follow(Some(true), Some(job_started));
-    raw.ask(&Call::Release { stop: None, for_uid: Some(1) }).unwrap();
+    raw.ask(&Call::Release(Release { stop: None, for_uid: Some(1) })).unwrap();
     next(&mut follower, "granted", Some(1), true);
     next(&mut follower, "released", Some(1), false);
     let begins = next(&mut follower, "job", Some(2), false);
@@ -168,7 +172,7 @@ fn who_reads_too_slowly_is_told_how_much_was_missed_and_holds_nobody_up() {
         world.count_memory_events(&format!("fairshare-{}.slice", uid(number)), 0, 1 + number / 2);
         next(&mut quick, "oom", Some(uid(number)), true);
         let asked = Instant::now();
-        assert!(matches!(raw.ask(&Call::Ping), Ok(Answer::Pong { .. })));
+        assert!(matches!(raw.ask(&Call::Ping(Ping {})), Ok(Answer::Pong(Pong { .. }))));
         assert!(asked.elapsed() < PROMPT, "call {number}: {:?}", asked.elapsed());
     }
     let mut heard = 0;

@@ -11,10 +11,11 @@ use std::process::Command;
 use std::sync::mpsc;
 
 use fairshare::client::{Client, ClientError, Deadlines};
-use fairshare::wire::answer::{Answer, JobInfo, JobState};
-use fairshare::wire::call::{Amounts, Call, Submission};
+use fairshare::contract::handover::{BECOME, Handover};
+use fairshare::contract::{
+    Amounts, Answer, Call, JobInfo, JobStarted, JobState, JobStatus, OneJob, Release, Submit,
+};
 use fairshare::wire::error::{Code, WireError};
-use fairshare::wire::handover::{BECOME, Handover};
 use rustix::process::Signal;
 
 use super::harness::{Daemon, Home, PATIENCE};
@@ -58,8 +59,8 @@ fn handover(mut file: &File) -> Handover {
 }
 
 fn job(raw: &mut Raw, job_id: u64) -> JobInfo {
-    match raw.ask(&Call::JobStatus { job_id }) {
-        Ok(Answer::Job { job }) => job,
+    match raw.ask(&Call::JobStatus(JobStatus { job_id })) {
+        Ok(Answer::Job(OneJob { job })) => job,
         other => panic!("no job: {other:?}"),
     }
 }
@@ -75,7 +76,7 @@ fn what_a_command_reads_and_writes_goes_to_its_process_and_not_over_the_bus() {
     let files = [(); 3].map(|()| tempfile::tempfile().unwrap());
     let streams = files.each_ref().map(|file| file.as_fd());
     let argv = vec!["secret".to_owned()];
-    let id = client(&daemon).submit(Submission { argv, ..submission() }, &streams).unwrap();
+    let id = client(&daemon).call_with(&Submit { argv, ..submission() }, &streams).unwrap().job_started;
     let (_connection, handed) = fetched(&world, &daemon, id);
     let inode = |file: &File| file.metadata().unwrap().ino();
     assert_eq!(handed[1..].iter().map(inode).collect::<Vec<_>>(), files.each_ref().map(inode));
@@ -171,7 +172,8 @@ fn what_a_command_came_with_is_let_go_as_soon_as_it_was_fetched_or_is_over() {
     let mut client = client(&daemon);
     let null = File::options().read(true).write(true).open("/dev/null").unwrap();
     let before = descriptors(&daemon);
-    let ids: Vec<u64> = (0..20).map(|_| client.submit(submission(), &[null.as_fd(); 3]).unwrap()).collect();
+    let ids: Vec<u64> =
+        (0..20).map(|_| client.call_with(&submission(), &[null.as_fd(); 3]).unwrap().job_started).collect();
     // One half is fetched by processes that go on with their connections, the other half ends without.
     let (fetch, end) = ids.split_at(10);
     let held: Vec<_> = fetch.iter().map(|id| fetched(&world, &daemon, *id)).collect();
@@ -214,10 +216,10 @@ fn what_was_not_fetched_takes_room_that_a_member_has_only_so_much_of() {
     let mut raw = daemon.client();
     raw.granted(&request());
     let env = BTreeMap::from([("LARGE".to_owned(), "x".repeat(300 << 10))]);
-    let large = Call::Submit(Submission { env, ..submission() });
+    let large = Call::Submit(Submit { env, ..submission() });
     let mut taken = Vec::new();
     for _ in 0..4 {
-        let Ok(Answer::JobStarted { job_started }) = raw.ask(&large) else { panic!("not taken") };
+        let Ok(Answer::JobStarted(JobStarted { job_started })) = raw.ask(&large) else { panic!("not taken") };
         taken.push(job_started);
     }
     raw.refused(&large, Code::Busy);
@@ -241,12 +243,12 @@ fn what_waits_takes_as_much_of_the_daemons_memory_as_it_has_bytes() {
     // The member's turn lasts until that has ended.
     let held = world.faults.hold_job(Verb::Stop);
     world.take_calls();
-    raw.post(&Call::Release { stop: None, for_uid: None });
+    raw.post(&Call::Release(Release { stop: None, for_uid: None }));
     until("the share to be stopped", PATIENCE, || stops(&world.take_calls()).then_some(()));
     let mut argv = vec![String::new(); MANY.into()];
     argv[0] = "true".to_owned();
     let env = (0..MANY).map(|number| (format!("{number:03x}"), String::new())).collect();
-    let submit = Call::Submit(Submission { argv, env, ..submission() });
+    let submit = Call::Submit(Submit { argv, env, ..submission() });
     let (_, before) = held_by(daemon.pid());
     let (answered, answers) = mpsc::channel();
     let threads: Vec<_> = (0..CONNECTIONS)
@@ -347,8 +349,8 @@ fn the_process_becomes_the_command() {
     let mut output = tempfile::tempfile().unwrap();
     let null = File::open("/dev/null").unwrap();
     let argv = ["sh", "-c", "echo out; echo err >&2; pwd; exit 7"].map(str::to_owned).to_vec();
-    let submission = Submission { argv, cwd: "/usr".to_owned(), ..submission() };
-    let id = client(&daemon).submit(submission, &[null.as_fd(), output.as_fd()]).unwrap();
+    let submission = Submit { argv, cwd: "/usr".to_owned(), ..submission() };
+    let id = client(&daemon).call_with(&submission, &[null.as_fd(), output.as_fd()]).unwrap().job_started;
     until("the process", PATIENCE, || runs(&world, id).then_some(()));
     let program = world.program(&service(id)).unwrap();
     daemon.signal(Signal::STOP);

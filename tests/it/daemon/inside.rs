@@ -5,11 +5,9 @@
 use std::process::{Child, Command};
 use std::time::Duration;
 
+use fairshare::contract::{Answer, Attach, Body, Call, HeldShare, ShareState};
 use fairshare::ledger::share::Phase;
-use fairshare::wire::answer::{Answer, ShareState};
-use fairshare::wire::call::Call;
 use fairshare::wire::error::Code;
-use fairshare::wire::message::Body;
 
 use super::degraded::FIGURES;
 use super::events::own_uid;
@@ -31,7 +29,7 @@ impl Idle {
     fn inside(raw: &mut Raw, taken: Option<Call>) -> Self {
         let idle = Self(Command::new("sleep").arg("600").spawn().unwrap());
         taken.map(|call| raw.granted(&call));
-        raw.ask(&Call::Attach { pids: vec![idle.0.id().into()] }).unwrap();
+        raw.ask(&Call::Attach(Attach { pids: vec![idle.0.id().into()] })).unwrap();
         idle
     }
 }
@@ -90,7 +88,7 @@ fn a_share_whose_last_process_ends_while_it_is_changed_goes_too() {
         (world.cgroup_file(&own_slice(), "pids.current")? == "0\n").then_some(())
     });
     assert!(raw.healthy(), "what the kernel told before this has been heard");
-    assert!(matches!(changing.response().unwrap().body, Body::Ok(Answer::Share { .. })));
+    assert!(matches!(changing.response().unwrap().body, Body::Ok(Answer::Share(HeldShare { .. }))));
     goes(&world, &mut raw);
 }
 
@@ -119,7 +117,7 @@ fn a_share_that_was_not_entered_after_all_is_still_empty() {
     raw.granted(&request());
     world.faults.error("StartTransientUnit", "org.freedesktop.DBus.Error.Failed", "no");
     let own = Idle(Command::new("sleep").arg("600").spawn().unwrap());
-    raw.refused(&Call::Attach { pids: vec![own.0.id().into()] }, Code::Systemd);
+    raw.refused(&Call::Attach(Attach { pids: vec![own.0.id().into()] }), Code::Systemd);
     goes(&world, &mut raw);
 }
 

@@ -2,9 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use fairshare::contract::{Amounts, Answer, Call, JobStarted, Release, Renew, RequestResources};
 use fairshare::ledger::share::Share;
-use fairshare::wire::answer::Answer;
-use fairshare::wire::call::{Amounts, Call};
 use fairshare::wire::error::Code;
 
 use super::degraded::FIGURES;
@@ -17,14 +16,14 @@ use crate::stand_in::World;
 
 /// Has another member wait for so much.
 fn waits(raw: &mut Raw, uid: u64, cpu_milli: u64) {
-    let call = Call::RequestResources {
-        amounts: Amounts { cpu_milli: Some(cpu_milli), ..Amounts::default() },
+    let call = Call::RequestResources(RequestResources {
         lease_ms: None,
         wait: Some(true),
         for_uid: Some(uid),
-    };
+        ..RequestResources::of(Amounts { cpu_milli: Some(cpu_milli), ..Amounts::default() })
+    });
     match raw.ask(&call) {
-        Ok(Answer::JobStarted { .. }) => {}
+        Ok(Answer::JobStarted(JobStarted { .. })) => {}
         other => panic!("it does not wait: {other:?}"),
     }
 }
@@ -71,7 +70,7 @@ fn an_announced_eviction_is_remembered_by_the_next_daemon() {
     assert_eq!(raw.status().1.waiting, 1);
     assert!(!daemon.logs().contains("is stopped in"), "{}", daemon.logs());
     // Anything that is stored shows what the daemon holds to be.
-    raw.ask(&Call::Release { stop: None, for_uid: Some(1) }).unwrap();
+    raw.ask(&Call::Release(Release { stop: None, for_uid: Some(1) })).unwrap();
     until("the next grant", PATIENCE, || {
         home.state().shares.iter().any(|share| share.uid.get() == 2).then_some(())
     });
@@ -92,14 +91,24 @@ fn a_renewal_is_answered_with_the_share_that_was_renewed() {
     let daemon = home.activate();
     let mut raw = daemon.client();
     let amounts = Amounts { cpu_milli: Some(2000), ..Amounts::default() };
-    raw.granted(&Call::RequestResources { amounts, lease_ms: None, wait: None, for_uid: None });
+    raw.granted(&Call::RequestResources(RequestResources {
+        lease_ms: None,
+        wait: None,
+        for_uid: None,
+        ..RequestResources::of(amounts)
+    }));
     waits(&mut raw, 2, 3000);
-    let share = raw.granted(&Call::Renew { lease_ms: 3_600_000, for_uid: None });
+    let share = raw.granted(&Call::Renew(Renew { lease_ms: 3_600_000, for_uid: None }));
     assert_eq!((share.uid, share.cpu_milli), (0, 2000));
     assert!(share.lease_ends_ms.is_some());
     // The first has a start from then on, and who would delay it is not let in.
     let amounts = Amounts { cpu_milli: Some(2000), ..Amounts::default() };
-    let late = Call::RequestResources { amounts, lease_ms: Some(7_200_000), wait: None, for_uid: Some(3) };
+    let late = Call::RequestResources(RequestResources {
+        lease_ms: Some(7_200_000),
+        wait: None,
+        for_uid: Some(3),
+        ..RequestResources::of(amounts)
+    });
     raw.refused(&late, Code::NoCapacity);
 }
 
@@ -111,7 +120,7 @@ fn a_renewal_that_is_not_stored_is_said_to_hold_for_now() {
     let daemon = home.activate();
     let mut raw = daemon.client();
     let ends = raw.granted(&leased(3_600_000)).lease_ends_ms;
-    let renew = Call::Renew { lease_ms: 36_000_000, for_uid: None };
+    let renew = Call::Renew(Renew { lease_ms: 36_000_000, for_uid: None });
     let unwritable = Unwritable::state(&home);
     let error = raw.refused(&renew, Code::Io);
     assert!(error.message.contains("it holds until the daemon restarts"), "{error:?}");

@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use fairshare::wire::answer::Answer;
-use fairshare::wire::call::{Amounts, Call};
+use fairshare::contract::{Amounts, Answer, Call, JobStarted, RequestResources};
 use fairshare::wire::error::Code;
 
 use super::harness::{Daemon, Home, PATIENCE};
@@ -26,12 +25,12 @@ fn two_cpus() -> (World, Home, Daemon) {
 }
 
 fn quarter_for(uid: u64, wait: bool) -> Call {
-    Call::RequestResources {
-        amounts: Amounts { cpu_milli: Some(250), ..Amounts::default() },
+    Call::RequestResources(RequestResources {
         lease_ms: None,
         wait: wait.then_some(true),
         for_uid: Some(uid),
-    }
+        ..RequestResources::of(Amounts { cpu_milli: Some(250), ..Amounts::default() })
+    })
 }
 
 #[test]
@@ -56,7 +55,7 @@ fn cpus_that_go_take_nothing_and_cpus_that_come_are_handed_out() {
     home.set_cpus("0");
     raw.refused(&quarter_for(2, false), Code::NoCapacity);
     match raw.ask(&quarter_for(2, true)) {
-        Ok(Answer::JobStarted { .. }) => {}
+        Ok(Answer::JobStarted(JobStarted { .. })) => {}
         other => panic!("it does not wait: {other:?}"),
     }
     assert_eq!(raw.status().1.waiting, 1);

@@ -3,10 +3,8 @@
 use std::fs;
 use std::process::Command;
 
-use fairshare::wire::answer::Answer;
-use fairshare::wire::call::Call;
+use fairshare::contract::{Answer, Body, Call, List, Ping, Pong};
 use fairshare::wire::error::{Code, WireError};
-use fairshare::wire::message::Body;
 use rustix::fs::{FileType, Mode, mknodat};
 
 use super::harness::{Daemon, Home, PATIENCE};
@@ -45,7 +43,7 @@ fn turned_away(daemon: &Daemon, uid: u32) -> WireError {
 #[test]
 fn who_is_no_member_is_refused_and_told_what_is_needed() {
     let Some((_world, home, daemon)) = daemon() else { return };
-    assert!(member(&daemon, MEMBER).ask(&Call::Ping).is_ok());
+    assert!(member(&daemon, MEMBER).ask(&Call::Ping(Ping {})).is_ok());
     for (uid, needs) in [(MALLORY, "adduser mallory fairshare"), (OF_A_CONTAINER, "no account")] {
         let error = turned_away(&daemon, uid);
         assert!(error.is(Code::Forbidden) && !error.retryable, "{error:?}");
@@ -73,9 +71,9 @@ fn a_database_that_hangs_holds_up_nobody_whose_answer_is_known() {
     let mut unknown = connections(&daemon, MEMBER + 1, 1).remove(0);
     unknown.send(&super::raw::hello_frame());
     // What needs no answer of it is served meanwhile: known members, root, lists, what a member's own name goes into.
-    assert!(known.ask(&Call::List).is_ok());
+    assert!(known.ask(&Call::List(List {})).is_ok());
     known.granted(&request());
-    assert!(member(&daemon, MEMBER).ask(&Call::Ping).is_ok());
+    assert!(member(&daemon, MEMBER).ask(&Call::Ping(Ping {})).is_ok());
     assert!(daemon.client().shares().len() == 1);
     let error = match unknown.response().map(|response| response.body) {
         Some(Body::Err(error)) => error,
@@ -110,7 +108,7 @@ fn who_is_no_member_any_more_loses_what_is_open() {
     };
     assert!(error.is(Code::Forbidden), "{error:?}");
     assert!(follows.response().is_none(), "not closed");
-    open.refused(&Call::Ping, Code::Forbidden);
+    open.refused(&Call::Ping(Ping {}), Code::Forbidden);
     assert!(open.response().is_none(), "not closed");
     assert!(turned_away(&daemon, MEMBER).is(Code::Forbidden));
 }
@@ -148,7 +146,7 @@ fn members_together_leave_places_for_root_and_a_few_for_each_other() {
         assert_eq!(code, 0, "{arguments:?}: {said}");
     }
     for raw in &mut open {
-        assert!(matches!(raw.ask(&Call::Ping), Ok(Answer::Pong { .. })));
+        assert!(matches!(raw.ask(&Call::Ping(Ping {})), Ok(Answer::Pong(Pong { .. }))));
     }
     open.truncate(PLACES - OF_ROOT - FEW);
     until("the places that were given back", PATIENCE, || {

@@ -4,10 +4,8 @@ use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command};
 use std::time::Duration;
 
-use fairshare::wire::answer::Answer;
-use fairshare::wire::call::Call;
+use fairshare::contract::{Answer, Attach, Body, Call, InUnit, JobStarted, JobStatus, OneJob, Release, Run};
 use fairshare::wire::error::Code;
-use fairshare::wire::message::Body;
 
 use super::harness::{Home, PATIENCE};
 use super::raw::{Raw, release, request};
@@ -45,12 +43,12 @@ impl Drop for Idle {
 }
 
 fn attach(pids: &[u32]) -> Call {
-    Call::Attach { pids: pids.iter().map(|pid| u64::from(*pid)).collect() }
+    Call::Attach(Attach { pids: pids.iter().map(|pid| u64::from(*pid)).collect() })
 }
 
 fn moved(raw: &mut Raw, call: &Call) -> String {
     match raw.ask(call) {
-        Ok(Answer::Unit { unit }) => unit,
+        Ok(Answer::Unit(InUnit { unit })) => unit,
         other => panic!("not moved: {other:?}"),
     }
 }
@@ -82,12 +80,12 @@ fn run_moves_the_caller() {
     let daemon = home.activate();
     let mut raw = daemon.client();
     raw.granted(&request());
-    let unit = moved(&mut raw, &Call::Run);
+    let unit = moved(&mut raw, &Call::Run(Run {}));
     assert!(world.unit(&unit).unwrap().pids.contains(&std::process::id()));
     // Numbers are not used twice, by the next daemon neither.
     daemon.kill();
     let daemon = home.activate();
-    let second = moved(&mut daemon.client(), &Call::Run);
+    let second = moved(&mut daemon.client(), &Call::Run(Run {}));
     assert_ne!(unit, second);
 }
 
@@ -100,7 +98,7 @@ fn what_is_not_the_callers_is_not_moved() {
     raw.granted(&request());
     world.take_calls();
     for pid in [0, 1, u64::from(u32::MAX), u64::MAX] {
-        let error = raw.refused(&Call::Attach { pids: vec![pid] }, Code::BadRequest);
+        let error = raw.refused(&Call::Attach(Attach { pids: vec![pid] }), Code::BadRequest);
         assert_eq!(error.message, format!("pids: {pid} is not a process id"));
     }
     let mut ended = Idle::start();
@@ -178,12 +176,14 @@ fn stopping_a_busy_share_is_a_job_that_ends() {
     raw.granted(&request());
     let mut idle = Idle::start();
     moved(&mut raw, &attach(&[idle.pid()]));
-    let answer = raw.ask(&Call::Release { stop: Some(true), for_uid: None }).unwrap();
-    let Answer::JobStarted { job_started } = answer else { panic!("no job: {answer:?}") };
+    let answer = raw.ask(&Call::Release(Release { stop: Some(true), for_uid: None })).unwrap();
+    let Answer::JobStarted(JobStarted { job_started }) = answer else { panic!("no job: {answer:?}") };
     until("the process to end", PATIENCE, || idle.0.try_wait().unwrap());
-    let job = until("the job to end", PATIENCE, || match raw.ask(&Call::JobStatus { job_id: job_started }) {
-        Ok(Answer::Job { job }) => job.ended_ms.map(|_| job),
-        other => panic!("no job: {other:?}"),
+    let job = until("the job to end", PATIENCE, || {
+        match raw.ask(&Call::JobStatus(JobStatus { job_id: job_started })) {
+            Ok(Answer::Job(OneJob { job })) => job.ended_ms.map(|_| job),
+            other => panic!("no job: {other:?}"),
+        }
     });
     assert_eq!(format!("{:?}", job.state), "Done");
     assert!(raw.status().0.is_none() && world.unit(&own_slice()).is_none());

@@ -2,9 +2,9 @@
 
 use std::fs;
 
-use fairshare::wire::answer::{Answer, Role};
-use fairshare::wire::call::Call;
+use fairshare::contract::{Answer, Call, Changed, List, Reload};
 use fairshare::wire::error::Code;
+use fairshare::wire::hello::Role;
 
 use super::harness::{Daemon, Home, PATIENCE, POLICY};
 use super::raw::request;
@@ -42,7 +42,7 @@ fn a_name_that_nobody_has_concerns_nobody_at_a_start_and_is_an_error_at_a_reload
     }
     assert!(check.ok && root.healthy());
     daemon.wait_logged("users.ghost: no user has this name");
-    let error = root.refused(&Call::Reload, Code::BadRequest);
+    let error = root.refused(&Call::Reload(Reload {}), Code::BadRequest);
     assert!(error.detail.as_deref().unwrap().contains("users.ghost: no user has this name"), "{error:?}");
 }
 
@@ -80,7 +80,7 @@ fn what_cannot_be_looked_up_lifts_no_restriction_and_others_are_served() {
     member(&daemon, ALICE).granted(&request());
     // From the first moment on: by name as long as the name was not found, by role from then on.
     let mut eve = member(&daemon, EVE);
-    assert!(eve.ask(&Call::List).is_ok());
+    assert!(eve.ask(&Call::List(List {})).is_ok());
     until("the role", PATIENCE, || match eve.ask(&request()) {
         Err(error) if error.is(Code::Forbidden) => Some(()),
         Err(error) if error.is(Code::Degraded) => {
@@ -89,5 +89,8 @@ fn what_cannot_be_looked_up_lifts_no_restriction_and_others_are_served() {
         }
         other => panic!("{other:?}"),
     });
-    assert!(root.healthy() && matches!(root.ask(&Call::Reload), Ok(Answer::Changed { changed: false })));
+    assert!(
+        root.healthy()
+            && matches!(root.ask(&Call::Reload(Reload {})), Ok(Answer::Changed(Changed { changed: false })))
+    );
 }

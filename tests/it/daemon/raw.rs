@@ -5,12 +5,14 @@ use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
-use fairshare::wire::answer::{Answer, CapacityInfo, Check, EventInfo, ShareInfo};
-use fairshare::wire::call::{Amounts, Call, Submission};
-use fairshare::wire::decode::{HelloReply, decode_hello_reply, decode_response};
+use fairshare::contract::{
+    Amounts, Answer, Body, Call, CapacityInfo, Check, EventInfo, Health, HealthAnswer, HeldShare, List,
+    ListAnswer, Release, Released, Request, RequestResources, Resize, Response, ShareInfo, Status,
+    StatusAnswer, Submit, Subscribe, Subscribed, decode_response,
+};
 use fairshare::wire::error::{Code, WireError};
 use fairshare::wire::frame::{FrameBuffer, encode_frame};
-use fairshare::wire::message::{Body, Hello, HelloAck, PROTOCOL_VERSION, Request, Response};
+use fairshare::wire::hello::{Hello, HelloAck, HelloReply, PROTOCOL_VERSION, decode_hello_reply};
 
 use super::harness::PATIENCE;
 
@@ -46,37 +48,52 @@ pub fn request() -> Call {
 }
 
 pub fn request_of(amounts: Amounts) -> Call {
-    Call::RequestResources { amounts, lease_ms: None, wait: None, for_uid: None }
+    Call::RequestResources(RequestResources {
+        lease_ms: None,
+        wait: None,
+        for_uid: None,
+        ..RequestResources::of(amounts)
+    })
 }
 
 pub fn request_for(uid: u64) -> Call {
-    Call::RequestResources { amounts: Amounts::default(), lease_ms: None, wait: None, for_uid: Some(uid) }
+    Call::RequestResources(RequestResources {
+        lease_ms: None,
+        wait: None,
+        for_uid: Some(uid),
+        ..RequestResources::of(Amounts::default())
+    })
 }
 
 /// For how long it is to be held.
 pub fn leased(ms: u64) -> Call {
-    Call::RequestResources { amounts: Amounts::default(), lease_ms: Some(ms), wait: None, for_uid: None }
+    Call::RequestResources(RequestResources {
+        lease_ms: Some(ms),
+        wait: None,
+        for_uid: None,
+        ..RequestResources::of(Amounts::default())
+    })
 }
 
 pub fn resize_mem(mem: u64) -> Call {
     let amounts = Amounts { mem_bytes: Some(mem), ..Amounts::default() };
-    Call::Resize { amounts, for_uid: None }
+    Call::Resize(Resize { for_uid: None, ..Resize::of(amounts) })
 }
 
 pub fn release() -> Call {
-    Call::Release { stop: None, for_uid: None }
+    Call::Release(Release { stop: None, for_uid: None })
 }
 
 /// A command that needs nothing.
-pub fn submission() -> Submission {
-    Submission {
+pub fn submission() -> Submit {
+    Submit {
         argv: vec!["true".into()],
         cwd: "/".into(),
         env: BTreeMap::new(),
-        amounts: Amounts::default(),
         name: None,
         lease_ms: None,
         wait: None,
+        ..Submit::default()
     }
 }
 
@@ -173,8 +190,8 @@ impl Raw {
 
     /// Follows what happens from now on.
     pub fn follow(&mut self, all: Option<bool>, job_id: Option<u64>) {
-        match self.ask(&Call::Subscribe { all, job_id }) {
-            Ok(Answer::Subscribed { subscribed: true }) => {}
+        match self.ask(&Call::Subscribe(Subscribe { all, job_id })) {
+            Ok(Answer::Subscribed(Subscribed { subscribed: true })) => {}
             other => panic!("not subscribed: {other:?}"),
         }
     }
@@ -190,21 +207,21 @@ impl Raw {
     /// Calls, and gets a share.
     pub fn granted(&mut self, call: &Call) -> ShareInfo {
         match self.ask(call) {
-            Ok(Answer::Share { share }) => share,
+            Ok(Answer::Share(HeldShare { share })) => share,
             other => panic!("no share: {other:?}"),
         }
     }
 
     pub fn status(&mut self) -> (Option<ShareInfo>, CapacityInfo) {
-        match self.ask(&Call::Status { for_uid: None }) {
-            Ok(Answer::Status { share, capacity }) => (share, capacity),
+        match self.ask(&Call::Status(Status { for_uid: None })) {
+            Ok(Answer::Status(StatusAnswer { share, capacity })) => (share, capacity),
             other => panic!("no status: {other:?}"),
         }
     }
 
     pub fn shares(&mut self) -> Vec<ShareInfo> {
-        match self.ask(&Call::List) {
-            Ok(Answer::List { shares, .. }) => shares,
+        match self.ask(&Call::List(List {})) {
+            Ok(Answer::List(ListAnswer { shares, .. })) => shares,
             other => panic!("no list: {other:?}"),
         }
     }
@@ -212,14 +229,14 @@ impl Raw {
     /// Gives its share back.
     pub fn released(&mut self) -> bool {
         match self.ask(&release()) {
-            Ok(Answer::Released { released }) => released,
+            Ok(Answer::Released(Released { released })) => released,
             other => panic!("not released: {other:?}"),
         }
     }
 
     pub fn healthy(&mut self) -> bool {
-        match self.ask(&Call::Health) {
-            Ok(Answer::Health { healthy, checks }) => {
+        match self.ask(&Call::Health(Health {})) {
+            Ok(Answer::Health(HealthAnswer { healthy, checks })) => {
                 assert_eq!(healthy, checks.iter().all(|check| check.ok));
                 healthy
             }
@@ -229,8 +246,8 @@ impl Raw {
 
     /// One check of health.
     pub fn check(&mut self, name: &str) -> Check {
-        match self.ask(&Call::Health) {
-            Ok(Answer::Health { checks, .. }) => {
+        match self.ask(&Call::Health(Health {})) {
+            Ok(Answer::Health(HealthAnswer { checks, .. })) => {
                 checks.into_iter().find(|check| check.name == name).expect("no such check")
             }
             other => panic!("no health: {other:?}"),

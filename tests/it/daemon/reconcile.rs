@@ -2,11 +2,11 @@
 
 use std::fs;
 
+use fairshare::contract::ShareInfo;
 use fairshare::identity::JobId;
 use fairshare::ledger::BootId;
 use fairshare::ledger::share::{Phase, Share};
 use fairshare::quantity::{Amount, Bytes, MilliCpu};
-use fairshare::wire::answer::ShareInfo;
 
 use super::degraded::FIGURES;
 use super::harness::{DEFAULTS, Home, share};

@@ -1,9 +1,12 @@
 //! A role is what the policy in force says at each call, on connections that are open as on new ones.
 
-use fairshare::wire::answer::{Answer, Role};
-use fairshare::wire::call::{Amounts, Call, Endpoint};
+use fairshare::contract::{
+    Amounts, Answer, Attach, Body, Call, Changed, Drain, Endpoint, Health, JobCancel, JobFetch, JobList,
+    JobStatus, List, Ping, Policy, Release, Reload, Renew, RequestResources, Resize, Run, Status, Subscribe,
+    Undrain,
+};
 use fairshare::wire::error::{Code, WireError};
-use fairshare::wire::message::Body;
+use fairshare::wire::hello::Role;
 
 use super::harness::{Daemon, Home, POLICY};
 use super::raw::{Raw, request, submission};
@@ -30,32 +33,32 @@ fn daemon(policy: &str) -> Option<(World, Home, Daemon)> {
 
 fn reload(home: &Home, daemon: &Daemon, policy: &str) {
     home.set_policy(&format!("{POLICY}{policy}"));
-    daemon.client().ask(&Call::Reload).unwrap();
+    daemon.client().ask(&Call::Reload(Reload {})).unwrap();
 }
 
 /// One call of every endpoint, on one's own things.
 fn call(endpoint: Endpoint) -> Call {
     match endpoint {
-        Endpoint::Ping => Call::Ping,
-        Endpoint::Health => Call::Health,
-        Endpoint::Status => Call::Status { for_uid: None },
-        Endpoint::List => Call::List,
-        Endpoint::Policy => Call::Policy { for_uid: None },
+        Endpoint::Ping => Call::Ping(Ping {}),
+        Endpoint::Health => Call::Health(Health {}),
+        Endpoint::Status => Call::Status(Status { for_uid: None }),
+        Endpoint::List => Call::List(List {}),
+        Endpoint::Policy => Call::Policy(Policy { for_uid: None }),
         Endpoint::RequestResources => request(),
-        Endpoint::Resize => Call::Resize { amounts: Amounts::default(), for_uid: None },
-        Endpoint::Renew => Call::Renew { lease_ms: 60_000, for_uid: None },
-        Endpoint::Release => Call::Release { stop: None, for_uid: None },
-        Endpoint::Run => Call::Run,
-        Endpoint::Attach => Call::Attach { pids: vec![u64::from(std::process::id())] },
+        Endpoint::Resize => Call::Resize(Resize { for_uid: None, ..Resize::of(Amounts::default()) }),
+        Endpoint::Renew => Call::Renew(Renew { lease_ms: 60_000, for_uid: None }),
+        Endpoint::Release => Call::Release(Release { stop: None, for_uid: None }),
+        Endpoint::Run => Call::Run(Run {}),
+        Endpoint::Attach => Call::Attach(Attach { pids: vec![u64::from(std::process::id())] }),
         Endpoint::Submit => Call::Submit(submission()),
-        Endpoint::JobStatus => Call::JobStatus { job_id: 999 },
-        Endpoint::JobList => Call::JobList { all: None },
-        Endpoint::JobFetch => Call::JobFetch { job_id: 999 },
-        Endpoint::JobCancel => Call::JobCancel { job_id: 999 },
-        Endpoint::Subscribe => Call::Subscribe { all: None, job_id: None },
-        Endpoint::Reload => Call::Reload,
-        Endpoint::Drain => Call::Drain,
-        Endpoint::Undrain => Call::Undrain,
+        Endpoint::JobStatus => Call::JobStatus(JobStatus { job_id: 999 }),
+        Endpoint::JobList => Call::JobList(JobList { all: None }),
+        Endpoint::JobFetch => Call::JobFetch(JobFetch { job_id: 999 }),
+        Endpoint::JobCancel => Call::JobCancel(JobCancel { job_id: 999 }),
+        Endpoint::Subscribe => Call::Subscribe(Subscribe { all: None, job_id: None }),
+        Endpoint::Reload => Call::Reload(Reload {}),
+        Endpoint::Drain => Call::Drain(Drain {}),
+        Endpoint::Undrain => Call::Undrain(Undrain {}),
     }
 }
 
@@ -63,14 +66,19 @@ fn call(endpoint: Endpoint) -> Call {
 fn call_for(endpoint: Endpoint, uid: u64) -> Option<Call> {
     let (amounts, for_uid) = (Amounts::default(), Some(uid));
     Some(match endpoint {
-        Endpoint::Status => Call::Status { for_uid },
-        Endpoint::Policy => Call::Policy { for_uid },
-        Endpoint::RequestResources => Call::RequestResources { amounts, lease_ms: None, wait: None, for_uid },
-        Endpoint::Resize => Call::Resize { amounts, for_uid },
-        Endpoint::Renew => Call::Renew { lease_ms: 60_000, for_uid },
-        Endpoint::Release => Call::Release { stop: None, for_uid },
-        Endpoint::JobList => Call::JobList { all: Some(true) },
-        Endpoint::Subscribe => Call::Subscribe { all: Some(true), job_id: None },
+        Endpoint::Status => Call::Status(Status { for_uid }),
+        Endpoint::Policy => Call::Policy(Policy { for_uid }),
+        Endpoint::RequestResources => Call::RequestResources(RequestResources {
+            lease_ms: None,
+            wait: None,
+            for_uid,
+            ..RequestResources::of(amounts)
+        }),
+        Endpoint::Resize => Call::Resize(Resize { for_uid, ..Resize::of(amounts) }),
+        Endpoint::Renew => Call::Renew(Renew { lease_ms: 60_000, for_uid }),
+        Endpoint::Release => Call::Release(Release { stop: None, for_uid }),
+        Endpoint::JobList => Call::JobList(JobList { all: Some(true) }),
+        Endpoint::Subscribe => Call::Subscribe(Subscribe { all: Some(true), job_id: None }),
         _ => return None,
     })
 }
@@ -113,7 +121,7 @@ fn every_endpoint_takes_the_role_of_the_page() {
             assert_eq!(is_forbidden(answer.clone()), role < Role::Admin, "{call:?} as {role:?}: {answer:?}");
         }
         // What was drained is served again, whoever is next.
-        daemon.client().ask(&Call::Undrain).unwrap();
+        daemon.client().ask(&Call::Undrain(Undrain {})).unwrap();
     }
 }
 
@@ -157,16 +165,19 @@ fn a_role_is_that_of_the_policy_in_force_at_each_call() {
     follows_all.follow(Some(true), None);
     let mut follows_own = member(&daemon, 1);
     follows_own.follow(None, None);
-    assert_eq!(open.ask(&Call::Drain), Ok(Answer::Changed { changed: true }));
-    assert_eq!(open.ask(&Call::Undrain), Ok(Answer::Changed { changed: true }));
+    assert_eq!(open.ask(&Call::Drain(Drain {})), Ok(Answer::Changed(Changed { changed: true })));
+    assert_eq!(open.ask(&Call::Undrain(Undrain {})), Ok(Answer::Changed(Changed { changed: true })));
     for raw in [&mut follows_all, &mut follows_own] {
         assert_eq!(["drained", "undrained"].map(|_| raw.event().kind), ["drained", "undrained"]);
     }
 
     reload(&home, &daemon, "");
-    for call in
-        [Call::Drain, Call::Reload, Call::Status { for_uid: Some(2) }, Call::JobList { all: Some(true) }]
-    {
+    for call in [
+        Call::Drain(Drain {}),
+        Call::Reload(Reload {}),
+        Call::Status(Status { for_uid: Some(2) }),
+        Call::JobList(JobList { all: Some(true) }),
+    ] {
         let error = open.refused(&call, Code::Forbidden);
         assert_eq!(error.detail.as_deref(), Some("your role is operator"), "{call:?}");
     }
@@ -183,7 +194,7 @@ fn a_role_is_that_of_the_policy_in_force_at_each_call() {
 
     // What is given holds as soon, and a new connection is told so.
     reload(&home, &daemon, admin);
-    assert_eq!(open.ask(&Call::Drain), Ok(Answer::Changed { changed: true }));
+    assert_eq!(open.ask(&Call::Drain(Drain {})), Ok(Answer::Changed(Changed { changed: true })));
     let ack = users::connections(&daemon, 1, 1).remove(0).greet().unwrap();
     assert_eq!(ack.authz.role, Role::Admin);
 }

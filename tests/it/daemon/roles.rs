@@ -3,8 +3,10 @@
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 
-use fairshare::wire::answer::Answer;
-use fairshare::wire::call::{Amounts, Call};
+use fairshare::contract::{
+    Amounts, Answer, Call, Drain, JobCancel, JobList, JobStarted, JobStatus, Jobs, OneJob, Release,
+    RequestResources, Subscribe,
+};
 use fairshare::wire::error::Code;
 
 use super::harness::{Daemon, Home, POLICY};
@@ -133,8 +135,8 @@ fn large_user_ids_are_user_ids() {
 }
 
 fn jobs(raw: &mut Raw, all: Option<bool>) -> Vec<(u64, u64)> {
-    match raw.ask(&Call::JobList { all }) {
-        Ok(Answer::Jobs { jobs }) => jobs.iter().map(|job| (job.job_id, job.uid)).collect(),
+    match raw.ask(&Call::JobList(JobList { all })) {
+        Ok(Answer::Jobs(Jobs { jobs })) => jobs.iter().map(|job| (job.job_id, job.uid)).collect(),
         other => panic!("no jobs: {other:?}"),
     }
 }
@@ -150,8 +152,15 @@ fn one_waits() -> Option<(World, Home, Daemon, Raw, Raw, u64)> {
     let (mut admin, mut waits) = (daemon.client(), member(&daemon, MEMBER));
     admin.granted(&request_for(1));
     let amounts = Amounts::default();
-    let request = Call::RequestResources { amounts, lease_ms: None, wait: Some(true), for_uid: None };
-    let Ok(Answer::JobStarted { job_started }) = waits.ask(&request) else { panic!("it does not wait") };
+    let request = Call::RequestResources(RequestResources {
+        lease_ms: None,
+        wait: Some(true),
+        for_uid: None,
+        ..RequestResources::of(amounts)
+    });
+    let Ok(Answer::JobStarted(JobStarted { job_started })) = waits.ask(&request) else {
+        panic!("it does not wait")
+    };
     Some((world, home, daemon, admin, waits, job_started))
 }
 
@@ -161,22 +170,22 @@ fn a_job_of_another_is_out_of_sight_and_out_of_reach() {
     let mut other = member(&daemon, MEMBER + 1);
     assert_eq!(jobs(&mut other, None), []);
     for call in [
-        Call::JobList { all: Some(true) },
-        Call::JobStatus { job_id },
-        Call::JobCancel { job_id },
-        Call::Subscribe { all: Some(true), job_id: None },
+        Call::JobList(JobList { all: Some(true) }),
+        Call::JobStatus(JobStatus { job_id }),
+        Call::JobCancel(JobCancel { job_id }),
+        Call::Subscribe(Subscribe { all: Some(true), job_id: None }),
     ] {
         let error = other.refused(&call, Code::Forbidden);
         assert!(!format!("{error:?}").contains(&MEMBER.to_string()), "{error:?}");
     }
-    other.refused(&Call::JobStatus { job_id: job_id + 1 }, Code::NotFound);
+    other.refused(&Call::JobStatus(JobStatus { job_id: job_id + 1 }), Code::NotFound);
     let whole = vec![(job_id, MEMBER.into())];
     assert_eq!(jobs(&mut admin, Some(true)), whole);
     assert_eq!(jobs(&mut admin, None), [], "an admin's own");
     assert_eq!(jobs(&mut waits, None), whole);
     for raw in [&mut admin, &mut waits] {
         assert!(
-            matches!(raw.ask(&Call::JobStatus { job_id }), Ok(Answer::Job { job }) if job.job_id == job_id)
+            matches!(raw.ask(&Call::JobStatus(JobStatus { job_id })), Ok(Answer::Job(OneJob { job })) if job.job_id == job_id)
         );
     }
 }
@@ -191,7 +200,7 @@ fn who_follows_is_told_nothing_of_another() {
     let (mut own, mut all) = (member(&daemon, MEMBER), daemon.client());
     own.follow(None, None);
     all.follow(Some(true), None);
-    admin.ask(&Call::Release { stop: None, for_uid: Some(1) }).unwrap();
+    admin.ask(&Call::Release(Release { stop: None, for_uid: Some(1) })).unwrap();
     let (one, two) = (Some(1), Some(u64::from(MEMBER)));
     let told = [("released", one), ("job", two), ("granted", two), ("job", two), ("resized", two)];
     let hear = |raw: &mut Raw, told: (&str, Option<u64>)| {
@@ -203,7 +212,7 @@ fn who_follows_is_told_nothing_of_another() {
     hear(&mut all, told[4]);
     told[1..].iter().for_each(|told| hear(&mut own, *told));
     // What concerns everybody is the first that the others hear.
-    admin.ask(&Call::Drain).unwrap();
+    admin.ask(&Call::Drain(Drain {})).unwrap();
     others.iter_mut().chain([&mut own, &mut all]).for_each(|raw| hear(raw, ("drained", None)));
     // And who follows somebody else's job hears nothing until the end.
     daemon.stop();

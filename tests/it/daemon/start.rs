@@ -4,11 +4,9 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::time::{Duration, Instant};
 
+use fairshare::contract::{Answer, Body, Call, Changed, HeldShare, Ping, Reload, Response, Status};
 use fairshare::ledger::BootId;
-use fairshare::wire::answer::Answer;
-use fairshare::wire::call::Call;
 use fairshare::wire::error::Code;
-use fairshare::wire::message::{Body, Response};
 use rustix::process::Signal;
 
 use super::harness::{DEFAULTS, Daemon, Home, PATIENCE, POLICY, share};
@@ -60,7 +58,7 @@ fn the_watchdog_is_fed_by_the_loop_and_not_beside_it() {
     // The loop looks at the list of CPUs for this call, and gets no further: nobody writes to the pipe.
     let mut raw = daemon.client();
     let release = home.cpus_from_a_pipe();
-    raw.post(&Call::Status { for_uid: None });
+    raw.post(&Call::Status(Status { for_uid: None }));
     // What was on its way before is read off; then nothing comes for several periods.
     let silent = (0..10).any(|_| daemon.told(Duration::from_millis(900)).is_none());
     assert!(silent, "fed while the loop stood still");
@@ -118,7 +116,7 @@ fn sigterm_lets_answers_in_flight_out_and_leaves_the_slices() {
     daemon.wait_told("STOPPING=1");
     assert!(idle.response().is_none(), "an idle connection was kept");
     let answer = raw.response().expect("the answer in flight was lost");
-    assert!(matches!(answer.body, Body::Ok(Answer::Share { .. })), "{answer:?}");
+    assert!(matches!(answer.body, Body::Ok(Answer::Share(HeldShare { .. }))), "{answer:?}");
     assert_eq!(daemon.wait_end().code(), Some(0));
     assert_eq!(world.unit(&own_slice()).map(|unit| unit.active), Some("active"));
     assert_eq!(home.state().shares.len(), 1);
@@ -174,7 +172,7 @@ fn a_bad_policy_at_reload_leaves_the_old_one_and_says_so() {
     let mut home = Home::new(&world);
     let daemon = home.activate();
     home.set_policy("defaults: {cpu: 1, mem: 64M}\nmax: {cpu: none, mem: 256M}\n");
-    let error = daemon.client().refused(&Call::Reload, Code::BadRequest);
+    let error = daemon.client().refused(&Call::Reload(Reload {}), Code::BadRequest);
     assert_eq!(error.message, "The policy cannot be used, and the old one stays in force");
     let detail = error.detail.unwrap();
     assert!(detail.contains("policy.yaml") && detail.contains(":2:"), "{detail}");
@@ -192,9 +190,9 @@ fn reload_says_whether_anything_changed() {
     let mut home = Home::new(&world);
     let daemon = home.activate();
     let mut raw = daemon.client();
-    assert_eq!(raw.ask(&Call::Reload), Ok(Answer::Changed { changed: false }));
+    assert_eq!(raw.ask(&Call::Reload(Reload {})), Ok(Answer::Changed(Changed { changed: false })));
     home.set_policy("defaults: {cpu: 1, mem: 64M}\nmax: {cpu: 1, mem: 64M}\n");
-    assert_eq!(raw.ask(&Call::Reload), Ok(Answer::Changed { changed: true }));
+    assert_eq!(raw.ask(&Call::Reload(Reload {})), Ok(Answer::Changed(Changed { changed: true })));
 }
 
 #[test]
@@ -294,7 +292,7 @@ fn connections_that_came_while_it_was_dead_are_served_by_the_next() {
     early.greet().unwrap();
     assert!(early.status().0.is_some());
     let Response { v, .. } = {
-        early.post(&Call::Ping);
+        early.post(&Call::Ping(Ping {}));
         early.response().unwrap()
     };
     assert_eq!(v, 1);

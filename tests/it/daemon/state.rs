@@ -3,8 +3,8 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
+use fairshare::contract::{Call, Reload, Undrain};
 use fairshare::store::{self, STATE_VERSION, Unusable};
-use fairshare::wire::call::Call;
 use fairshare::wire::error::Code;
 
 use super::degraded::FIGURES;
@@ -73,7 +73,7 @@ fn a_file_of_an_older_version_is_read_and_written_anew() {
     let mut raw = daemon.client();
     // All of it was of another boot, and new requests are stopped: that outlives an upgrade.
     raw.refused(&request(), Code::Draining);
-    raw.ask(&Call::Undrain).unwrap();
+    raw.ask(&Call::Undrain(Undrain {})).unwrap();
     raw.granted(&request());
     let written = fs::read(home.state_file()).unwrap();
     assert_eq!(written[8..12], STATE_VERSION.to_be_bytes());
@@ -150,7 +150,7 @@ fn a_file_of_a_newer_version_is_not_touched() {
     assert!(detail.contains("install the newer fairshared again, or move the file away"), "{detail}");
     // What systemd has is shown, and nothing is changed: neither there nor in the file.
     assert_eq!(raw.shares().len(), 1);
-    assert!(raw.ask(&Call::Reload).is_ok());
+    assert!(raw.ask(&Call::Reload(Reload {})).is_ok());
     raw.refused(&request(), Code::Degraded);
     daemon.stop();
     assert_eq!(fs::read(home.state_file()).unwrap(), newer);
@@ -189,7 +189,7 @@ fn what_is_no_file_is_left_alone() {
     assert_eq!(fs::read(&target).unwrap(), b"secret");
     fs::remove_file(home.state_file()).unwrap();
     fs::create_dir(home.state_file()).unwrap();
-    assert!(daemon.client().ask(&Call::Reload).is_ok());
+    assert!(daemon.client().ask(&Call::Reload(Reload {})).is_ok());
     daemon.client().refused(&request(), Code::Degraded);
     assert!(home.state_file().is_dir());
 }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::fd::AsFd;
 
-use fairshare::wire::call::Call;
+use fairshare::contract::{Call, Ping};
 use tokio::runtime::Runtime;
 use zbus::connection::Builder;
 use zbus::{Connection, Fd, Message};
@@ -85,7 +85,7 @@ fn signals_that_are_too_long_take_none_of_the_daemons_memory() {
         let long = "x".repeat(16 << 20);
         for _ in 0..8 {
             stranger.signal(&(&long,));
-            daemon.client().ask(&Call::Ping).unwrap();
+            daemon.client().ask(&Call::Ping(Ping {})).unwrap();
         }
         stranger.round_trip();
         // What is asked of systemd comes over the same connection, after all of them.

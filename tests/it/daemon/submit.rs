@@ -8,10 +8,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
 use fairshare::client::{Client, ClientError, Deadlines};
-use fairshare::wire::answer::{Answer, JobState};
-use fairshare::wire::call::{Call, Submission};
+use fairshare::contract::{Answer, Body, Call, JobList, JobState, JobStatus, Jobs, OneJob, Release, Submit};
 use fairshare::wire::error::{Code, WireError};
-use fairshare::wire::message::Body;
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 
 use super::harness::{Daemon, Home, PATIENCE};
@@ -19,9 +17,9 @@ use super::raw::{Raw, request_for, request_frame, submission};
 use crate::poll::until;
 use crate::stand_in::World;
 
-fn refused(daemon: &Daemon, submission: Submission, streams: &[BorrowedFd<'_>]) -> WireError {
+fn refused(daemon: &Daemon, submission: Submit, streams: &[BorrowedFd<'_>]) -> WireError {
     let mut client = Client::connect(daemon.socket(), "test", "1", Deadlines::default()).unwrap();
-    match client.submit(submission, streams) {
+    match client.call_with(&submission, streams) {
         Err(ClientError::Refused(error)) => error,
         other => panic!("{other:?}"),
     }
@@ -78,19 +76,19 @@ fn what_cannot_be_executed_is_refused_by_name() {
     let daemon = home.activate();
     let env = |name: &str, value: &str| BTreeMap::from([(name.to_owned(), value.to_owned())]);
     for (wrong, says) in [
-        (Submission { argv: vec!["a".into(), "b\0".into()], ..submission() }, "argv[1]"),
-        (Submission { argv: vec![String::new()], ..submission() }, "argv[0]"),
-        (Submission { cwd: "home".into(), ..submission() }, "cwd"),
-        (Submission { env: env("A=B", "c"), ..submission() }, "env"),
-        (Submission { env: env("A", "c\0d"), ..submission() }, "env"),
-        (Submission { lease_ms: Some(0), ..submission() }, "longer than 0"),
+        (Submit { argv: vec!["a".into(), "b\0".into()], ..submission() }, "argv[1]"),
+        (Submit { argv: vec![String::new()], ..submission() }, "argv[0]"),
+        (Submit { cwd: "home".into(), ..submission() }, "cwd"),
+        (Submit { env: env("A=B", "c"), ..submission() }, "env"),
+        (Submit { env: env("A", "c\0d"), ..submission() }, "env"),
+        (Submit { lease_ms: Some(0), ..submission() }, "longer than 0"),
     ] {
         let error = refused(&daemon, wrong, &[]);
         assert!(error.is(Code::BadRequest) && error.message.contains(says), "{says}: {error:?}");
     }
     let mut client = daemon.client();
-    let ok = client.ask(&Call::JobList { all: None }).unwrap();
-    assert!(matches!(ok, Answer::Jobs { jobs } if jobs.is_empty()));
+    let ok = client.ask(&Call::JobList(JobList { all: None })).unwrap();
+    assert!(matches!(ok, Answer::Jobs(Jobs { jobs }) if jobs.is_empty()));
 }
 
 /// What waits is in the daemon's memory, and the bus has nothing to do with it.
@@ -104,9 +102,9 @@ fn a_command_that_waits_is_still_there_when_the_bus_comes_back() {
     let mut raw = daemon.client();
     raw.granted(&request_for(1));
     let mut client = Client::connect(daemon.socket(), "test", "1", Deadlines::default()).unwrap();
-    let id = client.submit(Submission { wait: Some(true), ..submission() }, &[]).unwrap();
-    let state = |raw: &mut Raw| match raw.ask(&Call::JobStatus { job_id: id }).unwrap() {
-        Answer::Job { job } => job.state,
+    let id = client.call(&Submit { wait: Some(true), ..submission() }).unwrap().job_started;
+    let state = |raw: &mut Raw| match raw.ask(&Call::JobStatus(JobStatus { job_id: id })).unwrap() {
+        Answer::Job(OneJob { job }) => job.state,
         other => panic!("{other:?}"),
     };
     assert_eq!(state(&mut raw), JobState::Queued);
@@ -115,7 +113,7 @@ fn a_command_that_waits_is_still_there_when_the_bus_comes_back() {
     world.restart_bus();
     until("health", PATIENCE, || raw.healthy().then_some(()));
     assert_eq!(state(&mut raw), JobState::Queued);
-    raw.ask(&Call::Release { stop: None, for_uid: Some(1) }).unwrap();
+    raw.ask(&Call::Release(Release { stop: None, for_uid: Some(1) })).unwrap();
     until("its start", PATIENCE, || (state(&mut raw) != JobState::Queued).then_some(()));
     let unit = format!("fairshare-{}-job{id}.service", rustix::process::getuid().as_raw());
     until("its unit to be asked for", PATIENCE, || {

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use fairshare::client::{Client, Deadlines};
+use fairshare::contract::{
+    Amounts, Answer, Call, JobCancel, JobFetch, JobInfo, JobStarted, JobState, JobStatus, OneJob, Release,
+    Submit,
+};
 use fairshare::identity::{JobId, Uid, UnitName};
 use fairshare::ledger::share::Phase;
-use fairshare::wire::answer::{Answer, JobInfo, JobState};
-use fairshare::wire::call::{Amounts, Call, Submission};
 use fairshare::wire::error::Code;
 
 use super::harness::{Home, PATIENCE, Unwritable};
@@ -32,8 +33,12 @@ pub(super) fn submitted(world: &World, raw: &mut Raw, amounts: Amounts) -> u64 {
 
 /// A command that will run.
 fn posted(raw: &mut Raw, amounts: Amounts) -> u64 {
-    match raw.ask(&Call::Submit(Submission { amounts, ..submission() })) {
-        Ok(Answer::JobStarted { job_started }) => job_started,
+    match raw.ask(&Call::Submit(Submit {
+        argv: submission().argv,
+        cwd: submission().cwd,
+        ..Submit::of(amounts)
+    })) {
+        Ok(Answer::JobStarted(JobStarted { job_started })) => job_started,
         other => panic!("not taken: {other:?}"),
     }
 }
@@ -43,8 +48,8 @@ pub(super) fn runs(world: &World, job: u64) -> bool {
 }
 
 fn job(raw: &mut Raw, job_id: u64) -> JobInfo {
-    match raw.ask(&Call::JobStatus { job_id }) {
-        Ok(Answer::Job { job }) => job,
+    match raw.ask(&Call::JobStatus(JobStatus { job_id })) {
+        Ok(Answer::Job(OneJob { job })) => job,
         other => panic!("no job: {other:?}"),
     }
 }
@@ -80,31 +85,31 @@ fn who_cancels_what_is_over_is_told_how_it_ended() {
     world.end_service(&service(id), 3);
     let ended = over(&mut raw, id);
     for _ in 0..2 {
-        assert_eq!(raw.ask(&Call::JobCancel { job_id: id }).unwrap(), Answer::Job { job: ended.clone() });
+        assert_eq!(
+            raw.ask(&Call::JobCancel(JobCancel { job_id: id })).unwrap(),
+            Answer::Job(OneJob { job: ended.clone() })
+        );
     }
 }
 
-/// The contract's first clients refuse keys that they do not know.
 #[test]
-fn what_a_command_could_have_used_is_told_to_who_knows_of_it() {
+fn what_a_command_could_have_used_is_told() {
     let world = World::start();
     let mut home = Home::new(&world);
     let daemon = home.activate();
-    let (mut old, mut follower) = (daemon.client(), daemon.client());
-    old.granted(&request());
+    let (mut raw, mut follower) = (daemon.client(), daemon.client());
+    raw.granted(&request());
     follower.follow(None, None);
     let limit = world.cgroup_file(&own_slice(), "memory.max").unwrap().trim().parse().unwrap();
     let within = [None, Some(16 << 20)];
     let ids =
-        within.map(|mem_bytes| submitted(&world, &mut old, Amounts { mem_bytes, ..Amounts::default() }));
+        within.map(|mem_bytes| submitted(&world, &mut raw, Amounts { mem_bytes, ..Amounts::default() }));
     ids.iter().for_each(|id| world.end_service(&service(*id), 0));
     for (id, expected) in ids.into_iter().zip([limit, 16 << 20]) {
-        assert_eq!(over(&mut old, id).mem_limit_bytes, None);
-        let mut new = Client::connect(daemon.socket(), "test", "1", Deadlines::default()).unwrap();
-        assert_eq!(new.job_status(id).unwrap().mem_limit_bytes, Some(expected));
+        assert_eq!(over(&mut raw, id).mem_limit_bytes, Some(expected));
         let told = std::iter::repeat_with(|| follower.event()).filter_map(|event| event.job);
         let ended = told.take(4).find(|job| job.ended_ms.is_some()).expect("an end");
-        assert_eq!(ended.mem_limit_bytes, None);
+        assert_eq!(ended.mem_limit_bytes, Some(expected));
     }
 }
 
@@ -116,7 +121,7 @@ fn who_calls_back_again_after_a_failed_cancel_has_the_command_stopped() {
     let mut raw = daemon.client();
     raw.granted(&request());
     let id = submitted(&world, &mut raw, Amounts::default());
-    let cancel = Call::JobCancel { job_id: id };
+    let cancel = Call::JobCancel(JobCancel { job_id: id });
     let unwritable = Unwritable::state(&home);
     raw.refused(&cancel, Code::Io);
     drop(unwritable);
@@ -124,7 +129,7 @@ fn who_calls_back_again_after_a_failed_cancel_has_the_command_stopped() {
     raw.refused(&cancel, Code::CleanupFailed);
     world.faults.clear();
     assert!(runs(&world, id));
-    let Ok(Answer::Job { job }) = raw.ask(&cancel) else { panic!("not cancelled") };
+    let Ok(Answer::Job(OneJob { job })) = raw.ask(&cancel) else { panic!("not cancelled") };
     assert_eq!((job.state, job.signal), (JobState::Cancelled, Some(15)));
 }
 
@@ -137,7 +142,7 @@ fn a_command_whose_cancel_was_stored_is_stopped_by_the_next_daemon() {
     raw.granted(&request());
     let id = submitted(&world, &mut raw, Amounts::default());
     world.faults.error("StopUnit", "org.freedesktop.DBus.Error.AccessDenied", "not by you");
-    raw.refused(&Call::JobCancel { job_id: id }, Code::CleanupFailed);
+    raw.refused(&Call::JobCancel(JobCancel { job_id: id }), Code::CleanupFailed);
     daemon.kill();
     world.faults.clear();
     let daemon = home.activate();
@@ -154,7 +159,7 @@ fn a_command_that_is_done_in_spite_of_a_cancel_is_done() {
     raw.granted(&request());
     let id = submitted(&world, &mut raw, Amounts::default());
     world.faults.error("StopUnit", "org.freedesktop.DBus.Error.AccessDenied", "not by you");
-    raw.refused(&Call::JobCancel { job_id: id }, Code::CleanupFailed);
+    raw.refused(&Call::JobCancel(JobCancel { job_id: id }), Code::CleanupFailed);
     world.faults.clear();
     world.end_service(&service(id), 0);
     let ended = over(&mut raw, id);
@@ -170,7 +175,7 @@ fn a_cancelled_command_of_which_nothing_is_left_is_cancelled() {
     raw.granted(&request());
     let [called_back, lost] = [(); 2].map(|()| submitted(&world, &mut raw, Amounts::default()));
     world.faults.error("StopUnit", "org.freedesktop.DBus.Error.AccessDenied", "not by you");
-    raw.refused(&Call::JobCancel { job_id: called_back }, Code::CleanupFailed);
+    raw.refused(&Call::JobCancel(JobCancel { job_id: called_back }), Code::CleanupFailed);
     daemon.kill();
     world.faults.clear();
     world.remove_unit(&service(called_back));
@@ -324,7 +329,7 @@ fn a_command_whose_start_has_no_outcome_does_not_run_beyond_its_limits() {
     let id = posted(&mut raw, Amounts { mem_bytes: Some(16 << 20), ..Amounts::default() });
     until("the process", PATIENCE, || runs(&world, id).then_some(()));
     world.pretend_processes(&service(id), &[std::process::id()]);
-    raw.refused(&Call::JobFetch { job_id: id }, Code::Systemd);
+    raw.refused(&Call::JobFetch(JobFetch { job_id: id }), Code::Systemd);
     world.pretend_processes(&service(id), &[]);
     let ended = over(&mut raw, id);
     assert_eq!(ended.state, JobState::Failed);
@@ -384,7 +389,7 @@ fn a_share_of_which_the_kernel_does_not_say_what_is_inside_is_not_stopped() {
     assert!(!stops(&world.take_calls()));
     assert!(raw.status().0.is_some());
     world.write_cgroup_file(&own_slice(), "cgroup.events", &events);
-    raw.ask(&Call::Release { stop: None, for_uid: None }).unwrap();
+    raw.ask(&Call::Release(Release { stop: None, for_uid: None })).unwrap();
     assert!(stops(&world.take_calls()));
 }
 

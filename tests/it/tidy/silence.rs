@@ -15,7 +15,6 @@ const BY_SILENCE: &[(&str, usize)] = &[
     ("src/daemon/command.rs", 1),
     ("src/daemon/event_loop.rs", 2),
     ("src/daemon/session.rs", 1),
-    ("src/wire/call.rs", 1),
 ];
 
 #[test]

@@ -26,8 +26,7 @@ const TABLE: &str = "
 ";
 
 /// The endpoints that the contract calls idempotent.
-const IDEMPOTENT: &str =
-    "ping, health, status, list, policy, job_status, job_list, release, job_cancel, drain, undrain, reload";
+const IDEMPOTENT: &str = "ping, health, status, list, policy, job_status, job_list, resize, release, job_cancel, drain, undrain, reload";
 
 #[test]
 fn codes_are_those_of_the_table() {
@@ -52,11 +51,11 @@ fn codes_are_those_of_the_table() {
 
 #[test]
 fn the_idempotent_endpoints_are_those_of_the_contract() {
-    use fairshare::wire::call::Endpoint;
+    use fairshare::contract::{Endpoint, Repeat};
     let mut listed: Vec<&str> = IDEMPOTENT.split(", ").collect();
     let mut ours: Vec<&str> = Endpoint::ALL
         .iter()
-        .filter(|endpoint| endpoint.idempotent())
+        .filter(|endpoint| endpoint.repeat() == Repeat::Yes)
         .map(|endpoint| endpoint.name())
         .collect();
     listed.sort_unstable();

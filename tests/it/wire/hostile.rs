@@ -1,8 +1,8 @@
 //! What a sender may do that the schema alone does not forbid or allow, byte by byte.
 
-use fairshare::wire::call::Call;
-use fairshare::wire::decode::{decode_hello, decode_request};
-use fairshare::wire::{DEPTH_MAX, ITEMS_MAX};
+use fairshare::contract::{Call, Ping, Status, decode_request};
+use fairshare::wire::cbor::{DEPTH_MAX, ITEMS_MAX};
+use fairshare::wire::hello::decode_hello;
 
 use super::messages;
 
@@ -26,8 +26,8 @@ fn refusal(payload: &[u8]) -> (u64, String) {
 
 #[test]
 fn any_well_formed_encoding_is_taken() {
-    let ping = Call::Ping;
-    let status = Call::Status { for_uid: Some(5) };
+    let ping = Call::Ping(Ping {});
+    let status = Call::Status(Status { for_uid: Some(5) });
     for (call, payload) in [
         (&ping, request("ping", &[0xbf, 0xff])),
         (&ping, request("ping", &[0xb8, 0])),

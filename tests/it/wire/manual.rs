@@ -1,6 +1,6 @@
 //! `fairshare-protocol(7)` against the code: whoever writes a client from the page alone must get it right.
 
-use fairshare::wire::call::Endpoint;
+use fairshare::contract::{Endpoint, Repeat};
 use fairshare::wire::error::Code;
 
 use super::messages;
@@ -15,8 +15,7 @@ fn yes(yes: bool) -> &'static str {
 #[test]
 fn the_page_has_every_endpoint_and_code() {
     for endpoint in Endpoint::ALL {
-        // A resize can be repeated since its figures are absolute; the client leaves that to its caller.
-        let repeat = yes(endpoint.idempotent() || *endpoint == Endpoint::Resize);
+        let repeat = yes(endpoint.repeat() == Repeat::Yes);
         let row = PAGE.lines().find(|line| line.starts_with(&format!("{}|", endpoint.name()))).unwrap();
         assert!(row.ends_with(&format!("|{repeat}|T{{")), "{row}");
     }

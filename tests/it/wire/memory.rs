@@ -1,8 +1,9 @@
 //! What decoding costs at most, counted by the allocator.
 
 use allocation_counter::measure;
-use fairshare::wire::decode::{decode_hello, decode_request, decode_response};
+use fairshare::contract::{decode_request, decode_response};
 use fairshare::wire::frame::{FRAME_BYTES_MAX, FrameBuffer, READ_CHUNK_BYTES};
+use fairshare::wire::hello::decode_hello;
 
 /// What a request or hello may take beyond its own frame, in bytes.
 const DECODE_BYTES_MAX: usize = 4 << 20;

@@ -2,14 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use fairshare::wire::answer::*;
-use fairshare::wire::call::{Amounts, Call, Submission};
-use fairshare::wire::decode::{
-    HelloReply, decode_hello, decode_hello_reply, decode_request, decode_response,
-};
+use fairshare::contract::*;
 use fairshare::wire::error::{Code, WireError};
 use fairshare::wire::frame::{FRAME_BYTES_MAX, encode_frame};
-use fairshare::wire::message::{Authz, Body, Hello, HelloAck, Request, Response};
+use fairshare::wire::hello::{Authz, Hello, HelloAck, HelloReply, Role, decode_hello, decode_hello_reply};
 
 /// Whatever goes into a frame.
 #[derive(Debug, Clone, PartialEq)]
@@ -118,45 +114,39 @@ const NOTHING: Amounts = Amounts { cpu_milli: None, mem_bytes: None, tasks_max: 
 #[rustfmt::skip]
 fn calls() -> Vec<(&'static str, Call)> {
     let env = BTreeMap::from([(text("PATH"), text("/usr/bin:/bin")), (text("EMPTY"), text(""))]);
-    let submit_full = Submission {
-        argv: vec![text("make"), text("-j4"), text("")], cwd: text("/home/alice/é"), env, amounts: AMOUNTS,
-        name: Some(text("nightly")), lease_ms: Some(3_600_000), wait: Some(true),
-    };
-    let submit_min = Submission {
-        argv: vec![text("true")], cwd: text("/"), env: BTreeMap::new(), amounts: NOTHING,
-        name: None, lease_ms: None, wait: None,
-    };
+    let submit_full = Submit { argv: vec![text("make"), text("-j4"), text("")], cwd: text("/home/alice/é"), env, name: Some(text("nightly")), lease_ms: Some(3_600_000), wait: Some(true), ..Submit::of(AMOUNTS) };
+    let submit_min = Submit { argv: vec![text("true")], cwd: text("/"), env: BTreeMap::new(), name: None, lease_ms: None, wait: None, ..Submit::of(NOTHING) };
     vec![
-        ("ping", Call::Ping),
-        ("health", Call::Health),
-        ("status-min", Call::Status { for_uid: None }),
-        ("status-full", Call::Status { for_uid: Some(1001) }),
-        ("list", Call::List),
-        ("policy-min", Call::Policy { for_uid: None }),
-        ("policy-full", Call::Policy { for_uid: Some(1001) }),
-        ("request_resources-min", Call::RequestResources { amounts: NOTHING, lease_ms: None, wait: None, for_uid: None }),
-        ("request_resources-full", Call::RequestResources { amounts: AMOUNTS, lease_ms: Some(28_800_000), wait: Some(true), for_uid: Some(1001) }),
-        ("resize-min", Call::Resize { amounts: NOTHING, for_uid: None }),
-        ("resize-full", Call::Resize { amounts: AMOUNTS, for_uid: Some(1001) }),
-        ("renew-min", Call::Renew { lease_ms: 0, for_uid: None }),
-        ("renew-full", Call::Renew { lease_ms: 604_800_000, for_uid: Some(1001) }),
-        ("release-min", Call::Release { stop: None, for_uid: None }),
-        ("release-full", Call::Release { stop: Some(true), for_uid: Some(1001) }),
-        ("run", Call::Run),
-        ("attach-min", Call::Attach { pids: vec![2] }),
-        ("attach-full", Call::Attach { pids: (100..164).collect() }),
+        ("ping", Call::Ping(Ping {})),
+        ("health", Call::Health(Health {})),
+        ("status-min", Call::Status(Status { for_uid: None })),
+        ("status-full", Call::Status(Status { for_uid: Some(1001) })),
+        ("list", Call::List(List {})),
+        ("policy-min", Call::Policy(Policy { for_uid: None })),
+        ("policy-full", Call::Policy(Policy { for_uid: Some(1001) })),
+        ("request_resources-min", Call::RequestResources(RequestResources { lease_ms: None, wait: None, for_uid: None, ..RequestResources::of(NOTHING) })),
+        ("request_resources-full", Call::RequestResources(RequestResources { lease_ms: Some(28_800_000), wait: Some(true), for_uid: Some(1001), ..RequestResources::of(AMOUNTS) })),
+        ("resize-min", Call::Resize(Resize { for_uid: None, ..Resize::of(NOTHING) })),
+        ("resize-full", Call::Resize(Resize { for_uid: Some(1001), ..Resize::of(AMOUNTS) })),
+        ("renew-min", Call::Renew(Renew { lease_ms: 0, for_uid: None })),
+        ("renew-full", Call::Renew(Renew { lease_ms: 604_800_000, for_uid: Some(1001) })),
+        ("release-min", Call::Release(Release { stop: None, for_uid: None })),
+        ("release-full", Call::Release(Release { stop: Some(true), for_uid: Some(1001) })),
+        ("run", Call::Run(Run {})),
+        ("attach-min", Call::Attach(Attach { pids: vec![2] })),
+        ("attach-full", Call::Attach(Attach { pids: (100..164).collect() })),
         ("submit-min", Call::Submit(submit_min)),
         ("submit-full", Call::Submit(submit_full)),
-        ("job_status", Call::JobStatus { job_id: 17 }),
-        ("job_list-min", Call::JobList { all: None }),
-        ("job_list-full", Call::JobList { all: Some(true) }),
-        ("job_cancel", Call::JobCancel { job_id: 17 }),
-        ("job_fetch", Call::JobFetch { job_id: 17 }),
-        ("subscribe-min", Call::Subscribe { all: None, job_id: None }),
-        ("subscribe-full", Call::Subscribe { all: Some(false), job_id: Some(17) }),
-        ("reload", Call::Reload),
-        ("drain", Call::Drain),
-        ("undrain", Call::Undrain),
+        ("job_status", Call::JobStatus(JobStatus { job_id: 17 })),
+        ("job_list-min", Call::JobList(JobList { all: None })),
+        ("job_list-full", Call::JobList(JobList { all: Some(true) })),
+        ("job_cancel", Call::JobCancel(JobCancel { job_id: 17 })),
+        ("job_fetch", Call::JobFetch(JobFetch { job_id: 17 })),
+        ("subscribe-min", Call::Subscribe(Subscribe { all: None, job_id: None })),
+        ("subscribe-full", Call::Subscribe(Subscribe { all: Some(false), job_id: Some(17) })),
+        ("reload", Call::Reload(Reload {})),
+        ("drain", Call::Drain(Drain {})),
+        ("undrain", Call::Undrain(Undrain {})),
     ]
 }
 
@@ -280,29 +270,29 @@ fn answers() -> Vec<(&'static str, Answer)> {
         job_min(JobKind::Submit, JobState::Interrupted),
     ];
     vec![
-        ("pong", Answer::Pong { at_ms: 1_700_000_000_123 }),
-        ("health-min", Answer::Health { healthy: true, checks: vec![] }),
-        ("health-full", Answer::Health { healthy: false, checks }),
-        ("status-min", Answer::Status { share: None, capacity: capacity() }),
-        ("status-full", Answer::Status { share: Some(share_full()), capacity: capacity() }),
-        ("list-min", Answer::List { shares: vec![], capacity: capacity() }),
-        ("list-full", Answer::List { shares: vec![share_full(), share_min()], capacity: capacity() }),
-        ("policy-min", Answer::Policy { policy: policy_min.clone() }),
-        ("policy-full", Answer::Policy { policy: policy_full }),
-        ("policy-read_only", Answer::Policy { policy: policy_of(Role::ReadOnly) }),
-        ("policy-admin", Answer::Policy { policy: policy_of(Role::Admin) }),
-        ("share-min", Answer::Share { share: ShareInfo { usage: Some(Usage::default()), ..share_min() } }),
-        ("share-full", Answer::Share { share: share_full() }),
-        ("released", Answer::Released { released: true }),
-        ("unit", Answer::Unit { unit: text("fairshare-1001-run1.scope") }),
-        ("job_started", Answer::JobStarted { job_started: 17 }),
-        ("job-min", Answer::Job { job: job_min(JobKind::Request, JobState::Queued) }),
-        ("job-full", Answer::Job { job: job_full() }),
-        ("jobs-min", Answer::Jobs { jobs: vec![] }),
-        ("jobs-full", Answer::Jobs { jobs: states }),
-        ("handed", Answer::Handed { handed: 4 }),
-        ("subscribed", Answer::Subscribed { subscribed: true }),
-        ("changed", Answer::Changed { changed: false }),
+        ("pong", Answer::Pong(Pong { at_ms: 1_700_000_000_123 })),
+        ("health-min", Answer::Health(HealthAnswer { healthy: true, checks: vec![] })),
+        ("health-full", Answer::Health(HealthAnswer { healthy: false, checks })),
+        ("status-min", Answer::Status(StatusAnswer { share: None, capacity: capacity() })),
+        ("status-full", Answer::Status(StatusAnswer { share: Some(share_full()), capacity: capacity() })),
+        ("list-min", Answer::List(ListAnswer { shares: vec![], capacity: capacity() })),
+        ("list-full", Answer::List(ListAnswer { shares: vec![share_full(), share_min()], capacity: capacity() })),
+        ("policy-min", Answer::Policy(PolicyAnswer { policy: policy_min.clone() })),
+        ("policy-full", Answer::Policy(PolicyAnswer { policy: policy_full })),
+        ("policy-read_only", Answer::Policy(PolicyAnswer { policy: policy_of(Role::ReadOnly) })),
+        ("policy-admin", Answer::Policy(PolicyAnswer { policy: policy_of(Role::Admin) })),
+        ("share-min", Answer::Share(HeldShare { share: ShareInfo { usage: Some(Usage::default()), ..share_min() } })),
+        ("share-full", Answer::Share(HeldShare { share: share_full() })),
+        ("released", Answer::Released(Released { released: true })),
+        ("unit", Answer::Unit(InUnit { unit: text("fairshare-1001-run1.scope") })),
+        ("job_started", Answer::JobStarted(JobStarted { job_started: 17 })),
+        ("job-min", Answer::Job(OneJob { job: job_min(JobKind::Request, JobState::Queued) })),
+        ("job-full", Answer::Job(OneJob { job: job_full() })),
+        ("jobs-min", Answer::Jobs(Jobs { jobs: vec![] })),
+        ("jobs-full", Answer::Jobs(Jobs { jobs: states })),
+        ("handed", Answer::Handed(Handed { handed: 4 })),
+        ("subscribed", Answer::Subscribed(Subscribed { subscribed: true })),
+        ("changed", Answer::Changed(Changed { changed: false })),
     ]
 }
 

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use fairshare::wire::answer::{Answer, EventInfo};
-use fairshare::wire::call::{Amounts, Call, Submission};
-use fairshare::wire::decode::{decode_hello, decode_hello_reply, decode_request, decode_response};
+use fairshare::contract::{
+    Amounts, Answer, Attach, Body, Call, EventInfo, InUnit, Ping, Pong, Release, Renew, Request,
+    RequestResources, Response, Status, Submit, Subscribe, decode_request, decode_response,
+};
 use fairshare::wire::error::WireError;
 use fairshare::wire::frame::{FrameBuffer, FrameError};
-use fairshare::wire::message::{Body, Hello, Request, Response};
+use fairshare::wire::hello::{Hello, decode_hello, decode_hello_reply};
 use proptest::collection::{btree_map, vec};
 use proptest::option;
 use proptest::prelude::*;
@@ -19,19 +20,19 @@ fn amounts() -> impl Strategy<Value = Amounts> {
         .prop_map(|(cpu_milli, mem_bytes, tasks_max)| Amounts { cpu_milli, mem_bytes, tasks_max })
 }
 
-fn submission() -> impl Strategy<Value = Submission> {
+fn submission() -> impl Strategy<Value = Submit> {
     let env = btree_map(any::<String>(), any::<String>(), 0..5);
     let name = option::of("[a-z]{1,64}");
     let rest = (name, option::of(any::<u64>()), option::of(any::<bool>()));
     (vec(any::<String>(), 1..5), any::<String>(), env, amounts(), rest).prop_map(
-        |(argv, cwd, env, amounts, (name, lease_ms, wait)): (_, _, BTreeMap<_, _>, _, _)| Submission {
+        |(argv, cwd, env, amounts, (name, lease_ms, wait)): (_, _, BTreeMap<_, _>, _, _)| Submit {
             argv,
             cwd,
             env,
-            amounts,
             name,
             lease_ms,
             wait,
+            ..Submit::of(amounts)
         },
     )
 }
@@ -40,16 +41,21 @@ fn call() -> impl Strategy<Value = Call> {
     let id = option::of(any::<u64>());
     let flag = option::of(any::<bool>());
     prop_oneof![
-        Just(Call::Ping),
-        id.clone().prop_map(|for_uid| Call::Status { for_uid }),
+        Just(Call::Ping(Ping {})),
+        id.clone().prop_map(|for_uid| Call::Status(Status { for_uid })),
         (amounts(), id.clone(), flag.clone(), id.clone()).prop_map(|(amounts, lease_ms, wait, for_uid)| {
-            Call::RequestResources { amounts, lease_ms, wait, for_uid }
+            Call::RequestResources(RequestResources {
+                lease_ms,
+                wait,
+                for_uid,
+                ..RequestResources::of(amounts)
+            })
         }),
-        (any::<u64>(), id.clone()).prop_map(|(lease_ms, for_uid)| Call::Renew { lease_ms, for_uid }),
-        (flag.clone(), id.clone()).prop_map(|(stop, for_uid)| Call::Release { stop, for_uid }),
-        vec(any::<u64>(), 1..=64).prop_map(|pids| Call::Attach { pids }),
+        (any::<u64>(), id.clone()).prop_map(|(lease_ms, for_uid)| Call::Renew(Renew { lease_ms, for_uid })),
+        (flag.clone(), id.clone()).prop_map(|(stop, for_uid)| Call::Release(Release { stop, for_uid })),
+        vec(any::<u64>(), 1..=64).prop_map(|pids| Call::Attach(Attach { pids })),
         submission().prop_map(Call::Submit),
-        (flag, id).prop_map(|(all, job_id)| Call::Subscribe { all, job_id }),
+        (flag, id).prop_map(|(all, job_id)| Call::Subscribe(Subscribe { all, job_id })),
     ]
 }
 
@@ -57,8 +63,8 @@ fn body() -> impl Strategy<Value = Body> {
     let error = (any::<u64>(), any::<String>(), any::<String>(), option::of(any::<String>()));
     let event = (any::<u64>(), any::<String>(), option::of(any::<String>()), option::of(any::<u64>()));
     prop_oneof![
-        any::<u64>().prop_map(|at_ms| Body::Ok(Answer::Pong { at_ms })),
-        any::<String>().prop_map(|unit| Body::Ok(Answer::Unit { unit })),
+        any::<u64>().prop_map(|at_ms| Body::Ok(Answer::Pong(Pong { at_ms }))),
+        any::<String>().prop_map(|unit| Body::Ok(Answer::Unit(InUnit { unit }))),
         (error, any::<bool>(), option::of(any::<u64>())).prop_map(
             |((code, name, message, detail), retryable, retry_after_ms)| {
                 Body::Err(WireError { code, name, message, detail, retryable, retry_after_ms })

@@ -10,7 +10,7 @@ use ciborium::{Value, cbor};
 
 use super::messages;
 
-pub const SCHEMA: &str = include_str!("../../../src/wire/protocol.cddl");
+pub const SCHEMA: &str = include_str!("../../../src/contract/protocol.cddl");
 
 /// What can be seen at one path: `body.wait: bool`, `body.wait: absent`, `share.state: "active"`, `body.argv: empty`.
 type Points = BTreeSet<String>;
@@ -34,7 +34,7 @@ fn the_validator_sees_a_missing_and_an_unknown_key() {
         let mut payload = Vec::new();
         ciborium::into_writer(&request.unwrap(), &mut payload).unwrap();
         assert!(cddl_cat::validate_cbor_bytes("client-frame", SCHEMA, &payload).is_err());
-        assert!(fairshare::wire::decode::decode_request(&payload).is_err());
+        assert!(fairshare::contract::decode_request(&payload).is_err());
     }
 }
 

@@ -5,14 +5,14 @@
 
 use std::borrow::Cow;
 
-use super::decode::DecodeError;
+use super::fault::DecodeError;
 
 /// How deep arrays, maps and tags may be nested. A message of the contract needs 7.
 pub const DEPTH_MAX: usize = 16;
 
 /// The start of an item. Where there is a length, `None` is an indefinite one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Head {
+pub(in crate::wire) enum Head {
     Uint(u64),
     Negative,
     Bytes(Option<u64>),
@@ -25,13 +25,13 @@ pub(super) enum Head {
     Break,
 }
 
-pub(super) const FALSE: Head = Head::Simple(20);
-pub(super) const TRUE: Head = Head::Simple(21);
-pub(super) const NULL: Head = Head::Simple(22);
+pub(in crate::wire) const FALSE: Head = Head::Simple(20);
+pub(in crate::wire) const TRUE: Head = Head::Simple(21);
+pub(in crate::wire) const NULL: Head = Head::Simple(22);
 
 impl Head {
     /// What a person would call it.
-    pub(super) fn describe(self) -> &'static str {
+    pub(in crate::wire) fn describe(self) -> &'static str {
         match self {
             Self::Uint(_) => "an unsigned integer",
             Self::Negative => "a negative integer",
@@ -52,30 +52,35 @@ impl Head {
 
 /// A place in a slice of CBOR.
 #[derive(Debug, Clone)]
-pub(super) struct Reader<'a> {
+pub(in crate::wire) struct Cursor<'a> {
     bytes: &'a [u8],
     offset: usize,
     depth: usize,
 }
 
-impl<'a> Reader<'a> {
+impl<'a> Cursor<'a> {
     /// At the start of `bytes`.
-    pub(super) fn new(bytes: &'a [u8]) -> Self {
+    pub(in crate::wire) fn new(bytes: &'a [u8]) -> Self {
         Self { bytes, offset: 0, depth: 0 }
     }
 
     /// At byte `offset` of `bytes`, within one map.
-    pub(super) fn within_map(bytes: &'a [u8], offset: usize) -> Self {
+    pub(in crate::wire) fn within_map(bytes: &'a [u8], offset: usize) -> Self {
         Self { bytes, offset, depth: 1 }
     }
 
+    /// The bytes from `start` to where it stands.
+    pub(in crate::wire) fn since(&self, start: usize) -> &'a [u8] {
+        self.bytes.get(start..self.offset).unwrap_or_default()
+    }
+
     /// How many bytes were read.
-    pub(super) fn offset(&self) -> usize {
+    pub(in crate::wire) fn offset(&self) -> usize {
         self.offset
     }
 
     /// Refuses bytes after the item.
-    pub(super) fn finish(&self) -> Result<(), DecodeError> {
+    pub(in crate::wire) fn finish(&self) -> Result<(), DecodeError> {
         match self.bytes.len().checked_sub(self.offset) {
             Some(0) => Ok(()),
             Some(count) => Err(self.fault(format!("{count} bytes after the item"))),
@@ -84,12 +89,12 @@ impl<'a> Reader<'a> {
     }
 
     /// The next head, left where it is.
-    pub(super) fn peek(&self) -> Result<Head, DecodeError> {
+    pub(in crate::wire) fn peek(&self) -> Result<Head, DecodeError> {
         self.clone().head()
     }
 
     /// The next head.
-    pub(super) fn head(&mut self) -> Result<Head, DecodeError> {
+    pub(in crate::wire) fn head(&mut self) -> Result<Head, DecodeError> {
         let start = self.offset;
         let [initial] = self.array::<1>()?;
         let argument = match initial & 0x1f {
@@ -118,18 +123,18 @@ impl<'a> Reader<'a> {
     }
 
     /// A head that must be there, or what was found instead of `expected`.
-    pub(super) fn expect<T>(
+    pub(in crate::wire) fn expect<T>(
         &mut self,
         expected: &str,
         pick: impl FnOnce(Head) -> Option<T>,
     ) -> Result<T, DecodeError> {
         let start = self.offset;
         let head = self.head()?;
-        pick(head).ok_or_else(|| DecodeError::unexpected(start, expected, head))
+        pick(head).ok_or_else(|| DecodeError::unexpected(start, expected, head.describe()))
     }
 
     /// An unsigned integer.
-    pub(super) fn uint(&mut self) -> Result<u64, DecodeError> {
+    pub(in crate::wire) fn uint(&mut self) -> Result<u64, DecodeError> {
         self.expect("an unsigned integer", |head| match head {
             Head::Uint(value) => Some(value),
             _ => None,
@@ -137,7 +142,7 @@ impl<'a> Reader<'a> {
     }
 
     /// A text, copied only where it came in segments.
-    pub(super) fn text(&mut self) -> Result<Cow<'a, str>, DecodeError> {
+    pub(in crate::wire) fn text(&mut self) -> Result<Cow<'a, str>, DecodeError> {
         match self.expect("text", text_length)? {
             Some(length) => self.utf8(length).map(Cow::Borrowed),
             None => {
@@ -157,7 +162,7 @@ impl<'a> Reader<'a> {
     }
 
     /// One level down.
-    pub(super) fn enter(&mut self) -> Result<(), DecodeError> {
+    pub(in crate::wire) fn enter(&mut self) -> Result<(), DecodeError> {
         if self.depth >= DEPTH_MAX {
             return Err(self.fault(format!("nested deeper than {DEPTH_MAX}")));
         }
@@ -166,13 +171,13 @@ impl<'a> Reader<'a> {
     }
 
     /// One level up.
-    pub(super) fn leave(&mut self) {
+    pub(in crate::wire) fn leave(&mut self) {
         self.depth = self.depth.saturating_sub(1);
     }
 
     /// Whether another item follows in an array or map of which `left` are still to come; takes the break of an
     /// indefinite one.
-    pub(super) fn more(&mut self, left: &mut Option<u64>) -> Result<bool, DecodeError> {
+    pub(in crate::wire) fn more(&mut self, left: &mut Option<u64>) -> Result<bool, DecodeError> {
         if let Some(count) = left {
             return match count.checked_sub(1) {
                 Some(rest) => {
@@ -190,7 +195,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Passes over one item of any well-formed kind, no deeper than [`DEPTH_MAX`].
-    pub(super) fn skip(&mut self) -> Result<(), DecodeError> {
+    pub(in crate::wire) fn skip(&mut self) -> Result<(), DecodeError> {
         let start = self.offset;
         match self.head()? {
             Head::Uint(_) | Head::Negative | Head::Simple(_) | Head::Float => Ok(()),
@@ -204,9 +209,9 @@ impl<'a> Reader<'a> {
                 Ok(())
             }
             Head::Array(left) => self.skip_items(left, Self::skip),
-            Head::Map(left) => self.skip_items(left, |reader| {
-                reader.skip()?;
-                reader.skip()
+            Head::Map(left) => self.skip_items(left, |cursor| {
+                cursor.skip()?;
+                cursor.skip()
             }),
         }
     }
@@ -296,8 +301,8 @@ mod tests {
     use super::*;
 
     fn skips(bytes: &[u8]) -> bool {
-        let mut reader = Reader::new(bytes);
-        reader.skip().and_then(|()| reader.finish()).is_ok()
+        let mut cursor = Cursor::new(bytes);
+        cursor.skip().and_then(|()| cursor.finish()).is_ok()
     }
 
     /// RFC 8949, appendix F: examples of what is not well-formed.

@@ -1,9 +1,9 @@
-//! Hello and envelope: what goes into a frame.
+//! Hello: the first frame of each side, and who the client is.
 
 use serde::{Deserialize, Serialize};
 
-use super::answer::{Answer, EventInfo, Role};
-use super::call::Call;
+use super::cbor::{DecodeError, Item, whole};
+use super::envelope::{Body, Response};
 use super::error::WireError;
 use super::field::name;
 
@@ -12,9 +12,6 @@ pub const PROTOCOL_VERSION: u64 = 1;
 
 /// The oldest version that the daemon still answers.
 pub const PROTOCOL_VERSION_OLDEST: u64 = 1;
-
-/// What of `supports` and `features`: a job that ran has `mem_limit_bytes`, the most memory that it could have used.
-pub const JOB_LIMITS: &str = "job_limits";
 
 /// The first thing a client says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,6 +45,18 @@ pub struct HelloAck {
     pub authz: Authz,
 }
 
+/// What a caller may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// See what is one's own, and what the policy shows of others.
+    ReadOnly,
+    /// Take, change and use a share.
+    Operator,
+    /// Act for every member, and on the daemon.
+    Admin,
+}
+
 /// Who the client is, and what it may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -56,55 +65,34 @@ pub struct Authz {
     pub uid: u64,
     /// The peer's group id.
     pub gid: u64,
-    /// Its role.
+    /// The peer's role.
     pub role: Role,
 }
 
-/// A request: the envelope and the call in it.
+/// What a daemon says to a hello.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Request {
-    /// The version that was agreed on.
-    pub v: u64,
-    /// The client's number for this request, echoed in the response.
-    pub request_id: u64,
-    /// What is asked.
-    pub call: Call,
+pub enum HelloReply {
+    /// Welcome.
+    Ack(HelloAck),
+    /// No, and why.
+    Refused(WireError),
 }
 
-/// A response: the envelope and what is answered.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Response {
-    /// The version that was agreed on.
-    pub v: u64,
-    /// The number of the request, 0 where there was none.
-    pub request_id: u64,
-    /// What is answered.
-    pub body: Body,
+/// Decodes a client's first frame.
+///
+/// # Errors
+/// When the payload is no [`Hello`].
+pub fn decode_hello(payload: &[u8]) -> Result<Hello, DecodeError> {
+    whole(payload)
 }
 
-impl Body {
-    /// As for a client that does not support [`JOB_LIMITS`], to whom its key would be an error.
-    pub fn without_job_limits(mut self) -> Self {
-        let jobs = match &mut self {
-            Self::Ok(Answer::Job { job }) => std::slice::from_mut(job),
-            Self::Ok(Answer::Jobs { jobs }) => jobs.as_mut_slice(),
-            Self::Event(event) => event.job.as_mut_slice(),
-            _ => &mut [],
-        };
-        jobs.iter_mut().for_each(|job| job.mem_limit_bytes = None);
-        self
-    }
-}
-
-/// The body of a response.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Body {
-    /// Done.
-    Ok(Answer),
-    /// Not done, and why.
-    Err(WireError),
-    /// Something happened.
-    Event(Box<EventInfo>),
+/// Decodes a daemon's first frame: the answer to a hello, or the error in its place.
+///
+/// # Errors
+/// When the payload is neither.
+pub fn decode_hello_reply(payload: &[u8]) -> Result<HelloReply, DecodeError> {
+    whole(payload).map(HelloReply::Ack).or_else(|error| match whole::<Response<Item, Item>>(payload) {
+        Ok(Response { body: Body::Err(refusal), .. }) => Ok(HelloReply::Refused(refusal)),
+        _ => Err(error),
+    })
 }

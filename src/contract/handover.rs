@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::call::DESCRIPTORS_MAX;
+use super::submit::DESCRIPTORS_MAX;
 
 /// The first argument of `fairshare` when it is to become a submitted command. The job's number and the daemon's socket follow.
 pub const BECOME: &str = "--become-job";

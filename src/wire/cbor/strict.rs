@@ -1,15 +1,15 @@
-//! serde over a [`Reader`]: types take from the bytes what the schema has, and nothing else passes.
+//! serde over a [`Cursor`]: types take from the bytes what the schema has, and nothing else passes.
 //!
 //! There is no way from here to a value of unknown kind: floats, tags, byte strings and the like are not
 //! turned away one by one, they have no method to come in by.
 
 use std::fmt;
 
-use serde::de::{self, DeserializeSeed, Deserializer, IntoDeserializer, Visitor};
+use serde::de::{self, Deserialize, DeserializeSeed, Deserializer, IntoDeserializer, Visitor};
 use serde::forward_to_deserialize_any;
 
-use super::decode::{DecodeError, shown};
-use super::reader::{FALSE, Head, NULL, Reader, TRUE};
+use super::fault::{DecodeError, shown};
+use super::head::{Cursor, FALSE, Head, NULL, TRUE};
 
 /// The most items that an array may have, and pairs a map, for one that is decoded.
 ///
@@ -18,12 +18,26 @@ use super::reader::{FALSE, Head, NULL, Reader, TRUE};
 /// environment of 512 KiB in entries of 32 bytes.
 pub const ITEMS_MAX: usize = 16_384;
 
-impl<'de> Deserializer<'de> for &mut Reader<'de> {
+/// The name of the newtype whose bytes are handed out instead of its value.
+pub(super) const ITEM: &str = "fairshare::wire::cbor::Item";
+
+/// The value that the whole of `payload` is.
+///
+/// # Errors
+/// It is no such value, or something comes after it.
+pub(in crate::wire) fn whole<'de, T: Deserialize<'de>>(payload: &'de [u8]) -> Result<T, DecodeError> {
+    let mut cursor = Cursor::new(payload);
+    let value = T::deserialize(&mut cursor).map_err(|error| error.or_at(0))?;
+    cursor.finish()?;
+    Ok(value)
+}
+
+impl<'de> Deserializer<'de> for &mut Cursor<'de> {
     type Error = DecodeError;
 
     fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, DecodeError> {
         let head = self.peek()?;
-        Err(DecodeError::unexpected(self.offset(), "what the schema has here", head))
+        Err(DecodeError::unexpected(self.offset(), "what the schema has here", head.describe()))
     }
 
     fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
@@ -61,10 +75,15 @@ impl<'de> Deserializer<'de> for &mut Reader<'de> {
 
     fn deserialize_newtype_struct<V: Visitor<'de>>(
         self,
-        _: &'static str,
+        name: &'static str,
         visitor: V,
     ) -> Result<V::Value, DecodeError> {
-        visitor.visit_newtype_struct(self)
+        if name != ITEM {
+            return visitor.visit_newtype_struct(self);
+        }
+        let start = self.offset();
+        self.skip()?;
+        visitor.visit_borrowed_bytes(self.since(start))
     }
 
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
@@ -120,7 +139,7 @@ impl<'de> Deserializer<'de> for &mut Reader<'de> {
                 self.leave();
                 Ok(value)
             }
-            head => Err(DecodeError::unexpected(start, "text or a map of one key", head)),
+            head => Err(DecodeError::unexpected(start, "text or a map of one key", head.describe())),
         }
     }
 
@@ -131,7 +150,7 @@ impl<'de> Deserializer<'de> for &mut Reader<'de> {
 
 /// The items of an array, or the pairs of a map, that are still to come.
 struct Items<'r, 'de> {
-    reader: &'r mut Reader<'de>,
+    cursor: &'r mut Cursor<'de>,
     left: Option<u64>,
     seen: usize,
     /// Of the pair whose value is next.
@@ -139,16 +158,16 @@ struct Items<'r, 'de> {
 }
 
 impl<'r, 'de> Items<'r, 'de> {
-    fn new(reader: &'r mut Reader<'de>, left: Option<u64>) -> Self {
-        Self { reader, left, seen: 0, key: String::new() }
+    fn new(cursor: &'r mut Cursor<'de>, left: Option<u64>) -> Self {
+        Self { cursor, left, seen: 0, key: String::new() }
     }
 
     fn more(&mut self) -> Result<bool, DecodeError> {
-        if !self.reader.more(&mut self.left)? {
+        if !self.cursor.more(&mut self.left)? {
             return Ok(false);
         }
         if self.seen >= ITEMS_MAX {
-            return Err(DecodeError::at(self.reader.offset(), format!("more than {ITEMS_MAX} entries")));
+            return Err(DecodeError::at(self.cursor.offset(), format!("more than {ITEMS_MAX} entries")));
         }
         self.seen = self.seen.saturating_add(1);
         Ok(true)
@@ -166,9 +185,9 @@ impl<'de> de::SeqAccess<'de> for Items<'_, 'de> {
         if !self.more()? {
             return Ok(None);
         }
-        let start = self.reader.offset();
+        let start = self.cursor.offset();
         let index = self.seen.saturating_sub(1);
-        seed.deserialize(&mut *self.reader).map(Some).map_err(|error| error.or_at(start).in_item(index))
+        seed.deserialize(&mut *self.cursor).map(Some).map_err(|error| error.or_at(start).in_item(index))
     }
 }
 
@@ -179,20 +198,20 @@ impl<'de> de::MapAccess<'de> for Items<'_, 'de> {
         if !self.more()? {
             return Ok(None);
         }
-        let start = self.reader.offset();
-        let key = self.reader.text()?;
+        let start = self.cursor.offset();
+        let key = self.cursor.text()?;
         self.key = shown(&key);
         seed.deserialize(key.into_deserializer()).map(Some).map_err(|error: DecodeError| error.or_at(start))
     }
 
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, DecodeError> {
-        let start = self.reader.offset();
-        seed.deserialize(&mut *self.reader).map_err(|error| error.or_at(start).in_key(&self.key))
+        let start = self.cursor.offset();
+        seed.deserialize(&mut *self.cursor).map_err(|error| error.or_at(start).in_key(&self.key))
     }
 }
 
 /// The one pair of a map that stands for a variant with a value.
-struct Variant<'r, 'de>(&'r mut Reader<'de>);
+struct Variant<'r, 'de>(&'r mut Cursor<'de>);
 
 impl<'r, 'de> de::EnumAccess<'de> for Variant<'r, 'de> {
     type Error = DecodeError;
@@ -207,12 +226,12 @@ impl<'r, 'de> de::EnumAccess<'de> for Variant<'r, 'de> {
         let key = shown(&name);
         let value =
             seed.deserialize(name.into_deserializer()).map_err(|error: DecodeError| error.or_at(start))?;
-        Ok((value, VariantValue { reader: self.0, key }))
+        Ok((value, VariantValue { cursor: self.0, key }))
     }
 }
 
 struct VariantValue<'r, 'de> {
-    reader: &'r mut Reader<'de>,
+    cursor: &'r mut Cursor<'de>,
     key: String,
 }
 
@@ -220,12 +239,12 @@ impl<'de> de::VariantAccess<'de> for VariantValue<'_, 'de> {
     type Error = DecodeError;
 
     fn newtype_variant_seed<T: DeserializeSeed<'de>>(self, seed: T) -> Result<T::Value, DecodeError> {
-        let start = self.reader.offset();
-        seed.deserialize(self.reader).map_err(|error| error.or_at(start).in_key(&self.key))
+        let start = self.cursor.offset();
+        seed.deserialize(self.cursor).map_err(|error| error.or_at(start).in_key(&self.key))
     }
 
     fn unit_variant(self) -> Result<(), DecodeError> {
-        Err(DecodeError::at(self.reader.offset(), "a map where text belongs"))
+        Err(DecodeError::at(self.cursor.offset(), "a map where text belongs"))
     }
 
     fn tuple_variant<V: Visitor<'de>>(self, _: usize, _: V) -> Result<V::Value, DecodeError> {

@@ -1,0 +1,31 @@
+//! `job_fetch`: what a submitted command is, for the process that becomes it.
+
+use serde::{Deserialize, Serialize};
+
+use super::ask::{Ask, Repeat};
+
+/// Fetches what a submitted command is. Only the process that systemd started for that job may.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct JobFetch {
+    /// The job's id.
+    pub job_id: u64,
+}
+
+/// What was fetched comes as descriptors with the answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Handed {
+    /// How many descriptors come with the answer.
+    pub handed: u64,
+}
+
+impl Ask for JobFetch {
+    const NAME: &'static str = "job_fetch";
+    const REPEAT: Repeat = Repeat::No;
+    type Answer = Handed;
+
+    fn for_uid(&self) -> Option<u64> {
+        None
+    }
+}

@@ -1,0 +1,59 @@
+//! `policy`: what holds for a member.
+#![expect(missing_docs, reason = "the fields are those of the schema, which says what they mean")]
+
+use serde::{Deserialize, Serialize};
+
+use super::ask::{Ask, Repeat};
+use crate::wire::field::{nullable, optional};
+use crate::wire::hello::Role;
+
+/// Asks what the policy says for a member.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Policy {
+    /// The member it is for; the caller where it is left out. Another one takes an admin.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional")]
+    pub for_uid: Option<u64>,
+}
+
+/// What the policy says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PolicyAnswer {
+    /// What holds for the member.
+    pub policy: PolicyInfo,
+}
+
+/// One figure for each resource.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AmountInfo {
+    pub cpu_milli: u64,
+    pub mem_bytes: u64,
+    pub tasks_max: u64,
+}
+
+/// What the policy says for one member.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PolicyInfo {
+    pub defaults: AmountInfo,
+    pub max: AmountInfo,
+    #[serde(deserialize_with = "nullable")]
+    pub lease_default_ms: Option<u64>,
+    #[serde(deserialize_with = "nullable")]
+    pub lease_max_ms: Option<u64>,
+    #[serde(deserialize_with = "nullable")]
+    pub idle_ms: Option<u64>,
+    pub role: Role,
+}
+
+impl Ask for Policy {
+    const NAME: &'static str = "policy";
+    const REPEAT: Repeat = Repeat::Yes;
+    type Answer = PolicyAnswer;
+
+    fn for_uid(&self) -> Option<u64> {
+        self.for_uid
+    }
+}

@@ -1,0 +1,54 @@
+//! A share as it is shown. Units are in the names.
+#![expect(missing_docs, reason = "the fields are those of the schema, which says what they mean")]
+
+use serde::{Deserialize, Serialize};
+
+use crate::wire::field::{nullable, optional};
+
+/// A share as it is shown.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ShareInfo {
+    pub uid: u64,
+    #[serde(deserialize_with = "nullable")]
+    pub user: Option<String>,
+    pub cpu_milli: u64,
+    pub mem_bytes: u64,
+    pub tasks_max: u64,
+    pub slice: String,
+    pub state: ShareState,
+    pub granted_ms: u64,
+    #[serde(deserialize_with = "nullable")]
+    pub lease_ends_ms: Option<u64>,
+    #[serde(deserialize_with = "nullable")]
+    pub usage: Option<Usage>,
+}
+
+/// Whether a share's lease still runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ShareState {
+    Active,
+    Expired,
+}
+
+/// What a share uses, as the kernel counts it.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Usage {
+    pub cpu_usec: u64,
+    pub mem_bytes: u64,
+    pub tasks: u64,
+    pub oom_kills: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional")]
+    pub cpu_pressure_centi: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional")]
+    pub mem_pressure_centi: Option<u64>,
+}
+
+/// The answer of what takes or changes a share: the share as it is then.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HeldShare {
+    pub share: ShareInfo,
+}

@@ -1,0 +1,107 @@
+//! `submit`: run a command in the background.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::de::{Deserializer, Error, MapAccess, Visitor};
+use serde::{Deserialize, Serialize};
+
+use super::amounts::Amounts;
+use super::ask::{Ask, Repeat};
+use super::job::JobStarted;
+use crate::wire::cbor::shown;
+use crate::wire::field::{optional, optional_name};
+
+/// The most descriptors that go with a `submit`: standard input, output, error.
+pub const DESCRIPTORS_MAX: usize = 3;
+
+/// A command to run in the background. Up to [`DESCRIPTORS_MAX`] descriptors go with it: its standard input, output and error.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Submit {
+    /// The command and its arguments, at least one.
+    #[serde(deserialize_with = "argv")]
+    pub argv: Vec<String>,
+    /// The folder it runs in, absolute.
+    pub cwd: String,
+    /// The command's environment.
+    #[serde(deserialize_with = "env")]
+    pub env: BTreeMap<String, String>,
+    /// CPU in thousandths of one CPU, of the share or of the one that is taken for it.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional")]
+    pub cpu_milli: Option<u64>,
+    /// Memory in bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional")]
+    pub mem_bytes: Option<u64>,
+    /// Tasks.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional")]
+    pub tasks_max: Option<u64>,
+    /// A name to know it by, 1 to 64 bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional_name")]
+    pub name: Option<String>,
+    /// Its time limit in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional")]
+    pub lease_ms: Option<u64>,
+    /// Whether to wait in the queue where a share must be taken and cannot be now.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional")]
+    pub wait: Option<bool>,
+}
+
+impl Submit {
+    /// One that names these figures and nothing else.
+    pub fn of(amounts: Amounts) -> Self {
+        let Amounts { cpu_milli, mem_bytes, tasks_max } = amounts;
+        Self { cpu_milli, mem_bytes, tasks_max, ..Self::default() }
+    }
+
+    /// The figures that are named.
+    pub fn amounts(&self) -> Amounts {
+        Amounts { cpu_milli: self.cpu_milli, mem_bytes: self.mem_bytes, tasks_max: self.tasks_max }
+    }
+}
+
+impl Ask for Submit {
+    const NAME: &'static str = "submit";
+    const REPEAT: Repeat = Repeat::No;
+    type Answer = JobStarted;
+
+    fn for_uid(&self) -> Option<u64> {
+        None
+    }
+}
+
+/// `[1* tstr]`.
+fn argv<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
+    let argv = Vec::<String>::deserialize(from)?;
+    if argv.is_empty() {
+        return Err(D::Error::custom("expected a command, found no text at all"));
+    }
+    Ok(argv)
+}
+
+/// `{ * tstr => tstr }`, where serde alone would let the last of two equal keys win.
+fn env<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeMap<String, String>, D::Error> {
+    from.deserialize_map(Env)
+}
+
+struct Env;
+
+impl<'de> Visitor<'de> for Env {
+    type Value = BTreeMap<String, String>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a map of text to text")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut env = BTreeMap::new();
+        while let Some(key) = map.next_key::<String>()? {
+            let value = map.next_value()?;
+            if env.contains_key(&key) {
+                return Err(A::Error::custom(format!("repeated key `{}`", shown(&key))));
+            }
+            env.insert(key, value);
+        }
+        Ok(env)
+    }
+}
