@@ -179,6 +179,7 @@ async fn prepare(
     let parts = Parts {
         policy: policy_path,
         socket,
+        keeper: persist::Keeper::start().map_err(|error| format!("no thread for the state: {error}"))?,
         state: variable("STATE_DIRECTORY").unwrap_or_else(|| STATE_DIR.into()),
         cgroups: Arc::new(cgroups),
         online,

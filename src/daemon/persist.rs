@@ -1,12 +1,14 @@
-//! The thread that writes the state file: newest image first, older ones never after it.
+//! The thread that has the state file: it reads it, and writes the newest image, older ones never after it.
 
 use std::io;
-use std::sync::Arc;
+use std::path::PathBuf;
+use std::sync::{Arc, mpsc as blocking};
 
 use tokio::sync::{mpsc, oneshot};
 
 use crate::ledger::Image;
-use crate::store::{Store, StoreFault};
+use crate::store::{Loaded, Store, StoreFault};
+use crate::sys::apart;
 
 /// Images that wait to be written. One write answers for all that wait.
 const IMAGES_WAITING_MAX: usize = 64;
@@ -22,21 +24,127 @@ struct Due {
     waiter: oneshot::Sender<Written>,
 }
 
+/// The thread that has the state's folder, and does with it what it is asked to.
+///
+/// Nothing else in the process has the folder's descriptor ([`apart`]). So its lock ends with SIGKILL, also where a thread that
+/// closes what a member sent cannot end: else that would keep the next daemon from the state. It wakes no task, for that takes
+/// a descriptor of the runtime's: who asks waits on a thread.
+#[derive(Debug, Clone)]
+pub struct Keeper(blocking::Sender<Ask>);
+
+/// What is to be done with the folder, and where the answer goes.
+#[derive(Debug)]
+enum Ask {
+    /// Open and lock it, and read the file, as of a moment of wall time in milliseconds.
+    Open(PathBuf, u64, blocking::SyncSender<Result<Loaded, StoreFault>>),
+    /// Write the file; on a full disk with the space that is kept, where the image gives something back.
+    Save(Box<Image>, bool, blocking::SyncSender<Result<(), StoreFault>>),
+    /// Let it go.
+    Close,
+}
+
+impl Keeper {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub fn start() -> io::Result<Self> {
+        let (sender, asked) = blocking::channel();
+        apart::spawn("state", move || keep(&asked))?;
+        Ok(Self(sender))
+    }
+
+    /// Opens and locks the folder and reads the state, as of that moment of wall time, and starts the writer, on a thread of
+    /// its own: what waits for the disk holds up nobody else who waits for something. The folder is let go when the last
+    /// handle on the writer is dropped.
+    ///
+    /// # Errors
+    /// The folder or the file cannot be used, or the thread cannot be started.
+    pub async fn open(&self, path: PathBuf, wall_ms: u64) -> Result<(Persist, Loaded), StoreFault> {
+        let keeper = self.clone();
+        let open = move || keeper.ask(|answer| Ask::Open(path, wall_ms, answer));
+        let loaded = tokio::task::spawn_blocking(open).await.unwrap_or_else(|_| Err(ended()))?;
+        let (sender, receiver) = mpsc::channel(IMAGES_WAITING_MAX);
+        let keeper = self.clone();
+        let writer = std::thread::Builder::new().name("writer".to_owned());
+        match writer.spawn(move || keeper.write(receiver)) {
+            Ok(_) => Ok((Persist(sender), loaded)),
+            Err(source) => {
+                let _ = self.0.send(Ask::Close);
+                Err(StoreFault::Io { path: "state".into(), action: "start the writer of", source })
+            }
+        }
+    }
+
+    /// Asks, and waits for the answer.
+    fn ask<T>(
+        &self,
+        ask: impl FnOnce(blocking::SyncSender<Result<T, StoreFault>>) -> Ask,
+    ) -> Result<T, StoreFault> {
+        let (sender, answer) = blocking::sync_channel(1);
+        self.0.send(ask(sender)).map_err(|_| ended())?;
+        answer.recv().unwrap_or_else(|_| Err(ended()))
+    }
+
+    /// Writes what comes, the newest of what waits, and tells all who wait.
+    fn write(&self, mut receiver: mpsc::Receiver<Due>) {
+        let mut newest_written = None;
+        while let Some(Due { mut image, mut gives_back, waiter }) = receiver.blocking_recv() {
+            let mut waiters = vec![waiter];
+            while let Ok(other) = receiver.try_recv() {
+                waiters.push(other.waiter);
+                gives_back |= other.gives_back;
+                if other.image.revision > image.revision {
+                    image = other.image;
+                }
+            }
+            let revision = image.revision;
+            let written = if newest_written.is_some_and(|newest| newest >= revision) {
+                Ok(())
+            } else {
+                self.ask(|answer| Ask::Save(Box::new(image), gives_back, answer)).map_err(Arc::new)
+            };
+            if written.is_ok() {
+                newest_written = newest_written.max(Some(revision));
+            }
+            for waiter in waiters {
+                // Who waited may have gone; the image is written all the same.
+                let _ = waiter.send(written.clone());
+            }
+        }
+        // A keeper that has ended has let it go.
+        let _ = self.0.send(Ask::Close);
+    }
+}
+
+/// Does what is asked, in turn. Who asked may have gone; what was done stands all the same.
+fn keep(asked: &blocking::Receiver<Ask>) {
+    let mut open = None;
+    while let Ok(ask) = asked.recv() {
+        match ask {
+            Ask::Open(path, wall_ms, answer) => {
+                open = None;
+                let loaded = Store::open(&path).and_then(|store| {
+                    let loaded = store.load(wall_ms)?;
+                    open = Some(store);
+                    Ok(loaded)
+                });
+                let _ = answer.send(loaded);
+            }
+            Ask::Save(image, gives_back, answer) => {
+                let save = if gives_back { Store::save_what_gives_back } else { Store::save };
+                let _ = answer.send(open.as_ref().map_or_else(|| Err(ended()), |store| save(store, &image)));
+            }
+            Ask::Close => open = None,
+        }
+    }
+}
+
 /// A handle on the writer. Clones share it.
 #[derive(Debug, Clone)]
 pub struct Persist(mpsc::Sender<Due>);
 
 impl Persist {
-    /// Starts the writer, on a thread of its own: what waits for the disk holds up nobody else who waits for something.
-    ///
-    /// # Errors
-    /// The thread cannot be started.
-    pub fn start(store: Store) -> io::Result<Self> {
-        let (sender, receiver) = mpsc::channel(IMAGES_WAITING_MAX);
-        std::thread::Builder::new().name("state".to_owned()).spawn(move || write(&store, receiver))?;
-        Ok(Self(sender))
-    }
-
     /// Writes the image, or knows a newer one written.
     ///
     /// # Errors
@@ -56,47 +164,19 @@ impl Persist {
     async fn due(&self, image: Image, gives_back: bool) -> Written {
         let (waiter, written) = oneshot::channel();
         if self.0.send(Due { image, gives_back, waiter }).await.is_err() {
-            return Err(gone());
+            return Err(Arc::new(ended()));
         }
-        written.await.unwrap_or_else(|_| Err(gone()))
+        written.await.unwrap_or_else(|_| Err(Arc::new(ended())))
     }
 }
 
-/// Writes what comes, the newest of what waits, and tells all who wait.
-fn write(store: &Store, mut receiver: mpsc::Receiver<Due>) {
-    let mut newest_written = None;
-    while let Some(Due { mut image, mut gives_back, waiter }) = receiver.blocking_recv() {
-        let mut waiters = vec![waiter];
-        while let Ok(other) = receiver.try_recv() {
-            waiters.push(other.waiter);
-            gives_back |= other.gives_back;
-            if other.image.revision > image.revision {
-                image = other.image;
-            }
-        }
-        let written = if newest_written.is_some_and(|newest| newest >= image.revision) {
-            Ok(())
-        } else {
-            let save = if gives_back { Store::save_what_gives_back } else { Store::save };
-            save(store, &image).map_err(Arc::new)
-        };
-        if written.is_ok() {
-            newest_written = newest_written.max(Some(image.revision));
-        }
-        for waiter in waiters {
-            // Who waited may have gone; the image is written all the same.
-            let _ = waiter.send(written.clone());
-        }
-    }
-}
-
-/// The writer ends only with the daemon.
-fn gone() -> Arc<StoreFault> {
-    Arc::new(StoreFault::Io {
+/// The keeper ends only with the daemon.
+fn ended() -> StoreFault {
+    StoreFault::Io {
         path: "state".into(),
-        action: "write",
+        action: "use the file",
         source: io::Error::other("the daemon is stopping"),
-    })
+    }
 }
 
 #[cfg(test)]
@@ -109,7 +189,8 @@ mod tests {
     #[tokio::test]
     async fn an_older_image_is_never_written_over_a_newer_one() {
         let dir = tempfile::tempdir().unwrap();
-        let persist = Persist::start(Store::open(dir.path()).unwrap()).unwrap();
+        let keeper = Keeper::start().unwrap();
+        let (persist, _) = keeper.open(dir.path().to_owned(), 0).await.unwrap();
         let image = |revision| Image { revision, ..Ledger::new(BootId("boot".to_owned())).image() };
         for (revision, then_in_the_file) in [(6, 6), (5, 6), (7, 7)] {
             persist.save(image(revision)).await.unwrap();

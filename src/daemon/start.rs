@@ -14,14 +14,14 @@ use super::event_loop::EventLoop;
 use super::execute::Context;
 use super::logging::chain;
 use super::names::NAMES_TIMEOUT;
-use super::persist::Persist;
+use super::persist::{Keeper, Persist};
 use super::world::{self, Survey};
 use crate::cgroup::Cgroups;
 use crate::host::account::Directory;
 use crate::ledger::{BootId, Command, Ledger};
 use crate::policy::Policy;
 use crate::policy::file;
-use crate::store::{Loaded, Store, StoreFault};
+use crate::store::{Loaded, StoreFault};
 use crate::systemd::{BusAddress, Fault, Signals, Systemd};
 
 /// Where everything is.
@@ -33,6 +33,8 @@ pub struct Parts {
     pub socket: Arc<str>,
     /// The folder of the state file.
     pub state: PathBuf,
+    /// The thread that has the folder.
+    pub keeper: Keeper,
     /// The kernel's figures.
     pub cgroups: Arc<Cgroups>,
     /// The kernel's list of CPUs.
@@ -125,23 +127,12 @@ struct Unusable {
     mends: bool,
 }
 
-impl From<String> for Unusable {
-    fn from(why: String) -> Self {
-        Self { why, mends: false }
-    }
-}
-
 async fn state(parts: &Parts) -> Result<(Persist, Ledger), Unusable> {
-    let path = parts.state.clone();
-    let load = move || {
-        let store = Store::open(&path)?;
-        let loaded = store.load(clock::now().wall_ms)?;
-        Ok::<_, StoreFault>((store, loaded))
-    };
-    let (store, loaded) =
-        tokio::task::spawn_blocking(load).await.map_err(|error| error.to_string())?.map_err(|fault| {
-            Unusable { why: chain(&fault), mends: matches!(fault, StoreFault::Locked { .. }) }
-        })?;
+    let opened = parts.keeper.open(parts.state.clone(), clock::now().wall_ms).await;
+    let (persist, loaded) = opened.map_err(|fault| Unusable {
+        why: chain(&fault),
+        mends: matches!(fault, StoreFault::Locked { .. }),
+    })?;
     let ledger = match loaded {
         Loaded::Fresh => Ledger::new(parts.boot.clone()),
         Loaded::Image(image) => Ledger::restore(parts.boot.clone(), clock::now(), image),
@@ -153,8 +144,6 @@ async fn state(parts: &Parts) -> Result<(Persist, Ledger), Unusable> {
             Ledger::new(parts.boot.clone())
         }
     };
-    let persist =
-        Persist::start(store).map_err(|error| format!("the state's writer cannot be started: {error}"))?;
     Ok((persist, ledger))
 }
 

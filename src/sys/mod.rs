@@ -2,6 +2,7 @@
 #![allow(unsafe_code)]
 
 pub mod accounts;
+pub mod apart;
 pub mod readable;
 pub mod signals;
 

@@ -238,6 +238,25 @@ fn two_daemons_do_not_share_a_state() {
     works(&second);
 }
 
+/// What a thread that cannot end has open stays open after SIGKILL: the lock of the state must be none of that.
+#[test]
+fn the_state_is_open_on_the_thread_that_has_it_and_on_no_other() {
+    let world = World::start();
+    let mut home = Home::new(&world);
+    let daemon = home.activate();
+    let folder = home.state_dir();
+    let tasks = fs::read_dir(format!("/proc/{}/task", daemon.pid())).unwrap();
+    let mut having: Vec<String> = Vec::new();
+    for task in tasks.map(|task| task.unwrap().path()) {
+        let open = fs::read_dir(task.join("fd")).unwrap();
+        let mut paths = open.filter_map(|entry| fs::read_link(entry.unwrap().path()).ok());
+        if paths.any(|path| path.starts_with(&folder)) {
+            having.push(fs::read_to_string(task.join("comm")).unwrap().trim().to_owned());
+        }
+    }
+    assert_eq!(having, ["state"]);
+}
+
 /// Reading does not hold the daemon up while it looks for a bus that never answers.
 #[test]
 fn a_degraded_daemon_answers_while_it_looks() {

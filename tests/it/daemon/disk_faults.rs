@@ -21,8 +21,9 @@ use crate::stand_in::World;
 /// The calls that the state file is written with.
 const WRITING: [&str; 4] = ["openat", "write", "fsync", "renameat"];
 
-/// The calls that bus, client and the daemon's own threads are talked to with, each so often at least.
-const TALKING: [(&str, u32); 3] = [("sendmsg", 1), ("recvmsg", 2), ("sendto,write", 3)];
+/// The calls that bus, client and the daemon's own threads are talked to with, each so often at least: calls are counted thread
+/// by thread, and the thread that writes the file and the one that tells of it have two each.
+const TALKING: [(&str, u32); 3] = [("sendmsg", 1), ("recvmsg", 2), ("sendto,write", 2)];
 
 /// What is done while something goes wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
