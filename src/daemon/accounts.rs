@@ -205,9 +205,17 @@ impl Accounts {
 
     /// Asks again about everybody who is connected and whose answer will be too old before the next refresh.
     pub fn refresh(&self) {
-        let now = Instant::now();
+        self.ask_again(REFRESH_PERIOD);
+    }
+
+    /// Asks again about everybody who is connected: an administrator says that something has changed.
+    pub fn refresh_all(&self) {
+        self.ask_again(MEMBER_FRESH);
+    }
+
+    fn ask_again(&self, within: Duration) {
         let state = self.state();
-        let soon = now + REFRESH_PERIOD;
+        let soon = Instant::now() + within;
         let old = |entry: &Entry| entry.known.receiver_count() > 0 && !entry.known.borrow().is_fresh(soon);
         let uids: Vec<Uid> =
             state.entries.iter().filter(|(_, entry)| old(entry)).map(|(uid, _)| *uid).collect();

@@ -20,6 +20,7 @@ impl EventLoop {
     pub(super) fn reload(&mut self, reply: Option<Reply>) {
         let (parts, events) = (self.parts.clone(), self.events.clone());
         info!("reading the policy in {} again", parts.policy.display());
+        parts.accounts.refresh_all();
         tokio::spawn(async move {
             let result = start::policy(&parts).await;
             let _ = events.send(Event::Reloaded(result, reply)).await;
