@@ -17,6 +17,9 @@ use crate::identity::Uid;
 /// `cgroup` is at most `PATH_MAX` (4096) long.
 const FILE_BYTES_MAX: usize = 8192;
 
+/// In how many parts of a second `/proc` tells times: `USER_HZ` of the kernel's `asm-generic/param.h`.
+const TICKS_PER_SECOND: u64 = 100;
+
 /// A process of a member, checked.
 #[derive(Debug)]
 pub struct ProcessId {
@@ -132,6 +135,50 @@ pub fn umask_of(pid: u32, uid: Uid) -> Result<u32, ProcessError> {
     Ok(umask)
 }
 
+/// What a process runs, and since when.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Running {
+    /// The name of its program as the kernel keeps it, which the program may have chosen: any text.
+    pub command: String,
+    /// When it was started, in milliseconds since boot.
+    pub started_boot_ms: u64,
+}
+
+/// What a process runs, and since when.
+///
+/// # Errors
+/// The process is gone, or the kernel would not say.
+pub fn running(pid: u32) -> Result<Running, ProcessError> {
+    read(pid, "stat", |bytes| {
+        let command = String::from_utf8_lossy(parse_command(bytes)?).into_owned();
+        let ticks = parse_start_time(bytes)?;
+        Some(Running { command, started_boot_ms: ticks.saturating_mul(1000 / TICKS_PER_SECOND) })
+    })
+}
+
+/// Whether a process of `uid`'s is held by what it cannot take off again: `no_new_privs` (`PR_SET_NO_NEW_PRIVS`) or a filter of
+/// its system calls (`seccomp(2)`).
+///
+/// # Errors
+/// Any [`ProcessError`].
+pub fn is_sandboxed(pid: u32, uid: Uid) -> Result<bool, ProcessError> {
+    let (ids, sandboxed) = read(pid, "status", |bytes| Some((parse_ids(bytes)?, parse_sandboxed(bytes)?)))?;
+    ids.are(pid, uid)?;
+    Ok(sandboxed)
+}
+
+/// The memory of a process that only it can give back: what is in no file (`VmRSS` less `RssFile` of `proc_pid_status(5)`), in
+/// bytes.
+///
+/// # Errors
+/// The process is gone, or the kernel would not say.
+pub fn memory(pid: u32) -> Result<u64, ProcessError> {
+    read(pid, "status", |bytes| {
+        let kib = |key| number(only_line(bytes, key)?.trim().strip_suffix(" kB")?).map(u64::from);
+        Some(kib(b"RssAnon:")?.saturating_add(kib(b"RssShmem:")?).saturating_mul(1024))
+    })
+}
+
 fn start_time(pid: u32) -> Result<u64, ProcessError> {
     read(pid, "stat", parse_start_time)
 }
@@ -192,6 +239,13 @@ pub fn parse_start_time(stat: &[u8]) -> Option<u64> {
     fields.split_ascii_whitespace().nth(22 - 3)?.parse().ok()
 }
 
+/// The name of the program in `/proc/PID/stat`, in parentheses, which it may hold itself.
+pub fn parse_command(stat: &[u8]) -> Option<&[u8]> {
+    let first = stat.iter().position(|byte| *byte == b'(')?;
+    let last = stat.iter().rposition(|byte| *byte == b')')?;
+    stat.get(first + 1..last)
+}
+
 /// The ids in the beginning of `/proc/PID/status`; `None` where a line of them is missing or there twice.
 pub fn parse_ids(status: &[u8]) -> Option<Ids> {
     let tgid = number(only_line(status, b"Tgid:")?.trim())?;
@@ -205,6 +259,15 @@ pub fn parse_umask(status: &[u8]) -> Option<u32> {
     let digits = only_line(status, b"Umask:")?.trim();
     let octal = digits.bytes().all(|byte| matches!(byte, b'0'..=b'7'));
     octal.then(|| u32::from_str_radix(digits, 8).ok()).flatten().filter(|mask| *mask <= 0o777)
+}
+
+/// Whether `/proc/PID/status` says `NoNewPrivs` or `Seccomp`; `None` where a line is missing, there twice, or no number. A
+/// kernel without `seccomp` has no line of it.
+pub fn parse_sandboxed(status: &[u8]) -> Option<bool> {
+    let no_new_privs = number(only_line(status, b"NoNewPrivs:")?.trim())?;
+    let measured = status.split(|byte| *byte == b'\n').any(|line| line.starts_with(b"Seccomp:"));
+    let seccomp = if measured { number(only_line(status, b"Seccomp:")?.trim())? } else { 0 };
+    Some(no_new_privs != 0 || seccomp != 0)
 }
 
 /// The path in `/proc/PID/cgroup` in the unified hierarchy (`cgroups(7)`); `None` where there is none.
@@ -238,6 +301,7 @@ mod tests {
         for name in ["cat", "a b", ") R 1 2 (", "((", "))", "", "x) S 1"] {
             let stat = format!("42 ({name}){TAIL}");
             assert_eq!(parse_start_time(stat.as_bytes()), Some(987_654), "{name:?}");
+            assert_eq!(parse_command(stat.as_bytes()), Some(name.as_bytes()));
         }
         for wrong in ["", "42", "42 (cat", "42 (cat)", "42 (cat) S 1 2", ")"] {
             assert_eq!(parse_start_time(wrong.as_bytes()), None, "{wrong:?}");
@@ -279,6 +343,23 @@ mod tests {
     }
 
     #[test]
+    fn a_sandbox_is_either_of_two() {
+        for (status, sandboxed) in [
+            ("NoNewPrivs:\t0\nSeccomp:\t0\nSeccomp_filters:\t0\n", Some(false)),
+            ("NoNewPrivs:\t1\nSeccomp:\t0\n", Some(true)),
+            ("NoNewPrivs:\t0\nSeccomp:\t2\nSeccomp_filters:\t7\n", Some(true)),
+            ("NoNewPrivs:\t0\n", Some(false)),
+            ("NoNewPrivs:\t0\nSeccomp:\tx\n", None),
+            ("NoNewPrivs:\t0\nNoNewPrivs:\t1\n", None),
+            ("Seccomp:\t0\n", None),
+        ] {
+            assert_eq!(parse_sandboxed(status.as_bytes()), sandboxed, "{status:?}");
+        }
+        let (pid, uid) = me();
+        is_sandboxed(pid, uid).unwrap();
+    }
+
+    #[test]
     fn the_unified_cgroup_is_found_beside_old_ones() {
         let mixed = b"12:cpu:/a\n1:name=systemd:/b\n0::/fairshare.slice/fairshare-7.slice\n";
         assert_eq!(parse_cgroup(mixed), Some("/fairshare.slice/fairshare-7.slice"));
@@ -292,6 +373,7 @@ mod tests {
         #[test]
         fn no_bytes_are_too_odd_to_parse(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
             let _ = (parse_start_time(&bytes), parse_ids(&bytes), parse_cgroup(&bytes), parse_umask(&bytes));
+            let _ = parse_command(&bytes);
         }
 
         #[test]

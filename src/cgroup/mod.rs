@@ -3,19 +3,22 @@
 //! Source: the kernel's `Documentation/admin-guide/cgroup-v2.rst`. A cgroup can go away at any time; then the answer is
 //! `None`, and it is never an error.
 
+mod controllers;
 pub mod parse;
 pub mod trigger;
 mod walk;
 pub mod watch;
 
+use std::ffi::CStr;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::str::FromStr as _;
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
-use crate::identity::{FAIRSHARE_SLICE, UnitName};
+use crate::identity::{FAIRSHARE_SLICE, Uid, UnitName};
 use crate::quantity::{Amount, Bytes, MilliCpu, PartialAmount, Tasks};
 use parse::{parse_cpu_max, parse_key, parse_limit, parse_number, parse_pressure};
 
@@ -172,14 +175,6 @@ impl KernelLimits {
         same("cpu.idle", is, self.idle.map(|_| idle), |idle| u8::from(idle).to_string())
     }
 
-    /// Whether the kernel holds exactly the capacity, for [`Place::All`].
-    ///
-    /// # Errors
-    /// The first difference.
-    pub fn holds_capacity(&self, cpu: MilliCpu, mem: Bytes) -> Result<(), Difference> {
-        self.holds_named(PartialAmount { cpu: Some(cpu), mem: Some(mem), tasks: None })
-    }
-
     /// Whether the kernel holds exactly the figures that are named, and anything for the others.
     ///
     /// # Errors
@@ -311,6 +306,18 @@ impl Cgroups {
             _ => None,
         };
         self.at(place.into(), |cgroup| cgroup.required("cgroup.events", populated))
+    }
+
+    /// How many scopes there are in a share, counted up to `limit`; 0 where there is no such share.
+    ///
+    /// # Errors
+    /// Any [`CgroupFault`].
+    pub fn scopes(&self, uid: Uid, limit: usize) -> Result<usize, CgroupFault> {
+        let scope = |name: &CStr| matches!(name.to_str().map(UnitName::from_str), Ok(Ok(UnitName::Run(..))));
+        let scopes = self.at(UnitName::Share(uid).into(), |cgroup| {
+            walk::count(cgroup.handle, limit, scope).map_err(|errno| cgroup.unreadable(".", errno))
+        })?;
+        Ok(scopes.unwrap_or_default())
     }
 
     /// The processes in a cgroup and below it, at most `limit` of them; empty where there is no such cgroup.

@@ -1,5 +1,6 @@
 //! The processes in a cgroup and in all below it.
 
+use std::ffi::CStr;
 use std::os::fd::{AsFd as _, BorrowedFd};
 
 use rustix::fs::{Dir, FileType, Mode, OFlags};
@@ -25,6 +26,23 @@ pub fn pids(cgroup: BorrowedFd<'_>, limit: usize) -> rustix::io::Result<Vec<u32>
     let mut walk = Walk { pids: Vec::new(), limit, cgroups: 0 };
     walk.visit(cgroup, 0)?;
     Ok(walk.pids)
+}
+
+/// How many cgroups right below one have a name that is `wanted`, counted up to `limit`.
+pub fn count(
+    cgroup: BorrowedFd<'_>,
+    limit: usize,
+    wanted: impl Fn(&CStr) -> bool,
+) -> rustix::io::Result<usize> {
+    let mut count = 0;
+    for entry in Dir::new(open_at(cgroup, ".")?)? {
+        let entry = entry?;
+        count += usize::from(entry.file_type() == FileType::Directory && wanted(entry.file_name()));
+        if count >= limit {
+            break;
+        }
+    }
+    Ok(count)
 }
 
 impl Walk {

@@ -241,8 +241,8 @@ pub struct Shell {
 /// `fairshare attach`.
 #[derive(Debug, clap::Args)]
 pub struct Attach {
-    /// Processes of yours, up to 64
-    #[arg(value_name = "PID", required = true, num_args = 1..=64, value_parser = clap::value_parser!(u32).range(1..))]
+    /// Processes of yours
+    #[arg(value_name = "PID", required = true, num_args = 1.., value_parser = clap::value_parser!(u32).range(1..))]
     pub pids: Vec<u32>,
 }
 

@@ -25,11 +25,7 @@ pub fn refusal(error: &WireError, call: Endpoint, whom: &Whom) -> Option<String>
         Code::Unauthorized => "the kernel could not say who you are: try outside of the container or user \
              namespace, or log in again"
             .to_owned(),
-        Code::Forbidden => {
-            "`fairshare policy show` says what your role is; an administrator can do this for \
-             you, or give you the role in /etc/fairshare/policy.d"
-                .to_owned()
-        }
+        Code::Forbidden => forbidden(error).to_owned(),
         Code::NotFound => not_found(call, whom),
         Code::Busy => busy(call, whom),
         Code::Timeout | Code::Cancelled if call == Endpoint::JobStatus => {
@@ -73,6 +69,16 @@ pub fn refusal(error: &WireError, call: Endpoint, whom: &Whom) -> Option<String>
         ),
     };
     Some(hint)
+}
+
+fn forbidden(error: &WireError) -> &'static str {
+    if error.message.contains("sandbox") {
+        "start it from a login, cron or a timer; or an administrator allows it with `from_sandboxes: true` in \
+         /etc/fairshare/policy.d"
+    } else {
+        "`fairshare policy show` says what your role is; an administrator can do this for \
+         you, or give you the role in /etc/fairshare/policy.d"
+    }
 }
 
 fn not_found(call: Endpoint, whom: &Whom) -> String {

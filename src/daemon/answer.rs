@@ -20,9 +20,6 @@ use crate::store::StoreFault;
 use crate::systemd::Fault;
 use crate::wire::error::{Code, WireError};
 
-/// How many process ids a refusal names.
-pub const PIDS_NAMED_MAX: usize = 16;
-
 /// How soon asking again makes sense while a change is being settled, in milliseconds.
 pub const UNSETTLED_RETRY_AFTER_MS: u64 = 5000;
 
@@ -125,15 +122,6 @@ pub fn job(job: &Job) -> wire::JobInfo {
     }
 }
 
-/// So many processes, of which these are known, as a sentence begins with them; and which they are.
-pub fn processes(pids: &[u32], count: usize) -> (String, String) {
-    let named: Vec<String> = pids.iter().take(PIDS_NAMED_MAX).map(u32::to_string).collect();
-    let more = count.saturating_sub(named.len());
-    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-    let processes = if count == 1 { "1 process is".to_owned() } else { format!("{count} processes are") };
-    (processes, format!("pid {}{more}", named.join(" ")))
-}
-
 /// How a job ended, as it is shown.
 fn outcome(kind: &JobKind, started: Option<Now>, end: &JobEnd) -> (wire::JobState, Option<WireError>) {
     let failed = |error| (wire::JobState::Failed, Some(error));
@@ -199,17 +187,15 @@ pub fn refusal(refusal: &Refusal) -> WireError {
         }
         Refusal::Expired => WireError::new(Code::NoCapacity, "The lease is over: renew it first"),
         Refusal::Draining => WireError::new(Code::Draining, "An admin stopped new requests"),
-        Refusal::NotYours { job } => WireError::new(Code::Forbidden, format!("Job {job} is someone else's")),
+        // Who may not know of a job is not told that there is one.
+        Refusal::NotYours { .. } | Refusal::NoJob => WireError::new(Code::NotFound, "No such job"),
         Refusal::JobAtWork { job } => WireError::new(Code::Busy, format!("Job {job} is at work")),
         Refusal::AlreadyAllocated { held } => {
             WireError::new(Code::AlreadyAllocated, "You hold a share already: resize or release it")
                 .detail(format!("held: {} CPU, {} memory, {} tasks", held.cpu, held.mem, held.tasks))
         }
         Refusal::NoShare => WireError::new(Code::NotFound, "No share is held"),
-        Refusal::Occupied { pids, count } => {
-            let (processes, named) = processes(pids, *count);
-            WireError::new(Code::Busy, format!("{processes} inside the share")).detail(named)
-        }
+        Refusal::Occupied => WireError::new(Code::Busy, "Processes are inside the share"),
         Refusal::MemoryInUse { in_use, asked } => {
             WireError::new(Code::Busy, format!("Memory in use ({in_use}) exceeds the new limit ({asked})"))
         }
@@ -221,7 +207,6 @@ pub fn refusal(refusal: &Refusal) -> WireError {
         Refusal::TooManyWorks { most } => {
             WireError::new(Code::Busy, format!("{most} submitted commands of yours are not over yet"))
         }
-        Refusal::NoJob => WireError::new(Code::NotFound, "No such job"),
     }
 }
 

@@ -7,6 +7,7 @@ use tracing::{error, info, warn};
 use super::answer;
 use super::authorize::{Act, Authorised};
 use super::clock;
+use super::enter::{self, Entering, Whom};
 use super::event::Reply;
 use super::event_loop::EventLoop;
 use super::execute::{self, Context};
@@ -20,7 +21,7 @@ use crate::ledger::refusal::Refusal;
 use crate::ledger::share::{Phase, Share};
 use crate::ledger::{Canceller, Command, Effect, Event};
 use crate::policy::{Role, Visibility};
-use crate::wire::error::WireError;
+use crate::wire::error::{Code, WireError};
 
 /// How many of those who hold the room a refusal names, the largest first.
 const HOLDERS_NAMED_MAX: usize = 8;
@@ -41,15 +42,19 @@ impl EventLoop {
             self.specs.extend(job.map(|job| (job, Arc::clone(spec))));
         }
         // What the caller changed may let others in who wait: that is not what is answered.
-        let own = effects.first().is_some_and(|first| is_own(uid, authorised.act(), first));
+        let own =
+            effects.first().is_some_and(|first| authorised.act().asks_for(first) && first.uid() == Some(uid));
         let others = effects.split_off(usize::from(own));
         match effects.pop() {
             Some(Effect::Enter { uid, run }) => {
-                let pids = match authorised.act() {
-                    Act::Attach { pids } => pids.clone(),
-                    _ => vec![authorised.peer().pid.unsigned_abs()],
+                let whom = if let Act::Attach { pids } = authorised.act() {
+                    Whom::Named(pids.clone())
+                } else {
+                    Whom::Caller(authorised.peer().pid.unsigned_abs())
                 };
-                tokio::spawn(execute::enter(cx.clone(), uid, run, pids, reply));
+                let from_sandboxes = self.policy.as_ref().is_some_and(|policy| policy.from_sandboxes);
+                let entering = Entering { uid, run, whom, from_sandboxes };
+                tokio::spawn(enter::enter(cx.clone(), entering, reply));
                 self.busy.entry(uid).or_default();
             }
             Some(effect) => self.start(cx, effect, reply),
@@ -73,7 +78,26 @@ impl EventLoop {
                     self.ledger.share(account.uid).ok_or_else(|| answer::refusal(&Refusal::NoShare))?;
                 Ok(Answer::Share(HeldShare { share: self.shown(share) }))
             }
-            _ => Ok(Answer::Released(Released { released: false })),
+            Act::Release { .. } => Ok(Answer::Released(Released { released: false })),
+            Act::Ping
+            | Act::Health
+            | Act::Status { .. }
+            | Act::List
+            | Act::Policy { .. }
+            | Act::Request { .. }
+            | Act::Run
+            | Act::Attach { .. }
+            | Act::Submit { .. }
+            | Act::JobStatus { .. }
+            | Act::JobList { .. }
+            | Act::JobCancel { .. }
+            | Act::Drain
+            | Act::Undrain
+            | Act::JobFetch { .. }
+            | Act::Subscribe { .. }
+            | Act::Reload => {
+                Err(WireError::new(Code::Internal, "There was nothing to do, and should have been"))
+            }
         }
     }
 
@@ -89,18 +113,39 @@ impl EventLoop {
                 Command::Cancel { job: *job, by: Canceller::Member(authorised.peer().uid) }
             }
             Act::Drain => Command::Drain,
-            _ => Command::Undrain,
+            Act::Undrain => Command::Undrain,
+            Act::Ping
+            | Act::Health
+            | Act::Status { .. }
+            | Act::List
+            | Act::Policy { .. }
+            | Act::Request { .. }
+            | Act::Renew { .. }
+            | Act::Resize { .. }
+            | Act::Release { .. }
+            | Act::Run
+            | Act::Attach { .. }
+            | Act::Submit { .. }
+            | Act::JobStatus { .. }
+            | Act::JobList { .. }
+            | Act::JobFetch { .. }
+            | Act::Subscribe { .. }
+            | Act::Reload => {
+                return reply
+                    .send(Err(WireError::new(Code::Internal, "A call was taken for an admin's word")));
+            }
         };
         let effects = match self.ledger.apply(clock::now(), command) {
             Ok(effects) => effects,
             Err(refusal) => return reply.send(Err(answer::refusal(&refusal))),
         };
-        let answer = match authorised.act() {
-            Act::JobCancel { job } => match self.ledger.jobs().get(job) {
+        let answer = if let Act::JobCancel { job } = authorised.act() {
+            match self.ledger.jobs().get(job) {
                 Some(job) => Answer::Job(OneJob { job: self.job_shown(job) }),
                 None => return reply.send(Err(answer::refusal(&Refusal::NoJob))),
-            },
-            _ => Answer::Changed(Changed { changed: self.ledger.draining() != was_draining }),
+            }
+        } else {
+            Answer::Changed(Changed { changed: self.ledger.draining() != was_draining })
         };
         // A command that runs is answered for when it has ended.
         let (call_back, effects): (Vec<Effect>, Vec<Effect>) =
@@ -317,21 +362,6 @@ impl EventLoop {
             Event::Undrained => self.feed.everybody("undrained", None),
         }
     }
-}
-
-/// Whether an effect is what a member's call is answered with.
-fn is_own(uid: Uid, act: &Act, effect: &Effect) -> bool {
-    let asked_for = match act {
-        Act::Request { .. } | Act::Submit { .. } => {
-            matches!(effect, Effect::Grant(_) | Effect::Queued { .. } | Effect::Start { .. })
-        }
-        Act::Resize { .. } => matches!(effect, Effect::Resize { .. }),
-        Act::Renew { .. } => matches!(effect, Effect::Renew(_)),
-        Act::Release { .. } => matches!(effect, Effect::Withdraw(_) | Effect::Stop { .. }),
-        Act::Run | Act::Attach { .. } => matches!(effect, Effect::Enter { .. }),
-        _ => false,
-    };
-    asked_for && effect.uid() == Some(uid)
 }
 
 /// What is to be done, and what is to be told.

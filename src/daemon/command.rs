@@ -4,14 +4,13 @@ use super::answer;
 use super::authorize::Act;
 use super::event_loop::EventLoop;
 use super::execute::Context;
-use super::query;
 use crate::host::account::Account;
 use crate::identity::{Uid, UnitName};
 use crate::ledger::refusal::Refusal;
 use crate::ledger::{Command, Member, Wait};
 use crate::policy::Policy;
 use crate::quantity::Bytes;
-use crate::wire::error::WireError;
+use crate::wire::error::{Code, WireError};
 
 impl EventLoop {
     /// The command that an act is, with what the kernel says of the share at this moment.
@@ -24,35 +23,52 @@ impl EventLoop {
         let cgroup = |fault| answer::cgroup(&fault);
         Ok(match act {
             Act::Request { account, amount, lease, wait } => {
-                let member = member(policy, uid, account);
+                let member = self.member(policy, account);
                 self.refuse_to_strangle(uid, amount.or(member.policy.defaults).mem, cx)?;
                 let wait = if *wait { Wait::Granted } else { Wait::No };
                 Command::Request { member, amount: *amount, lease: *lease, wait }
             }
             Act::Submit { account, amount, time_limit, name, wait, .. } => {
-                let member = member(policy, uid, account);
+                let member = self.member(policy, account);
                 self.refuse_to_strangle(uid, amount.or(member.policy.defaults).mem, cx)?;
                 let wait = if *wait { Wait::Granted } else { Wait::No };
                 let name = name.clone();
                 Command::Submit { member, amount: *amount, time_limit: *time_limit, name, wait }
             }
             Act::Renew { account, lease } => {
-                let member = member(policy, uid, account);
+                let member = self.member(policy, account);
                 Command::Renew { member, lease: *lease }
             }
             Act::Resize { account, amount } => {
-                let member = member(policy, uid, account);
+                let member = self.member(policy, account);
                 let in_use = cx.cgroups.memory(unit).map_err(cgroup)?.unwrap_or_default();
                 Command::Resize { member, amount: *amount, in_use }
             }
             Act::Release { stop, .. } => {
-                let inside = cx.cgroups.pids(unit, query::PIDS_READ_MAX).map_err(cgroup)?;
                 let populated = cx.cgroups.populated(unit).map_err(cgroup)?.unwrap_or(false);
-                let count = inside.len().max(usize::from(populated));
-                Command::Release { uid, pids: inside, count, stop: *stop }
+                Command::Release { uid, populated, stop: *stop }
             }
-            _ => Command::Enter { uid },
+            Act::Run | Act::Attach { .. } => Command::Enter { uid },
+            Act::Ping
+            | Act::Health
+            | Act::Status { .. }
+            | Act::List
+            | Act::Policy { .. }
+            | Act::JobStatus { .. }
+            | Act::JobList { .. }
+            | Act::JobCancel { .. }
+            | Act::Drain
+            | Act::Undrain
+            | Act::JobFetch { .. }
+            | Act::Subscribe { .. }
+            | Act::Reload => return Err(WireError::new(Code::Internal, "A question was taken for a change")),
         })
+    }
+
+    /// A member as the ledger knows one.
+    pub(super) fn member(&self, policy: &Policy, account: &Account) -> Member {
+        let (user, of_member) = (account.user.clone(), self.member_policy(policy, account));
+        Member { uid: account.uid, user, policy: of_member, swap: policy.swap }
     }
 
     /// A slice that someone made behind our back may be busy: the work in it must not die of a share's limit.
@@ -64,10 +80,4 @@ impl EventLoop {
         let in_use = in_use.unwrap_or_default();
         if in_use > asked { Err(answer::refusal(&Refusal::MemoryInUse { in_use, asked })) } else { Ok(()) }
     }
-}
-
-/// A member as the ledger knows one.
-pub(super) fn member(policy: &Policy, uid: Uid, account: &Account) -> Member {
-    let (user, policy_for) = (account.user.clone(), policy.member(uid, &account.groups));
-    Member { uid, user, policy: policy_for, swap: policy.swap }
 }

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use super::logging::chain;
+use crate::cgroup::Cgroups;
 use crate::identity::Uid;
 use crate::wire::error::{Code, WireError};
 
@@ -17,6 +19,8 @@ pub struct Condition {
     pub state: Option<String>,
     /// Why systemd cannot be reached.
     pub bus: Option<String>,
+    /// Which controllers of the kernel's are missing, without which no share can be held to its figures.
+    pub controllers: Option<String>,
     /// Shares whose slice is to be looked at as soon as nothing is under way for them.
     doubts: BTreeSet<Uid>,
     /// The same, but a look has just failed.
@@ -24,9 +28,14 @@ pub struct Condition {
 }
 
 impl Condition {
+    /// What is known before anything has been looked for: what the kernel lacks.
+    pub fn of(cgroups: &Cgroups) -> Self {
+        Self { controllers: controllers(cgroups), ..Self::default() }
+    }
+
     /// Whether only the calls that change nothing are served.
     pub fn is_degraded(&self) -> bool {
-        self.policy.is_some() || self.state.is_some() || self.bus.is_some()
+        [&self.policy, &self.state, &self.bus, &self.controllers].iter().any(|reason| reason.is_some())
     }
 
     /// Whether there is something that may mend itself.
@@ -36,7 +45,12 @@ impl Condition {
 
     /// What is missing, in one line.
     pub fn reasons(&self) -> Option<String> {
-        let named = [("policy", &self.policy), ("state", &self.state), ("bus", &self.bus)];
+        let named = [
+            ("policy", &self.policy),
+            ("state", &self.state),
+            ("bus", &self.bus),
+            ("controllers", &self.controllers),
+        ];
         let reasons: Vec<String> = named
             .into_iter()
             .filter_map(|(name, reason)| reason.as_ref().map(|reason| format!("{name}: {reason}")))
@@ -76,5 +90,21 @@ impl Condition {
         let (now, rest) = std::mem::take(&mut self.doubts).into_iter().partition(can);
         self.doubts = rest;
         now
+    }
+}
+
+/// What is said of controllers that the kernel was started without. They come back with another start of it only.
+fn controllers(cgroups: &Cgroups) -> Option<String> {
+    match cgroups.missing_controllers() {
+        Ok(missing) if missing.is_empty() => None,
+        Ok(missing) => {
+            let names = missing.join(", ");
+            let disabled = format!("cgroup_disable={}", missing.join(","));
+            Some(format!(
+                "the kernel runs without {names}: remove {disabled} from its command line (/proc/cmdline); \
+                 on a Raspberry Pi add cgroup_enable=memory to it"
+            ))
+        }
+        Err(fault) => Some(chain(&fault)),
     }
 }

@@ -12,10 +12,11 @@ use tracing::{debug, error};
 use super::authorize::{Act, Authorised};
 use super::condition::Condition;
 use super::event::{Event, Reply, Submission};
-use super::execute::Context;
+use super::execute::{self, Context};
 use super::feed::Feed;
 use super::logging::in_full;
 use super::names::NAMES_PERIOD;
+use super::occupants::Shown;
 use super::persist::Persist;
 use super::start::Parts;
 use super::watch::Watch;
@@ -24,8 +25,10 @@ use super::world::{self, Survey};
 use super::{clock, query, watchdog};
 use crate::identity::{JobId, Uid, UnitName};
 use crate::ledger::reconcile::Verdict;
+use crate::ledger::refusal::Refusal;
 use crate::ledger::{Canceller, Command, Effect, Ledger, Outcome};
 use crate::policy::{Machine, Policy};
+use crate::quantity::PartialAmount;
 use crate::systemd::{Fault, Signal, Signals, Systemd};
 use crate::wire::error::{Code, WireError};
 
@@ -76,6 +79,8 @@ pub struct EventLoop {
     pub(super) deferred: BTreeMap<Uid, VecDeque<(Effect, Reply)>>,
     /// Sets what bounds all shares together, where it was last another.
     pub(super) bounding: Option<JoinHandle<()>>,
+    /// What bounds all shares together; nothing is named where it is not known.
+    pub(super) bounds: PartialAmount,
     /// When the ledger was last told that time has passed.
     pub(super) ticked_at: Option<Instant>,
     /// Submitted commands that have not been handed over.
@@ -194,10 +199,10 @@ impl EventLoop {
             return submission.reply.send(Err(error));
         }
         let act = submission.authorised.act();
-        if self.condition.is_degraded() && !allowed_degraded(act) {
+        if self.condition.is_degraded() && !act.allowed_degraded() {
             return submission.reply.send(Err(self.condition.refusal()));
         }
-        if tells_of_capacity(act) {
+        if act.tells_of_capacity() {
             self.look_at_machine();
         }
         let Some(uid) = changed_by(&submission.authorised) else {
@@ -281,6 +286,10 @@ impl EventLoop {
             Err(error) => return reply.send(Err(error)),
         };
         match self.ledger.apply(clock::now(), command) {
+            Err(Refusal::Occupied) => {
+                let shown = if authorised.peer().uid == uid { Shown::Command } else { Shown::Number };
+                tokio::spawn(execute::occupied(Arc::clone(&cx.cgroups), uid, shown, reply));
+            }
             Err(refusal) => {
                 let error = self.refusal(&refusal, &authorised);
                 reply.send(Err(error));
@@ -338,6 +347,7 @@ impl EventLoop {
         self.sweep_inside();
         let uids: Vec<Uid> = self.ledger.shares().keys().copied().collect();
         uids.into_iter().for_each(|uid| self.look_at_pressures(uid));
+        self.look_at_bounds();
         let Some(cx) = &self.context else { return };
         for share in self.ledger.shares().values().filter(|share| !self.busy.contains_key(&share.uid)) {
             if query::limits_hold(&cx.cgroups, share).is_err() {
@@ -429,20 +439,6 @@ impl EventLoop {
             }
         }))
     }
-}
-
-/// Whether the act is answered whatever is missing.
-fn allowed_degraded(act: &Act) -> bool {
-    // What a command is was granted before: its process asks for no more than that.
-    matches!(
-        act,
-        Act::Ping | Act::Health | Act::Status { .. } | Act::List | Act::Reload | Act::JobFetch { .. }
-    )
-}
-
-/// Whether what the machine has matters to the answer.
-fn tells_of_capacity(act: &Act) -> bool {
-    matches!(act, Act::Request { .. } | Act::Resize { .. } | Act::Status { .. } | Act::List)
 }
 
 /// Whose share the act changes, or enters.

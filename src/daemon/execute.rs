@@ -13,19 +13,20 @@ use super::accounts::Accounts;
 use super::answer;
 use super::event::{Event, Reply};
 use super::logging::{chain, in_full};
+use super::occupants::{self, Occupants, Shown};
 use super::persist::Persist;
 use super::query;
-use super::standing::standing;
+use super::standing;
 use crate::cgroup::{Cgroups, Difference, KernelLimits};
-use crate::contract::{Answer, HeldShare, InUnit, JobStarted, Released, ShareInfo};
+use crate::contract::{Answer, HeldShare, JobStarted, Released, ShareInfo};
 use crate::identity::{JobId, Uid, UnitName};
+use crate::ledger::refusal::Refusal;
 use crate::ledger::share::Share;
 use crate::ledger::{Image, Outcome};
-use crate::procfs::ProcessId;
-use crate::quantity::Amount;
+use crate::quantity::{Amount, Bytes};
 use crate::store::StoreFault;
 use crate::systemd::property::{self, Property};
-use crate::systemd::{Fault, Process, Systemd};
+use crate::systemd::{Fault, Systemd};
 use crate::wire::error::{Code, WireError};
 
 /// How long the kernel's files may lag behind what systemd said.
@@ -39,9 +40,6 @@ const WITHDRAW_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long stopping a busy share may take: ten seconds after SIGTERM, and then what SIGKILL takes.
 const STOP_TIMEOUT: Duration = Duration::from_secs(60);
-
-/// How many processes of a scope are read at most to find those that were moved there: what moved can have forked.
-const MOVED_READ_MAX: usize = 65_536;
 
 /// What an effect is carried out with.
 #[derive(Clone)]
@@ -256,20 +254,49 @@ async fn resized(cx: &Context, share: &Share, to: Amount, intent: Image) -> Resu
     // Where the slice has drifted, setting what changes would leave the rest adrift.
     let drifted = query::limits_hold(&cx.cgroups, share).is_err();
     let properties = if drifted { limits_of(&new) } else { property::changes(share.amount, to) };
-    if let Err(error) = cx.set(&new, properties).await {
-        let outcome = match cx.set(share, limits_of(share)).await {
-            Ok(()) => Outcome::undone(&error),
-            // What was refused has changed nothing: then a look later must not find an intent to finish.
-            Err(_) if query::limits_hold(&cx.cgroups, share).is_ok() => Outcome::undone(&error),
-            Err(_) => Outcome::Unknown,
-        };
-        let image = cx.settle(uid, outcome).await;
-        let _ = cx.store_outcome(image).await;
-        return Err(error);
+    // What is inside has grown meanwhile, perhaps over what is to be set: looked at last, with nothing awaited after it.
+    let lowers = drifted || to.mem < share.amount.mem;
+    let spares = if lowers { spares(cx, uid, to.mem) } else { Ok(()) };
+    let (error, untouched) = match spares {
+        Ok(()) => match cx.set(&new, properties).await {
+            Ok(()) => {
+                // The intent is stored, and a start would finish it: where the outcome is not, nothing is lost.
+                let _ = cx.store_outcome(cx.settle(uid, Outcome::Done).await).await;
+                return Ok(());
+            }
+            Err(error) => (error, false),
+        },
+        Err(error) => (error, true),
+    };
+    let outcome = if untouched || set_back(cx, share, limits_of(share)).await {
+        Outcome::undone(&error)
+    } else {
+        Outcome::Unknown
+    };
+    let _ = cx.store_outcome(cx.settle(uid, outcome).await).await;
+    Err(error)
+}
+
+/// Sets the limits that a share had before a resize that failed, unless more is in use by now than it may have. Whether
+/// the kernel holds them: what systemd refused has changed nothing, and then a look later must not find an intent to finish.
+async fn set_back(cx: &Context, share: &Share, properties: Vec<Property>) -> bool {
+    let set = match spares(cx, share.uid, share.enforced().mem) {
+        Ok(()) => cx.set(share, properties).await,
+        Err(error) => Err(error),
+    };
+    set.is_ok() || query::limits_hold(&cx.cgroups, share).is_ok()
+}
+
+/// Refuses a limit under what a share uses at this moment: the kernel kills to get under it.
+fn spares(cx: &Context, uid: Uid, asked: Bytes) -> Result<(), WireError> {
+    let in_use = cx.cgroups.memory(UnitName::Share(uid)).map_err(|fault| {
+        error!("{}", chain(&fault));
+        answer::cgroup(&fault)
+    })?;
+    match in_use.unwrap_or_default() {
+        in_use if in_use > asked => Err(answer::refusal(&Refusal::MemoryInUse { in_use, asked })),
+        _ => Ok(()),
     }
-    // The intent is stored, and a start would finish it: where the outcome is not, nothing is lost.
-    let _ = cx.store_outcome(cx.settle(uid, Outcome::Done).await).await;
-    Ok(())
 }
 
 /// Removes the empty slice of a share that its member gave back.
@@ -282,9 +309,14 @@ pub async fn release(cx: Context, uid: Uid, intent: Image, reply: Reply) {
 
 async fn withdrawn(cx: &Context, uid: Uid, intent: Image) -> Result<(), WireError> {
     let unit = UnitName::Share(uid);
-    // Stopping a slice kills what is inside, and what was empty when it was decided may not be any more.
+    let share = intent.shares.iter().find(|share| share.uid == uid).cloned();
+    if let Err(fault) = cx.persist.save_what_gives_back(intent).await {
+        return Err(intent_failed(cx, uid, &fault).await);
+    }
+    // Stopping a slice kills what is inside, and what was empty when it was decided may not be any more: looked at last, with
+    // nothing awaited after it.
     let error = match cx.cgroups.populated(unit) {
-        Ok(Some(false) | None) => return released(cx, uid, intent, WITHDRAW_TIMEOUT).await,
+        Ok(Some(false) | None) => return stopped(cx, uid, share, WITHDRAW_TIMEOUT).await,
         Ok(Some(true)) => WireError::new(Code::Busy, "Processes have entered the share"),
         Err(fault) => {
             error!(unit = %unit, "{}", chain(&fault));
@@ -332,7 +364,12 @@ pub async fn queued(cx: Context, job: JobId, image: Image, reply: Reply) {
 pub async fn stop(cx: Context, uid: Uid, job: JobId, intent: Image, reply: Reply) {
     let _turn = cx.turn(uid);
     reply.send(Ok(Answer::JobStarted(JobStarted { job_started: job.0 })));
-    match released(&cx, uid, intent, STOP_TIMEOUT).await {
+    let share = intent.shares.iter().find(|share| share.uid == uid).cloned();
+    let stopped = match cx.persist.save_what_gives_back(intent).await {
+        Ok(()) => stopped(&cx, uid, share, STOP_TIMEOUT).await,
+        Err(fault) => Err(intent_failed(&cx, uid, &fault).await),
+    };
+    match stopped {
         Ok(()) => info!(job_id = job.0, unit = %UnitName::Share(uid), "stopped the share of uid {uid}"),
         Err(error) => warn!(
             job_id = job.0,
@@ -343,11 +380,8 @@ pub async fn stop(cx: Context, uid: Uid, job: JobId, intent: Image, reply: Reply
     }
 }
 
-async fn released(cx: &Context, uid: Uid, intent: Image, within: Duration) -> Result<(), WireError> {
-    let share = intent.shares.iter().find(|share| share.uid == uid).cloned();
-    if let Err(fault) = cx.persist.save_what_gives_back(intent).await {
-        return Err(intent_failed(cx, uid, &fault).await);
-    }
+/// Stops the slice of a share whose release is stored, with everything in it.
+async fn stopped(cx: &Context, uid: Uid, share: Option<Share>, within: Duration) -> Result<(), WireError> {
     if let Err(fault) = cx.systemd.stop(UnitName::Share(uid), within).await {
         let error = logged(&fault);
         // A stop that was not refused may still be under way.
@@ -359,8 +393,8 @@ async fn released(cx: &Context, uid: Uid, intent: Image, within: Duration) -> Re
         let _ = cx.store_outcome(image).await;
         return Err(error);
     }
-    if let (Some(share), Some(standing)) = (share, standing(&cx.cgroups, UnitName::Share(uid))) {
-        return Err(kept(cx, &share, standing).await);
+    if let (Some(share), Err(still)) = (share, standing::over(&cx.cgroups, UnitName::Share(uid))) {
+        return Err(kept(cx, &share, still).await);
     }
     // The intent is stored, and a start would finish it: where the outcome is not, nothing is lost.
     let _ = cx.store_outcome(cx.settle(uid, Outcome::Done).await).await;
@@ -368,55 +402,29 @@ async fn released(cx: &Context, uid: Uid, intent: Image, within: Duration) -> Re
 }
 
 /// What was stopped, with somebody in it whom that did not end, stays a share: its room is in use.
-async fn kept(cx: &Context, share: &Share, standing: String) -> WireError {
+async fn kept(cx: &Context, share: &Share, still: String) -> WireError {
     let outcome = match cx.enforce(share).await {
-        Ok(()) => Outcome::undone(&standing),
+        Ok(()) => Outcome::undone(&still),
         Err(_) => Outcome::Unknown,
     };
     let _ = cx.store_outcome(cx.settle(share.uid, outcome).await).await;
-    WireError::new(Code::CleanupFailed, "Not everything in the share could be ended").detail(standing)
+    WireError::new(Code::CleanupFailed, "Not everything in the share could be ended").detail(still)
 }
 
-/// Puts processes of a member in a scope of their share.
-pub async fn enter(cx: Context, uid: Uid, run: u64, pids: Vec<u32>, reply: Reply) {
-    let turn = cx.turn(uid);
-    let result = entered(&cx, uid, run, &pids).await;
-    if result.is_err() {
-        let _ = cx.events.send(Event::NotEntered(uid)).await;
-    }
-    drop(turn);
-    reply.send(result.map(|unit| Answer::Unit(InUnit { unit: unit.to_string() })));
-}
-
-async fn entered(cx: &Context, uid: Uid, run: u64, pids: &[u32]) -> Result<UnitName, WireError> {
-    let unit = UnitName::Run(uid, run);
-    let open = |pid: &u32| ProcessId::open(*pid, uid).map_err(|error| answer::process(&error));
-    let checked: Vec<ProcessId> = pids.iter().map(open).collect::<Result<_, _>>()?;
-    let processes: Vec<Process<'_>> =
-        checked.iter().map(|process| Process { pid: process.pid(), pidfd: process.pidfd() }).collect();
-    let what = format!("work of uid {uid}");
-    if let Err(fault) = cx.systemd.start_scope(unit, &property::scope(unit, &what), &processes).await {
-        // A process that ended meanwhile explains the failure better than systemd does.
-        for process in &checked {
-            process.recheck().map_err(|error| answer::process(&error))?;
+/// Answers a release that is refused with who is inside.
+pub async fn occupied(cgroups: Arc<Cgroups>, uid: Uid, shown: Shown, reply: Reply) {
+    let inside = occupants::look_for_refusal(cgroups, UnitName::Share(uid), shown).await;
+    reply.send(Err(match inside {
+        Some(Occupants { count, named }) => {
+            WireError::new(Code::Busy, format!("{count} inside the share")).detail(named)
         }
-        return Err(logged(&fault));
-    }
-    for process in &checked {
-        process.recheck().map_err(|error| answer::process(&error))?;
-    }
-    let inside = cx.cgroups.pids(unit, MOVED_READ_MAX).map_err(|fault| answer::cgroup(&fault))?;
-    if let Some(outside) = checked.iter().find(|process| !inside.contains(&process.pid())) {
-        // Between the look at the process and the look at the cgroup it may have ended.
-        outside.recheck().map_err(|error| answer::process(&error))?;
-        let detail = format!("process {} is not in {unit}", outside.pid());
-        return Err(WireError::new(Code::Systemd, "A process could not be moved").detail(detail));
-    }
-    Ok(unit)
+        // Who was inside has gone meanwhile, or could not be looked up.
+        None => answer::refusal(&Refusal::Occupied),
+    }));
 }
 
 /// A fault on its way into an answer: this is where it is logged.
-fn logged(fault: &Fault) -> WireError {
+pub fn logged(fault: &Fault) -> WireError {
     error!("{}", chain(fault));
     answer::systemd(fault)
 }

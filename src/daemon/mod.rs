@@ -1,6 +1,7 @@
 //! The daemon: start-up in numbered steps, then the listener and the event loop until a signal ends them.
 
 mod accounts;
+mod act;
 mod answer;
 pub mod authorize;
 mod carry;
@@ -9,6 +10,7 @@ mod command;
 mod common;
 mod condition;
 mod confine;
+mod enter;
 mod event;
 mod event_loop;
 mod execute;
@@ -20,6 +22,7 @@ mod logging;
 mod lower;
 mod names;
 mod naming;
+mod occupants;
 mod peer;
 mod persist;
 mod places;
@@ -53,6 +56,7 @@ use crate::host::account::Directory;
 use crate::host::machine;
 use crate::ledger::Ledger;
 use crate::policy::file::POLICY_DIR;
+use crate::quantity::PartialAmount;
 use crate::systemd::BusAddress;
 use accounts::Accounts;
 use event::{EVENTS_WAITING_MAX, Event};
@@ -195,7 +199,7 @@ async fn prepare(
         persist: None,
         machine: machine::read(&parts.online).map_err(|error| error!("{error}, proceeding")).ok(),
         signals: None,
-        condition: condition::Condition::default(),
+        condition: condition::Condition::of(&parts.cgroups),
         watch: watch::Watch::start(),
         strays: BTreeSet::new(),
         usages: query::Usages::default(),
@@ -221,6 +225,7 @@ async fn prepare(
         in_order_at: None,
         ticked_at: None,
         bounding: None,
+        bounds: PartialAmount::default(),
         parts,
     };
     let parts = &event_loop.parts;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tracing::{error, info};
 
@@ -14,21 +15,20 @@ use super::event::{Event, Reply};
 use super::event_loop::EventLoop;
 use super::logging::chain;
 use super::world;
-use crate::cgroup::{Cgroups, Difference};
+use crate::cgroup::{Cgroups, Difference, Place};
 use crate::contract::{
     Answer, CapacityInfo, Check, HealthAnswer, Jobs, ListAnswer, OneJob, PolicyAnswer, Pong, ShareInfo,
     StatusAnswer, Subscribed, Usage,
 };
+use crate::host::account::Account;
 use crate::host::machine;
 use crate::identity::{Uid, UnitName};
 use crate::ledger::refusal::Refusal;
 use crate::ledger::share::{Phase, Share};
 use crate::ledger::{Command, Ledger, Rules};
-use crate::policy::{Role, Visibility, file};
+use crate::policy::{MemberPolicy, Policy, Role, Visibility, file};
+use crate::quantity::PartialAmount;
 use crate::wire::error::{Code, WireError};
-
-/// How many processes of a share are read at most, to be counted and named in a refusal.
-pub const PIDS_READ_MAX: usize = 1024;
 
 /// How old the figures of a list may be: many who ask at once cost one reading.
 const USAGES_FRESH: Duration = Duration::from_secs(1);
@@ -108,12 +108,12 @@ impl EventLoop {
     pub(super) fn query(&mut self, authorised: &Authorised, reply: Reply) {
         let result = match authorised.act() {
             Act::Ping => Ok(Answer::Pong(Pong { at_ms: clock::now().wall_ms })),
-            Act::Health => Ok(self.health()),
+            Act::Health => Ok(self.health(authorised.role() == Role::Admin)),
             Act::Status { uid } => Ok(self.status(*uid)),
             Act::List => return self.list(authorised, reply),
             Act::Policy { account } => match &self.policy {
                 Some(policy) => Ok(Answer::Policy(PolicyAnswer {
-                    policy: answer::policy(&policy.member(account.uid, &account.groups)),
+                    policy: answer::policy(&self.member_policy(policy, account)),
                 })),
                 None => Err(self.condition.refusal()),
             },
@@ -144,7 +144,8 @@ impl EventLoop {
     fn job(&self, authorised: &Authorised, id: crate::identity::JobId) -> Result<Answer, WireError> {
         let job = self.ledger.jobs().get(&id).ok_or_else(|| answer::refusal(&Refusal::NoJob))?;
         if job.uid != authorised.peer().uid && authorised.role() < Role::Admin {
-            return Err(WireError::new(Code::Forbidden, format!("Job {id} is someone else's")));
+            // Who may not know of it is not told that there is one.
+            return Err(answer::refusal(&Refusal::NoJob));
         }
         Ok(Answer::Job(OneJob { job: self.job_shown(job) }))
     }
@@ -226,16 +227,46 @@ impl EventLoop {
                 evict: policy.evict,
             }));
         }
+        self.bounds = PartialAmount {
+            cpu: Some(cpu).filter(|cpu| cpu.0 > 0),
+            mem: Some(mem).filter(|mem| mem.0 > 0),
+            tasks: machine::tasks()
+                .map_err(|fault| error!("{fault}, proceeding with the bound of tasks that was known"))
+                .map_or(self.bounds.tasks, Some),
+        };
         if let Some(cx) = self.context.clone().filter(|_| cpu.0 > 0 && mem.0 > 0) {
-            let before = self.bounding.take();
+            let (before, bounds) = (self.bounding.take(), self.bounds);
             self.bounding = Some(tokio::spawn(async move {
                 // One after the other: what was wanted last holds at last.
                 if let Some(before) = before {
                     let _ = before.await;
                 }
-                world::bound_all(&cx, cpu, mem).await;
+                world::bound_all(&cx, bounds).await;
             }));
         }
+    }
+
+    /// Sets what bounds all shares together again where the kernel holds something else, as after somebody else set it, or
+    /// where it could not be set before.
+    pub(super) fn look_at_bounds(&mut self) {
+        let idle = self.bounding.as_ref().is_none_or(JoinHandle::is_finished);
+        let drifted = match self.parts.cgroups.limits(Place::All) {
+            Ok(limits) => limits.is_some_and(|limits| limits.holds_named(self.bounds).is_err()),
+            Err(fault) => return error!("{}", chain(&fault)),
+        };
+        if idle && drifted {
+            self.bound_all();
+        }
+    }
+
+    /// What the policy says for a member, and no more tasks than all shares together may have.
+    pub(super) fn member_policy(&self, policy: &Policy, account: &Account) -> MemberPolicy {
+        let mut member = policy.member(account.uid, &account.groups);
+        if let Some(all) = self.bounds.tasks {
+            member.max.tasks = member.max.tasks.min(all);
+            member.defaults.tasks = member.defaults.tasks.min(all);
+        }
+        member
     }
 
     /// Where the kernel holds something else than it should; one reading for many who ask at once.
@@ -251,7 +282,8 @@ impl EventLoop {
         drift
     }
 
-    fn health(&mut self) -> Answer {
+    /// Whether all is well. What names others' slices and figures is for admins.
+    fn health(&mut self, names: bool) -> Answer {
         let missing = |name: &str, reason: &Option<String>| Check {
             name: name.to_owned(),
             ok: reason.is_none(),
@@ -260,8 +292,12 @@ impl EventLoop {
         let mut policy = missing("policy", &self.condition.policy);
         // No fault: what is in force is whole. Who put the file there thinks otherwise.
         policy.detail = policy.detail.or_else(|| file::left_out(&self.parts.policy));
-        let mut checks =
-            vec![policy, missing("state", &self.condition.state), missing("bus", &self.condition.bus)];
+        let mut checks = vec![
+            policy,
+            missing("state", &self.condition.state),
+            missing("bus", &self.condition.bus),
+            missing("controllers", &self.condition.controllers),
+        ];
         checks.push(Check {
             name: "names".to_owned(),
             // A name that nobody has concerns nobody.
@@ -272,7 +308,13 @@ impl EventLoop {
         checks.push(Check {
             name: "limits".to_owned(),
             ok: drift.is_empty(),
-            detail: (!drift.is_empty()).then(|| drift.join("; ")),
+            detail: (!drift.is_empty()).then(|| {
+                if names {
+                    drift.join("; ")
+                } else {
+                    format!("the kernel holds other limits than it should for {} shares", drift.len())
+                }
+            }),
         });
         let doubtful = self.condition.doubtful();
         checks.push(Check {
@@ -286,7 +328,11 @@ impl EventLoop {
             name: "strays".to_owned(),
             ok: strays.is_empty(),
             detail: (!strays.is_empty()).then(|| {
-                format!("nobody has these user ids, and processes are inside: {}", strays.join(" "))
+                if names {
+                    format!("nobody has these user ids, and processes are inside: {}", strays.join(" "))
+                } else {
+                    format!("processes are inside {} slices of user ids that nobody has", strays.len())
+                }
             }),
         });
         Answer::Health(HealthAnswer { healthy: checks.iter().all(|check| check.ok), checks })

@@ -7,7 +7,7 @@ use tracing::{error, info};
 use super::authorize;
 use super::event::{Event, Reply};
 use super::event_loop::EventLoop;
-use super::{command, start, watchdog};
+use super::{start, watchdog};
 use crate::contract::{Answer, Changed};
 use crate::host::account::Account;
 use crate::identity::Uid;
@@ -102,7 +102,7 @@ impl EventLoop {
     /// Judges the requests of these members, if they still wait, by the policy that is in force.
     pub(super) fn reconsider(&mut self, accounts: &[Account]) {
         let Some(policy) = self.policy.clone() else { return };
-        let members = accounts.iter().map(|account| command::member(&policy, account.uid, account)).collect();
+        let members = accounts.iter().map(|account| self.member(&policy, account)).collect();
         self.tell(Command::Reconsider { members });
         drop(self.store_in_background());
     }

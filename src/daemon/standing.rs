@@ -9,33 +9,37 @@ use std::time::Duration;
 use tokio::time::sleep;
 use tracing::{error, info, warn};
 
-use super::answer;
 use super::logging::chain;
-use super::query::PIDS_READ_MAX;
+use super::occupants::{self, Occupants, Shown};
 use crate::cgroup::Cgroups;
 use crate::identity::UnitName;
 
 /// Between two looks at who stands: at first, and at most.
 const PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
-/// Who is still in a unit that has been stopped, for a person; `None` where nobody is.
-pub fn standing(cgroups: &Cgroups, unit: UnitName) -> Option<String> {
-    let pids = cgroups.pids(unit, PIDS_READ_MAX).unwrap_or_else(|fault| {
-        error!(unit = %unit, "{}, proceeding as if nobody was inside", chain(&fault));
-        Vec::new()
-    });
-    let (processes, named) = answer::processes(&pids, pids.len());
-    (!pids.is_empty()).then(|| {
-        format!("{processes} still in {unit}: {named}; who waits in the kernel, as for a file system, cannot be killed")
-    })
+/// Whether nobody is in a unit that has been stopped. What cannot be read is taken for occupied: its room stays in use.
+///
+/// # Errors
+/// Who is still inside, or that it could not be read, for a person.
+pub fn over(cgroups: &Cgroups, unit: UnitName) -> Result<(), String> {
+    match occupants::look(cgroups, unit, Shown::Number) {
+        Ok(None) => Ok(()),
+        Ok(Some(Occupants { count, named })) => Err(format!(
+            "{count} still in {unit}: {named}; who waits in the kernel, as for a file system, cannot be killed"
+        )),
+        Err(fault) => {
+            error!(unit = %unit, "{}, proceeding as if somebody was inside", chain(&fault));
+            Err(format!("whether somebody is still in {unit} is not known: {}", chain(&fault)))
+        }
+    }
 }
 
 /// Waits until nobody is in a unit that is over.
 pub async fn gone(cgroups: &Cgroups, unit: UnitName) {
     let mut pause = PAUSE.0;
-    while let Some(standing) = standing(cgroups, unit) {
+    while let Err(still) = over(cgroups, unit) {
         if pause == PAUSE.0 {
-            warn!(unit = %unit, "{standing}: waiting");
+            warn!(unit = %unit, "{still}: waiting");
         }
         sleep(pause).await;
         pause = (pause * 2).min(PAUSE.1);

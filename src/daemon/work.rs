@@ -410,14 +410,14 @@ pub async fn call_back(cx: Context, uid: Uid, job: JobId, intent: Image, reply: 
     drop(turn);
     let unit = UnitName::JobService(uid, job);
     let stopped = cx.systemd.stop(unit, STOP_TIMEOUT).await;
-    let detail = match (stopped, standing::standing(&cx.cgroups, UnitName::JobSlice(uid, job))) {
-        (Ok(_), None) => {
+    let detail = match (stopped, standing::over(&cx.cgroups, UnitName::JobSlice(uid, job))) {
+        (Ok(_), Ok(())) => {
             let _ = cx.events.send(Event::CalledBack(job, reply)).await;
             return;
         }
-        (Ok(_), Some(standing)) => standing,
-        (Err(fault), None) => format!("{unit} still stands: {}", told(&fault)),
-        (Err(fault), Some(standing)) => format!("{}; {standing}", told(&fault)),
+        (Ok(_), Err(still)) => still,
+        (Err(fault), Ok(())) => format!("{unit} still stands: {}", told(&fault)),
+        (Err(fault), Err(still)) => format!("{}; {still}", told(&fault)),
     };
     reply.send(Err(WireError::new(Code::CleanupFailed, "The command could not be ended").detail(detail)));
 }

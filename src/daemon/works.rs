@@ -6,16 +6,17 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 use tracing::{error, warn};
 
-use super::clock;
 use super::event::Reply;
 use super::event_loop::EventLoop;
 use super::execute::Context;
 use super::handing::{FETCH_RETRY_AFTER_MS, is_its_process, not_its_process};
 use super::logging::chain;
 use super::work::{self, FETCHES_WAITING_MAX, Fetch, Following};
+use super::{answer, clock};
 use crate::contract::{Answer, OneJob};
 use crate::identity::{JobId, Uid};
 use crate::ledger::job::{Cause, Exit, JobEnd, JobKind, Ran};
+use crate::ledger::refusal::Refusal;
 use crate::ledger::share::Phase;
 use crate::ledger::{Command, Effect, Image};
 use crate::wire::error::{Code, WireError};
@@ -38,7 +39,9 @@ impl EventLoop {
     pub(super) fn run_work(&mut self, cx: Context, uid: Uid, job: JobId, image: Image, reply: Reply) {
         let spec = self.specs.remove(&job);
         let Some(JobKind::Submit(found)) = self.ledger.jobs().get(&job).map(|job| job.kind.clone()) else {
-            return;
+            reply.send(Err(answer::refusal(&Refusal::NoJob)));
+            // The member was marked busy for this: others of their effects have their turn.
+            return drop(cx.turn(uid));
         };
         self.followed.insert(job);
         let (offer, fetches) = mpsc::channel(FETCHES_WAITING_MAX);
@@ -133,9 +136,10 @@ impl EventLoop {
     }
 
     fn answer_job(&self, job: JobId, reply: Reply) {
-        if let Some(job) = self.ledger.jobs().get(&job) {
-            reply.send(Ok(Answer::Job(OneJob { job: self.job_shown(job) })));
-        }
+        reply.send(match self.ledger.jobs().get(&job) {
+            Some(job) => Ok(Answer::Job(OneJob { job: self.job_shown(job) })),
+            None => Err(answer::refusal(&Refusal::NoJob)),
+        });
     }
 
     /// Has a command's process given what it becomes.

@@ -17,7 +17,7 @@ use crate::ledger::reconcile::{Found, Known, Limits, SwapLimit, Verdict, verdict
 use crate::ledger::share::{Keeps, Share};
 use crate::ledger::{Ledger, Now};
 use crate::policy::Policy;
-use crate::quantity::{Amount, Bytes, MilliCpu};
+use crate::quantity::{Amount, Bytes, PartialAmount};
 use crate::systemd::{ActiveState, Fault, Systemd, property};
 use crate::wire::error::WireError;
 
@@ -292,8 +292,16 @@ async fn set_again(cx: &Context, share: &Share) -> Result<(), WireError> {
 
 /// Bounds all shares together by what can be handed out, so that they can never starve the system.
 ///
-/// Memory in use over the bound is left alone: the kernel would kill to get under it.
-pub async fn bound_all(cx: &Context, cpu: MilliCpu, mem: Bytes) {
+/// Memory in use over its bound is left alone: the kernel would kill to get under it. The sweep tries again.
+pub async fn bound_all(cx: &Context, bounds: PartialAmount) {
+    // `None` while there is no share, and no cgroup above it.
+    let holds = |bounds: PartialAmount| {
+        let limits = cx.cgroups.limits(Place::All).ok().flatten();
+        limits.map(|limits| limits.holds_named(bounds).is_ok())
+    };
+    if holds(bounds) == Some(true) {
+        return;
+    }
     let in_use = match cx.cgroups.memory(Place::All) {
         Ok(memory) => memory.unwrap_or_default(),
         Err(fault) => {
@@ -301,26 +309,22 @@ pub async fn bound_all(cx: &Context, cpu: MilliCpu, mem: Bytes) {
             return;
         }
     };
-    // `None` while there is no share, and no cgroup above it.
-    let holds = || {
-        let limits = cx.cgroups.limits(Place::All).ok().flatten();
-        limits.map(|limits| limits.holds_capacity(cpu, mem).is_ok())
-    };
-    if holds() == Some(true) {
-        return;
-    }
-    if in_use > mem {
+    let mem = bounds.mem.filter(|mem| in_use <= *mem);
+    if let (None, Some(bound)) = (mem, bounds.mem) {
         warn!(
-            "{FAIRSHARE_SLICE} uses {in_use}, more than the {mem} that can be handed out: proceeding without setting it"
+            "{FAIRSHARE_SLICE} uses {in_use}, more than the {bound} that can be handed out: proceeding without setting its memory"
         );
+    }
+    let bounds = PartialAmount { mem, ..bounds };
+    if holds(bounds) == Some(true) {
         return;
     }
-    if let Err(fault) = cx.systemd.set_properties(FAIRSHARE_SLICE, &property::capacity(cpu, mem)).await {
+    if let Err(fault) = cx.systemd.set_properties(FAIRSHARE_SLICE, &property::capacity(bounds)).await {
         return error!(unit = FAIRSHARE_SLICE, "{}", chain(&fault));
     }
     // systemd may answer before the kernel's files change, and who looks next must not see what was before.
     let deadline = Instant::now() + READ_BACK_TIMEOUT;
-    while holds() == Some(false) {
+    while holds(bounds) == Some(false) {
         if Instant::now() >= deadline {
             return error!(
                 unit = FAIRSHARE_SLICE,

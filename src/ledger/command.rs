@@ -102,10 +102,8 @@ pub enum Command {
     Release {
         /// Who.
         uid: Uid,
-        /// The processes in it at this moment, the first of them.
-        pids: Vec<u32>,
-        /// How many there are.
-        count: usize,
+        /// Whether processes are in it at this moment.
+        populated: bool,
         /// Whether they are to be stopped.
         stop: bool,
     },

@@ -246,8 +246,7 @@ impl Ledger {
         &mut self,
         now: Now,
         uid: Uid,
-        pids: Vec<u32>,
-        count: usize,
+        populated: bool,
         stop: bool,
         effects: &mut Vec<Effect>,
     ) -> Result<(), Refusal> {
@@ -257,16 +256,16 @@ impl Ledger {
         self.active(uid)?;
         // A submitted command may be on its way in.
         let works = self.works(uid);
-        if count == 0 && works && !stop {
+        if !populated && works && !stop {
             return Err(Refusal::Unsettled);
         }
-        if count == 0 && !works {
+        if !populated && !works {
             self.alter(uid, |share| share.phase = Phase::Releasing);
             effects.push(Effect::Withdraw(uid));
             return Ok(());
         }
         if !stop {
-            return Err(Refusal::Occupied { pids, count });
+            return Err(Refusal::Occupied);
         }
         let job = self.stopping(now, uid);
         effects.push(Effect::Stop { uid, job });

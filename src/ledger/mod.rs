@@ -278,8 +278,8 @@ impl Ledger {
                 self.resize(now, &member, amount, in_use, &mut effects)?;
             }
             Command::Renew { member, lease } => self.renew(now, &member, lease, &mut effects)?,
-            Command::Release { uid, pids, count, stop } => {
-                self.release(now, uid, pids, count, stop, &mut effects)?;
+            Command::Release { uid, populated, stop } => {
+                self.release(now, uid, populated, stop, &mut effects)?;
             }
             Command::Submit { member, amount, time_limit, name, wait } => {
                 let work = submit::Asked { amount, time_limit, name, wait };

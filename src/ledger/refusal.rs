@@ -47,12 +47,7 @@ pub enum Refusal {
     /// The lease is over: it can be renewed, but the share cannot grow.
     Expired,
     /// Processes are inside.
-    Occupied {
-        /// Their ids, the first of them.
-        pids: Vec<u32>,
-        /// How many there are.
-        count: usize,
-    },
+    Occupied,
     /// More memory is in use than the new limit allows.
     MemoryInUse {
         /// What is in use.
@@ -207,7 +202,7 @@ impl fmt::Display for Refusal {
             Self::AlreadyWaiting { job } => write!(f, "A request waits already, as job {job}"),
             Self::NoShare => f.write_str("No share is held"),
             Self::Expired => f.write_str("The lease is over: renew it first"),
-            Self::Occupied { count, .. } => write!(f, "{count} processes are inside the share"),
+            Self::Occupied => f.write_str("Processes are inside the share"),
             Self::MemoryInUse { in_use, asked } => {
                 write!(f, "Memory in use ({in_use}) exceeds the new limit ({asked})")
             }

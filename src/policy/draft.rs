@@ -67,6 +67,7 @@ pub(super) struct Draft {
     pub unfound: Option<UnfoundDraft>,
     pub visibility: Option<At<Visibility>>,
     pub evict: Option<At<bool>>,
+    pub from_sandboxes: Option<At<bool>>,
 }
 
 /// `defaults` or `max`, of everyone or of one user or group.
@@ -126,11 +127,12 @@ impl Draft {
                     let words = [("names", Visibility::Names), ("totals", Visibility::Totals)];
                     self.visibility = Some(at.word("must be names or totals", &words)?);
                 }
+                "from_sandboxes" => self.from_sandboxes = Some(yes_or_no(&at)?),
                 "dangerous" => self.read_dangerous(&at)?,
                 _ => {
                     return Err(at.unknown(
                         "defaults, max, reserve, overcommit, swap, lease, idle, fairness, users, groups, \
-                         visibility, dangerous",
+                         from_sandboxes, visibility, dangerous",
                     ));
                 }
             }
@@ -185,10 +187,7 @@ impl Draft {
     fn read_dangerous(&mut self, at: &Cursor<'_>) -> Result<(), Wrong> {
         for (name, at) in at.entries("{evict: false}")? {
             match name {
-                "evict" => {
-                    let words = [("false", false), ("true", true)];
-                    self.evict = Some(at.plain_word("must be true or false, without quotes", &words)?);
-                }
+                "evict" => self.evict = Some(yes_or_no(&at)?),
                 _ => return Err(at.unknown("evict")),
             }
         }
@@ -356,4 +355,8 @@ impl<T> At<T> {
     pub fn wrong(&self, problem: String) -> Wrong {
         Wrong { file: self.file, fault: Fault { place: self.place, key: self.key.clone(), problem } }
     }
+}
+
+fn yes_or_no(at: &Cursor<'_>) -> Result<At<bool>, Wrong> {
+    at.plain_word("must be true or false, without quotes", &[("false", false), ("true", true)])
 }

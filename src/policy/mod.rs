@@ -84,6 +84,8 @@ pub struct Policy {
     pub visibility: Visibility,
     /// Whether a busy share whose lease ended may be stopped for someone who waits.
     pub evict: bool,
+    /// Whether a process of a system unit that is in a sandbox may enter its member's share, and leave the sandbox with that.
+    pub from_sandboxes: bool,
 }
 
 /// What is said of one user or one group; what is not said is taken from elsewhere, figure by figure.
@@ -237,6 +239,7 @@ impl Policy {
             unfound: Unfound::default(),
             visibility: Visibility::default(),
             evict: false,
+            from_sandboxes: false,
         }
     }
 

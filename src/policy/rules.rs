@@ -64,6 +64,7 @@ impl Draft {
             ),
             visibility: value(&self.visibility).unwrap_or_default(),
             evict: value(&self.evict).unwrap_or(false),
+            from_sandboxes: value(&self.from_sandboxes).unwrap_or(false),
         })
     }
 }

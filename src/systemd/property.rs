@@ -102,9 +102,9 @@ pub fn changes(from: Amount, to: Amount) -> Vec<Property> {
     changes
 }
 
-/// What all shares together may use, for `fairshare.slice`.
-pub fn capacity(cpu: MilliCpu, mem: Bytes) -> Vec<Property> {
-    vec![cpu_quota(cpu), figure("MemoryMax", mem.0)]
+/// What all shares together may use, for `fairshare.slice`: the figures that are named.
+pub fn capacity(bounds: PartialAmount) -> Vec<Property> {
+    named(bounds)
 }
 
 /// A scope that running processes enter; which ones is given when it is started.
@@ -152,10 +152,16 @@ pub fn service(uid: Uid, job: JobId, time_limit_ms: Option<u64>) -> Vec<Property
 /// The slice around a submitted command: what it may use within its share. It outlives the command's own cgroup, which
 /// systemd removes at once, and with it what the kernel says of the most memory that was used.
 pub fn job_slice(limits: PartialAmount) -> Vec<Property> {
-    let mut properties: Vec<Property> = accounting().collect();
-    properties.extend(limits.cpu.map(cpu_quota));
-    properties.extend(limits.mem.map(|mem| figure("MemoryMax", mem.0)));
-    properties.extend(limits.tasks.map(|tasks| figure("TasksMax", tasks.0)));
+    accounting().chain(named(limits)).collect()
+}
+
+/// The limits that are named, and none for the others.
+fn named(limits: PartialAmount) -> Vec<Property> {
+    let PartialAmount { cpu, mem, tasks } = limits;
+    let mut properties = Vec::new();
+    properties.extend(cpu.map(cpu_quota));
+    properties.extend(mem.map(|mem| figure("MemoryMax", mem.0)));
+    properties.extend(tasks.map(|tasks| figure("TasksMax", tasks.0)));
     properties
 }
 
@@ -196,7 +202,7 @@ fn text(name: &'static str, text: String) -> Property {
 ///
 /// systemd writes a `Description` into a unit file and programs print it on terminals: a line break, an escape
 /// sequence, a backslash or a change of writing direction in it would mean something there.
-fn sanitised(name: &str, chars_max: usize) -> String {
+pub fn sanitised(name: &str, chars_max: usize) -> String {
     let mut out = String::new();
     for (at, c) in name.chars().enumerate() {
         if at == chars_max {
@@ -269,7 +275,13 @@ mod tests {
 
     #[test]
     fn no_figure_becomes_no_limit() {
-        let all = capacity(MilliCpu(u64::MAX), Bytes(u64::MAX));
+        let most = PartialAmount {
+            cpu: Some(MilliCpu(u64::MAX)),
+            mem: Some(Bytes(u64::MAX)),
+            tasks: Some(Tasks(u64::MAX)),
+        };
+        let all = capacity(most);
+        assert_eq!(get(&all, "TasksMax"), &Value::U64(u64::MAX - 1));
         assert_eq!(get(&all, "CPUQuotaPerSecUSec"), &Value::U64(u64::MAX - 1));
         assert_eq!(get(&all, "MemoryMax"), &Value::U64(u64::MAX - 1));
     }

@@ -81,7 +81,7 @@ fn churn(n: u64) -> (u64, Vec<Duration>) {
         match round % 4 {
             0 | 1 => {
                 let uid = held.swap_remove(at);
-                let release = Command::Release { uid, pids: Vec::new(), count: 0, stop: false };
+                let release = Command::Release { uid, populated: false, stop: false };
                 open.extend(say(&mut ledger, ms, release));
                 while let Some(effect) = open.pop() {
                     if let Effect::Grant(uid) = effect {

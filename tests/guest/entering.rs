@@ -111,6 +111,47 @@ guest_test!(run_is_the_command_itself, |guest: Guest| {
     guest.await_cmd("! systemctl list-units --all --no-legend 'fairshare-*.scope' | grep .");
 });
 
+guest_test!(the_daemon_is_no_way_out_of_a_sandbox, |guest: Guest| {
+    guest.as_user("alice", "fairshare request --cpu 0.5 --mem 64M").expect_ok();
+    let unit =
+        "systemd-run --wait --pipe --quiet --uid=alice -p SupplementaryGroups=fairshare -p MemoryMax=64M";
+    let run = "fairshare run -- cat /proc/self/cgroup";
+    for sandbox in ["NoNewPrivileges=yes", "SystemCallFilter=~reboot"] {
+        guest
+            .root(&format!("{unit} -p {sandbox} {run}"))
+            .expect_code(77)
+            .stderr_has("is in the sandbox of a system service")
+            .stderr_has("from_sandboxes: true");
+    }
+    let slice = "/fairshare.slice/fairshare-1001.slice/";
+    // As cron and timers start their jobs.
+    guest.root(&format!("{unit} {run}")).expect_ok().stdout_has(slice);
+    guest.write_file("/etc/fairshare/policy.d/site.yaml", "from_sandboxes: true\n", 0o644);
+    guest.root("fairshare admin reload").expect_ok();
+    guest.root(&format!("{unit} -p NoNewPrivileges=yes {run}")).expect_ok().stdout_has(slice);
+});
+
+guest_test!(attach_takes_many_and_leaves_the_users_own_systemd, |guest: Guest| {
+    guest.as_user("alice", "fairshare request --cpu 0.5 --mem 128M").expect_ok();
+    let sleeps = "for i in $(seq 80); do sleep 1000 & done; fairshare attach $(pgrep -u alice -x sleep)";
+    guest.as_user("alice", sleeps).expect_ok().stdout_has("Moved 80 processes into");
+    let inside =
+        "for pid in $(pgrep -u alice -x sleep); do cat /proc/$pid/cgroup; done | grep -c fairshare-1001-run";
+    assert_eq!(guest.root(inside).text(), "80");
+    guest.root("loginctl enable-linger alice").expect_ok();
+    guest.await_cmd("systemctl is-active --quiet user@1001.service");
+    let manager = guest.property("user@1001.service", "MainPID");
+    let before = guest.root(&format!("cat /proc/{manager}/cgroup")).expect_ok().text();
+    let one = guest.command("exec sleep 1001").user("alice").spawn();
+    guest
+        .as_user("alice", &format!("fairshare attach {manager} {}", one.pid))
+        .expect_ok()
+        .stdout_has("Moved 1 process into")
+        .stderr_has("your own systemd is not moved");
+    assert_eq!(guest.root(&format!("cat /proc/{manager}/cgroup")).text(), before);
+    guest.as_user("alice", &format!("fairshare attach {manager}")).expect_code(77);
+});
+
 guest_test!(attach_takes_what_is_ones_own_and_nothing_else, |guest: Guest| {
     let started = guest.command("exec sleep 1000").user("alice").spawn();
     guest

@@ -133,7 +133,9 @@ fn a_controller_that_is_off_has_no_limit_to_hold() {
     }
     let limits = tree.cgroups.limits(share(7)).unwrap().unwrap();
     assert_eq!((limits.mem, limits.swap), (None, None));
-    let difference = limits.holds_capacity(MilliCpu(1500), Bytes(4096)).unwrap_err();
+    let capacity =
+        PartialAmount { cpu: Some(MilliCpu(1500)), mem: Some(Bytes(4096)), ..PartialAmount::default() };
+    let difference = limits.holds_named(capacity).unwrap_err();
     assert_eq!(difference.to_string(), "memory.max is missing, not 4096");
     let cpu = |milli| PartialAmount { cpu: Some(MilliCpu(milli)), ..PartialAmount::default() };
     assert_eq!(limits.holds_named(cpu(1500)), Ok(()));

@@ -140,7 +140,7 @@ fn every_key_arrives_where_it_belongs() {
     assert_eq!(policy.defaults, Amount { cpu: MilliCpu(500), mem: Bytes(512 << 20), tasks: Tasks(100) });
     assert_eq!(policy.max, Amount { cpu: MilliCpu(1500), mem: Bytes(3 << 29), tasks: Tasks(1000) });
     assert_eq!((policy.swap, policy.visibility, policy.evict), (Bytes(1 << 30), Visibility::Totals, true));
-    assert!(policy.users.is_empty());
+    assert!(policy.from_sandboxes && policy.users.is_empty());
     assert_eq!(policy.groups.len(), 1);
     let other = "reserve: {cpu: 0.25, mem: 1M}\novercommit: {cpu: 1.5, mem: 0.9}\nlease: {max: 2d}\nidle: 10m\n\
                  fairness: {half_life: 1h, patience: 2h}\ngroups: {staff: {role: read_only, weight: 0.5}}\n";
@@ -394,6 +394,7 @@ fn nearly_a_policy() -> impl Strategy<Value = String> {
         "admin",
         "visibility",
         "names",
+        "from_sandboxes",
         "dangerous",
         "evict",
         "true",

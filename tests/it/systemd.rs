@@ -7,7 +7,7 @@ use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 use fairshare::identity::{FAIRSHARE_SLICE, Uid, UnitName};
-use fairshare::quantity::{Amount, Bytes, MilliCpu, Tasks};
+use fairshare::quantity::{Amount, Bytes, MilliCpu, PartialAmount, Tasks};
 use fairshare::systemd::property::{self, Property};
 use fairshare::systemd::{
     ActiveState, BusAddress, CALL_TIMEOUT, Fault, Process, START_TIMEOUT, Signal, Signals, Started,
@@ -464,10 +464,11 @@ async fn declared_limits_are_of_units_that_exist() {
     assert_eq!(limits.tasks, Some(Tasks(4096)));
     let top = systemd.limits(FAIRSHARE_SLICE).await.unwrap().unwrap();
     assert_eq!((top.cpu, top.mem), (None, None));
-    let capacity = property::capacity(MilliCpu(15_000), Bytes(62 << 30));
-    systemd.set_properties(FAIRSHARE_SLICE, &capacity).await.unwrap();
+    let bounds =
+        PartialAmount { cpu: Some(MilliCpu(15_000)), mem: Some(Bytes(62 << 30)), tasks: Some(Tasks(7)) };
+    systemd.set_properties(FAIRSHARE_SLICE, &property::capacity(bounds)).await.unwrap();
     let top = systemd.limits(FAIRSHARE_SLICE).await.unwrap().unwrap();
-    assert_eq!((top.cpu, top.mem), (Some(MilliCpu(15_000)), Some(Bytes(62 << 30))));
+    assert_eq!((top.cpu, top.mem, top.tasks), (bounds.cpu, bounds.mem, bounds.tasks));
 }
 
 #[tokio::test]

@@ -53,7 +53,6 @@ const CIRCLES: &[&[&str]] = &[
         "src/daemon/execute.rs",
         "src/daemon/pressure.rs",
         "src/daemon/query.rs",
-        "src/daemon/standing.rs",
         "src/daemon/start.rs",
         "src/daemon/watch.rs",
         "src/daemon/work.rs",

@@ -4,19 +4,71 @@ use std::path::Path;
 
 use crate::cli::args::Attach;
 use crate::cli::exit::{Exit, Failure};
-use crate::cli::link::Link;
-use crate::cli::render;
+use crate::cli::link::{Link, refused};
 use crate::cli::whom::Whom;
-use crate::contract::{self, InUnit};
+use crate::cli::{note, render};
+use crate::contract::{self, Endpoint, InUnit};
+use crate::procfs::{self, ProcessError};
+use crate::quantity::Bytes;
+use crate::wire::error::Code;
 
-/// Moves processes of the caller's into its share.
+/// How many processes one call may name (fairshare-protocol(7)).
+const AT_ONCE_MAX: usize = 64;
+
+/// From how much memory on it is said that what is in use stays charged where it was.
+const MEMORY_WORTH_A_WORD: Bytes = Bytes(16 << 20);
+
+/// Moves processes of the caller's into its share, as many at a time as a call takes.
 ///
 /// # Errors
 /// Refused, or no daemon answers.
 pub fn run(args: &Attach, socket: &Path) -> Result<Exit, Failure> {
-    let pids: Vec<u64> = args.pids.iter().copied().map(u64::from).collect();
-    let moved = render::counted(args.pids.len().try_into().unwrap_or(u64::MAX), "process", "processes");
-    let InUnit { unit } = Link::new(socket).ask(&contract::Attach { pids }, &Whom::Me)?;
-    render::print(&format!("Moved {moved} into {}", render::safe(&unit)))?;
+    let mut link = Link::new(socket);
+    let (mut moved, mut units, mut last) = (0, Vec::new(), None);
+    let mut memory = Bytes(0);
+    for pids in args.pids.chunks(AT_ONCE_MAX) {
+        let before = Bytes(pids.iter().filter_map(|pid| charged_elsewhere(*pid)).sum());
+        match link.try_ask(&contract::Attach { pids: pids.iter().copied().map(u64::from).collect() })? {
+            Ok(InUnit { unit }) => {
+                moved += pids.iter().filter(|pid| is_moved(**pid)).count();
+                memory = Bytes(memory.0.saturating_add(before.0));
+                units.push(render::safe(&unit));
+            }
+            // All of these have ended meanwhile; of the others some may not have.
+            Err(error) if error.is(Code::NotFound) && args.pids.len() > pids.len() => last = Some(error),
+            Err(error) => return Err(refused(&error, Endpoint::Attach, &Whom::Me)),
+        }
+    }
+    if let (Some(error), true) = (last, units.is_empty()) {
+        return Err(refused(&error, Endpoint::Attach, &Whom::Me));
+    }
+    let moved = render::counted(moved.try_into().unwrap_or(u64::MAX), "process", "processes");
+    render::print(&format!("Moved {moved} into {}", units.join(" ")))?;
+    if memory >= MEMORY_WORTH_A_WORD {
+        note(&format!(
+            "{memory} of memory that is in use already stay counted where they were; only what is taken from now on counts here"
+        ));
+    }
     Ok(Exit::DONE)
+}
+
+/// The memory of a process that is not counted in a share, in bytes.
+fn charged_elsewhere(pid: u32) -> Option<u64> {
+    let inside = procfs::cgroup_of(pid).ok()?.contains("/fairshare-");
+    if inside { None } else { procfs::memory(pid).ok() }
+}
+
+/// Whether a process was moved, of those that the daemon took. One that it left out is named.
+fn is_moved(pid: u32) -> bool {
+    match procfs::cgroup_of(pid) {
+        Ok(cgroup) if cgroup.ends_with(".service/init.scope") => {
+            note(&format!("process {pid} stays where it is: your own systemd is not moved"));
+            false
+        }
+        Err(ProcessError::Gone { .. }) => {
+            note(&format!("process {pid} has ended meanwhile"));
+            false
+        }
+        Ok(_) | Err(_) => true,
+    }
 }

@@ -145,8 +145,16 @@ fn interrupting_a_release_leaves_it_running_and_says_so() {
 #[test]
 fn attach_and_what_changes_the_daemon_say_what_was_done() {
     let daemon = Daemon::saying([unit()]);
-    assert_eq!(shown(&daemon.run("attach 4 5")), "Moved 2 processes into fairshare-1000-run1.scope\n");
-    assert_eq!(daemon.calls(), [Call::Attach(Attach { pids: vec![4, 5] })]);
+    // Two that are there: those that have ended meanwhile are left out.
+    let mut idle = [0; 2].map(|_| std::process::Command::new("sleep").arg("600").spawn().unwrap());
+    let pids = [0, 1].map(|at: usize| u64::from(idle[at].id()));
+    let attach = format!("attach {} {}", pids[0], pids[1]);
+    assert_eq!(shown(&daemon.run(&attach)), "Moved 2 processes into fairshare-1000-run1.scope\n");
+    assert_eq!(daemon.calls(), [Call::Attach(Attach { pids: pids.to_vec() })]);
+    for idle in &mut idle {
+        idle.kill().unwrap();
+        idle.wait().unwrap();
+    }
     for (line, call, changed, says) in [
         ("admin reload", Call::Reload(Reload {}), true, "was read again"),
         ("admin reload", Call::Reload(Reload {}), false, "has not changed"),

@@ -272,3 +272,21 @@ fn a_degraded_daemon_answers_while_it_looks() {
     daemon.wait_told("STATUS=0 shares");
     works(&daemon);
 }
+
+/// As on a Raspberry Pi, whose firmware starts the kernel without it.
+#[test]
+fn without_a_controller_nothing_is_granted_and_what_mends_it_is_said() {
+    let world = World::start();
+    std::fs::write(world.cgroup_root().join("cgroup.controllers"), "cpuset cpu io pids\n").unwrap();
+    let mut home = Home::new(&world);
+    let daemon = home.activate();
+    let mut raw = daemon.client();
+    let check = raw.check("controllers");
+    let detail = check.detail.unwrap();
+    assert!(
+        !check.ok && detail.contains("without memory") && detail.contains("cgroup_disable=memory"),
+        "{detail}"
+    );
+    let error = raw.refused(&request(), Code::Degraded);
+    assert!(error.detail.unwrap().contains("cgroup_disable=memory"));
+}

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use fairshare::contract::{Amounts, Answer, Call, JobStarted, RequestResources};
+use fairshare::contract::{Amounts, Answer, Call, JobStarted, Reload, RequestResources, Submit};
 use fairshare::wire::error::Code;
 
 use super::harness::{Daemon, Home, PATIENCE};
-use super::raw::request;
+use super::raw::{request, request_of, submission};
 use super::systemd_faults::own_slice;
 use crate::poll::until;
 use crate::stand_in::World;
@@ -63,6 +63,78 @@ fn cpus_that_go_take_nothing_and_cpus_that_come_are_handed_out() {
     assert_eq!(raw.status().1.cpu_milli, 1500);
     until("the share of who waited", PATIENCE, || {
         raw.shares().iter().any(|share| share.uid == 2 && share.cpu_milli == 250).then_some(())
+    });
+}
+
+/// What takes room looks at the machine itself, without anybody having asked for the status.
+#[test]
+fn a_submission_looks_at_the_machine_too() {
+    let (_world, home, daemon) = two_cpus();
+    let mut raw = daemon.client();
+    let one_cpu = Call::Submit(Submit { cpu_milli: Some(1000), ..submission() });
+    home.set_cpus("0");
+    raw.refused(&one_cpu, Code::OverLimit);
+    home.set_cpus("0-1");
+    match raw.ask(&one_cpu) {
+        Ok(Answer::JobStarted(_)) => {}
+        other => panic!("no job: {other:?}"),
+    }
+}
+
+fn most_tasks() -> u64 {
+    let read = |file: &str| {
+        let text = std::fs::read_to_string(format!("/proc/sys/kernel/{file}")).unwrap();
+        text.trim().parse::<u64>().unwrap()
+    };
+    let most = read("threads-max").min(read("pid_max"));
+    most - most / 4
+}
+
+#[test]
+fn all_shares_together_leave_tasks_to_the_system() {
+    let (world, _home, daemon) = two_cpus();
+    let mut raw = daemon.client();
+    raw.granted(&request());
+    until("the bound of all shares", PATIENCE, || {
+        (world.cgroup_file("fairshare.slice", "pids.max")? == format!("{}\n", most_tasks())).then_some(())
+    });
+}
+
+#[test]
+fn no_member_may_have_more_tasks_than_all_shares_together() {
+    let (_world, home, daemon) = two_cpus();
+    let mut raw = daemon.client();
+    home.set_policy(&TIGHT.replace("tasks: 1000", "tasks: 4194304"));
+    raw.ask(&Call::Reload(Reload {})).unwrap();
+    let asks = |tasks| request_of(Amounts { tasks_max: Some(tasks), ..Amounts::default() });
+    let error = raw.refused(&asks(most_tasks() + 1), Code::OverLimit);
+    assert!(error.message.ends_with(&format!("exceeds maximum allowed ({})", most_tasks())), "{error:?}");
+    assert_eq!(raw.granted(&asks(most_tasks())).tasks_max, most_tasks());
+}
+
+/// Memory that is in use over the bound of all shares is left alone: the kernel would kill to get under it.
+#[test]
+fn all_shares_together_are_not_bounded_under_what_they_use() {
+    let (world, home, daemon) = two_cpus();
+    let mut raw = daemon.client();
+    raw.granted(&request());
+    let bound = until("the bound of all shares", PATIENCE, || {
+        world.cgroup_file("fairshare.slice", "memory.max").filter(|max| max != "max\n")
+    });
+    world.write_cgroup_file(
+        "fairshare.slice",
+        "memory.current",
+        &(bound.trim().parse::<u64>().unwrap() - 4096).to_string(),
+    );
+    home.set_policy(&TIGHT.replace("mem: 1M", "mem: 64M"));
+    raw.ask(&Call::Reload(Reload {})).unwrap();
+    daemon.wait_logged("proceeding without setting its memory");
+    assert_eq!(world.cgroup_file("fairshare.slice", "memory.max"), Some(bound.clone()));
+    // As soon as less is in use the next look sets it.
+    world.write_cgroup_file("fairshare.slice", "memory.current", "4096");
+    raw.ask(&Call::Reload(Reload {})).unwrap();
+    until("the lower bound", PATIENCE, || {
+        (world.cgroup_file("fairshare.slice", "memory.max")? != bound).then_some(())
     });
 }
 

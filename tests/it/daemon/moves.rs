@@ -67,7 +67,8 @@ fn a_process_is_moved_and_keeps_the_share_from_being_given_back() {
     assert!(world.unit(&unit).unwrap().pids.contains(&idle.pid()));
     let error = raw.refused(&release(), Code::Busy);
     assert_eq!(error.message, "1 process is inside the share");
-    assert_eq!(error.detail, Some(format!("pid {}", idle.pid())));
+    let named = error.detail.unwrap();
+    assert!(named.starts_with(&format!("sleep (pid {}), since ", idle.pid())), "{named}");
     idle.end();
     until("the share to be empty", PATIENCE, || world.unit(&unit).is_none().then_some(()));
     assert!(raw.released());
@@ -107,7 +108,6 @@ fn what_is_not_the_callers_is_not_moved() {
     assert_eq!(error.message, format!("There is no process {}", ended.pid()));
     // One of many is enough.
     let own = Idle::start();
-    raw.refused(&attach(&[own.pid(), ended.pid()]), Code::NotFound);
     if rustix::process::getuid().is_root() {
         let foreign = Idle::of(4001);
         let error = raw.refused(&attach(&[own.pid(), foreign.pid()]), Code::Forbidden);
@@ -116,6 +116,45 @@ fn what_is_not_the_callers_is_not_moved() {
     let started: Vec<_> =
         world.take_calls().into_iter().filter(|(method, _)| method == "StartTransientUnit").collect();
     assert_eq!(started, [], "systemd was asked to move them");
+}
+
+/// Who has ended meanwhile keeps nobody else out.
+#[test]
+fn of_many_those_that_have_ended_are_left_out() {
+    let world = World::start();
+    let mut home = Home::new(&world);
+    let daemon = home.activate();
+    let mut raw = daemon.client();
+    raw.granted(&request());
+    let (own, mut ended) = (Idle::start(), Idle::start());
+    ended.end();
+    let unit = moved(&mut raw, &attach(&[ended.pid(), own.pid()]));
+    assert_eq!(world.unit(&unit).unwrap().pids, [own.pid()].into());
+}
+
+/// Each scope costs PID 1 a unit and root two inotify watches.
+#[test]
+fn a_share_has_a_bounded_number_of_scopes() {
+    let world = World::start();
+    let mut home = Home::new(&world);
+    let daemon = home.activate();
+    let mut raw = daemon.client();
+    raw.granted(&request());
+    let uid = rustix::process::getuid().as_raw();
+    let scope = |run: u32| {
+        let slices = world.cgroup_root().join("fairshare.slice").join(own_slice());
+        slices.join(format!("fairshare-{uid}-run{}.scope", 1000 + run))
+    };
+    (0..256).for_each(|run| std::fs::create_dir(scope(run)).unwrap());
+    let own = Idle::start();
+    world.take_calls();
+    for call in [attach(&[own.pid()]), Call::Run(Run {})] {
+        let error = raw.refused(&call, Code::Busy);
+        assert_eq!(error.message, "256 commands and attachments of yours are in the share already");
+    }
+    assert!(world.take_calls().iter().all(|(method, _)| method != "StartTransientUnit"));
+    std::fs::remove_dir(scope(255)).unwrap();
+    moved(&mut raw, &attach(&[own.pid()]));
 }
 
 /// The id of a thread is not that of a process, and moving it would move its whole process.

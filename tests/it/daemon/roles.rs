@@ -10,7 +10,7 @@ use fairshare::contract::{
 use fairshare::wire::error::Code;
 
 use super::harness::{Daemon, Home, POLICY};
-use super::raw::{Raw, request_for, resize_mem};
+use super::raw::{Raw, request, request_for, resize_mem};
 use super::users::member;
 use crate::root::is_root;
 use crate::stand_in::World;
@@ -171,14 +171,18 @@ fn a_job_of_another_is_out_of_sight_and_out_of_reach() {
     assert_eq!(jobs(&mut other, None), []);
     for call in [
         Call::JobList(JobList { all: Some(true) }),
-        Call::JobStatus(JobStatus { job_id }),
-        Call::JobCancel(JobCancel { job_id }),
         Call::Subscribe(Subscribe { all: Some(true), job_id: None }),
     ] {
         let error = other.refused(&call, Code::Forbidden);
         assert!(!format!("{error:?}").contains(&MEMBER.to_string()), "{error:?}");
     }
-    other.refused(&Call::JobStatus(JobStatus { job_id: job_id + 1 }), Code::NotFound);
+    // Nor is it told from one that there is not.
+    for call in
+        [|job_id| Call::JobStatus(JobStatus { job_id }), |job_id| Call::JobCancel(JobCancel { job_id })]
+    {
+        let theirs = other.refused(&call(job_id), Code::NotFound);
+        assert_eq!(theirs, other.refused(&call(job_id + 1), Code::NotFound));
+    }
     let whole = vec![(job_id, MEMBER.into())];
     assert_eq!(jobs(&mut admin, Some(true)), whole);
     assert_eq!(jobs(&mut admin, None), [], "an admin's own");
@@ -217,4 +221,23 @@ fn who_follows_is_told_nothing_of_another() {
     // And who follows somebody else's job hears nothing until the end.
     daemon.stop();
     assert!(of_the_job.response().is_none());
+}
+
+/// With `visibility: totals` members see sums.
+#[test]
+fn who_holds_the_room_is_said_to_who_may_see_it() {
+    if !rustix::process::getuid().is_root() {
+        return;
+    }
+    let world = World::start();
+    let mut home = Home::of_one_cpu(&world);
+    let policy = std::fs::read_to_string(home.policy_file()).unwrap();
+    home.set_policy(&format!("{policy}visibility: totals\n"));
+    let daemon = home.activate();
+    let (mut admin, mut other) = (daemon.client(), member(&daemon, MEMBER));
+    admin.granted(&request_for(1));
+    for (raw, sees) in [(&mut other, false), (&mut admin, true)] {
+        let detail = raw.refused(&request(), Code::NoCapacity).detail.unwrap();
+        assert_eq!(detail.contains("held by"), sees, "{detail}");
+    }
 }

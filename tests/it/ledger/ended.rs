@@ -224,8 +224,7 @@ fn the_share_that_ended_first_is_evicted_first() {
 fn a_renewal_for_moments_changes_nothing_of_who_is_evicted() {
     let mut ledger = crowded();
     // There would be room for it.
-    say(&mut ledger, 2 * MINUTE, Command::Release { uid: uid(3), pids: vec![1], count: 1, stop: true })
-        .unwrap();
+    say(&mut ledger, 2 * MINUTE, Command::Release { uid: uid(3), populated: true, stop: true }).unwrap();
     let waits = request(&policy(), 5, named(8000, 7 * GIB), None, Wait::Granted);
     say(&mut ledger, 2 * MINUTE, waits).unwrap();
     let before = ledger.share(uid(1)).unwrap().clone();
@@ -259,7 +258,7 @@ fn a_lease_that_ends_after_all_patience_is_as_if_it_had_no_end() {
     assert_eq!(ledger.places()[0].starts, None, "no end counts");
     say(&mut ledger, 0, request(&policy(), 3, named(1000, GIB), None, Wait::No)).unwrap();
     // As time goes by it comes to count, and then who would delay the first does not pass.
-    say(&mut ledger, 1000, Command::Release { uid: uid(3), pids: vec![], count: 0, stop: false }).unwrap();
+    say(&mut ledger, 1000, Command::Release { uid: uid(3), populated: false, stop: false }).unwrap();
     assert_eq!(ledger.places()[0].starts.map(|starts| starts.0), Some(WEEK + 1000));
     for lease in [None, Some(2 * WEEK)] {
         let asked = request(&policy(), 3, named(1000, GIB), lease, Wait::No);
@@ -299,7 +298,7 @@ fn what_passes_takes_from_what_is_left_beside_the_first() {
     for (who, cpu) in [(4, 6), (5, 1), (6, 1)] {
         say(&mut ledger, 1, asks(who, cpu, None, Wait::Granted)).unwrap();
     }
-    let release = Command::Release { uid: uid(3), pids: vec![], count: 0, stop: false };
+    let release = Command::Release { uid: uid(3), populated: false, stop: false };
     say(&mut ledger, 2, release).unwrap();
     let granted: Vec<u64> = (4..=6).filter(|who| ledger.share(uid(*who)).is_some()).collect();
     assert_eq!(granted, [5], "the first starts when 1's lease ends, with one CPU beside it");

@@ -152,9 +152,8 @@ impl World {
                 self.say(Command::Renew { member: member(&self.policy, who), lease });
             }
             Step::Release { who, stop } => {
-                let inside = self.slices.get(&uid(who)).is_some_and(|(_, inside)| *inside);
-                let (pids, count) = if inside { (vec![7], 1) } else { (Vec::new(), 0) };
-                self.say(Command::Release { uid: uid(who), pids, count, stop });
+                let populated = self.slices.get(&uid(who)).is_some_and(|(_, inside)| *inside);
+                self.say(Command::Release { uid: uid(who), populated, stop });
             }
             Step::Enter { who } => self.say(Command::Enter { uid: uid(who) }),
             Step::Leave { who } => {

@@ -128,7 +128,7 @@ fn who_waits_is_judged_by_the_policy_in_force() {
     assert_eq!(end(&ledger, 4), Some(JobEnd::Refused(long)));
     assert_eq!(end(&ledger, 5), Some(JobEnd::Refused("Your role lets you hold no share".to_owned())));
     assert_eq!(order(&ledger), [2, 6], "who is left keeps the place");
-    say(&mut ledger, 11, Command::Release { uid: uid(9), pids: vec![], count: 0, stop: false }).unwrap();
+    say(&mut ledger, 11, Command::Release { uid: uid(9), populated: false, stop: false }).unwrap();
     let share = ledger.share(uid(2)).unwrap();
     assert_eq!(
         (share.amount, share.lease.map(|lease| lease.length_ms)),
@@ -217,7 +217,7 @@ fn accounts_of_past_use_have_a_bound() {
     let mut ledger = ledger();
     for who in 1..=5000 {
         say(&mut ledger, who * 2, request(&policy(), who, named(8000, GIB), None, Wait::No)).unwrap();
-        let release = Command::Release { uid: uid(who), pids: vec![], count: 0, stop: false };
+        let release = Command::Release { uid: uid(who), populated: false, stop: false };
         say(&mut ledger, who * 2 + 1, release).unwrap();
     }
     assert!(ledger.fairness().accounts.len() <= 1024, "{} accounts", ledger.fairness().accounts.len());
@@ -225,7 +225,7 @@ fn accounts_of_past_use_have_a_bound() {
     let mut ledger = self::ledger();
     for who in 1..=1500 {
         say(&mut ledger, who * 4000, request(&policy(), who, named(8000, GIB), None, Wait::No)).unwrap();
-        let release = Command::Release { uid: uid(who), pids: vec![], count: 0, stop: false };
+        let release = Command::Release { uid: uid(who), populated: false, stop: false };
         say(&mut ledger, who * 4000 + 2000, release).unwrap();
     }
     assert_eq!(ledger.fairness().accounts.len(), 1500);

@@ -108,7 +108,7 @@ fn a_machine_that_shrinks_takes_nothing_and_grants_nothing_until_it_fits() {
     assert_eq!(ledger.capacity().over(), Room { cpu: 2000, mem: 0 });
     let asked = request(&policy(), 2, named(10, GIB), None, Wait::No);
     assert!(matches!(say(&mut ledger, 2, asked.clone()), Err(Refusal::NoCapacity(_))));
-    let release = Command::Release { uid: uid(1), pids: Vec::new(), count: 0, stop: false };
+    let release = Command::Release { uid: uid(1), populated: false, stop: false };
     say(&mut ledger, 3, release).unwrap();
     say(&mut ledger, 4, asked).unwrap();
 }

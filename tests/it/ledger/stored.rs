@@ -32,7 +32,7 @@ fn busy() -> Ledger {
     let mut ledger = ledger();
     let policy = policy();
     say(&mut ledger, at(0), request(&policy, 2, named(8000, 8 * GIB), Some(60_000), Wait::No));
-    let release = Command::Release { uid: uid(2), pids: Vec::new(), count: 0, stop: false };
+    let release = Command::Release { uid: uid(2), populated: false, stop: false };
     say(&mut ledger, at(5000), release);
     say(&mut ledger, at(5000), request(&policy, 1, named(8000, 8 * GIB), Some(3_600_000), Wait::No));
     say(&mut ledger, at(5000), Command::Enter { uid: uid(1) });

@@ -30,6 +30,7 @@ pub(super) struct Told {
     pub(super) kernel_files: BTreeMap<String, String>,
     pub(super) kernel_delay: Duration,
     pub(super) stop_timeout: Option<Duration>,
+    pub(super) unkillable: bool,
 }
 
 /// Holds jobs.
@@ -99,6 +100,11 @@ impl Faults {
     /// How long processes have between SIGTERM and SIGKILL (10 s).
     pub fn stop_timeout(&self, after: Duration) {
         self.told().stop_timeout = Some(after);
+    }
+
+    /// What is in a unit survives its stop, as what waits in the kernel does: the unit is over, and its cgroup is not.
+    pub fn unkillable(&self) {
+        self.told().unkillable = true;
     }
 
     /// Everything goes well again.

@@ -158,6 +158,11 @@ impl Manager {
     async fn stopped(&self, name: &str) {
         let timeout = self.shared.faults.told().stop_timeout.unwrap_or(Duration::from_secs(10));
         let below = self.shared.units.lock().unwrap().below(name);
+        if self.shared.faults.told().unkillable {
+            let mut units = self.shared.units.lock().unwrap();
+            below.iter().for_each(|unit| units.get_mut(unit).unwrap().active = "failed");
+            return;
+        }
         for (signal, patience) in [(Signal::TERM, timeout), (Signal::KILL, Duration::from_secs(5))] {
             for pid in self.processes(&below) {
                 let _ = kill_process(Pid::from_raw(i32::try_from(pid).unwrap()).unwrap(), signal);

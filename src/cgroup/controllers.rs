@@ -1,0 +1,22 @@
+//! Which controllers the kernel has.
+
+use std::os::fd::AsFd as _;
+
+use super::{CgroupFault, Cgroups, FILE_BYTES_MAX, Reason, read_at};
+
+impl Cgroups {
+    /// The controllers that shares need and that the kernel does not have (`cgroup.controllers` of the root), as where it
+    /// was started with `cgroup_disable=memory`.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn missing_controllers(&self) -> Result<Vec<&'static str>, CgroupFault> {
+        let mut buffer = [0; FILE_BYTES_MAX];
+        let file = "cgroup.controllers";
+        let bytes = read_at(self.root.as_fd(), file, &mut buffer)
+            .map_err(|errno| self.fault("", Some(file), Reason::Errno(errno)))?;
+        let text = String::from_utf8_lossy(bytes);
+        let missing = |name: &&str| !text.split_ascii_whitespace().any(|there| there == *name);
+        Ok(["cpu", "memory", "pids"].into_iter().filter(missing).collect())
+    }
+}

@@ -1,0 +1,198 @@
+//! Processes of a member on their way into the share: which may go, and that they got there.
+
+use super::answer;
+use super::event::{Event, Reply};
+use super::execute::{Context, logged};
+use crate::contract::{Answer, InUnit};
+use crate::identity::{FAIRSHARE_SLICE, Uid, UnitName};
+use crate::procfs::{self, ProcessError, ProcessId};
+use crate::systemd::{Process, property};
+use crate::wire::error::{Code, WireError};
+
+/// How many scopes there are in one share at most. Each is a unit of PID 1's, a file of it and two inotify watches of root's,
+/// of which a machine of 1 GB has 8192.
+pub const SCOPES_MAX: usize = 256;
+
+/// How many processes of a scope are read at most to find those that were moved there: what moved can have forked.
+const MOVED_READ_MAX: usize = 65_536;
+
+/// Processes that are to go into their member's share.
+pub struct Entering {
+    /// Whose they are.
+    pub uid: Uid,
+    /// The number of the scope.
+    pub run: u64,
+    /// Which they are.
+    pub whom: Whom,
+    /// Whether they may come out of a sandbox (`from_sandboxes` of the policy).
+    pub from_sandboxes: bool,
+}
+
+/// Which processes are to go in.
+pub enum Whom {
+    /// The one that calls.
+    Caller(u32),
+    /// Those that the caller names. Who has ended meanwhile, and the member's own systemd, are left where they are.
+    Named(Vec<u32>),
+}
+
+/// Where a process is before it is moved, by its cgroup.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Origin {
+    /// In a login, in a share, or in no unit.
+    Own,
+    /// In the member's own systemd, which has other units of theirs in its hands.
+    UserManager,
+    /// In a unit of the system's.
+    System,
+}
+
+impl Origin {
+    fn of(cgroup: &str) -> Self {
+        let mut parts = cgroup.split('/').filter(|part| !part.is_empty());
+        match parts.next() {
+            None => Self::Own,
+            Some("user.slice") => {
+                let parts: Vec<&str> = parts.collect();
+                match parts.as_slice() {
+                    [.., manager, "init.scope"] if is_manager(manager) => Self::UserManager,
+                    _ => Self::Own,
+                }
+            }
+            Some(FAIRSHARE_SLICE) => Self::Own,
+            Some(_) => Self::System,
+        }
+    }
+}
+
+fn is_manager(unit: &str) -> bool {
+    unit.starts_with("user@") && unit.ends_with(".service")
+}
+
+/// Puts processes of a member in a scope of their share.
+pub async fn enter(cx: Context, entering: Entering, reply: Reply) {
+    let uid = entering.uid;
+    let turn = cx.turn(uid);
+    let result = entered(&cx, &entering).await;
+    if result.is_err() {
+        let _ = cx.events.send(Event::NotEntered(uid)).await;
+    }
+    drop(turn);
+    reply.send(result.map(|unit| Answer::Unit(InUnit { unit: unit.to_string() })));
+}
+
+async fn entered(cx: &Context, entering: &Entering) -> Result<UnitName, WireError> {
+    let unit = UnitName::Run(entering.uid, entering.run);
+    let mut checked = checked(entering)?;
+    let scopes = cx.cgroups.scopes(entering.uid, SCOPES_MAX).map_err(|fault| answer::cgroup(&fault))?;
+    if scopes >= SCOPES_MAX {
+        let message = format!("{SCOPES_MAX} commands and attachments of yours are in the share already");
+        return Err(
+            WireError::new(Code::Busy, message).detail("`fairshare attach` takes many processes at once")
+        );
+    }
+    let properties = property::scope(unit, &format!("work of uid {}", entering.uid));
+    loop {
+        let processes: Vec<Process<'_>> =
+            checked.iter().map(|process| Process { pid: process.pid(), pidfd: process.pidfd() }).collect();
+        let Err(fault) = cx.systemd.start_scope(unit, &properties, &processes).await else { break };
+        // A process that ended meanwhile explains the failure better than systemd does, and the others go without it.
+        let before = checked.len();
+        let mut ended = None;
+        for process in std::mem::take(&mut checked) {
+            match process.recheck() {
+                Ok(()) => checked.push(process),
+                Err(error) => ended = Some(error),
+            }
+        }
+        match ended {
+            Some(ProcessError::Gone { .. }) if !checked.is_empty() && checked.len() < before => {}
+            Some(error) => return Err(answer::process(&error)),
+            None => return Err(logged(&fault)),
+        }
+    }
+    let inside = cx.cgroups.pids(unit, MOVED_READ_MAX).map_err(|fault| answer::cgroup(&fault))?;
+    let (mut moved, mut gone) = (0_usize, None);
+    for process in &checked {
+        match process.recheck() {
+            Ok(()) if inside.contains(&process.pid()) => moved += 1,
+            Ok(()) => {
+                // Between the look at the cgroup and the look at the process nothing of ours moves it.
+                let detail = format!("process {} is not in {unit}", process.pid());
+                return Err(WireError::new(Code::Systemd, "A process could not be moved").detail(detail));
+            }
+            Err(error @ ProcessError::Gone { .. }) => gone = Some(error),
+            Err(error) => return Err(answer::process(&error)),
+        }
+    }
+    match gone {
+        Some(error) if moved == 0 => Err(answer::process(&error)),
+        _ => Ok(unit),
+    }
+}
+
+/// The processes that may go: all their member's own, and none out of a sandbox.
+fn checked(entering: &Entering) -> Result<Vec<ProcessId>, WireError> {
+    let uid = entering.uid;
+    let (pids, named) = match &entering.whom {
+        Whom::Caller(pid) => (std::slice::from_ref(pid), false),
+        Whom::Named(pids) => (pids.as_slice(), true),
+    };
+    let mut checked = Vec::new();
+    let mut left_out = None;
+    for pid in pids {
+        let looked = ProcessId::open(*pid, uid).and_then(|process| {
+            let origin = Origin::of(&procfs::cgroup_of(*pid)?);
+            let sandboxed = origin == Origin::System && procfs::is_sandboxed(*pid, uid)?;
+            Ok((process, origin, sandboxed))
+        });
+        match looked {
+            Ok((_, _, true)) if !entering.from_sandboxes => return Err(in_a_sandbox(*pid)),
+            Ok((_, Origin::UserManager, _)) if named => left_out = left_out.or(Some(user_manager(*pid))),
+            Ok((process, ..)) => checked.push(process),
+            Err(error @ ProcessError::Gone { .. }) if named => {
+                left_out = left_out.or(Some(answer::process(&error)))
+            }
+            Err(error) => return Err(answer::process(&error)),
+        }
+    }
+    match left_out {
+        Some(error) if checked.is_empty() => Err(error),
+        _ => Ok(checked),
+    }
+}
+
+fn in_a_sandbox(pid: u32) -> WireError {
+    let message = format!("Process {pid} is in the sandbox of a system service");
+    WireError::new(Code::Forbidden, message).detail(
+        "it has no_new_privs or a filter of system calls, and would leave its unit: \
+         the policy allows that with `from_sandboxes: true`",
+    )
+}
+
+fn user_manager(pid: u32) -> WireError {
+    let message = format!("Process {pid} is your own systemd, which stays where it is");
+    WireError::new(Code::Forbidden, message).detail("name the processes that are to be moved")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_a_process_is_says_whether_it_may_leave() {
+        for (cgroup, origin) in [
+            ("/", Origin::Own),
+            ("/user.slice/user-7.slice/session-3.scope", Origin::Own),
+            ("/user.slice/user-7.slice/user@7.service/app.slice/tmux.service", Origin::Own),
+            ("/user.slice/user-7.slice/user@7.service/init.scope", Origin::UserManager),
+            ("/fairshare.slice/fairshare-7.slice/fairshare-7-run1.scope", Origin::Own),
+            ("/system.slice/cron.service", Origin::System),
+            ("/machine.slice/docker-1.scope", Origin::System),
+            ("/batch.slice/x.service", Origin::System),
+            ("/user.slicex/x.service", Origin::System),
+        ] {
+            assert_eq!(Origin::of(cgroup), origin, "{cgroup}");
+        }
+    }
+}

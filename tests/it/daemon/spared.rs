@@ -1,0 +1,120 @@
+//! What would kill somebody's work is looked at last, and again: between what was decided and what is done time passes.
+
+use std::fs;
+
+use fairshare::contract::{Answer, Body, Call, JobStarted, JobStatus, OneJob, Release};
+use fairshare::wire::error::{Code, WireError};
+use rustix::process::Signal;
+
+use super::harness::{Daemon, Home, PATIENCE};
+use super::raw::{Raw, release, request, resize_mem};
+use super::strace::Tracer;
+use super::systemd_faults::own_slice;
+use crate::poll::until;
+use crate::stand_in::World;
+
+/// Has a call decided, holds the daemon while it stores the intent, lets something happen, and lets it go on.
+fn meanwhile(daemon: &Daemon, home: &Home, call: &Call, happens: impl FnOnce()) -> Result<Answer, WireError> {
+    let mut raw = daemon.client();
+    let tracer = Tracer::attach(daemon, home, "fsync", Some("fsync:signal=STOP:when=1"), &[]);
+    raw.post(call);
+    until("the intent to be written", PATIENCE, || {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", daemon.pid())).unwrap();
+        let state = stat.rsplit_once(") ").unwrap().1.chars().next();
+        // A tracer stops it for moments too; but the file is there only between the decision and the end of its storing.
+        let decided = home.state_dir().join("state.new").exists();
+        (decided && matches!(state, Some('T' | 't'))).then_some(())
+    });
+    happens();
+    tracer.detach();
+    daemon.signal(Signal::CONT);
+    match raw.response().expect("the daemon closed the connection").body {
+        Body::Ok(answer) => Ok(answer),
+        Body::Err(error) => Err(error),
+        Body::Event(event) => panic!("an event: {event:?}"),
+    }
+}
+
+fn held() -> (World, Home, Daemon, Raw) {
+    let world = World::start();
+    let mut home = Home::new(&world);
+    let daemon = home.activate();
+    let mut raw = daemon.client();
+    raw.granted(&request());
+    world.take_calls();
+    (world, home, daemon, raw)
+}
+
+fn called(world: &World, method: &str, unit: &str) -> bool {
+    world.take_calls().iter().any(|call| *call == (method.to_owned(), unit.to_owned()))
+}
+
+#[test]
+fn a_resize_under_what_is_in_use_is_refused() {
+    let (world, _home, _daemon, mut raw) = held();
+    world.write_cgroup_file(&own_slice(), "memory.current", &(48 << 20).to_string());
+    let error = raw.refused(&resize_mem(32 << 20), Code::Busy);
+    assert_eq!(error.message, "Memory in use (48.0 MiB) exceeds the new limit (32.0 MiB)");
+    assert!(!called(&world, "SetUnitProperties", &own_slice()));
+}
+
+#[test]
+fn a_resize_looks_again_when_its_intent_is_stored() {
+    let (world, home, daemon, mut raw) = held();
+    let grows = || world.write_cgroup_file(&own_slice(), "memory.current", &(48 << 20).to_string());
+    let error = meanwhile(&daemon, &home, &resize_mem(32 << 20), grows).unwrap_err();
+    assert!(error.is(Code::Busy), "{error:?}");
+    assert_eq!(error.message, "Memory in use (48.0 MiB) exceeds the new limit (32.0 MiB)");
+    assert!(!called(&world, "SetUnitProperties", &own_slice()), "the kernel would have killed");
+    assert_eq!(raw.status().0.unwrap().mem_bytes, 64 << 20);
+    assert_eq!(home.state().shares[0].amount.mem.0, 64 << 20);
+    assert!(raw.healthy());
+    raw.granted(&resize_mem(96 << 20));
+}
+
+#[test]
+fn a_release_looks_again_when_its_intent_is_stored() {
+    let (world, home, daemon, mut raw) = held();
+    let enters = || world.pretend_processes(&own_slice(), &[4_194_000]);
+    let error = meanwhile(&daemon, &home, &release(), enters).unwrap_err();
+    assert!(error.is(Code::Busy), "{error:?}");
+    assert_eq!(error.message, "Processes have entered the share");
+    assert!(!called(&world, "StopUnit", &own_slice()), "systemd would have killed");
+    assert!(raw.status().0.is_some());
+    world.pretend_processes(&own_slice(), &[]);
+    assert!(raw.released());
+}
+
+#[test]
+fn what_sigkill_does_not_end_keeps_its_share() {
+    let (world, _home, _daemon, mut raw) = held();
+    world.pretend_processes(&own_slice(), &[4_194_000]);
+    world.faults.unkillable();
+    let Ok(Answer::JobStarted(JobStarted { job_started })) =
+        raw.ask(&Call::Release(Release { stop: Some(true), for_uid: None }))
+    else {
+        panic!("no job")
+    };
+    let job = until("the job to end", PATIENCE, || {
+        match raw.ask(&Call::JobStatus(JobStatus { job_id: job_started })) {
+            Ok(Answer::Job(OneJob { job })) => job.ended_ms.map(|_| job),
+            other => panic!("no job: {other:?}"),
+        }
+    });
+    let why = job.error.unwrap().detail.unwrap();
+    assert!(why.contains("1 process is still in") && why.contains("pid 4194000"), "{why}");
+    assert!(raw.status().0.is_some(), "room that is in use was given away");
+}
+
+/// A file that cannot be read is not a file that says that nobody is inside.
+#[test]
+fn what_cannot_be_read_is_not_empty() {
+    let (world, _home, daemon, mut raw) = held();
+    world.pretend_processes(&own_slice(), &[4_194_000]);
+    world.write_cgroup_file(&own_slice(), "cgroup.events", "nonsense");
+    world.faults.unkillable();
+    raw.refused(&release(), Code::Internal);
+    raw.ask(&Call::Release(Release { stop: Some(true), for_uid: None })).unwrap_err();
+    assert!(raw.status().0.is_some());
+    daemon.wait_logged("nonsense");
+}
