@@ -29,6 +29,10 @@ const IGNORE_FAILURE: bool = true;
 /// dbus-daemon(1)) and refuses what is beyond; some room is for calls that were given up and may be answered still.
 const CALLS_MAX: usize = 96;
 
+/// Descriptors that one message takes (`max_message_unix_fds`, dbus-daemon(1): 16 unless its configuration says otherwise).
+/// Whoever sends more loses the connection.
+const DESCRIPTORS_MAX: usize = 16;
+
 /// What ListUnitsByPatterns answers for one unit: name, description, load state, active state, sub state, followed unit,
 /// object path, job id, job type, job path.
 pub(super) type UnitRow =
@@ -221,10 +225,10 @@ pub(super) enum Processes<'a> {
 }
 
 impl<'a> Processes<'a> {
-    /// By descriptor where systemd knows that and all have one, else by number.
+    /// By descriptor where systemd knows that, all have one and the bus takes so many, else by number.
     pub(super) fn new(processes: &[Process<'a>], by_descriptor: bool) -> Self {
         let pidfds = || processes.iter().map(|process| process.pidfd.map(Fd::from)).collect();
-        match by_descriptor.then(pidfds).flatten() {
+        match (by_descriptor && processes.len() <= DESCRIPTORS_MAX).then(pidfds).flatten() {
             Some(pidfds) => Self::PidFds(pidfds),
             None => Self::Pids(processes.iter().map(|process| process.pid).collect()),
         }
@@ -264,6 +268,20 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn more_descriptors_than_the_bus_takes_are_not_sent() {
+        let file = std::fs::File::open("/dev/null").unwrap();
+        let process = Process { pid: 7, pidfd: Some(std::os::fd::AsFd::as_fd(&file)) };
+        let sent = |count, by_descriptor| match Processes::new(&vec![process; count], by_descriptor) {
+            Processes::Pids(pids) => (pids.len(), false),
+            Processes::PidFds(pidfds) => (pidfds.len(), true),
+        };
+        assert_eq!([sent(1, true), sent(16, true)], [(1, true), (16, true)]);
+        assert_eq!([sent(17, true), sent(64, true), sent(1, false)], [(17, false), (64, false), (1, false)]);
+        let without = Process { pid: 7, pidfd: None };
+        assert!(matches!(Processes::new(&[process, without], true), Processes::Pids(_)));
+    }
 
     #[test]
     fn unit_names_become_object_paths() {

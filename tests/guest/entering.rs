@@ -133,7 +133,8 @@ guest_test!(the_daemon_is_no_way_out_of_a_sandbox, |guest: Guest| {
 
 guest_test!(attach_takes_many_and_leaves_the_users_own_systemd, |guest: Guest| {
     guest.as_user("alice", "fairshare request --cpu 0.5 --mem 128M").expect_ok();
-    let sleeps = "for i in $(seq 80); do sleep 1000 & done; fairshare attach $(pgrep -u alice -x sleep)";
+    let sleeps = "for i in $(seq 80); do setsid sleep 1000 > /dev/null 2>&1 < /dev/null & done; \
+         until [ $(pgrep -u alice -cx sleep) = 80 ]; do :; done; fairshare attach $(pgrep -u alice -x sleep)";
     guest.as_user("alice", sleeps).expect_ok().stdout_has("Moved 80 processes into");
     let inside =
         "for pid in $(pgrep -u alice -x sleep); do cat /proc/$pid/cgroup; done | grep -c fairshare-1001-run";
