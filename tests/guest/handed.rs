@@ -36,6 +36,12 @@ guest_test!(what_no_command_can_have_is_refused_by_name_and_closed, |guest: Gues
     guest.write_file("/home/alice/handed.py", include_str!("handed.py"), 0o644);
     guest.as_user("alice", "fairshare request --cpu 0.5 --mem 64M").expect_ok();
     let descriptors = "ls /proc/$(systemctl show -P MainPID fairshared.service)/fd | wc -l";
+    // The triggers of the share's pressure are set when the daemon has nothing else to do.
+    for what in ["cpu", "memory"] {
+        guest.await_cmd(&format!(
+            "ls -l /proc/$(systemctl show -P MainPID fairshared.service)/fd | grep -q '1001.slice/{what}.pressure'"
+        ));
+    }
     let before: u32 = guest.root(descriptors).expect_ok().text().parse().unwrap();
     for (what, answers) in [("streams", &STREAMS[..]), ("texts", &TEXTS)] {
         let said = guest.as_user("alice", &format!("python3 handed.py {what}")).expect_ok().text();

@@ -62,7 +62,8 @@ guest_test!(a_commands_end_is_told_as_it_was, |guest: Guest| {
     assert!(code == 127 && output.contains("nosuchthing: command not found"), "{code} {output}");
     let id = guest.as_user("alice", "fairshare submit -- sleep 100").expect_ok().text();
     guest.as_user("alice", &format!("fairshare cancel {id}")).expect_ok().stdout_has("is cancelled");
-    guest.as_user("bob", &format!("fairshare cancel {id}")).expect_code(77);
+    // What is somebody else's is told as what there is not.
+    guest.as_user("bob", &format!("fairshare cancel {id}")).expect_code(1).stderr_has("No such job");
     // Who does not listen to SIGTERM is killed ten seconds later, and was cancelled all the same.
     let deaf = "fairshare submit -- sh -c 'trap : TERM; touch deaf; while :; do sleep 1; done'";
     let id = guest.as_user("alice", deaf).expect_ok().text();
