@@ -10,3 +10,23 @@ pub struct Amounts {
     /// Tasks.
     pub tasks_max: Option<u64>,
 }
+
+/// What a call that names the three figures, each as a field of its own, has in common with the others that do.
+macro_rules! names_amounts {
+    ($call:ident) => {
+        impl $call {
+            /// One that names these figures and nothing else.
+            pub fn of(amounts: $crate::contract::amounts::Amounts) -> Self {
+                let $crate::contract::amounts::Amounts { cpu_milli, mem_bytes, tasks_max } = amounts;
+                Self { cpu_milli, mem_bytes, tasks_max, ..Self::default() }
+            }
+
+            /// The figures that are named.
+            pub fn amounts(&self) -> $crate::contract::amounts::Amounts {
+                let Self { cpu_milli, mem_bytes, tasks_max, .. } = *self;
+                $crate::contract::amounts::Amounts { cpu_milli, mem_bytes, tasks_max }
+            }
+        }
+    };
+}
+pub(crate) use names_amounts;

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::amounts::Amounts;
+use super::amounts::names_amounts;
 use super::ask::{Ask, Repeat};
 use super::share::ShareInfo;
 use crate::wire::field::optional;
@@ -31,18 +31,7 @@ pub struct RequestResources {
     pub for_uid: Option<u64>,
 }
 
-impl RequestResources {
-    /// One that names these figures and nothing else.
-    pub fn of(amounts: Amounts) -> Self {
-        let Amounts { cpu_milli, mem_bytes, tasks_max } = amounts;
-        Self { cpu_milli, mem_bytes, tasks_max, ..Self::default() }
-    }
-
-    /// The figures that are named.
-    pub fn amounts(&self) -> Amounts {
-        Amounts { cpu_milli: self.cpu_milli, mem_bytes: self.mem_bytes, tasks_max: self.tasks_max }
-    }
-}
+names_amounts!(RequestResources);
 
 /// What came of asking for a share.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::amounts::Amounts;
+use super::amounts::names_amounts;
 use super::ask::{Ask, Repeat};
 use super::share::HeldShare;
 use crate::wire::field::optional;
@@ -25,18 +25,7 @@ pub struct Resize {
     pub for_uid: Option<u64>,
 }
 
-impl Resize {
-    /// One that names these figures and nothing else.
-    pub fn of(amounts: Amounts) -> Self {
-        let Amounts { cpu_milli, mem_bytes, tasks_max } = amounts;
-        Self { cpu_milli, mem_bytes, tasks_max, ..Self::default() }
-    }
-
-    /// The figures that are named.
-    pub fn amounts(&self) -> Amounts {
-        Amounts { cpu_milli: self.cpu_milli, mem_bytes: self.mem_bytes, tasks_max: self.tasks_max }
-    }
-}
+names_amounts!(Resize);
 
 impl Ask for Resize {
     const NAME: &'static str = "resize";

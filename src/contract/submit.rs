@@ -6,7 +6,7 @@ use std::fmt;
 use serde::de::{Deserializer, Error, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
-use super::amounts::Amounts;
+use super::amounts::names_amounts;
 use super::ask::{Ask, Repeat};
 use super::job::JobStarted;
 use crate::wire::cbor::shown;
@@ -47,18 +47,7 @@ pub struct Submit {
     pub wait: Option<bool>,
 }
 
-impl Submit {
-    /// One that names these figures and nothing else.
-    pub fn of(amounts: Amounts) -> Self {
-        let Amounts { cpu_milli, mem_bytes, tasks_max } = amounts;
-        Self { cpu_milli, mem_bytes, tasks_max, ..Self::default() }
-    }
-
-    /// The figures that are named.
-    pub fn amounts(&self) -> Amounts {
-        Amounts { cpu_milli: self.cpu_milli, mem_bytes: self.mem_bytes, tasks_max: self.tasks_max }
-    }
-}
+names_amounts!(Submit);
 
 impl Ask for Submit {
     const NAME: &'static str = "submit";

@@ -148,8 +148,9 @@ fn judge(known: &Known) -> Result<(), WireError> {
 
 /// The refusal while nobody knows. It passes by itself.
 fn unanswered(why: &str) -> WireError {
-    let retry = u64::try_from(STRANGER_FRESH.as_millis()).unwrap_or(u64::MAX);
-    WireError::new(Code::Degraded, "The user database does not answer").detail(why).retry_after_ms(retry)
+    WireError::new(Code::Degraded, "The user database does not answer")
+        .detail(why)
+        .retry_after(STRANGER_FRESH)
 }
 
 impl Known {

@@ -39,8 +39,7 @@ impl Common {
     pub fn decided(&self, uid: Uid, user: Option<&str>) -> Result<(), WireError> {
         let policy = self.policy.borrow();
         let Some(why) = policy.as_ref().and_then(|policy| policy.undecided(uid, user)) else { return Ok(()) };
-        let retry = u64::try_from(NAMES_PERIOD.as_millis()).unwrap_or(u64::MAX);
         let message = format!("What the policy says for uid {uid} is not known yet");
-        Err(WireError::new(Code::Degraded, message).detail(why).retry_after_ms(retry))
+        Err(WireError::new(Code::Degraded, message).detail(why).retry_after(NAMES_PERIOD))
     }
 }

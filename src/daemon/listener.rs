@@ -57,10 +57,8 @@ impl User {
     fn admit(&self, now: Instant) -> Result<(), WireError> {
         let left = self.shut_out_until.map_or(Duration::ZERO, |until| until.saturating_duration_since(now));
         if !left.is_zero() {
-            let retry = u64::try_from(left.as_millis()).unwrap_or(u64::MAX).max(1);
-            return Err(
-                WireError::new(Code::RateLimited, "Too many broken connections").retry_after_ms(retry)
-            );
+            let left = left.max(Duration::from_millis(1));
+            return Err(WireError::new(Code::RateLimited, "Too many broken connections").retry_after(left));
         }
         Ok(())
     }

@@ -42,10 +42,7 @@ impl Places {
     /// Busy, for whom none is left.
     pub fn take(&mut self, uid: Uid, open: usize) -> Result<(), WireError> {
         let of_members = self.all.saturating_sub(self.of_root);
-        let busy = |message: &str| {
-            let retry = u64::try_from(BUSY_RETRY_AFTER.as_millis()).unwrap_or(u64::MAX);
-            Err(WireError::new(Code::Busy, message).retry_after_ms(retry))
-        };
+        let busy = |message: &str| Err(WireError::new(Code::Busy, message).retry_after(BUSY_RETRY_AFTER));
         if open >= PLACES_PER_UID_MAX {
             return busy("Too many connections of this user");
         }

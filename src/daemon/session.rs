@@ -392,9 +392,8 @@ impl Session {
         if self.violations.len() < VIOLATIONS_MAX {
             return Ok(());
         }
-        let retry = u64::try_from(VIOLATIONS_RETRY_AFTER.as_millis()).unwrap_or(u64::MAX);
-        let error =
-            WireError::new(Code::RateLimited, "Too many requests that do not parse").retry_after_ms(retry);
+        let error = WireError::new(Code::RateLimited, "Too many requests that do not parse")
+            .retry_after(VIOLATIONS_RETRY_AFTER);
         self.push(0, Body::Err(error));
         Err(End::RateLimited)
     }

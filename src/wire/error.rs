@@ -1,6 +1,7 @@
 //! Error codes: every "no" has a number, a name, and whether asking again can help.
 
 use std::fmt;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -134,6 +135,12 @@ impl WireError {
     pub fn retry_after_ms(mut self, ms: u64) -> Self {
         self.retry_after_ms = Some(ms);
         self
+    }
+
+    /// The same with that time as a [`Duration`], of which whole milliseconds are told.
+    #[must_use]
+    pub fn retry_after(self, time: Duration) -> Self {
+        self.retry_after_ms(u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
     }
 
     /// Whether this error is of that code.
