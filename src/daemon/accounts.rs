@@ -161,9 +161,7 @@ impl Known {
         };
         self.at.is_some_and(|at| now.duration_since(at) < fresh)
     }
-}
 
-impl Known {
     /// Whether a member is served without waiting: the database did not answer the last time, and is being asked again.
     fn is_kept(&self) -> bool {
         matches!(self.membership, Some(Membership::Member { .. })) && self.unanswered.is_some()

@@ -62,11 +62,7 @@ async fn lowered(cx: &Context, share: &Share) -> Outcome {
     let new = share.keeping(keeps);
     if let Err(error) = cx.set(&new, limits_of(&new)).await {
         warn!(unit = %unit, "the limits of {unit} could not be lowered: {}", in_full(&error));
-        return match query::limits_hold(&cx.cgroups, share) {
-            // What was refused has changed nothing.
-            Ok(()) => Outcome::undone(&error),
-            Err(_) => Outcome::Unknown,
-        };
+        return refused(cx, share, &error);
     }
     match cx.cgroups.oom_kills(unit) {
         Ok(Some(kills)) if kills > used.oom_kills => {
@@ -76,6 +72,14 @@ async fn lowered(cx: &Context, share: &Share) -> Outcome {
         Err(fault) => error!(unit = %unit, "{}", chain(&fault)),
     }
     Outcome::Lowered(keeps)
+}
+
+/// What came of limits that could not be set: nothing, where the kernel holds what it held before.
+fn refused(cx: &Context, share: &Share, error: &WireError) -> Outcome {
+    match query::limits_hold(&cx.cgroups, share) {
+        Ok(()) => Outcome::undone(error),
+        Err(_) => Outcome::Unknown,
+    }
 }
 
 /// Gives a share whose lease was over all that it was granted.
@@ -93,10 +97,7 @@ async fn renewed(cx: &Context, share: &Share, intent: Image) -> Result<(), WireE
     let whole = Share { lease: None, ..share.clone() };
     if let Err(error) = cx.set(&whole, limits_of(&whole)).await {
         // Nothing is set back: less than is used by now would kill.
-        let outcome = match query::limits_hold(&cx.cgroups, share) {
-            Ok(()) => Outcome::undone(&error),
-            Err(_) => Outcome::Unknown,
-        };
+        let outcome = refused(cx, share, &error);
         let _ = cx.store_outcome(cx.settle(share.uid, outcome).await).await;
         return Err(error);
     }
