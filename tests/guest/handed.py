@@ -5,11 +5,13 @@ Run by a member who holds a share.
 
 import array
 import contextlib
+import errno
 import os
 import socket
 import struct
 import sys
 import tempfile
+import time
 
 import cbor2
 
@@ -93,11 +95,27 @@ def streams():
     # Who goes before the frame is whole leaves nothing either.
     for _ in range(20):
         sock = connect()
-        sock.sendmsg([frame({})[:3]], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [null] * DESCRIPTORS_MAX))])
+        part_with(sock, null)
         sock.close()
     with contextlib.suppress(OSError):
         os.close(null)
         socket.socket(socket.AF_UNIX).sendmsg([b"x"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [null]))])
+
+
+def part_with(sock, descriptor):
+    """Sends part of a frame with as many copies of the descriptor as fit.
+
+    The kernel refuses more than RLIMIT_NOFILE of a user's descriptors under way (`too_many_unix_fds` in its net/core/scm.c)
+    until the daemon has taken those of the connections before.
+    """
+    while True:
+        try:
+            sock.sendmsg([frame({})[:3]], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [descriptor] * DESCRIPTORS_MAX))])
+            return
+        except OSError as error:
+            if error.errno != errno.ETOOMANYREFS:
+                raise
+            time.sleep(0.01)
 
 
 def texts():
