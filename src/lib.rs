@@ -7,8 +7,8 @@
 //! | [`quantity`] | what a share is measured in: CPU, memory, tasks |
 //! | [`identity`] | users, groups, and the names of the units that are ours |
 //! | [`sys`] | the system calls that no safe library offers |
-//! | [`closing`] | what others sent with their bytes, and how it is closed |
 //! | [`wire`] | how things go over a socket: frames, CBOR, hello, envelopes, errors |
+//! | [`serving`] | a daemon's socket: who connects, what they sent and how it is closed, notices, the journal |
 //! | [`contract`] | what the endpoints of `fairshared` take and answer: one file an endpoint |
 //! | [`policy`] | what may be held, by whom: YAML files as one checked value |
 //! | [`ledger`] | who holds what, who may: a pure state machine |
@@ -34,7 +34,6 @@
 pub mod cgroup;
 pub mod cli;
 pub mod client;
-pub mod closing;
 pub mod contract;
 pub mod daemon;
 pub mod host;
@@ -43,6 +42,7 @@ pub mod ledger;
 pub mod policy;
 pub mod procfs;
 pub mod quantity;
+pub mod serving;
 pub mod simulate;
 pub mod store;
 pub mod sys;

@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use tokio::sync::{mpsc, watch};
 
-use super::accounts::Accounts;
-use super::authorize;
+use super::asking::accounts::Accounts;
+use super::asking::authorize;
+use super::asking::names::NAMES_PERIOD;
 use super::event::Event;
-use super::names::NAMES_PERIOD;
-use super::peer::Peer;
 use crate::identity::Uid;
 use crate::policy::{Policy, Role};
+use crate::serving::peer::Peer;
 use crate::wire::error::{Code, WireError};
 
 /// The daemon, as listener and sessions reach it.

@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tokio::sync::oneshot;
 
-use super::authorize::Authorised;
-use super::feed::Outlet;
-use super::handing::Taker;
-use super::names::Learned;
+use super::asking::authorize::Authorised;
+use super::asking::names::Learned;
+use super::doing::handover::Taker;
+use super::mending::world::Survey;
 use super::start;
-use super::world::Survey;
+use super::telling::feed::Outlet;
 use crate::cgroup::trigger::Resource;
 use crate::contract::{Answer, Usage};
 use crate::host::account::Account;

@@ -6,9 +6,9 @@ use rustix::net::{RecvFlags, recv};
 use tokio::io::Interest;
 use tokio::net::UnixStream;
 
-use crate::closing::{self, Received};
 use crate::contract::DESCRIPTORS_MAX;
 use crate::identity::Uid;
+use crate::serving::closing::{self, Received};
 use crate::sys::at_mark;
 use crate::wire::frame::{FrameBuffer, FrameError};
 

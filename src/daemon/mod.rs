@@ -1,45 +1,21 @@
 //! The daemon: start-up in numbered steps, then the listener and the event loop until a signal ends them.
 
-mod accounts;
-mod act;
-mod answer;
-pub mod authorize;
-mod carry;
+pub mod asking;
 mod clock;
-mod command;
 mod common;
-mod condition;
 mod confine;
-mod enter;
+mod doing;
 mod event;
-mod event_loop;
-mod execute;
-mod feed;
-mod handing;
 mod incoming;
 mod listener;
-mod logging;
-mod lower;
-mod names;
-mod naming;
-mod occupants;
-mod peer;
-mod persist;
-mod places;
+mod mending;
+mod owner;
 mod pressure;
-mod query;
-mod quota;
-mod reload;
 mod session;
 mod socket;
-mod standing;
 mod start;
-mod status;
+mod telling;
 mod watch;
-mod watchdog;
-mod work;
-mod works;
-mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -57,11 +33,15 @@ use crate::host::machine;
 use crate::ledger::Ledger;
 use crate::policy::file::POLICY_DIR;
 use crate::quantity::PartialAmount;
+use crate::serving::{logging, notify};
 use crate::systemd::BusAddress;
-use accounts::Accounts;
+use asking::accounts::Accounts;
+use asking::names;
+use doing::persist;
 use event::{EVENTS_WAITING_MAX, Event};
-use event_loop::EventLoop;
+use owner::{EventLoop, condition, query};
 use start::Parts;
+use telling::feed;
 
 /// Where members connect when nothing else is said.
 pub const SOCKET: &str = "/run/fairshare.sock";
@@ -157,7 +137,7 @@ async fn serve(arguments: Arguments) -> ExitCode {
     let listener = tokio::spawn(
         listener::Listener::new(socket, common::Common { events, policy, stopping, accounts }).serve(),
     );
-    watchdog::ready(&event_loop.status_line());
+    notify::ready(&event_loop.status_line());
     // 5. Until a signal ends it: then no more clients, the answers in flight, and the slices stay.
     if let Err(error) = event_loop.run(listener).await {
         error!("the listener ended badly: {error}");

@@ -10,10 +10,10 @@ use tokio::sync::{mpsc, oneshot};
 use tracing::{error, warn};
 
 use super::event::Event;
-use super::event_loop::EventLoop;
-use super::logging::chain;
+use super::owner::EventLoop;
 use crate::cgroup::trigger::{Resource, Trigger};
 use crate::identity::{Uid, UnitName};
+use crate::serving::logging::chain;
 use crate::sys::readable::Urgent;
 
 /// From here on it is told: some task waited for so much of the last ten seconds, in hundredths of a percent.

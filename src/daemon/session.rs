@@ -10,25 +10,25 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout, timeout_at};
 use tracing::{debug, error, info, warn};
 
-use super::accounts::Standing;
-use super::answer;
-use super::authorize::{Act, Authorised, authorize};
+use super::asking::accounts::Standing;
+use super::asking::authorize::{Act, Authorised, authorize};
+use super::asking::spec;
 use super::common::Common;
+use super::doing::handover::Taker;
 use super::event::{Event, Reply, Submission};
-use super::feed::{self, Outlet};
-use super::handing::Taker;
 use super::incoming::{Descriptors, Incoming, Message, Read};
-use super::logging::chain;
-use super::peer::Peer;
-use super::quota::{FRAME_SMALL_BYTES_MAX, LargeFrame, Quota, Tell};
-use super::work;
-use crate::closing::{self, Connection};
+use super::telling::answer;
+use super::telling::feed::{self, Outlet};
 use crate::contract::handover::umask_default;
 use crate::contract::{
     Answer, Body, Call, Endpoint, Handed, HeldShare, InUnit, JobStarted, Request, Response, Subscribe,
     Subscribed, decode_request,
 };
 use crate::procfs;
+use crate::serving::closing::{self, Connection};
+use crate::serving::logging::chain;
+use crate::serving::peer::Peer;
+use crate::serving::quota::{FRAME_SMALL_BYTES_MAX, LargeFrame, Quota, Tell};
 use crate::wire::error::{Code, WireError};
 use crate::wire::frame::{FRAME_BYTES_MAX, FrameError, encode_frame};
 use crate::wire::hello::{Authz, HelloAck, PROTOCOL_VERSION, PROTOCOL_VERSION_OLDEST, decode_hello};
@@ -432,7 +432,7 @@ fn handed(
     quota: &Quota,
 ) -> Result<Authorised, WireError> {
     if let Act::Submit { .. } = authorised.act() {
-        let streams = work::streams(descriptors)?;
+        let streams = spec::streams(descriptors)?;
         let umask = umask(authorised.peer());
         authorised.handed(streams, umask, |bytes| quota.spec(bytes))?;
     }

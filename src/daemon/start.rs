@@ -7,20 +7,20 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tracing::{error, info, warn};
 
-use super::accounts::Accounts;
+use super::asking::accounts::Accounts;
+use super::asking::names::NAMES_TIMEOUT;
 use super::clock;
+use super::doing::persist::{Keeper, Persist};
+use super::doing::share::Context;
 use super::event::Event;
-use super::event_loop::EventLoop;
-use super::execute::Context;
-use super::logging::chain;
-use super::names::NAMES_TIMEOUT;
-use super::persist::{Keeper, Persist};
-use super::world::{self, Survey};
+use super::mending::world::{self, Survey};
+use super::owner::EventLoop;
 use crate::cgroup::Cgroups;
 use crate::host::account::Directory;
 use crate::ledger::{BootId, Command, Ledger};
 use crate::policy::Policy;
 use crate::policy::file;
+use crate::serving::logging::chain;
 use crate::store::{Loaded, StoreFault};
 use crate::systemd::{BusAddress, Fault, Signals, Systemd};
 

@@ -7,14 +7,14 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tracing::{error, warn};
 
-use super::event_loop::EventLoop;
-use super::logging::chain;
+use super::owner::EventLoop;
 use super::pressure::Pressed;
 use crate::cgroup::Cgroups;
 use crate::cgroup::watch::{CGROUP_EVENTS, Changes, MEMORY_EVENTS, Watches};
 use crate::identity::{Uid, UnitName};
 use crate::ledger::share::Phase;
 use crate::ledger::{Command, Outcome};
+use crate::serving::logging::chain;
 use crate::sys::readable::Readable;
 
 /// What is watched, and what has to be looked at by the sweep instead.

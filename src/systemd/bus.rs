@@ -24,7 +24,7 @@ use zbus::connection::Builder;
 use zbus::connection::socket::{ReadHalf, Socket, Split, WriteHalf};
 use zbus::export::async_trait::async_trait;
 
-use crate::closing::{self, Connection, Origin, Received, look_ahead, receive};
+use crate::serving::closing::{self, Connection, Origin, Received, look_ahead, receive};
 
 /// The longest signal or call that is read, in bytes, the header included. systemd's have some hundred bytes.
 const SIGNAL_BYTES_MAX: u64 = 64 << 10;

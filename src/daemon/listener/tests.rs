@@ -7,9 +7,9 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::sync::{mpsc, watch};
 use tokio::time::advance;
 
-use super::super::accounts::Accounts;
-use super::super::session::tests::{BROKEN, heard, hello, said};
 use super::*;
+use crate::daemon::asking::accounts::Accounts;
+use crate::daemon::session::tests::{BROKEN, heard, hello, said};
 use crate::host::account::Directory;
 use crate::wire::hello::{HelloReply, decode_hello_reply};
 

@@ -3,7 +3,7 @@
 
 use super::{End, Session};
 use crate::contract::Body;
-use crate::daemon::authorize::Authorised;
+use crate::daemon::asking::authorize::Authorised;
 use crate::policy::Role;
 use crate::wire::error::{Code, WireError};
 

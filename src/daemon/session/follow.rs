@@ -6,10 +6,10 @@ use tokio::io::AsyncWriteExt as _;
 
 use super::{End, Session};
 use crate::contract::Body;
-use crate::daemon::accounts::Standing;
-use crate::daemon::authorize;
-use crate::daemon::feed::Follower;
+use crate::daemon::asking::accounts::Standing;
+use crate::daemon::asking::authorize;
 use crate::daemon::incoming::peek;
+use crate::daemon::telling::feed::Follower;
 use crate::wire::error::{Code, WireError};
 
 impl Session {

@@ -9,8 +9,8 @@ use tokio::sync::{mpsc, watch};
 
 use super::*;
 use crate::contract::{InUnit, Ping, Pong, Subscribe, Subscribed, decode_response};
-use crate::daemon::accounts::Accounts;
-use crate::daemon::feed::{Feed, Interest};
+use crate::daemon::asking::accounts::Accounts;
+use crate::daemon::telling::feed::{Feed, Interest};
 use crate::host::account::Directory;
 use crate::identity::{Gid, Uid};
 use crate::wire::frame::FrameBuffer;

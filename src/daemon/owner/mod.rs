@@ -1,5 +1,14 @@
 //! The one owner of the ledger, and everything that can wake it.
 
+mod command;
+pub mod condition;
+mod effects;
+mod jobs;
+mod naming;
+pub mod query;
+mod reload;
+mod status;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,28 +18,32 @@ use tokio::task::{JoinError, JoinHandle};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
 use tracing::{debug, error};
 
-use super::authorize::{Act, Authorised};
-use super::condition::Condition;
-use super::event::{Event, Reply, Submission};
-use super::execute::{self, Context};
-use super::feed::Feed;
-use super::logging::in_full;
-use super::names::NAMES_PERIOD;
-use super::occupants::Shown;
-use super::persist::Persist;
-use super::start::Parts;
-use super::watch::Watch;
-use super::work::{Fetch, Spec};
-use super::world::{self, Survey};
-use super::{clock, query, watchdog};
+use crate::daemon::asking::authorize::{Act, Authorised};
+use crate::daemon::asking::names::NAMES_PERIOD;
+use crate::daemon::asking::spec::Spec;
+use crate::daemon::clock;
+use crate::daemon::doing::job::Fetch;
+use crate::daemon::doing::kernel;
+use crate::daemon::doing::occupants::Shown;
+use crate::daemon::doing::persist::Persist;
+use crate::daemon::doing::share::{self, Context};
+use crate::daemon::event::{Event, Reply, Submission};
+use crate::daemon::mending::world::{self, Survey};
+use crate::daemon::start::Parts;
+use crate::daemon::telling::feed::Feed;
+use crate::daemon::watch::Watch;
 use crate::identity::{JobId, Uid, UnitName};
 use crate::ledger::reconcile::Verdict;
 use crate::ledger::refusal::Refusal;
 use crate::ledger::{Canceller, Command, Effect, Ledger, Outcome};
 use crate::policy::{Machine, Policy};
 use crate::quantity::PartialAmount;
+use crate::serving::logging::{chain, in_full};
+use crate::serving::notify;
+use crate::serving::places::PLACES_PER_UID_MAX;
 use crate::systemd::{Fault, Signal, Signals, Systemd};
 use crate::wire::error::{Code, WireError};
+use condition::Condition;
 
 /// How often the kernel's limits are compared with the shares', and a lost bus is looked for again.
 pub const SWEEP_PERIOD: Duration = Duration::from_secs(60);
@@ -43,7 +56,7 @@ const TICK_PAUSE: Duration = Duration::from_millis(100);
 
 /// Calls on one member's share that wait for an earlier one. A connection has one call here at a time, so that it is admins
 /// together with the member who can pass it.
-const CALLS_WAITING_MAX: usize = super::places::PLACES_PER_UID_MAX;
+const CALLS_WAITING_MAX: usize = PLACES_PER_UID_MAX;
 
 /// The loop and what it owns.
 pub struct EventLoop {
@@ -111,7 +124,7 @@ impl EventLoop {
     /// # Errors
     /// The listener did not end by itself.
     pub async fn run(mut self, mut listener: JoinHandle<()>) -> Result<(), JoinError> {
-        let period = watchdog::period();
+        let period = notify::period();
         let far = Duration::from_secs(u64::from(u32::MAX));
         let mut alive = ticker(period.unwrap_or(far));
         let mut sweep = ticker(SWEEP_PERIOD);
@@ -127,7 +140,7 @@ impl EventLoop {
             }
             tokio::select! {
                 biased;
-                _ = alive.tick(), if period.is_some() => watchdog::alive(),
+                _ = alive.tick(), if period.is_some() => notify::alive(),
                 signal = next(&mut self.signals) => self.signal(signal),
                 _ = recovery.tick(), if self.wants_recovery() || self.out_of_sight || self.store_again => {
                     self.recover(false);
@@ -184,11 +197,11 @@ impl EventLoop {
             Event::Recovered(recovery) => drop(self.recovered(*recovery)),
             Event::Mended(survey, uids) => self.mended(survey, uids),
             Event::Hangup => {
-                watchdog::reloading();
+                notify::reloading();
                 self.reload(None);
             }
             Event::Terminate => {
-                watchdog::stopping();
+                notify::stopping();
                 self.stop.send_replace(true);
             }
         }
@@ -288,7 +301,7 @@ impl EventLoop {
         match self.ledger.apply(clock::now(), command) {
             Err(Refusal::Occupied) => {
                 let shown = if authorised.peer().uid == uid { Shown::Command } else { Shown::Number };
-                tokio::spawn(execute::occupied(Arc::clone(&cx.cgroups), uid, shown, reply));
+                tokio::spawn(share::occupied(Arc::clone(&cx.cgroups), uid, shown, reply));
             }
             Err(refusal) => {
                 let error = self.refusal(&refusal, &authorised);
@@ -350,7 +363,7 @@ impl EventLoop {
         self.look_at_bounds();
         let Some(cx) = &self.context else { return };
         for share in self.ledger.shares().values().filter(|share| !self.busy.contains_key(&share.uid)) {
-            if query::limits_hold(&cx.cgroups, share).is_err() {
+            if kernel::limits_hold(&cx.cgroups, share).is_err() {
                 self.condition.doubt(share.uid);
             }
         }
@@ -358,7 +371,7 @@ impl EventLoop {
     }
 
     /// Has the members looked at whose slices are in doubt and for whom nothing is under way.
-    pub(super) fn settle_doubts(&mut self) {
+    pub(crate) fn settle_doubts(&mut self) {
         let (Some(cx), Some(policy)) = (self.context.clone(), self.policy.clone()) else { return };
         let uids: BTreeSet<Uid> = self.condition.take_doubts(|uid| !self.busy.contains_key(uid));
         if uids.is_empty() {
@@ -381,7 +394,7 @@ impl EventLoop {
                 self.watch_anew(uids.iter().copied());
             }
             Err(fault) => {
-                error!("{}", super::logging::chain(&fault));
+                error!("{}", chain(&fault));
                 uids.iter().for_each(|uid| self.condition.doubt_later(*uid));
             }
         }
@@ -394,7 +407,7 @@ impl EventLoop {
     }
 
     /// Takes what was done about members into the ledger.
-    pub(super) fn reconciled(&mut self, survey: Survey) {
+    pub(crate) fn reconciled(&mut self, survey: Survey) {
         self.ledger.runs_taken(survey.below.runs_taken);
         survey.below.works.iter().for_each(|(_, job)| self.ledger.job_taken(*job));
         let swap = self.policy.as_ref().map_or_else(Default::default, |policy| policy.swap);
@@ -422,7 +435,7 @@ impl EventLoop {
     }
 
     /// Stores what has changed since the state was loaded or last stored here.
-    pub(super) fn store_in_background(&mut self) -> Option<JoinHandle<()>> {
+    pub(crate) fn store_in_background(&mut self) -> Option<JoinHandle<()>> {
         let (persist, image) = (self.persist.clone()?, self.ledger.image());
         if self.stored == Some(image.revision) {
             return None;
@@ -433,7 +446,7 @@ impl EventLoop {
             if let Err(fault) = persist.save_what_gives_back(image).await {
                 // Once: it is tried again each second.
                 if !again {
-                    error!("{}", super::logging::chain(&*fault));
+                    error!("{}", chain(&*fault));
                 }
                 let _ = events.send(Event::NotStored).await;
             }

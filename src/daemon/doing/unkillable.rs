@@ -9,10 +9,10 @@ use std::time::Duration;
 use tokio::time::sleep;
 use tracing::{error, info, warn};
 
-use super::logging::chain;
 use super::occupants::{self, Occupants, Shown};
 use crate::cgroup::Cgroups;
 use crate::identity::UnitName;
+use crate::serving::logging::chain;
 
 /// Between two looks at who stands: at first, and at most.
 const PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));

@@ -9,21 +9,21 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep};
 use tracing::{error, info, warn};
 
-use super::accounts::Accounts;
-use super::answer;
-use super::event::{Event, Reply};
-use super::logging::{chain, in_full};
+use super::kernel;
 use super::occupants::{self, Occupants, Shown};
 use super::persist::Persist;
-use super::query;
-use super::standing;
+use super::unkillable;
 use crate::cgroup::{Cgroups, Difference, KernelLimits};
 use crate::contract::{Answer, HeldShare, JobStarted, Released, ShareInfo};
+use crate::daemon::asking::accounts::Accounts;
+use crate::daemon::event::{Event, Reply};
+use crate::daemon::telling::answer;
 use crate::identity::{JobId, Uid, UnitName};
 use crate::ledger::refusal::Refusal;
 use crate::ledger::share::Share;
 use crate::ledger::{Image, Outcome};
 use crate::quantity::{Amount, Bytes};
+use crate::serving::logging::{chain, in_full};
 use crate::store::StoreFault;
 use crate::systemd::property::{self, Property};
 use crate::systemd::{Fault, Systemd};
@@ -79,14 +79,14 @@ impl Context {
     }
 
     /// Tells the ledger how an effect went; what must then be stored.
-    pub(super) async fn settle(&self, uid: Uid, outcome: Outcome) -> Option<Image> {
+    pub(crate) async fn settle(&self, uid: Uid, outcome: Outcome) -> Option<Image> {
         let (reply, image) = oneshot::channel();
         self.events.send(Event::Settle { uid, outcome, reply }).await.ok()?;
         image.await.ok()
     }
 
     /// Stores an outcome. Where that fails the intent is still in the file, and a start settles it. Logged here.
-    pub(super) async fn store_outcome(&self, image: Option<Image>) -> Result<(), WireError> {
+    pub(crate) async fn store_outcome(&self, image: Option<Image>) -> Result<(), WireError> {
         let Some(image) = image else { return Err(answer::stopping()) };
         self.persist.save_what_gives_back(image).await.map_err(|fault| unwritten(&fault))
     }
@@ -144,7 +144,7 @@ impl Context {
     }
 
     /// Sets these properties, and proves that the kernel then holds the figures of `share`.
-    pub(super) async fn set(&self, share: &Share, properties: Vec<Property>) -> Result<(), WireError> {
+    pub(crate) async fn set(&self, share: &Share, properties: Vec<Property>) -> Result<(), WireError> {
         let unit = UnitName::Share(share.uid).to_string();
         self.systemd.set_properties(&unit, &properties).await.map_err(|fault| logged(&fault))?;
         self.read_back(share).await
@@ -157,7 +157,7 @@ fn unwritten(fault: &StoreFault) -> WireError {
 }
 
 /// The limits of a share as they are to hold now.
-pub(super) fn limits_of(share: &Share) -> Vec<Property> {
+pub(crate) fn limits_of(share: &Share) -> Vec<Property> {
     let limits = property::limits(share.enforced(), share.swap);
     if share.keeps().is_some() { property::weightless(limits) } else { limits }
 }
@@ -210,7 +210,7 @@ async fn made(cx: &Context, share: &Share) -> Result<(), WireError> {
 
 /// Takes back an intent that could not be stored. The failed write may have got as far as the file, where a start
 /// would finish it: what holds is stored again, as far as that goes.
-pub(super) async fn intent_failed(cx: &Context, uid: Uid, fault: &StoreFault) -> WireError {
+pub(crate) async fn intent_failed(cx: &Context, uid: Uid, fault: &StoreFault) -> WireError {
     error!("{}", chain(fault));
     let image = cx.settle(uid, Outcome::undone(fault)).await;
     let _ = cx.store_outcome(image).await;
@@ -252,7 +252,7 @@ async fn resized(cx: &Context, share: &Share, to: Amount, intent: Image) -> Resu
     }
     let new = Share { amount: to, ..share.clone() };
     // Where the slice has drifted, setting what changes would leave the rest adrift.
-    let drifted = query::limits_hold(&cx.cgroups, share).is_err();
+    let drifted = kernel::limits_hold(&cx.cgroups, share).is_err();
     let properties = if drifted { limits_of(&new) } else { property::changes(share.amount, to) };
     // What is inside has grown meanwhile, perhaps over what is to be set: looked at last, with nothing awaited after it.
     let lowers = drifted || to.mem < share.amount.mem;
@@ -284,7 +284,7 @@ async fn set_back(cx: &Context, share: &Share, properties: Vec<Property>) -> boo
         Ok(()) => cx.set(share, properties).await,
         Err(error) => Err(error),
     };
-    set.is_ok() || query::limits_hold(&cx.cgroups, share).is_ok()
+    set.is_ok() || kernel::limits_hold(&cx.cgroups, share).is_ok()
 }
 
 /// Refuses a limit under what a share uses at this moment: the kernel kills to get under it.
@@ -393,7 +393,7 @@ async fn stopped(cx: &Context, uid: Uid, share: Option<Share>, within: Duration)
         let _ = cx.store_outcome(image).await;
         return Err(error);
     }
-    if let (Some(share), Err(still)) = (share, standing::over(&cx.cgroups, UnitName::Share(uid))) {
+    if let (Some(share), Err(still)) = (share, unkillable::over(&cx.cgroups, UnitName::Share(uid))) {
         return Err(kept(cx, &share, still).await);
     }
     // The intent is stored, and a start would finish it: where the outcome is not, nothing is lost.

@@ -7,10 +7,10 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 use tracing::{error, info, warn};
 
-use super::accounts::Accounts;
-use super::execute::{Context, READ_BACK_TIMEOUT, limits_of};
-use super::logging::chain;
 use crate::cgroup::{CgroupFault, Cgroups, Limit, Place};
+use crate::daemon::asking::accounts::Accounts;
+use crate::daemon::doing::share::{Context, READ_BACK_TIMEOUT, limits_of};
+use crate::daemon::telling::answer;
 use crate::host::account::Directory;
 use crate::identity::{FAIRSHARE_SLICE, JobId, Uid, UnitName};
 use crate::ledger::reconcile::{Found, Known, Limits, SwapLimit, Verdict, verdicts};
@@ -18,6 +18,7 @@ use crate::ledger::share::{Keeps, Share};
 use crate::ledger::{Ledger, Now};
 use crate::policy::Policy;
 use crate::quantity::{Amount, Bytes, PartialAmount};
+use crate::serving::logging::chain;
 use crate::systemd::{ActiveState, Fault, Systemd, property};
 use crate::wire::error::WireError;
 
@@ -236,7 +237,7 @@ async fn carry_out(
         Verdict::FinishRelease | Verdict::StopStray => {
             cx.systemd.stop(unit, STOP_EMPTY_TIMEOUT).await.map(drop).map_err(|fault| {
                 error!(unit = %unit, "{}", chain(&fault));
-                super::answer::systemd(&fault)
+                answer::systemd(&fault)
             })
         }
         Verdict::Finish { amount } | Verdict::Adopt { amount } => {
@@ -261,7 +262,7 @@ async fn carry_out(
 /// made it: the kernel would kill to get under it, and no start kills. `health` shows it, and each sweep tries again.
 async fn set_again(cx: &Context, share: &Share) -> Result<(), WireError> {
     let unit = UnitName::Share(share.uid);
-    let in_use = cx.cgroups.memory(unit).map_err(|fault| super::answer::cgroup(&fault))?.unwrap_or_default();
+    let in_use = cx.cgroups.memory(unit).map_err(|fault| answer::cgroup(&fault))?.unwrap_or_default();
     let amount = share.enforced();
     if in_use <= amount.mem {
         return cx.enforce(share).await;
@@ -274,10 +275,10 @@ async fn set_again(cx: &Context, share: &Share) -> Result<(), WireError> {
     properties.retain(|property| property.name != "MemoryMax");
     cx.systemd.set_properties(&unit.to_string(), &properties).await.map_err(|fault| {
         error!(unit = %unit, "{}", chain(&fault));
-        super::answer::systemd(&fault)
+        answer::systemd(&fault)
     })?;
     // systemd may answer before the kernel's files change. Without any limit of memory there is no figure to await them by.
-    let limits = cx.cgroups.limits(unit).map_err(|fault| super::answer::cgroup(&fault))?;
+    let limits = cx.cgroups.limits(unit).map_err(|fault| answer::cgroup(&fault))?;
     match limits.and_then(|limits| limits.mem) {
         Some(Limit::At(mem)) => {
             let rest = match share.keeps() {

@@ -6,24 +6,25 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 use tracing::{error, warn};
 
-use super::event::Reply;
-use super::event_loop::EventLoop;
-use super::execute::Context;
-use super::handing::{FETCH_RETRY_AFTER_MS, is_its_process, not_its_process};
-use super::logging::chain;
-use super::work::{self, FETCHES_WAITING_MAX, Fetch, Following};
-use super::{answer, clock};
+use super::EventLoop;
 use crate::contract::{Answer, OneJob};
+use crate::daemon::clock;
+use crate::daemon::doing::handover::{FETCH_RETRY_AFTER_MS, is_its_process, not_its_process};
+use crate::daemon::doing::job::{self, FETCHES_WAITING_MAX, Fetch, Following};
+use crate::daemon::doing::share::Context;
+use crate::daemon::event::Reply;
+use crate::daemon::telling::answer;
 use crate::identity::{JobId, Uid};
 use crate::ledger::job::{Cause, Exit, JobEnd, JobKind, Ran};
 use crate::ledger::refusal::Refusal;
 use crate::ledger::share::Phase;
 use crate::ledger::{Command, Effect, Image};
+use crate::serving::logging::chain;
 use crate::wire::error::{Code, WireError};
 
 impl EventLoop {
     /// The submitted command that an effect is for.
-    pub(super) fn work_of(&self, effect: &Effect) -> Option<JobId> {
+    pub(crate) fn work_of(&self, effect: &Effect) -> Option<JobId> {
         let job = match effect {
             Effect::Start { job, .. } | Effect::Queued { job, .. } => Some(*job),
             Effect::Grant(uid) => match self.ledger.share(*uid)?.phase {
@@ -36,7 +37,7 @@ impl EventLoop {
     }
 
     /// Starts a command, and follows it to its end.
-    pub(super) fn run_work(&mut self, cx: Context, uid: Uid, job: JobId, image: Image, reply: Reply) {
+    pub(crate) fn run_work(&mut self, cx: Context, uid: Uid, job: JobId, image: Image, reply: Reply) {
         let spec = self.specs.remove(&job);
         let Some(JobKind::Submit(found)) = self.ledger.jobs().get(&job).map(|job| job.kind.clone()) else {
             reply.send(Err(answer::refusal(&Refusal::NoJob)));
@@ -46,12 +47,12 @@ impl EventLoop {
         self.followed.insert(job);
         let (offer, fetches) = mpsc::channel(FETCHES_WAITING_MAX);
         self.offers.insert(job, offer);
-        tokio::spawn(work::run(cx, uid, job, *found, (spec, fetches), image, reply));
+        tokio::spawn(job::run(cx, uid, job, *found, (spec, fetches), image, reply));
     }
 
     /// Follows the commands that run and that nobody follows: after a start, or when the bus is back. Those that have been
     /// called back are stopped: who did it was answered before that, or not at all. Those that have not been started are.
-    pub(super) fn follow_works(&mut self) {
+    pub(crate) fn follow_works(&mut self) {
         let Some(cx) = self.context.clone() else { return };
         self.out_of_sight = false;
         let running =
@@ -62,7 +63,7 @@ impl EventLoop {
                 starts.push(Effect::Start { uid: job.uid, job: job.id });
             } else if self.followed.insert(job.id) {
                 let lost = Following::Lost { called_back: job.called_back() };
-                tokio::spawn(work::follow(cx.clone(), job.uid, job.id, lost));
+                tokio::spawn(job::follow(cx.clone(), job.uid, job.id, lost));
             }
         }
         // What is known to be handed over has not been, and nothing is under way that would: its start came when there was
@@ -75,22 +76,22 @@ impl EventLoop {
 
     /// Takes away what is left of these commands' units, but of those that run: after a start, for the daemon that stored
     /// how a command ended may have died before it did so.
-    pub(super) fn clear_works(&self, found: BTreeSet<(Uid, JobId)>) {
+    pub(crate) fn clear_works(&self, found: BTreeSet<(Uid, JobId)>) {
         let Some(cx) = &self.context else { return };
         let runs = |job: &JobId| self.ledger.jobs().get(job).is_some_and(|job| !job.ended());
         for (uid, job) in found.into_iter().filter(|(_, job)| !runs(job)) {
-            tokio::spawn(work::clear_left(cx.clone(), uid, job));
+            tokio::spawn(job::clear_left(cx.clone(), uid, job));
         }
     }
 
     /// A command may run that nobody follows any more: that may be heard when the bus is back already.
-    pub(super) fn work_lost(&mut self, job: JobId) {
+    pub(crate) fn work_lost(&mut self, job: JobId) {
         self.followed.remove(&job);
         self.out_of_sight = true;
     }
 
     /// A command is over.
-    pub(super) fn work_ended(&mut self, job: JobId, end: JobEnd, reply: oneshot::Sender<Image>) {
+    pub(crate) fn work_ended(&mut self, job: JobId, end: JobEnd, reply: oneshot::Sender<Image>) {
         self.followed.remove(&job);
         let found = self.ledger.jobs().get(&job);
         let uid = found.map(|job| job.uid);
@@ -127,7 +128,7 @@ impl EventLoop {
     }
 
     /// A command was stopped for who called it back: they hear how it ended when that is known.
-    pub(super) fn called_back(&mut self, job: JobId, reply: Reply) {
+    pub(crate) fn called_back(&mut self, job: JobId, reply: Reply) {
         if self.followed.contains(&job) {
             self.called_back.entry(job).or_default().push(reply);
         } else {
@@ -143,7 +144,7 @@ impl EventLoop {
     }
 
     /// Has a command's process given what it becomes.
-    pub(super) fn fetch(&mut self, id: JobId, fetch: Fetch) {
+    pub(crate) fn fetch(&mut self, id: JobId, fetch: Fetch) {
         let uid = fetch.peer.uid;
         // Whether there is such a job of somebody else's is not told.
         let job = self.ledger.jobs().get(&id).filter(|job| job.is_work() && job.uid == uid);

@@ -4,20 +4,21 @@ use std::sync::Arc;
 
 use tracing::{error, info};
 
-use super::authorize;
-use super::event::{Event, Reply};
-use super::event_loop::EventLoop;
-use super::{start, watchdog};
+use super::EventLoop;
 use crate::contract::{Answer, Changed};
+use crate::daemon::asking::authorize;
+use crate::daemon::event::{Event, Reply};
+use crate::daemon::start;
 use crate::host::account::Account;
 use crate::identity::Uid;
 use crate::ledger::Command;
 use crate::policy::Policy;
+use crate::serving::notify;
 use crate::wire::error::{Code, WireError};
 
 impl EventLoop {
     /// Reads the policy again, for a caller or a signal.
-    pub(super) fn reload(&mut self, reply: Option<Reply>) {
+    pub(crate) fn reload(&mut self, reply: Option<Reply>) {
         let (parts, events) = (self.parts.clone(), self.events.clone());
         info!("reading the policy in {} again", parts.policy.display());
         parts.accounts.refresh_all();
@@ -28,7 +29,7 @@ impl EventLoop {
     }
 
     /// Takes what was read; a policy that cannot be used leaves the old one in force.
-    pub(super) fn reloaded(&mut self, result: Result<Policy, String>, reply: Option<Reply>) {
+    pub(crate) fn reloaded(&mut self, result: Result<Policy, String>, reply: Option<Reply>) {
         let asked_by_signal = reply.is_none();
         let refused = match result {
             Ok(policy) => {
@@ -57,13 +58,13 @@ impl EventLoop {
             reply.send(Err(error));
         }
         if asked_by_signal {
-            watchdog::ready(&self.status_line());
+            notify::ready(&self.status_line());
         }
         self.tell_status();
     }
 
     /// Puts a policy in force, and says whether it is another one.
-    pub(super) fn in_force(&mut self, policy: Policy) -> bool {
+    pub(crate) fn in_force(&mut self, policy: Policy) -> bool {
         let policy = Arc::new(policy);
         let changed = self.policy.as_ref() != Some(&policy);
         self.policy = Some(Arc::clone(&policy));
@@ -79,7 +80,7 @@ impl EventLoop {
     }
 
     /// Has the accounts of those who wait looked up: their requests are judged by the policy that is in force.
-    pub(super) fn know_waiting(&self) {
+    pub(crate) fn know_waiting(&self) {
         let uids: Vec<Uid> = self.ledger.places().iter().map(|place| place.waiting.uid).collect();
         if uids.is_empty() {
             return;
@@ -100,7 +101,7 @@ impl EventLoop {
     }
 
     /// Judges the requests of these members, if they still wait, by the policy that is in force.
-    pub(super) fn reconsider(&mut self, accounts: &[Account]) {
+    pub(crate) fn reconsider(&mut self, accounts: &[Account]) {
         let Some(policy) = self.policy.clone() else { return };
         let members = accounts.iter().map(|account| self.member(&policy, account)).collect();
         self.tell(Command::Reconsider { members });
@@ -108,7 +109,7 @@ impl EventLoop {
     }
 
     /// Answers the reloads, as soon as nothing is being looked for any more: who asked may go on at once.
-    pub(super) fn answer_reloads(&mut self) {
+    pub(crate) fn answer_reloads(&mut self) {
         if self.recovering || self.wants_recovery() && !self.condition.is_degraded() {
             return;
         }

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use super::logging::chain;
 use crate::cgroup::Cgroups;
 use crate::identity::Uid;
+use crate::serving::logging::chain;
 use crate::wire::error::{Code, WireError};
 
 /// How soon a caller may find a degraded daemon mended, in milliseconds.

@@ -11,13 +11,13 @@ use rustix::io::Errno;
 use tokio::sync::oneshot;
 use tracing::warn;
 
-use super::answer;
-use super::peer::Peer;
-use super::quota::Room;
 use crate::cgroup::Cgroups;
-use crate::closing::Received;
+use crate::daemon::telling::answer;
 use crate::identity::{JobId, Uid, UnitName};
 use crate::procfs::ProcessId;
+use crate::serving::closing::Received;
+use crate::serving::peer::Peer;
+use crate::serving::quota::Room;
 use crate::wire::error::{Code, WireError};
 
 /// How many processes of a command's service are looked through for the one that calls. Until it has what it becomes there is

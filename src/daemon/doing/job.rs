@@ -3,32 +3,27 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustix::fs::{AtFlags, FileType, OFlags, StatxFlags};
-use rustix::io::Errno;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep;
 use tracing::{error, info, warn};
 
-use super::answer;
-use super::event::{Event, Reply};
-use super::execute::Context;
-use super::handing::{Offer, Taker, is_its_process};
-use super::incoming::Descriptors;
-use super::logging::{chain, in_full};
-use super::peer::Peer;
-use super::quota::Room;
-use super::standing;
+use super::handover::{Offer, Taker, is_its_process};
+use super::share::Context;
+use super::unkillable;
 use crate::cgroup::Limit;
-use crate::closing::Received;
-use crate::contract::handover::{BECOME, Handover};
-use crate::contract::{Answer, DESCRIPTORS_MAX, Handed, JobStarted};
+use crate::contract::handover::BECOME;
+use crate::contract::{Answer, Handed, JobStarted};
+use crate::daemon::asking::spec::Spec;
+use crate::daemon::event::{Event, Reply};
+use crate::daemon::telling::answer;
 use crate::identity::{JobId, Uid, UnitName};
 use crate::ledger::Image;
 use crate::ledger::job::{Cause, Exit, JobEnd, Ran, Work};
 use crate::quantity::{Bytes, PartialAmount};
+use crate::serving::logging::{chain, in_full};
+use crate::serving::peer::Peer;
 use crate::systemd::service::{Changes, Ended, Held};
 use crate::systemd::{Fault, Program, ServiceState, property};
-use crate::wire::cbor::shown;
 use crate::wire::error::{Code, WireError};
 
 /// What becomes the command: the members' own command, started as the member.
@@ -40,17 +35,6 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(30);
 /// Between two questions about a command of which the first failed: from the first to the last, doubled each time, so that
 /// what cannot be had is no more than a line a minute.
 const ASK_AGAIN_PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
-
-/// A command as it was submitted, until it has been handed over.
-#[derive(Debug)]
-pub struct Spec {
-    /// What it is, encoded: in memory it takes as much as on the wire, and not the many times more of what was decoded.
-    pub handover: Vec<u8>,
-    /// Its standard input, output and error, as far as they were sent.
-    pub stdio: Arc<Received>,
-    /// Room in what one member may keep waiting here.
-    pub room: Option<Arc<Room>>,
-}
 
 /// Calls for one command that wait at a time. There is one process that may make one.
 pub const FETCHES_WAITING_MAX: usize = 4;
@@ -78,67 +62,6 @@ pub enum Following {
         /// Whether it has been called back, and is to be stopped.
         called_back: bool,
     },
-}
-
-/// Whether a command can be what it says.
-///
-/// # Errors
-/// BadRequest, naming the argument or variable.
-pub fn checked(handover: Handover) -> Result<Handover, WireError> {
-    let bad = |what: String| Err(WireError::new(Code::BadRequest, what));
-    let nul = |text: &str| text.contains('\0');
-    if handover.argv.first().is_none_or(String::is_empty) {
-        return bad("argv[0] is empty".to_owned());
-    }
-    if let Some(at) = handover.argv.iter().position(|argument| nul(argument)) {
-        return bad(format!("argv[{at}] has a NUL in it"));
-    }
-    if !handover.cwd.starts_with('/') || nul(&handover.cwd) {
-        return bad("cwd is not an absolute path".to_owned());
-    }
-    for (name, value) in &handover.env {
-        if name.is_empty() || name.contains('=') || nul(name) || nul(value) {
-            let name = shown(name);
-            return bad(format!("env: no environment can have the variable \"{name}\", or its value"));
-        }
-    }
-    Ok(handover)
-}
-
-/// Whether the descriptors that came can be a command's standard input, output and error.
-///
-/// # Errors
-/// BadRequest, naming the descriptor.
-pub fn streams(descriptors: Descriptors) -> Result<Received, WireError> {
-    let bad = |what: String| WireError::new(Code::BadRequest, what);
-    if descriptors.cut {
-        return Err(bad(format!("More than {DESCRIPTORS_MAX} descriptors were sent")));
-    }
-    for (descriptor, name) in descriptors.kept.iter().zip(["input", "output", "error"]) {
-        let unusable = |why: &str| bad(format!("The descriptor for standard {name} is {why}"));
-        // Of what the kernel knows already: a file system may be a member's own, and not answer.
-        let flags = AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC;
-        match rustix::fs::statx(descriptor, "", flags, StatxFlags::TYPE) {
-            Ok(stat) => match FileType::from_raw_mode(stat.stx_mode.into()) {
-                FileType::RegularFile | FileType::Fifo | FileType::CharacterDevice => {}
-                FileType::Directory => return Err(unusable("a folder")),
-                FileType::Socket => return Err(unusable("a socket")),
-                _ => return Err(unusable("no file, pipe or terminal")),
-            },
-            // A file system that answers its own member only, as those in FUSE do. It is theirs to use.
-            Err(Errno::ACCESS) => {}
-            Err(errno) => return Err(unusable(&errno.to_string())),
-        }
-        let flags = rustix::fs::fcntl_getfl(descriptor).map_err(|errno| unusable(&errno.to_string()))?;
-        let mode = flags & OFlags::RWMODE;
-        match name {
-            _ if flags.contains(OFlags::PATH) => return Err(unusable("only a path")),
-            "input" if mode == OFlags::WRONLY => return Err(unusable("not open for reading")),
-            "output" | "error" if mode == OFlags::RDONLY => return Err(unusable("not open for writing")),
-            _ => {}
-        }
-    }
-    Ok(descriptors.kept)
 }
 
 /// Stores that a command is to run, answers, starts it, and follows it to its end.
@@ -309,7 +232,7 @@ async fn followed(cx: &Context, uid: Uid, job: JobId, following: Following) -> R
         }
         changes.next().await?;
     };
-    standing::gone(&cx.cgroups, UnitName::JobSlice(uid, job)).await;
+    unkillable::gone(&cx.cgroups, UnitName::JobSlice(uid, job)).await;
     Ok(Some(read(cx, uid, job, &end)))
 }
 
@@ -410,7 +333,7 @@ pub async fn call_back(cx: Context, uid: Uid, job: JobId, intent: Image, reply: 
     drop(turn);
     let unit = UnitName::JobService(uid, job);
     let stopped = cx.systemd.stop(unit, STOP_TIMEOUT).await;
-    let detail = match (stopped, standing::over(&cx.cgroups, UnitName::JobSlice(uid, job))) {
+    let detail = match (stopped, unkillable::over(&cx.cgroups, UnitName::JobSlice(uid, job))) {
         (Ok(_), Ok(())) => {
             let _ = cx.events.send(Event::CalledBack(job, reply)).await;
             return;

@@ -5,20 +5,20 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::feed::Interest;
-use super::peer::Peer;
-use super::quota::Room;
-use super::work::{self, Spec};
-use crate::closing::Received;
+use super::spec::{self, Spec};
 use crate::contract::handover::{Handover, umask_default};
 use crate::contract::{
     Amounts, Attach, Call, Drain, Endpoint, Health, JobCancel, JobFetch, JobList, JobStatus, List, Ping,
     Release, Reload, Run, Status, Submit, Subscribe, Undrain,
 };
+use crate::daemon::telling::feed::Interest;
 use crate::host::account::Account;
 use crate::identity::{JobId, Uid};
 use crate::policy::{Policy, Role};
 use crate::quantity::{Bytes, MilliCpu, PartialAmount, QuantityError, TASKS_MAX, Tasks};
+use crate::serving::closing::Received;
+use crate::serving::peer::Peer;
+use crate::serving::quota::Room;
 use crate::wire::error::{Code, WireError};
 
 /// The least role for each endpoint, on one's own things. Naming another member takes [`Role::Admin`] everywhere.
@@ -343,7 +343,7 @@ fn target(peer: &Peer, role: Role, for_uid: Option<u64>) -> Result<Uid, WireErro
 fn submit(account: Account, submission: Submit) -> Result<Act, WireError> {
     let amounts = submission.amounts();
     let Submit { argv, cwd, env, name, lease_ms, wait, .. } = submission;
-    let handover = work::checked(Handover { argv, cwd, env, umask: umask_default() })?;
+    let handover = spec::checked(Handover { argv, cwd, env, umask: umask_default() })?;
     let stdio = Arc::new(Received::from(account.uid));
     Ok(Act::Submit {
         account,

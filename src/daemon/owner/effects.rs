@@ -4,16 +4,16 @@ use std::sync::Arc;
 
 use tracing::{error, info, warn};
 
-use super::answer;
-use super::authorize::{Act, Authorised};
-use super::clock;
-use super::enter::{self, Entering, Whom};
-use super::event::Reply;
-use super::event_loop::EventLoop;
-use super::execute::{self, Context};
-use super::lower;
-use super::work;
+use super::EventLoop;
 use crate::contract::{Answer, Changed, HeldShare, JobInfo, JobStarted, OneJob, Released, ShareInfo};
+use crate::daemon::asking::authorize::{Act, Authorised};
+use crate::daemon::clock;
+use crate::daemon::doing::enter::{self, Entering, Whom};
+use crate::daemon::doing::job;
+use crate::daemon::doing::lower;
+use crate::daemon::doing::share::{self, Context};
+use crate::daemon::event::Reply;
+use crate::daemon::telling::answer;
 use crate::identity::{JobId, Uid, UnitName};
 use crate::ledger::Place;
 use crate::ledger::job::{Job, JobEnd, JobState};
@@ -28,7 +28,7 @@ const HOLDERS_NAMED_MAX: usize = 8;
 
 impl EventLoop {
     /// What the ledger made of a call that changes the caller's share.
-    pub(super) fn carry_out(
+    pub(crate) fn carry_out(
         &mut self,
         cx: &Context,
         uid: Uid,
@@ -60,7 +60,7 @@ impl EventLoop {
             Some(effect) => self.start(cx, effect, reply),
             None => match self.nothing_to_do(authorised) {
                 Ok(answer) => {
-                    drop(tokio::spawn(execute::stored(cx.clone(), self.ledger.image(), reply, answer)))
+                    drop(tokio::spawn(share::stored(cx.clone(), self.ledger.image(), reply, answer)))
                 }
                 Err(error) => reply.send(Err(error)),
             },
@@ -102,7 +102,7 @@ impl EventLoop {
     }
 
     /// A call that changes nobody's share: an admin's word, or a job called back.
-    pub(super) fn decide(&mut self, authorised: &Authorised, reply: Reply) {
+    pub(crate) fn decide(&mut self, authorised: &Authorised, reply: Reply) {
         let Some(cx) = self.context.clone() else { return reply.send(Err(self.condition.refusal())) };
         let was_draining = self.ledger.draining();
         let command = match authorised.act() {
@@ -152,14 +152,14 @@ impl EventLoop {
             effects.into_iter().partition(|effect| matches!(effect, Effect::CallBack { .. }));
         match call_back.into_iter().next() {
             Some(effect) => self.start(&cx, effect, reply),
-            None => drop(tokio::spawn(execute::stored(cx, self.ledger.image(), reply, answer))),
+            None => drop(tokio::spawn(share::stored(cx, self.ledger.image(), reply, answer))),
         }
         self.carry_out_others(effects);
         self.tell_status();
     }
 
     /// Effects that nobody who could be answered called for, and events.
-    pub(super) fn carry_out_others(&mut self, effects: Vec<Effect>) {
+    pub(crate) fn carry_out_others(&mut self, effects: Vec<Effect>) {
         let (effects, events) = apart(effects);
         // A promise, with which no change of a share goes that would be stored: five minutes from now, and not anew.
         if events.iter().any(|event| matches!(event, Event::Evicting { .. })) {
@@ -176,7 +176,7 @@ impl EventLoop {
     }
 
     /// Tells the ledger something that nobody called for.
-    pub(super) fn tell(&mut self, command: Command) {
+    pub(crate) fn tell(&mut self, command: Command) {
         match self.ledger.apply(clock::now(), command) {
             Ok(effects) => self.carry_out_others(effects),
             Err(refusal) => error!("the ledger refused: {refusal:?}"),
@@ -184,10 +184,10 @@ impl EventLoop {
     }
 
     /// Has an effect carried out, after what is under way for its member.
-    pub(super) fn start(&mut self, cx: &Context, effect: Effect, reply: Reply) {
+    pub(crate) fn start(&mut self, cx: &Context, effect: Effect, reply: Reply) {
         let Some(uid) = effect.uid() else { return };
         if let Effect::Queued { job, .. } = effect {
-            tokio::spawn(execute::queued(cx.clone(), job, self.ledger.image(), reply));
+            tokio::spawn(share::queued(cx.clone(), job, self.ledger.image(), reply));
             return;
         }
         if self.busy.contains_key(&uid) {
@@ -203,13 +203,13 @@ impl EventLoop {
     }
 
     /// Carries out an effect for a member who is marked busy.
-    pub(super) fn spawn(&mut self, cx: &Context, uid: Uid, effect: Effect, reply: Reply) {
+    pub(crate) fn spawn(&mut self, cx: &Context, uid: Uid, effect: Effect, reply: Reply) {
         let (cx, image) = (cx.clone(), self.ledger.image());
         let share = self.ledger.share(uid).cloned().map(|share| (self.shown(&share), share));
         match (effect, share) {
             (effect @ Effect::Grant(_), Some((_, share))) if self.work_of(&effect).is_some() => {
                 let job = self.work_of(&effect);
-                tokio::spawn(execute::grant_for_work(cx, share, job, image, reply));
+                tokio::spawn(share::grant_for_work(cx, share, job, image, reply));
             }
             (Effect::Start { job, .. }, Some(_))
                 if !self.is_called_back(job) && self.specs.contains_key(&job) =>
@@ -228,15 +228,15 @@ impl EventLoop {
                 drop(cx.turn(uid));
             }
             (Effect::CallBack { job, .. }, _) => {
-                drop(tokio::spawn(work::call_back(cx, uid, job, image, reply)))
+                drop(tokio::spawn(job::call_back(cx, uid, job, image, reply)))
             }
             (Effect::Grant(_), Some((shown, share))) => {
-                tokio::spawn(execute::grant(cx, share, shown, image, reply));
+                tokio::spawn(share::grant(cx, share, shown, image, reply));
             }
             (Effect::Resize { to, .. }, Some((shown, share))) => {
                 let shown =
                     ShareInfo { cpu_milli: to.cpu.0, mem_bytes: to.mem.0, tasks_max: to.tasks.0, ..shown };
-                tokio::spawn(execute::resize(cx, share, to, shown, image, reply));
+                tokio::spawn(share::resize(cx, share, to, shown, image, reply));
             }
             (Effect::Lower(_), Some((_, share))) => drop(tokio::spawn(lower::lower(cx, share, image))),
             (Effect::Renew(_), Some((_, share))) => {
@@ -245,9 +245,9 @@ impl EventLoop {
                 let shown = self.shown(&Share { lease, ..share.clone() });
                 tokio::spawn(lower::renew(cx, share, shown, image, reply));
             }
-            (Effect::Withdraw(_), _) => drop(tokio::spawn(execute::release(cx, uid, image, reply))),
+            (Effect::Withdraw(_), _) => drop(tokio::spawn(share::release(cx, uid, image, reply))),
             (Effect::Stop { job, .. } | Effect::Evict { job, .. }, _) => {
-                tokio::spawn(execute::stop(cx, uid, job, image, reply));
+                tokio::spawn(share::stop(cx, uid, job, image, reply));
             }
             // The share has gone since: then there is nothing to be done for it.
             _ => {
@@ -257,7 +257,7 @@ impl EventLoop {
     }
 
     /// A refusal as it is answered to this caller: who holds the room is said as far as the policy lets them see it.
-    pub(super) fn refusal(&self, refusal: &Refusal, authorised: &Authorised) -> WireError {
+    pub(crate) fn refusal(&self, refusal: &Refusal, authorised: &Authorised) -> WireError {
         let error = answer::refusal(refusal);
         let names = self.policy.as_ref().is_some_and(|policy| policy.visibility == Visibility::Names);
         let sees = names || authorised.role() == Role::Admin;
@@ -276,14 +276,14 @@ impl EventLoop {
     }
 
     /// A job as it is shown.
-    pub(super) fn job_shown(&self, job: &Job) -> JobInfo {
+    pub(crate) fn job_shown(&self, job: &Job) -> JobInfo {
         let places =
             if matches!(job.state, JobState::Queued { .. }) { self.ledger.places() } else { Vec::new() };
         self.job_in(&places, job)
     }
 
     /// Jobs as they are shown.
-    pub(super) fn jobs_shown<'a>(&self, jobs: impl Iterator<Item = &'a Arc<Job>>) -> Vec<JobInfo> {
+    pub(crate) fn jobs_shown<'a>(&self, jobs: impl Iterator<Item = &'a Arc<Job>>) -> Vec<JobInfo> {
         let places = self.ledger.places();
         jobs.map(|job| self.job_in(&places, job)).collect()
     }
@@ -299,13 +299,13 @@ impl EventLoop {
     }
 
     /// A share as it is shown, without its use.
-    pub(super) fn shown(&self, share: &Share) -> ShareInfo {
+    pub(crate) fn shown(&self, share: &Share) -> ShareInfo {
         let ends = share.lease.map(|lease| self.ledger.wall_ms(clock::now(), lease.ends));
         answer::share(share, ends, None)
     }
 
     /// Tells followers of something that happened to a member's share, with the share as it is now, if there still is one.
-    pub(super) fn tell_of_share(&mut self, kind: &str, uid: Uid, message: Option<String>) {
+    pub(crate) fn tell_of_share(&mut self, kind: &str, uid: Uid, message: Option<String>) {
         let shown = self.ledger.share(uid).map(|share| self.shown(share));
         self.feed.share(kind, uid, shown, message);
     }

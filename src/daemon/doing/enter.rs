@@ -1,9 +1,9 @@
 //! Processes of a member on their way into the share: which may go, and that they got there.
 
-use super::answer;
-use super::event::{Event, Reply};
-use super::execute::{Context, logged};
+use super::share::{Context, logged};
 use crate::contract::{Answer, InUnit};
+use crate::daemon::event::{Event, Reply};
+use crate::daemon::telling::answer;
 use crate::identity::{FAIRSHARE_SLICE, Uid, UnitName};
 use crate::procfs::{self, ProcessError, ProcessId};
 use crate::systemd::{Process, property};

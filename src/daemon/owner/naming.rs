@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use tracing::{info, warn};
 
-use super::event::Event;
-use super::event_loop::EventLoop;
-use super::names::{self, Asked, Learned};
+use super::EventLoop;
+use crate::daemon::asking::names::{self, Asked, Learned};
+use crate::daemon::event::Event;
 use crate::policy::Policy;
 
 impl EventLoop {
     /// Takes the policy that is in force from the first moment, or why there is none.
-    pub(super) fn starts_with(&mut self, loaded: Result<(Policy, Asked), String>) {
+    pub(crate) fn starts_with(&mut self, loaded: Result<(Policy, Asked), String>) {
         match loaded {
             Ok((policy, asked)) => {
                 if let Some(said) = policy.unfound.said() {
@@ -27,17 +27,17 @@ impl EventLoop {
     }
 
     /// The names of the policy that were not found, where they are and what was said of them.
-    pub(super) fn names_missing(&self) -> Option<String> {
+    pub(crate) fn names_missing(&self) -> Option<String> {
         self.policy.as_ref().and_then(|policy| policy.unfound.said())
     }
 
     /// Whether there are names to look for.
-    pub(super) fn misses_names(&self) -> bool {
+    pub(crate) fn misses_names(&self) -> bool {
         !self.hears_names && self.names_missing().is_some()
     }
 
     /// Looks again for what was not found.
-    pub(super) fn seek_names(&mut self) {
+    pub(crate) fn seek_names(&mut self) {
         if let Some(policy) = &self.policy {
             let asked = names::ask(&self.parts.accounts, policy);
             self.hear(asked);
@@ -57,7 +57,7 @@ impl EventLoop {
     }
 
     /// Takes what the database said of a name; nothing more comes where it is `None`.
-    pub(super) fn name_learned(&mut self, learned: Option<Learned>) {
+    pub(crate) fn name_learned(&mut self, learned: Option<Learned>) {
         let Some(Learned { name, said }) = learned else {
             self.hears_names = false;
             return;

@@ -1,20 +1,20 @@
 //! What systemd is told of the daemon.
 
-use super::event_loop::EventLoop;
-use super::watchdog;
+use super::EventLoop;
+use crate::serving::notify;
 
 impl EventLoop {
     /// Tells systemd what `systemctl status` shows.
-    pub(super) fn tell_status(&mut self) {
+    pub(crate) fn tell_status(&mut self) {
         let line = self.status_line();
         if line != self.status_told {
-            watchdog::status(&line);
+            notify::status(&line);
             self.status_told = line;
         }
     }
 
     /// What the daemon holds, or what is missing, in one line.
-    pub(super) fn status_line(&self) -> String {
+    pub(crate) fn status_line(&self) -> String {
         let shares = self.ledger.shares().len();
         let plural = if shares == 1 { "share" } else { "shares" };
         match self.condition.reasons() {

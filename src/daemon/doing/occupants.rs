@@ -8,11 +8,11 @@ use std::time::Duration;
 use tokio::time::timeout;
 use tracing::error;
 
-use super::clock;
-use super::logging::chain;
 use crate::cgroup::{CgroupFault, Cgroups};
+use crate::daemon::clock;
 use crate::identity::UnitName;
 use crate::procfs;
+use crate::serving::logging::chain;
 use crate::systemd::property::sanitised;
 
 /// How many processes are named.

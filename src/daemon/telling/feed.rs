@@ -5,11 +5,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::mpsc;
 
-use super::clock;
-use super::peer::Peer;
 use crate::contract::{EventInfo, JobInfo, ShareInfo};
+use crate::daemon::clock;
 use crate::identity::{JobId, Uid};
 use crate::policy::Role;
+use crate::serving::peer::Peer;
 
 /// Events that a follower may be behind before it is told `lagged`. Its own: what others have happen to them makes nobody lag.
 pub const EVENTS_BEHIND_MAX: usize = 1024;

@@ -8,18 +8,18 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tracing::{error, info};
 
-use super::answer;
-use super::authorize::{Act, Authorised};
-use super::clock;
-use super::event::{Event, Reply};
-use super::event_loop::EventLoop;
-use super::logging::chain;
-use super::world;
-use crate::cgroup::{Cgroups, Difference, Place};
+use super::EventLoop;
+use crate::cgroup::Place;
 use crate::contract::{
     Answer, CapacityInfo, Check, HealthAnswer, Jobs, ListAnswer, OneJob, PolicyAnswer, Pong, ShareInfo,
     StatusAnswer, Subscribed, Usage,
 };
+use crate::daemon::asking::authorize::{Act, Authorised};
+use crate::daemon::clock;
+use crate::daemon::doing::kernel::{limits_hold, usage};
+use crate::daemon::event::{Event, Reply};
+use crate::daemon::mending::world;
+use crate::daemon::telling::answer;
 use crate::host::account::Account;
 use crate::host::machine;
 use crate::identity::{Uid, UnitName};
@@ -28,6 +28,7 @@ use crate::ledger::share::{Phase, Share};
 use crate::ledger::{Command, Ledger, Rules};
 use crate::policy::{MemberPolicy, Policy, Role, Visibility, file};
 use crate::quantity::PartialAmount;
+use crate::serving::logging::chain;
 use crate::wire::error::{Code, WireError};
 
 /// How old the figures of a list may be: many who ask at once cost one reading.
@@ -75,37 +76,9 @@ fn is_held(share: &Share) -> bool {
     !matches!(share.phase, Phase::Granting { .. })
 }
 
-/// What one share uses, `None` where the kernel does not say.
-pub fn usage(cgroups: &Cgroups, uid: Uid) -> Option<Usage> {
-    let unit = UnitName::Share(uid);
-    match cgroups.usage(unit) {
-        Ok(usage) => usage.map(answer::usage),
-        Err(fault) => {
-            error!(unit = %unit, "{}", chain(&fault));
-            None
-        }
-    }
-}
-
-/// Whether the kernel holds the figures of this share.
-///
-/// # Errors
-/// In words, what it holds instead.
-pub fn limits_hold(cgroups: &Cgroups, share: &Share) -> Result<(), String> {
-    let unit = UnitName::Share(share.uid);
-    match cgroups.limits(unit) {
-        Ok(Some(limits)) => limits
-            .holds(&share.enforced(), share.swap)
-            .and_then(|()| limits.holds_idle(share.keeps().is_some()))
-            .map_err(|difference: Difference| format!("{unit}: {difference}")),
-        Ok(None) => Err(format!("{unit}: there is no such cgroup")),
-        Err(fault) => Err(chain(&fault)),
-    }
-}
-
 impl EventLoop {
     /// Answers a call that changes nothing.
-    pub(super) fn query(&mut self, authorised: &Authorised, reply: Reply) {
+    pub(crate) fn query(&mut self, authorised: &Authorised, reply: Reply) {
         let result = match authorised.act() {
             Act::Ping => Ok(Answer::Pong(Pong { at_ms: clock::now().wall_ms })),
             Act::Health => Ok(self.health(authorised.role() == Role::Admin)),
@@ -189,7 +162,7 @@ impl EventLoop {
     }
 
     /// What can be handed out, what is left of it, and who holds and waits.
-    pub(super) fn capacity(&self) -> CapacityInfo {
+    pub(crate) fn capacity(&self) -> CapacityInfo {
         let capacity = self.ledger.capacity();
         CapacityInfo {
             cpu_milli: capacity.whole().cpu().0,
@@ -202,7 +175,7 @@ impl EventLoop {
     }
 
     /// Notices that the machine has become another: CPUs go and come while it runs, and nobody says so.
-    pub(super) fn look_at_machine(&mut self) {
+    pub(crate) fn look_at_machine(&mut self) {
         if machine::read(&self.parts.online).is_ok_and(|machine| Some(machine) != self.machine) {
             info!("the machine has other CPUs or memory than before");
             self.bound_all();
@@ -210,7 +183,7 @@ impl EventLoop {
     }
 
     /// Sets what bounds all shares together.
-    pub(super) fn bound_all(&mut self) {
+    pub(crate) fn bound_all(&mut self) {
         match machine::read(&self.parts.online) {
             Ok(machine) => self.machine = Some(machine),
             Err(fault) => error!("{}, proceeding with what was known", chain(&fault)),
@@ -248,7 +221,7 @@ impl EventLoop {
 
     /// Sets what bounds all shares together again where the kernel holds something else, as after somebody else set it, or
     /// where it could not be set before.
-    pub(super) fn look_at_bounds(&mut self) {
+    pub(crate) fn look_at_bounds(&mut self) {
         let idle = self.bounding.as_ref().is_none_or(JoinHandle::is_finished);
         let drifted = match self.parts.cgroups.limits(Place::All) {
             Ok(limits) => limits.is_some_and(|limits| limits.holds_named(self.bounds).is_err()),
@@ -260,7 +233,7 @@ impl EventLoop {
     }
 
     /// What the policy says for a member, and no more tasks than all shares together may have.
-    pub(super) fn member_policy(&self, policy: &Policy, account: &Account) -> MemberPolicy {
+    pub(crate) fn member_policy(&self, policy: &Policy, account: &Account) -> MemberPolicy {
         let mut member = policy.member(account.uid, &account.groups);
         if let Some(all) = self.bounds.tasks {
             member.max.tasks = member.max.tasks.min(all);

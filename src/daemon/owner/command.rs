@@ -1,9 +1,9 @@
 //! What an act says to the ledger.
 
-use super::answer;
-use super::authorize::Act;
-use super::event_loop::EventLoop;
-use super::execute::Context;
+use super::EventLoop;
+use crate::daemon::asking::authorize::Act;
+use crate::daemon::doing::share::Context;
+use crate::daemon::telling::answer;
 use crate::host::account::Account;
 use crate::identity::{Uid, UnitName};
 use crate::ledger::refusal::Refusal;
@@ -17,7 +17,7 @@ impl EventLoop {
     ///
     /// # Errors
     /// The policy is missing, the kernel's figures cannot be read, or the command would kill somebody's work.
-    pub(super) fn command(&self, uid: Uid, act: &Act, cx: &Context) -> Result<Command, WireError> {
+    pub(crate) fn command(&self, uid: Uid, act: &Act, cx: &Context) -> Result<Command, WireError> {
         let policy = self.policy.as_deref().ok_or_else(|| self.condition.refusal())?;
         let unit = UnitName::Share(uid);
         let cgroup = |fault| answer::cgroup(&fault);
@@ -66,7 +66,7 @@ impl EventLoop {
     }
 
     /// A member as the ledger knows one.
-    pub(super) fn member(&self, policy: &Policy, account: &Account) -> Member {
+    pub(crate) fn member(&self, policy: &Policy, account: &Account) -> Member {
         let (user, of_member) = (account.user.clone(), self.member_policy(policy, account));
         Member { uid: account.uid, user, policy: of_member, swap: policy.swap }
     }

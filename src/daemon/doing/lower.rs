@@ -2,15 +2,15 @@
 
 use tracing::{error, info, warn};
 
-use super::event::Reply;
-use super::execute::{Context, intent_failed, limits_of};
-use super::logging::{chain, in_full};
-use super::query;
+use super::kernel;
+use super::share::{Context, intent_failed, limits_of};
 use crate::contract::{Answer, HeldShare, ShareInfo};
+use crate::daemon::event::Reply;
 use crate::identity::UnitName;
 use crate::ledger::share::{Keeps, Share};
 use crate::ledger::{Image, Outcome};
 use crate::quantity::{Bytes, Tasks};
+use crate::serving::logging::{chain, in_full};
 use crate::wire::error::WireError;
 
 /// What a share may use beside what it uses when its limits come down: one part of so many of that, ...
@@ -76,7 +76,7 @@ async fn lowered(cx: &Context, share: &Share) -> Outcome {
 
 /// What came of limits that could not be set: nothing, where the kernel holds what it held before.
 fn refused(cx: &Context, share: &Share, error: &WireError) -> Outcome {
-    match query::limits_hold(&cx.cgroups, share) {
+    match kernel::limits_hold(&cx.cgroups, share) {
         Ok(()) => Outcome::undone(error),
         Err(_) => Outcome::Unknown,
     }

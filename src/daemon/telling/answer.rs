@@ -4,9 +4,9 @@ use std::borrow::Cow;
 
 use tracing::error;
 
-use super::logging::chain;
 use crate::cgroup::{CgroupFault, Usage};
 use crate::contract as wire;
+use crate::daemon::clock;
 use crate::identity::UnitName;
 use crate::ledger::Now;
 use crate::ledger::job::{Cause, Exit, Job, JobEnd, JobKind, JobState, Ran};
@@ -16,6 +16,7 @@ use crate::ledger::share::Share;
 use crate::policy::MemberPolicy;
 use crate::procfs::ProcessError;
 use crate::quantity::Amount;
+use crate::serving::logging::chain;
 use crate::store::StoreFault;
 use crate::systemd::Fault;
 use crate::wire::error::{Code, WireError};
@@ -223,7 +224,7 @@ fn no_capacity(shortage: &Shortage) -> WireError {
     if shortage.waiting > 0 {
         detail.push(format!("waiting before you: {}", shortage.waiting));
     }
-    let retry_after_ms = shortage.by_wall_ms.map(|by| by.saturating_sub(super::clock::now().wall_ms));
+    let retry_after_ms = shortage.by_wall_ms.map(|by| by.saturating_sub(clock::now().wall_ms));
     detail.push(match retry_after_ms {
         Some(ms) => {
             let seconds = std::time::Duration::from_secs(ms.div_ceil(1000));

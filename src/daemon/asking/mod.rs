@@ -1,0 +1,7 @@
+//! What is asked: whether the caller may, and what it comes to.
+
+pub mod accounts;
+pub mod act;
+pub mod authorize;
+pub mod names;
+pub mod spec;

@@ -1,0 +1,3 @@
+//! State and world laid side by side.
+
+pub mod world;

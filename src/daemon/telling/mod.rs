@@ -1,0 +1,4 @@
+//! What happened, as others are shown and told it.
+
+pub mod answer;
+pub mod feed;

@@ -1,0 +1,9 @@
+//! What every daemon of this house is served with: who connects, how many may, what they sent, what systemd and the journal
+//! are told. It knows bytes, people and deadlines, and no share.
+
+pub mod closing;
+pub mod logging;
+pub mod notify;
+pub mod peer;
+pub mod places;
+pub mod quota;
