@@ -6,6 +6,7 @@
 //! | --- | --- |
 //! | [`quantity`] | what a share is measured in: CPU, memory, tasks |
 //! | [`identity`] | users, groups, and the names of the units that are ours |
+//! | [`time`] | a moment on both clocks, and which boot it is of |
 //! | [`sys`] | the system calls that no safe library offers |
 //! | [`wire`] | how things go over a socket: frames, CBOR, hello, envelopes, errors |
 //! | [`serving`] | a daemon's socket: who connects, what they sent and how it is closed, notices, the journal |
@@ -47,4 +48,5 @@ pub mod simulate;
 pub mod store;
 pub mod sys;
 pub mod systemd;
+pub mod time;
 pub mod wire;

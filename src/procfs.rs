@@ -35,13 +35,13 @@ pub enum ProcessError {
     /// It is not there, or not any more, or what is there is no process but a thread of one.
     #[error("there is no process {pid}")]
     Gone {
-        /// Its number.
+        /// The number of the process.
         pid: u32,
     },
     /// One of its user ids is somebody else's.
     #[error("process {pid} is not a process of uid {uid}")]
     NotYours {
-        /// Its number.
+        /// The number of the process.
         pid: u32,
         /// Whose it should be.
         uid: Uid,
@@ -51,7 +51,7 @@ pub enum ProcessError {
     Unreadable {
         /// What was read.
         path: String,
-        /// Why not.
+        /// What the kernel said.
         source: io::Error,
     },
 }
@@ -101,7 +101,7 @@ impl ProcessId {
         !matches!(poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })), Ok(0))
     }
 
-    /// Its number.
+    /// The number of the process.
     pub fn pid(&self) -> u32 {
         self.pid
     }

@@ -59,7 +59,7 @@ pub enum StoreFault {
     Newer {
         /// The file.
         path: PathBuf,
-        /// Its version.
+        /// The version that the file names.
         version: u32,
     },
     /// The image is too large to be written, or cannot be.

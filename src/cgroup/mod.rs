@@ -67,7 +67,7 @@ pub enum CgroupFault {
     Io {
         /// The file.
         path: PathBuf,
-        /// Why not.
+        /// What the kernel said.
         source: io::Error,
     },
     /// The file is there and holds something else than documented.
@@ -85,7 +85,7 @@ pub enum CgroupFault {
 pub enum Limit<T> {
     /// None: the file says `max`.
     Max,
-    /// This much.
+    /// At this figure.
     At(T),
 }
 
@@ -108,7 +108,7 @@ pub struct KernelLimits {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{file} is {is}, not {wanted}")]
 pub struct Difference {
-    /// Which file.
+    /// The file that says something else.
     pub file: &'static str,
     /// What it holds, `max` for no limit, `missing` where it is not there.
     pub is: String,

@@ -38,7 +38,7 @@ pub struct Watches {
 /// Files that may have changed.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Changes {
-    /// These.
+    /// The files of these units.
     Of(BTreeSet<(UnitName, &'static str)>),
     /// Any: more has changed than the kernel keeps.
     OfAny,

@@ -20,34 +20,15 @@
 
 use std::sync::Arc;
 
+use super::counted::room::Room;
 use super::job::JobState;
-use super::queue::Waiting;
-use super::room::Room;
+use super::queue::{Place, Reservation, Waiting, ends_by};
 use super::time::Time;
-use super::{Effect, Event, JobId, Ledger, Now};
+use super::{Effect, Event, Ledger, Now};
+use crate::identity::JobId;
 
 /// How many who wait behind the first are looked at for backfill in one command (Slurm's `bf_max_job_test` is its like).
 pub const BACKFILL_DEPTH_MAX: usize = 64;
-
-/// What is kept for the first in the queue.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Reservation {
-    /// Who is first.
-    pub first: Waiting,
-    /// When there is room, and what is left beside it then; `None`: leases do not tell.
-    pub start: Option<(Time, Room)>,
-}
-
-/// One who waits, as shown.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Place {
-    /// Who.
-    pub waiting: Waiting,
-    /// From 1.
-    pub place: u64,
-    /// When it starts if nobody comes, goes or renews meanwhile; `None`: leases do not tell.
-    pub starts: Option<Time>,
-}
 
 impl Ledger {
     /// Begins for everyone who can be served now.
@@ -204,18 +185,4 @@ impl Ledger {
         }
         places
     }
-}
-
-impl Reservation {
-    /// Whether room may be given now to another without delaying the first.
-    pub fn lets_pass(&self, need: Room, lease_ms: Option<u64>, now: Time) -> bool {
-        match self.start {
-            None => true,
-            Some((start, beside)) => ends_by(lease_ms, now, start) || need.fits(beside),
-        }
-    }
-}
-
-fn ends_by(lease_ms: Option<u64>, now: Time, start: Time) -> bool {
-    lease_ms.is_some_and(|lease| now.after(lease) <= start)
 }

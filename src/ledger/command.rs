@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use super::Now;
 use super::job::JobEnd;
 use super::share::Keeps;
 use crate::identity::{JobId, Uid};
@@ -73,7 +72,7 @@ pub enum Command {
     },
     /// A member asks for a share.
     Request {
-        /// Who.
+        /// The member, with what the policy says for them.
         member: Member,
         /// How much; the policy's defaults for what is not named, as far as the machine has them.
         amount: PartialAmount,
@@ -84,7 +83,7 @@ pub enum Command {
     },
     /// A member asks for other figures.
     Resize {
-        /// Who.
+        /// The member, with what the policy says for them.
         member: Member,
         /// How much; what is held for what is not named.
         amount: PartialAmount,
@@ -93,14 +92,14 @@ pub enum Command {
     },
     /// A member moves the end of the lease to so long from now.
     Renew {
-        /// Who.
+        /// The member, with what the policy says for them.
         member: Member,
         /// How long from now.
         lease: Duration,
     },
     /// A member gives the share back.
     Release {
-        /// Who.
+        /// The member.
         uid: Uid,
         /// Whether processes are in it at this moment.
         populated: bool,
@@ -109,7 +108,7 @@ pub enum Command {
     },
     /// A member has a command run in the share, or in one that is taken for it.
     Submit {
-        /// Who.
+        /// The member, with what the policy says for them.
         member: Member,
         /// What it may use within the share; or how large a share is taken for it.
         amount: PartialAmount,
@@ -122,7 +121,7 @@ pub enum Command {
     },
     /// A submitted command is over.
     WorkEnded {
-        /// Which.
+        /// The job of the command.
         job: JobId,
         /// How it ended.
         end: JobEnd,
@@ -134,21 +133,21 @@ pub enum Command {
     },
     /// A member's process is to go into the share.
     Enter {
-        /// Who.
+        /// The member.
         uid: Uid,
     },
     /// Whether processes are in a share, as its cgroup says (`populated` in `cgroup.events`).
     Occupancy {
-        /// Whose.
+        /// The share's member.
         uid: Uid,
         /// What it says.
         populated: bool,
     },
     /// A job is not wanted any more.
     Cancel {
-        /// Which.
+        /// The job.
         job: JobId,
-        /// By whom.
+        /// Who no longer wants the job.
         by: Canceller,
     },
     /// Nothing new is granted from now on; who waits keeps waiting.
@@ -159,16 +158,24 @@ pub enum Command {
     Tick,
     /// How the effect on a member's share went.
     Settle {
-        /// Whose share.
+        /// The share's member.
         uid: Uid,
         /// How it went.
         outcome: Outcome,
     },
     /// A member's slice has gone without our doing.
     SliceGone {
-        /// Whose.
+        /// The share's member.
         uid: Uid,
     },
+}
+
+/// What is asked for with a submitted command.
+pub(super) struct Asked {
+    pub amount: PartialAmount,
+    pub time_limit: Option<Duration>,
+    pub name: Option<String>,
+    pub wait: Wait,
 }
 
 /// How an [`Effect`] went.
@@ -193,14 +200,14 @@ pub enum Effect {
     Grant(Uid),
     /// A request waits now, as this job; nothing is to be done.
     Queued {
-        /// Whose.
+        /// The share's member.
         uid: Uid,
         /// The job.
         job: JobId,
     },
     /// Change the slice's limits.
     Resize {
-        /// Whose.
+        /// The share's member.
         uid: Uid,
         /// What is held.
         from: Amount,
@@ -217,7 +224,7 @@ pub enum Effect {
     Withdraw(Uid),
     /// Stop what is inside, and remove the slice.
     Stop {
-        /// Whose.
+        /// The share's member.
         uid: Uid,
         /// The job that watches it.
         job: JobId,
@@ -225,28 +232,28 @@ pub enum Effect {
     /// The same, on nobody's call: the lease is over, the warning was given, and someone waits. Only where the policy
     /// says `dangerous.evict: true`.
     Evict {
-        /// Whose.
+        /// The share's member.
         uid: Uid,
         /// The job that watches it.
         job: JobId,
     },
     /// Start a submitted command in its member's share, and say how it ended with [`Command::WorkEnded`].
     Start {
-        /// Whose.
+        /// The share's member.
         uid: Uid,
-        /// Which.
+        /// The job of the command.
         job: JobId,
     },
     /// End a submitted command that was started or will be, nicely at first.
     CallBack {
-        /// Whose.
+        /// The share's member.
         uid: Uid,
-        /// Which.
+        /// The job of the command.
         job: JobId,
     },
     /// Put processes in a scope of this number.
     Enter {
-        /// Whose.
+        /// The share's member.
         uid: Uid,
         /// The scope's number.
         run: u64,
@@ -260,43 +267,43 @@ pub enum Effect {
 pub enum Event {
     /// A share is held and enforced.
     Granted {
-        /// Whose.
+        /// The share's member.
         uid: Uid,
         /// The job that waited for it.
         job: Option<JobId>,
     },
     /// A share has other figures.
     Resized {
-        /// Whose.
+        /// The share's member.
         uid: Uid,
     },
     /// A lease has another end.
     Renewed {
-        /// Whose.
+        /// The share's member.
         uid: Uid,
     },
     /// A share is no more.
     Released {
-        /// Whose.
+        /// The share's member.
         uid: Uid,
     },
     /// A lease comes to its end.
     Expiring {
-        /// Whose.
+        /// The share's member.
         uid: Uid,
         /// What is left, in milliseconds.
         left_ms: u64,
     },
     /// A lease is over.
     Expired {
-        /// Whose.
+        /// The share's member.
         uid: Uid,
         /// Whether the share stays because work is inside, or may be.
         stays: bool,
     },
     /// What is in an expired share will be stopped, for someone waits.
     Evicting {
-        /// Whose.
+        /// The share's member.
         uid: Uid,
         /// In how many milliseconds.
         in_ms: u64,
@@ -334,13 +341,6 @@ impl Effect {
             Self::Notify(event) => Some(event),
             _ => None,
         }
-    }
-}
-
-impl Now {
-    /// Both clocks at once, in milliseconds.
-    pub fn new(boot_ms: u64, wall_ms: u64) -> Self {
-        Self { boot_ms, wall_ms }
     }
 }
 

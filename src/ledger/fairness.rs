@@ -14,7 +14,7 @@
 
 use std::collections::BTreeMap;
 
-use super::room::Room;
+use super::counted::room::Room;
 use super::time::Time;
 use crate::identity::Uid;
 use crate::policy::Weight;

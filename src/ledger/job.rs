@@ -1,11 +1,11 @@
 //! Long operations with an id: what they are, where they stand, how they ended.
 
-use super::Now;
 use super::share::Terms;
 use super::time::Time;
 use crate::identity::{JobId, Uid};
 use crate::policy::Weight;
 use crate::quantity::{Amount, Bytes, PartialAmount};
+use crate::time::Now;
 
 /// How many jobs of one member that are over are remembered: as many as can be under way at a time, so that who submits
 /// them all and then waits for each finds each. What waits or is at work is never forgotten.
@@ -90,12 +90,12 @@ pub struct Ask {
 pub enum JobState {
     /// Waits for room.
     Queued {
-        /// Since when.
+        /// The moment from which it has waited.
         since: Time,
     },
     /// At work.
     Running {
-        /// Since when.
+        /// The moment when it began.
         started: Now,
     },
     /// Over.

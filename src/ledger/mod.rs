@@ -4,59 +4,41 @@
 //! same effects. A change is made in two commands. The first states the intent and names what is to be done
 //! ([`Effect`]); [`Command::Settle`] states how that went. What lies between is a [`share::Phase`] of the share.
 //!
-//! `grant` who asks and gives back · `expire` what time does · `advance` who waits is served · `queue` in which
-//! order · `fairness` past use · `room`, `ends`, `books` what is counted · `kept` what is remembered · `reconcile` after a start.
+//! `rule` what members may do · `expire` what time does · `advance` who waits is served · `queue` in which order ·
+//! `fairness` past use · `counted` what is counted and kept · `settle` how an effect went · `reconcile` after a start.
 
 mod advance;
-mod books;
 pub mod command;
-mod ends;
+pub mod counted;
 pub mod expire;
 pub mod fairness;
-mod grant;
 pub mod job;
-mod kept;
-mod lease;
 pub mod queue;
 pub mod reconcile;
 pub mod refusal;
-pub mod room;
+mod rule;
 mod settle;
 pub mod share;
-mod submit;
 pub mod time;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use crate::identity::{JobId, Uid};
 use crate::policy::{HALF_LIFE_DEFAULT, PATIENCE_DEFAULT};
-use books::Books;
+use crate::time::milliseconds;
+use counted::books::Books;
+use counted::kept::Kept;
+use counted::room::{Capacity, Room};
 use fairness::Fairness;
 use job::{JOBS_KEPT_MAX, Job, JobEnd, JobKind, JobState, SLICE_WENT};
-use kept::Kept;
 use queue::{Queue, Waiting};
 use refusal::Refusal;
-use room::{Capacity, Room};
 use share::Share;
 use time::{Clock, Time};
 
-pub use advance::Place;
+pub use crate::time::{BootId, Now};
 pub use command::{Canceller, Command, Effect, Event, Member, Outcome, Rules, Wait};
-
-/// A moment on both clocks, in milliseconds: deadlines run on boot time, people read wall time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
-pub struct Now {
-    /// Since boot, counting suspended time (`CLOCK_BOOTTIME`).
-    pub boot_ms: u64,
-    /// Since 1970 (`CLOCK_REALTIME`).
-    pub wall_ms: u64,
-}
-
-/// Which boot of the machine, as `/proc/sys/kernel/random/boot_id` has it (`random(4)`).
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct BootId(pub String);
 
 /// All that is remembered across a crash, at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -108,10 +90,6 @@ const ACCOUNTS_MAX: usize = 1024;
 /// The largest number of a job or a scope. Names of units with larger ones are not ours, and counting up to it takes
 /// longer than any machine lasts.
 pub const NUMBER_MAX: u64 = 1 << 62;
-
-fn milliseconds(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
-}
 
 impl Ledger {
     /// A ledger in which nobody holds anything, and nothing can be handed out before [`Command::SetCapacity`].
@@ -184,7 +162,7 @@ impl Ledger {
         self.revision
     }
 
-    /// This boot.
+    /// The boot of the machine that the clock is in.
     pub fn boot(&self) -> &BootId {
         &self.clock.boot
     }
@@ -202,6 +180,14 @@ impl Ledger {
     /// The jobs that are remembered, by id.
     pub fn jobs(&self) -> &BTreeMap<JobId, Arc<Job>> {
         &self.jobs
+    }
+
+    /// Who holds most, the first `limit` of them, with the largest part of the machine first. O(n).
+    pub fn holders(&self, limit: usize) -> Vec<&Share> {
+        let mut holders: Vec<&Share> = self.shares.values().filter(|share| !share.expired()).collect();
+        holders.sort_by_key(|share| std::cmp::Reverse(share.meter.rate));
+        holders.truncate(limit);
+        holders
     }
 
     /// What can be handed out, what of it is held, what is free.
@@ -282,7 +268,7 @@ impl Ledger {
                 self.release(now, uid, populated, stop, &mut effects)?;
             }
             Command::Submit { member, amount, time_limit, name, wait } => {
-                let work = submit::Asked { amount, time_limit, name, wait };
+                let work = command::Asked { amount, time_limit, name, wait };
                 self.submit(now, member, work, &mut effects)?;
             }
             Command::WorkEnded { job, end } => self.work_ended(now, job, end, &mut effects),

@@ -2,11 +2,11 @@
 //!
 //! The least weighted decayed use first, then arrival ([`super::fairness`]). But who has waited for the policy's
 //! patience goes before all who have not, the oldest first: a member whom others keep overtaking with little use must
-//! come to an end of waiting ([`super::advance`]).
+//! come to an end of waiting: serving them is the business of `advance`.
 
 use std::collections::BTreeMap;
 
-use super::room::Room;
+use super::counted::room::Room;
 use super::time::Time;
 use crate::identity::{JobId, Uid};
 
@@ -15,16 +15,36 @@ use crate::identity::{JobId, Uid};
 pub struct Waiting {
     /// The job.
     pub job: JobId,
-    /// Whose.
+    /// The member who asked.
     pub uid: Uid,
     /// What is wanted.
     pub need: Room,
     /// For how long, in milliseconds; `None`: until released.
     pub lease_ms: Option<u64>,
-    /// Since when.
+    /// The moment from which it has waited.
     pub since: Time,
     /// Weighted decayed use: the least goes first.
     pub key: u128,
+}
+
+/// What is kept for the first in the queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reservation {
+    /// Who is first.
+    pub first: Waiting,
+    /// When there is room, and what is left beside it then; `None`: leases do not tell.
+    pub start: Option<(Time, Room)>,
+}
+
+/// One who waits, as shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// The request that waits.
+    pub waiting: Waiting,
+    /// From 1.
+    pub place: u64,
+    /// When it starts if nobody comes, goes or renews meanwhile; `None`: leases do not tell.
+    pub starts: Option<Time>,
 }
 
 /// All who wait.
@@ -87,4 +107,19 @@ impl Queue {
         let (_, first) = self.arrived.first_key_value()?;
         Some(first.since.after(patience_ms)).filter(|at| *at > now)
     }
+}
+
+impl Reservation {
+    /// Whether room may be given now to another without delaying the first.
+    pub fn lets_pass(&self, need: Room, lease_ms: Option<u64>, now: Time) -> bool {
+        match self.start {
+            None => true,
+            Some((start, beside)) => ends_by(lease_ms, now, start) || need.fits(beside),
+        }
+    }
+}
+
+/// Whether a lease that begins now is over by `start`.
+pub(super) fn ends_by(lease_ms: Option<u64>, now: Time, start: Time) -> bool {
+    lease_ms.is_some_and(|lease| now.after(lease) <= start)
 }

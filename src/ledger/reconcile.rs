@@ -6,8 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::counted::room::Room;
 use super::job::{JobEnd, JobState, SLICE_WENT};
-use super::room::Room;
 use super::share::{Lease, Phase, Share, Stage};
 use super::time::Time;
 use super::{BootId, Effect, Event, Ledger, Now};
@@ -50,7 +50,7 @@ pub enum SwapLimit {
     Unaccounted,
     /// `max`.
     Unlimited,
-    /// This much.
+    /// At so many bytes.
     At(Bytes),
 }
 

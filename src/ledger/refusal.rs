@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::room::Room;
+use super::counted::room::Room;
 use crate::identity::JobId;
 use crate::quantity::{Amount, Bytes, MilliCpu, Tasks};
 
@@ -63,19 +63,19 @@ pub enum Refusal {
     Draining,
     /// As many submitted commands of the member run as may.
     TooManyWorks {
-        /// How many.
+        /// The most submitted commands of a member at a time.
         most: usize,
     },
     /// No such job, or not one that the caller may see.
     NoJob,
     /// The job is someone else's.
     NotYours {
-        /// Which.
+        /// The job that is meant.
         job: JobId,
     },
     /// The job is at work, and cannot be called back.
     JobAtWork {
-        /// Which.
+        /// The job that is meant.
         job: JobId,
     },
 }
@@ -115,7 +115,7 @@ pub enum Over {
         asked: MilliCpu,
         /// The most that is allowed.
         max: MilliCpu,
-        /// By whom.
+        /// What sets the bound.
         by: Bound,
     },
     /// Memory.
@@ -124,7 +124,7 @@ pub enum Over {
         asked: Bytes,
         /// The most that is allowed.
         max: Bytes,
-        /// By whom.
+        /// What sets the bound.
         by: Bound,
     },
     /// Tasks.
@@ -133,7 +133,7 @@ pub enum Over {
         asked: Tasks,
         /// The most that is allowed.
         max: Tasks,
-        /// By whom.
+        /// What sets the bound.
         by: Bound,
     },
 }

@@ -1,11 +1,11 @@
 //! One member's share: what is held, until when, and what is being done about it.
 
+use super::counted::room::Room;
 use super::fairness::Meter;
-use super::room::Room;
 use super::time::Time;
-use super::{BootId, Now};
 use crate::identity::{JobId, Uid};
 use crate::quantity::{Amount, Bytes, MilliCpu, Tasks};
+use crate::time::{BootId, Now};
 
 /// How long before its end a lease is warned of, in milliseconds, besides at its last tenth (issue 4: 5 minutes).
 pub const WARNING_MS: u64 = 5 * 60 * 1000;
@@ -60,7 +60,7 @@ pub struct Lease {
 /// Where a lease stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
-    /// It runs.
+    /// The end is still to come.
     Running {
         /// When its member is next warned of its end.
         warn: Option<Time>,

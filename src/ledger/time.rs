@@ -6,7 +6,7 @@
 //! nothing. A wall clock that came up too early makes leases longer by the difference; one that came up too
 //! late ends them early, which kills nothing.
 
-use super::{BootId, Now};
+use crate::time::{BootId, Now};
 
 /// A moment of the ledger's own time, in milliseconds. Never goes back, not even across a reboot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]

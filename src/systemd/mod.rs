@@ -113,7 +113,7 @@ impl From<&str> for ActiveState {
 /// A unit of ours that systemd has.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListedUnit {
-    /// Which.
+    /// The unit that is meant.
     pub unit: UnitName,
     /// Whether it is there.
     pub active: ActiveState,

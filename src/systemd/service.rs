@@ -49,7 +49,7 @@ pub enum ServiceState {
 /// Whether systemd keeps a service for us when it has ended.
 #[derive(Debug)]
 pub enum Held {
-    /// It does.
+    /// The unit is kept in memory.
     Kept,
     /// It cannot, for it could not read the unit's file or a drop-in when it last did. How the service ends by itself is
     /// kept all the same (`RemainAfterExit=`), and how it was stopped is not.

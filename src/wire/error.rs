@@ -96,7 +96,7 @@ impl fmt::Display for Code {
 pub struct WireError {
     /// The number of the [`Code`].
     pub code: u64,
-    /// Its name.
+    /// The name of the code, as in the table.
     pub name: String,
     /// One short sentence for a person.
     pub message: String,

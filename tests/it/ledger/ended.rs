@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use fairshare::identity::JobId;
+use fairshare::ledger::counted::room::Room;
 use fairshare::ledger::expire::{EVICTION_GRACE_MS, RETRY_MS};
 use fairshare::ledger::reconcile::{Found, Limits, SwapLimit, Verdict, verdicts};
 use fairshare::ledger::refusal::Refusal;
-use fairshare::ledger::room::Room;
 use fairshare::ledger::share::{Keeps, Phase};
 use fairshare::ledger::{BootId, Command, Effect, Event, Ledger, Outcome, Wait};
 use fairshare::policy::Policy;

@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fairshare::identity::JobId;
+use fairshare::ledger::counted::room::Room;
 use fairshare::ledger::expire::{EVICTION_GRACE_MS, RETRY_MS};
 use fairshare::ledger::job::{JOBS_KEPT_MAX, JOBS_KEPT_PER_UID_MAX, JobEnd, JobState};
 use fairshare::ledger::refusal::Refusal;
-use fairshare::ledger::room::Room;
 use fairshare::ledger::{BootId, Canceller, Command, Effect, Event, Ledger, Outcome, Wait};
 use fairshare::policy::Policy;
 use fairshare::quantity::{Amount, Bytes, MilliCpu, PartialAmount};

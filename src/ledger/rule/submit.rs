@@ -1,27 +1,20 @@
 //! Submitted commands: run in the share that is held, or in one that is taken for them and goes with the last of them.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use super::job::{Ask, Job, JobEnd, JobKind, JobState, WORKS_PER_UID_MAX, Work};
 use super::lease::of_work;
-use super::refusal::{Bound, Over, Refusal};
-use super::room::Room;
-use super::share::{Phase, Terms};
-use super::{Effect, Event, Ledger, Member, Now, Wait, milliseconds};
 use crate::identity::{JobId, Uid};
+use crate::ledger::command::Asked;
+use crate::ledger::counted::room::Room;
+use crate::ledger::job::{Ask, Job, JobEnd, JobKind, JobState, WORKS_PER_UID_MAX, Work};
+use crate::ledger::refusal::{Bound, Over, Refusal};
+use crate::ledger::share::{Phase, Terms};
+use crate::ledger::{Effect, Event, Ledger, Member, Now, Wait};
 use crate::quantity::PartialAmount;
-
-/// What is asked for with a command.
-pub(super) struct Asked {
-    pub amount: PartialAmount,
-    pub time_limit: Option<Duration>,
-    pub name: Option<String>,
-    pub wait: Wait,
-}
+use crate::time::milliseconds;
 
 impl Ledger {
-    pub(super) fn submit(
+    pub(in crate::ledger) fn submit(
         &mut self,
         now: Now,
         member: Member,
@@ -75,7 +68,13 @@ impl Ledger {
     }
 
     /// The share that a job waited for is there.
-    pub(super) fn share_is_there(&mut self, now: Now, uid: Uid, id: JobId, effects: &mut Vec<Effect>) {
+    pub(in crate::ledger) fn share_is_there(
+        &mut self,
+        now: Now,
+        uid: Uid,
+        id: JobId,
+        effects: &mut Vec<Effect>,
+    ) {
         match self.jobs.get(&id).map(|job| &job.kind) {
             Some(JobKind::Submit(work)) if work.cancelled => {
                 self.work_ended(now, id, JobEnd::Cancelled, effects);
@@ -91,7 +90,7 @@ impl Ledger {
     }
 
     /// A command that runs, or is about to, is not wanted any more.
-    pub(super) fn call_back(&mut self, id: JobId, effects: &mut Vec<Effect>) {
+    pub(in crate::ledger) fn call_back(&mut self, id: JobId, effects: &mut Vec<Effect>) {
         let Some(job) = self.jobs.get_mut(&id).map(Arc::make_mut) else { return };
         let uid = job.uid;
         let JobKind::Submit(work) = &mut job.kind else { return };
@@ -104,7 +103,13 @@ impl Ledger {
         }
     }
 
-    pub(super) fn work_ended(&mut self, now: Now, id: JobId, end: JobEnd, effects: &mut Vec<Effect>) {
+    pub(in crate::ledger) fn work_ended(
+        &mut self,
+        now: Now,
+        id: JobId,
+        end: JobEnd,
+        effects: &mut Vec<Effect>,
+    ) {
         let Some(uid) = self.jobs.get(&id).filter(|job| job.is_work()).map(|job| job.uid) else { return };
         self.end_job(now, id, end, effects);
         let Some(share) = self.shares.get(&uid) else { return };
@@ -117,7 +122,7 @@ impl Ledger {
     }
 
     /// A command was started by a daemon that went before the command's process had what it was to become.
-    pub(super) fn never_began(&mut self, now: Now, id: JobId, effects: &mut Vec<Effect>) {
+    pub(in crate::ledger) fn never_began(&mut self, now: Now, id: JobId, effects: &mut Vec<Effect>) {
         if self.jobs.get(&id).is_none_or(|job| job.ended()) {
             return;
         }
@@ -130,12 +135,12 @@ impl Ledger {
     }
 
     /// Whether a submitted command of a member is not over.
-    pub(super) fn works(&self, uid: Uid) -> bool {
+    pub(in crate::ledger) fn works(&self, uid: Uid) -> bool {
         self.works.contains_key(&uid)
     }
 
     /// Ends the submitted commands that wait and of which nobody knows what they were to run: it is not in the state.
-    pub(super) fn interrupt_waiting_work(
+    pub(in crate::ledger) fn interrupt_waiting_work(
         &mut self,
         now: Now,
         known: impl Fn(JobId) -> bool,

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use super::room::Room;
-use super::time::Time;
+use crate::ledger::time::Time;
 
 const BITS: u32 = 6;
 const LEVELS: u32 = 8;
@@ -21,7 +21,7 @@ struct Node {
 
 /// The ends of all leases that run.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Ends {
+pub(crate) struct Ends {
     nodes: BTreeMap<(u32, u64), Node>,
 }
 

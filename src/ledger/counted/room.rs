@@ -95,13 +95,13 @@ impl Capacity {
     }
 
     /// Another capacity; what is held stays.
-    pub(super) fn set(&mut self, whole: Room) {
+    pub(crate) fn set(&mut self, whole: Room) {
         self.whole = whole;
         (self.free, self.over) = (whole.less(self.held), self.held.less(whole));
     }
 
     /// `room` is held from now on.
-    pub(super) fn take(&mut self, room: Room) {
+    pub(crate) fn take(&mut self, room: Room) {
         self.held = self.held.plus(room);
         let beyond = room.less(self.free);
         self.free = self.free.less(room);
@@ -109,7 +109,7 @@ impl Capacity {
     }
 
     /// `room` is held no longer.
-    pub(super) fn give(&mut self, room: Room) {
+    pub(crate) fn give(&mut self, room: Room) {
         assert!(room.fits(self.held), "more is given back than is held");
         self.held = self.held.less(room);
         let spare = room.less(self.over);
@@ -118,7 +118,7 @@ impl Capacity {
     }
 
     /// Conservation, in O(1).
-    pub(super) fn assert_conserved(&self) {
+    pub(crate) fn assert_conserved(&self) {
         assert!(
             self.held.plus(self.free) == self.whole.plus(self.over),
             "what is held and what is free are not what there is"
@@ -129,7 +129,7 @@ impl Capacity {
 
     /// Nothing was handed out that there is no room for, in O(1): what is over was held `before`, and what there is has
     /// become less.
-    pub(super) fn assert_not_overbooked(&self, before: Room) {
+    pub(crate) fn assert_not_overbooked(&self, before: Room) {
         assert!(self.over.fits(before.less(self.whole)), "more is handed out than there is");
     }
 }

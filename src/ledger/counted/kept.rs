@@ -4,12 +4,12 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, VecDeque};
 
-use super::job::{JOBS_KEPT_MAX, JOBS_KEPT_PER_UID_MAX};
 use crate::identity::{JobId, Uid};
+use crate::ledger::job::{JOBS_KEPT_MAX, JOBS_KEPT_PER_UID_MAX};
 
 /// Jobs that are over, in the order in which they ended.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Kept {
+pub(crate) struct Kept {
     /// Of each member, with how many had ended before.
     of: BTreeMap<Uid, VecDeque<(u64, JobId)>>,
     len: usize,

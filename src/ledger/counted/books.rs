@@ -3,14 +3,14 @@
 use std::collections::BTreeSet;
 
 use super::ends::Ends;
-use super::fairness::{Fairness, Meter, dominant};
 use super::room::{Capacity, Room};
-use super::share::Share;
-use super::time::Time;
 use crate::identity::Uid;
+use crate::ledger::fairness::{Fairness, Meter, dominant};
+use crate::ledger::share::Share;
+use crate::ledger::time::Time;
 
 #[derive(Debug, Clone)]
-pub(super) struct Books {
+pub(crate) struct Books {
     pub capacity: Capacity,
     pub fairness: Fairness,
     pub ends: Ends,

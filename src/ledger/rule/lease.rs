@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::refusal::Refusal;
+use crate::ledger::refusal::Refusal;
 use crate::policy::{DURATION_MAX, DURATION_MIN, LEASE_MIN, MemberPolicy};
 
 /// The lease of a share that is requested: as asked, else the policy's own.

@@ -1,0 +1,35 @@
+//! Who calls a job back.
+
+use crate::identity::JobId;
+use crate::ledger::job::{JobEnd, JobKind, JobState};
+use crate::ledger::refusal::Refusal;
+use crate::ledger::{Canceller, Effect, Ledger, Now};
+
+impl Ledger {
+    pub(in crate::ledger) fn cancel(
+        &mut self,
+        now: Now,
+        id: JobId,
+        by: Canceller,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(), Refusal> {
+        let job = self.jobs.get(&id).ok_or(Refusal::NoJob)?;
+        if by != Canceller::Admin && by != Canceller::Member(job.uid) {
+            return Err(Refusal::NotYours { job: id });
+        }
+        let work = matches!(job.kind, JobKind::Submit(_));
+        match job.state {
+            // As often as one likes: who did not hear the first answer asks again.
+            JobState::Ended { .. } => Ok(()),
+            JobState::Running { .. } if work => {
+                self.call_back(id, effects);
+                Ok(())
+            }
+            JobState::Running { .. } => Err(Refusal::JobAtWork { job: id }),
+            JobState::Queued { .. } => {
+                self.end_job(now, id, JobEnd::Cancelled, effects);
+                Ok(())
+            }
+        }
+    }
+}

@@ -1,0 +1,10 @@
+//! What members may do, one file a rule: what becomes of the command, and what it is refused for.
+
+mod cancel;
+mod enter;
+mod lease;
+mod release;
+mod renew;
+mod request;
+mod resize;
+mod submit;
