@@ -13,7 +13,7 @@
 //! | [`contract`] | what the endpoints of `fairshared` take and answer: one file an endpoint |
 //! | [`policy`] | what may be held, by whom: YAML files as one checked value |
 //! | [`ledger`] | who holds what, who may: a pure state machine |
-//! | [`store`] | the state file |
+//! | [`state`] | the state file |
 //! | [`cgroup`] | the kernel's figures, read only |
 //! | [`procfs`] | whose a process is |
 //! | [`host`] | how much of this machine there is, and who has an account |
@@ -26,7 +26,7 @@
 //! # The law
 //!
 //! Arrows go up this list only, and `tests/it/tidy.rs` checks it: strangers to each other are
-//! `store`, `cgroup`, `procfs`, `host`, `systemd` and `simulate`, and so are `daemon` and `cli`.
+//! `state`, `cgroup`, `procfs`, `host`, `systemd` and `simulate`, and so are `daemon` and `cli`.
 //!
 //! A request walks through the house once, without turning back: listener (peer), session (bytes), wire (frame,
 //! envelope), contract (call), authorize (an act that only it can make), event loop (the ledger's one owner),
@@ -45,7 +45,7 @@ pub mod procfs;
 pub mod quantity;
 pub mod serving;
 pub mod simulate;
-pub mod store;
+pub mod state;
 pub mod sys;
 pub mod systemd;
 pub mod time;

@@ -2,7 +2,8 @@
 
 use std::os::fd::AsFd as _;
 
-use super::{CgroupFault, Cgroups, FILE_BYTES_MAX, Reason, read_at};
+use super::read::{FILE_BYTES_MAX, read_at};
+use super::{CgroupFault, Cgroups, Reason};
 
 impl Cgroups {
     /// The controllers that shares need and that the kernel does not have (`cgroup.controllers` of the root), as where it

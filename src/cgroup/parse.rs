@@ -1,6 +1,6 @@
 //! The files of a cgroup, as text. Pure, and safe for any bytes.
 
-use super::Limit;
+use super::figures::Limit;
 use crate::quantity::MilliCpu;
 
 /// `cpu.max`: a quota or `max`, and a period, both in microseconds.

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd as _, BorrowedFd};
 use rustix::fs::{Dir, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::{FILE_BYTES_MAX, open_at};
+use super::read::{FILE_BYTES_MAX, open_at};
 
 /// How deep below a unit processes are looked for: jobs may make cgroups in cgroups.
 const DEPTH_MAX: usize = 16;

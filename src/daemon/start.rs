@@ -21,7 +21,7 @@ use crate::ledger::{BootId, Command, Ledger};
 use crate::policy::Policy;
 use crate::policy::file;
 use crate::serving::logging::chain;
-use crate::store::{Loaded, StoreFault};
+use crate::state::{Loaded, StateFault};
 use crate::systemd::{BusAddress, Fault, Signals, Systemd};
 
 /// Where everything is.
@@ -131,7 +131,7 @@ async fn state(parts: &Parts) -> Result<(Persist, Ledger), Unusable> {
     let opened = parts.keeper.open(parts.state.clone(), clock::now().wall_ms).await;
     let (persist, loaded) = opened.map_err(|fault| Unusable {
         why: chain(&fault),
-        mends: matches!(fault, StoreFault::Locked { .. }),
+        mends: matches!(fault, StateFault::Locked { .. }),
     })?;
     let ledger = match loaded {
         Loaded::Fresh => Ledger::new(parts.boot.clone()),

@@ -4,11 +4,16 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use super::{DURATION_MAX, DURATION_MIN};
 use crate::quantity::{Bytes, QuantityError};
 
 /// One, in thousandths.
 const ONE_MILLI: u64 = 1000;
+
+/// The shortest time that a policy may name: the unit of every time on the wire (2-protocol.md).
+pub const DURATION_MIN: Duration = Duration::from_millis(1);
+
+/// The longest time that a policy may name, 100 years: added to any wall clock in milliseconds it is far from the end of an `i64`.
+pub const DURATION_MAX: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
 /// The smallest weight, in thousandths.
 pub const WEIGHT_MIN_MILLI: u64 = 10;

@@ -10,7 +10,10 @@ use crate::quantity::{Amount, Bytes, CPU_STEP_MILLI, MEM_MAX_BYTES, MilliCpu, Pa
 /// What a member may do; each role may do what the ones before it may (1-product.md "Who may do what"). It is said in
 /// every hello, so that the wire has the one definition.
 pub use crate::wire::hello::Role;
-pub use figure::{RATIO_MAX_MILLI, RATIO_MIN_MILLI, Ratio, WEIGHT_MAX_MILLI, WEIGHT_MIN_MILLI, Weight};
+pub use figure::{
+    DURATION_MAX, DURATION_MIN, RATIO_MAX_MILLI, RATIO_MIN_MILLI, Ratio, WEIGHT_MAX_MILLI, WEIGHT_MIN_MILLI,
+    Weight,
+};
 
 mod draft;
 mod figure;
@@ -40,12 +43,6 @@ pub const PATIENCE_DEFAULT: Duration = Duration::from_secs(24 * 3600);
 
 /// The shortest lease of a share that is requested or renewed: one minute (1-product.md "Leases").
 pub const LEASE_MIN: Duration = Duration::from_secs(60);
-
-/// The shortest time that a policy may name: the unit of every time on the wire (2-protocol.md).
-pub const DURATION_MIN: Duration = Duration::from_millis(1);
-
-/// The longest time that a policy may name, 100 years: added to any wall clock in milliseconds it is far from the end of an `i64`.
-pub const DURATION_MAX: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
 /// What the policy files say, checked.
 ///

@@ -9,8 +9,8 @@ pub mod property;
 mod proxy;
 pub mod service;
 mod signals;
+pub mod unit;
 
-use std::os::fd::BorrowedFd;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,21 +21,15 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 pub use bus::BusAddress;
 pub use fault::Fault;
-pub use service::{Program, ServiceState};
 pub use signals::{Signal, Signals};
+pub use unit::{ActiveState, CALL_TIMEOUT, Process, Program, START_TIMEOUT, ServiceState};
 
 use crate::identity::UnitName;
 use crate::quantity::{Bytes, MilliCpu, Tasks};
 use property::Property;
 use proxy::{Manager, Processes, With};
-use service::{CLEARED_AT_ONCE_MAX, SERVICE_CALLS_MAX};
 use signals::{Control, Controls};
-
-/// How long systemd may take to answer a call. Under the watchdog's period (`WatchdogSec=20s`).
-pub const CALL_TIMEOUT: Duration = Duration::from_secs(8);
-
-/// How long the start of a slice or a scope may take, the call included.
-pub const START_TIMEOUT: Duration = Duration::from_secs(15);
+use unit::{CLEARED_AT_ONCE_MAX, SERVICE_CALLS_MAX};
 
 /// The first systemd that takes `PIDFDs` for a scope (its pull request 29455).
 const PIDFDS_SINCE: u32 = 255;
@@ -66,48 +60,6 @@ pub enum StopResult {
     Stopped,
     /// There was no such unit.
     NotThere,
-}
-
-/// A process that enters a scope. Whose it is must have been checked: systemd moves for root whatever root names.
-#[derive(Debug, Clone, Copy)]
-pub struct Process<'a> {
-    /// Its number. Never 0, by which systemd understands whoever calls it.
-    pub pid: u32,
-    /// A descriptor of it, which cannot come to mean another process.
-    pub pidfd: Option<BorrowedFd<'a>>,
-}
-
-/// Whether a unit runs (`org.freedesktop.systemd1(5)`, ActiveState). Only [`Self::Active`] says that it exists.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ActiveState {
-    /// It is there.
-    Active,
-    /// It is there, and reads its configuration.
-    Reloading,
-    /// It is not there, whatever else systemd says of it.
-    Inactive,
-    /// It is not there, and its name is taken until ResetFailedUnit.
-    Failed,
-    /// It is being started.
-    Activating,
-    /// It is being stopped.
-    Deactivating,
-    /// A state that this program does not know.
-    Unknown,
-}
-
-impl From<&str> for ActiveState {
-    fn from(state: &str) -> Self {
-        match state {
-            "active" => Self::Active,
-            "reloading" | "refreshing" => Self::Reloading,
-            "inactive" => Self::Inactive,
-            "failed" => Self::Failed,
-            "activating" => Self::Activating,
-            "deactivating" => Self::Deactivating,
-            _ => Self::Unknown,
-        }
-    }
 }
 
 /// A unit of ours that systemd has.

@@ -12,7 +12,7 @@ use zbus::{Connection, Fd, Message, OwnedObjectPath, OwnedVariant, Variant};
 
 use super::fault::Fault;
 use super::property::{Property, Value};
-use super::{CALL_TIMEOUT, Process, Program};
+use super::unit::{CALL_TIMEOUT, Process, Program};
 
 pub(super) const SERVICE: &str = "org.freedesktop.systemd1";
 pub(super) const PATH: &str = "/org/freedesktop/systemd1";

@@ -7,89 +7,14 @@ use zbus::{OwnedObjectPath, OwnedVariant};
 
 use super::property::Property;
 use super::proxy::{UNIT, With, unit_path};
-use super::{ActiveState, Fault, START_TIMEOUT, Systemd};
+use super::unit::{Ended, Held, Program, START_TIMEOUT, ServiceState, Stage};
+use super::{Fault, Systemd};
 use crate::identity::UnitName;
 
 const SERVICE: &str = "org.freedesktop.systemd1.Service";
 
 /// `CLD_EXITED` (`sigaction(2)`): the process exited by itself.
 const CLD_EXITED: i32 = 1;
-
-/// Questions about services that are under way at once. systemd answers one after another: what shares need would wait
-/// behind them all.
-pub(super) const SERVICE_CALLS_MAX: usize = 16;
-
-/// Units that are cleared away at once. Nobody waits for it, and others wait for systemd.
-pub const CLEARED_AT_ONCE_MAX: usize = 4;
-
-/// What a service runs.
-#[derive(Debug, Clone, Copy)]
-pub struct Program<'a> {
-    /// The program, absolute.
-    pub path: &'a str,
-    /// Its arguments, with its name. Never a member's words: `$` and `%` in them mean something to systemd, and everybody
-    /// may read them.
-    ///
-    /// No descriptor goes with them: the bus and systemd close what they are sent while everybody waits. Of a member's file
-    /// that takes as long as whoever serves it likes (FUSE, NFS).
-    pub argv: &'a [&'a str],
-}
-
-/// Where a service stands.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ServiceState {
-    /// It runs, or is about to, or is being stopped.
-    Running,
-    /// It is over.
-    Ended(Ended),
-    /// systemd does not know it.
-    Gone,
-}
-
-/// Whether systemd keeps a service for us when it has ended.
-#[derive(Debug)]
-pub enum Held {
-    /// The unit is kept in memory.
-    Kept,
-    /// It cannot, for it could not read the unit's file or a drop-in when it last did. How the service ends by itself is
-    /// kept all the same (`RemainAfterExit=`), and how it was stopped is not.
-    Unkept(Fault),
-    /// It does not know it.
-    Gone,
-}
-
-/// How a service ended (`org.freedesktop.systemd1(5)`).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Ended {
-    /// What its main process exited with, or else which signal killed it.
-    pub exit: Result<i32, i32>,
-    /// What systemd calls the result: `success`, `exit-code`, `signal`, `timeout`, `oom-kill`, ...
-    pub result: String,
-    /// Whether somebody had it stopped: a service that ends by itself is kept as exited or failed.
-    pub stopped: bool,
-}
-
-/// Where a service stands, as its states say.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Stage {
-    /// It runs, or is about to, or is being stopped.
-    Running,
-    /// It ended by itself, and is kept for it.
-    Ended,
-    /// It was stopped, has never run, or is not there.
-    Stopped,
-}
-
-impl Stage {
-    /// What ActiveState and SubState say (`org.freedesktop.systemd1(5)`).
-    pub(super) fn of(active: &str, sub: &str) -> Self {
-        match (ActiveState::from(active), sub) {
-            (ActiveState::Active, "exited") | (ActiveState::Failed, _) => Self::Ended,
-            (ActiveState::Inactive, _) => Self::Stopped,
-            _ => Self::Running,
-        }
-    }
-}
 
 /// What is told of one service: each time it may have ended.
 #[derive(Debug)]

@@ -11,7 +11,7 @@ use zbus::{Message, MessageStream, OwnedObjectPath, Variant};
 
 use super::fault::Fault;
 use super::proxy::{BUS, MANAGER, Manager, PATH, PROPERTIES, SERVICE, UNIT};
-use super::service::Stage;
+use super::unit::Stage;
 use crate::identity::UnitName;
 
 /// Signals that the daemon has not taken yet; further ones are dropped and [`Signal::Lagged`] said instead.

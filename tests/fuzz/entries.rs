@@ -8,7 +8,7 @@ use fairshare::ledger::{BootId, Ledger};
 use fairshare::policy::file::{Names, parse};
 use fairshare::wire::frame::{FRAME_BYTES_MAX, FrameBuffer, PREFIX_BYTES, READ_CHUNK_BYTES, encode_frame};
 use fairshare::wire::hello::{decode_hello, decode_hello_reply};
-use fairshare::{cgroup, procfs, store};
+use fairshare::{cgroup, procfs, state};
 
 /// A target: its name, which is that of its corpus, and what it does.
 pub type Target = (&'static str, fn(&[u8]));
@@ -91,13 +91,13 @@ pub fn call(data: &[u8]) {
 
 /// Whatever is taken for a state file is one.
 pub fn state(data: &[u8]) {
-    if let Ok(image) = store::parse(data) {
-        let again = store::encode(&image).expect("an image that was read");
-        assert_eq!(store::parse(&again).ok().as_ref(), Some(&image));
+    if let Ok(image) = state::parse(data) {
+        let again = state::encode(&image).expect("an image that was read");
+        assert_eq!(state::parse(&again).ok().as_ref(), Some(&image));
     }
     // The checksum keeps most of what is tried from ever being looked into: here it is made to fit.
-    if let Ok(image) = store::parse(&sealed(data)) {
-        assert!(store::encode(&image).is_ok());
+    if let Ok(image) = state::parse(&sealed(data)) {
+        assert!(state::encode(&image).is_ok());
     }
 }
 
@@ -133,7 +133,7 @@ pub fn proc(data: &[u8]) {
 
 /// A state file that holds `payload`, whatever that is.
 fn sealed(payload: &[u8]) -> Vec<u8> {
-    let mut bytes = store::encode(&Ledger::new(BootId("boot".to_owned())).image()).expect("an empty state");
+    let mut bytes = state::encode(&Ledger::new(BootId("boot".to_owned())).image()).expect("an empty state");
     // Magic and version; length and checksum are made anew.
     bytes.truncate(12);
     bytes.extend_from_slice(&(payload.len() as u32).to_be_bytes());

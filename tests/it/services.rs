@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use fairshare::identity::{JobId, Uid, UnitName};
-use fairshare::systemd::service::CLEARED_AT_ONCE_MAX;
+use fairshare::systemd::unit::CLEARED_AT_ONCE_MAX;
 use fairshare::systemd::{ActiveState, BusAddress, CALL_TIMEOUT, ServiceState, Systemd};
 
 use futures_util::FutureExt as _;

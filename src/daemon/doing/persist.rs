@@ -7,13 +7,13 @@ use std::sync::{Arc, mpsc as blocking};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::ledger::Image;
-use crate::store::{Loaded, Store, StoreFault};
+use crate::state::{Loaded, StateFault, StateFile};
 use crate::sys::apart;
 
 /// Images that wait to be written. One write answers for all that wait.
 const IMAGES_WAITING_MAX: usize = 64;
 
-type Written = Result<(), Arc<StoreFault>>;
+type Written = Result<(), Arc<StateFault>>;
 
 /// What is to be written, and who waits for it.
 #[derive(Debug)]
@@ -36,9 +36,9 @@ pub struct Keeper(blocking::Sender<Ask>);
 #[derive(Debug)]
 enum Ask {
     /// Open and lock it, and read the file, as of a moment of wall time in milliseconds.
-    Open(PathBuf, u64, blocking::SyncSender<Result<Loaded, StoreFault>>),
+    Open(PathBuf, u64, blocking::SyncSender<Result<Loaded, StateFault>>),
     /// Write the file; on a full disk with the space that is kept, where the image gives something back.
-    Save(Box<Image>, bool, blocking::SyncSender<Result<(), StoreFault>>),
+    Save(Box<Image>, bool, blocking::SyncSender<Result<(), StateFault>>),
     /// Let it go.
     Close,
 }
@@ -60,7 +60,7 @@ impl Keeper {
     ///
     /// # Errors
     /// The folder or the file cannot be used, or the thread cannot be started.
-    pub async fn open(&self, path: PathBuf, wall_ms: u64) -> Result<(Persist, Loaded), StoreFault> {
+    pub async fn open(&self, path: PathBuf, wall_ms: u64) -> Result<(Persist, Loaded), StateFault> {
         let keeper = self.clone();
         let open = move || keeper.ask(|answer| Ask::Open(path, wall_ms, answer));
         let loaded = tokio::task::spawn_blocking(open).await.unwrap_or_else(|_| Err(ended()))?;
@@ -71,7 +71,7 @@ impl Keeper {
             Ok(_) => Ok((Persist(sender), loaded)),
             Err(source) => {
                 let _ = self.0.send(Ask::Close);
-                Err(StoreFault::Io { path: "state".into(), action: "start the writer of", source })
+                Err(StateFault::Io { path: "state".into(), action: "start the writer of", source })
             }
         }
     }
@@ -79,8 +79,8 @@ impl Keeper {
     /// Asks, and waits for the answer.
     fn ask<T>(
         &self,
-        ask: impl FnOnce(blocking::SyncSender<Result<T, StoreFault>>) -> Ask,
-    ) -> Result<T, StoreFault> {
+        ask: impl FnOnce(blocking::SyncSender<Result<T, StateFault>>) -> Ask,
+    ) -> Result<T, StateFault> {
         let (sender, answer) = blocking::sync_channel(1);
         self.0.send(ask(sender)).map_err(|_| ended())?;
         answer.recv().unwrap_or_else(|_| Err(ended()))
@@ -124,7 +124,7 @@ fn keep(asked: &blocking::Receiver<Ask>) {
         match ask {
             Ask::Open(path, wall_ms, answer) => {
                 open = None;
-                let loaded = Store::open(&path).and_then(|store| {
+                let loaded = StateFile::open(&path).and_then(|store| {
                     let loaded = store.load(wall_ms)?;
                     open = Some(store);
                     Ok(loaded)
@@ -132,7 +132,7 @@ fn keep(asked: &blocking::Receiver<Ask>) {
                 let _ = answer.send(loaded);
             }
             Ask::Save(image, gives_back, answer) => {
-                let save = if gives_back { Store::save_what_gives_back } else { Store::save };
+                let save = if gives_back { StateFile::save_what_gives_back } else { StateFile::save };
                 let _ = answer.send(open.as_ref().map_or_else(|| Err(ended()), |store| save(store, &image)));
             }
             Ask::Close => open = None,
@@ -171,8 +171,8 @@ impl Persist {
 }
 
 /// The keeper ends only with the daemon.
-fn ended() -> StoreFault {
-    StoreFault::Io {
+fn ended() -> StateFault {
+    StateFault::Io {
         path: "state".into(),
         action: "use the file",
         source: io::Error::other("the daemon is stopping"),
@@ -183,7 +183,7 @@ fn ended() -> StoreFault {
 mod tests {
     use super::*;
     use crate::ledger::{BootId, Ledger};
-    use crate::store;
+    use crate::state;
 
     /// Images come in the order in which their writers were ready, which is not that of the changes.
     #[tokio::test]
@@ -195,7 +195,7 @@ mod tests {
         for (revision, then_in_the_file) in [(6, 6), (5, 6), (7, 7)] {
             persist.save(image(revision)).await.unwrap();
             let bytes = std::fs::read(dir.path().join("state")).unwrap();
-            assert_eq!(store::parse(&bytes).unwrap().revision, then_in_the_file);
+            assert_eq!(state::parse(&bytes).unwrap().revision, then_in_the_file);
         }
     }
 }

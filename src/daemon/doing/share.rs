@@ -24,7 +24,7 @@ use crate::ledger::share::Share;
 use crate::ledger::{Image, Outcome};
 use crate::quantity::{Amount, Bytes};
 use crate::serving::logging::{chain, in_full};
-use crate::store::StoreFault;
+use crate::state::StateFault;
 use crate::systemd::property::{self, Property};
 use crate::systemd::{Fault, Systemd};
 use crate::wire::error::{Code, WireError};
@@ -151,7 +151,7 @@ impl Context {
     }
 }
 
-fn unwritten(fault: &StoreFault) -> WireError {
+fn unwritten(fault: &StateFault) -> WireError {
     error!("{}", chain(fault));
     answer::store(fault)
 }
@@ -210,7 +210,7 @@ async fn made(cx: &Context, share: &Share) -> Result<(), WireError> {
 
 /// Takes back an intent that could not be stored. The failed write may have got as far as the file, where a start
 /// would finish it: what holds is stored again, as far as that goes.
-pub(crate) async fn intent_failed(cx: &Context, uid: Uid, fault: &StoreFault) -> WireError {
+pub(crate) async fn intent_failed(cx: &Context, uid: Uid, fault: &StateFault) -> WireError {
     error!("{}", chain(fault));
     let image = cx.settle(uid, Outcome::undone(fault)).await;
     let _ = cx.store_outcome(image).await;

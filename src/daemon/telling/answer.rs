@@ -17,7 +17,7 @@ use crate::policy::MemberPolicy;
 use crate::procfs::ProcessError;
 use crate::quantity::Amount;
 use crate::serving::logging::chain;
-use crate::store::StoreFault;
+use crate::state::StateFault;
 use crate::systemd::Fault;
 use crate::wire::error::{Code, WireError};
 
@@ -251,22 +251,22 @@ pub fn systemd(fault: &Fault) -> WireError {
 
 /// A fault of the state file, of a change that was to be stored first: where the state is kept is the administrator's
 /// business.
-pub fn store(fault: &StoreFault) -> WireError {
+pub fn store(fault: &StateFault) -> WireError {
     unwritten(fault, "The state could not be written: nothing was changed")
 }
 
 /// The same, of a change that was made and then stored.
-pub fn not_stored(fault: &StoreFault) -> WireError {
+pub fn not_stored(fault: &StateFault) -> WireError {
     unwritten(
         fault,
         "This is in force and could not be written: it holds until the daemon restarts, or for good once anything is written",
     )
 }
 
-fn unwritten(fault: &StoreFault, message: &str) -> WireError {
+fn unwritten(fault: &StateFault, message: &str) -> WireError {
     let cause = match fault {
-        StoreFault::Io { action, source, .. } => format!("cannot {action}: {source}"),
-        StoreFault::Locked { .. } | StoreFault::Newer { .. } | StoreFault::Encode { .. } => fault.to_string(),
+        StateFault::Io { action, source, .. } => format!("cannot {action}: {source}"),
+        StateFault::Locked { .. } | StateFault::Newer { .. } | StateFault::Encode { .. } => fault.to_string(),
     };
     WireError::new(Code::Io, message).detail(cause)
 }

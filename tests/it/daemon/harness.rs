@@ -15,7 +15,7 @@ use fairshare::ledger::share::{Lease, Share, Stage};
 use fairshare::ledger::time::Time;
 use fairshare::ledger::{BootId, Image, Ledger, Now};
 use fairshare::quantity::{Amount, Bytes, MilliCpu, Tasks};
-use fairshare::store;
+use fairshare::state;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
@@ -127,7 +127,7 @@ impl Home {
 
     /// What the state file holds.
     pub fn state(&self) -> Image {
-        store::parse(&fs::read(self.state_file()).unwrap()).unwrap()
+        state::parse(&fs::read(self.state_file()).unwrap()).unwrap()
     }
 
     /// Puts a state there, as a daemon before would have left it.
@@ -137,7 +137,7 @@ impl Home {
 
     /// The same, with more than shares in it.
     pub fn set_image(&self, image: &Image) {
-        fs::write(self.state_file(), store::encode(image).unwrap()).unwrap();
+        fs::write(self.state_file(), state::encode(image).unwrap()).unwrap();
     }
 
     /// What else is in the state's folder.

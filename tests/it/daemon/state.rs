@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
 use fairshare::contract::{Call, Reload, Undrain};
-use fairshare::store::{self, STATE_VERSION, Unusable};
+use fairshare::state::{self, STATE_VERSION, Unusable};
 use fairshare::wire::error::Code;
 
 use super::degraded::FIGURES;
@@ -14,7 +14,7 @@ use crate::stand_in::World;
 
 /// A state file with one share, as bytes.
 fn sound() -> Vec<u8> {
-    store::encode(&image(vec![share(1, DEFAULTS), share(2, DEFAULTS)])).unwrap()
+    state::encode(&image(vec![share(1, DEFAULTS), share(2, DEFAULTS)])).unwrap()
 }
 
 /// The bytes with a version and the checksum that goes with it, as a newer daemon would write them.
@@ -30,14 +30,14 @@ fn of_version(mut bytes: Vec<u8>, version: u32) -> Vec<u8> {
 #[test]
 fn torn_at_any_byte_it_is_damaged() {
     let bytes = sound();
-    assert!(store::parse(&bytes).is_ok());
+    assert!(state::parse(&bytes).is_ok());
     for length in 0..bytes.len() {
-        let parsed = store::parse(&bytes[..length]);
+        let parsed = state::parse(&bytes[..length]);
         assert!(matches!(parsed, Err(Unusable::Damaged(_))), "{length} of {}: {parsed:?}", bytes.len());
     }
     let mut longer = bytes;
     longer.push(0);
-    assert!(matches!(store::parse(&longer), Err(Unusable::Damaged(_))));
+    assert!(matches!(state::parse(&longer), Err(Unusable::Damaged(_))));
 }
 
 /// A sound header and checksum, and more than the one item that a state is.
@@ -48,7 +48,7 @@ fn bytes_after_the_state_are_damage() {
     let length = u32::try_from(longer.len() - 20).unwrap();
     longer[12..16].copy_from_slice(&length.to_be_bytes());
     let longer = of_version(longer, STATE_VERSION);
-    assert_eq!(store::parse(&longer), Err(Unusable::Damaged("bytes after its end".into())));
+    assert_eq!(state::parse(&longer), Err(Unusable::Damaged("bytes after its end".into())));
 }
 
 /// What others hold is nobody's business, whatever the folder's mode.
@@ -87,7 +87,7 @@ fn any_flipped_bit_is_noticed() {
         for bit in 0..8 {
             let mut flipped = bytes.clone();
             flipped[at] ^= 1 << bit;
-            let parsed = store::parse(&flipped);
+            let parsed = state::parse(&flipped);
             assert!(matches!(parsed, Err(Unusable::Damaged(_))), "byte {at} bit {bit}: {parsed:?}");
         }
     }
@@ -96,9 +96,9 @@ fn any_flipped_bit_is_noticed() {
 #[test]
 fn versions_are_told_apart() {
     assert_eq!(of_version(sound(), STATE_VERSION), sound());
-    let newer = store::parse(&of_version(sound(), STATE_VERSION + 1));
+    let newer = state::parse(&of_version(sound(), STATE_VERSION + 1));
     assert_eq!(newer, Err(Unusable::Newer(STATE_VERSION + 1)));
-    assert!(matches!(store::parse(&of_version(sound(), 0)), Err(Unusable::Damaged(_))));
+    assert!(matches!(state::parse(&of_version(sound(), 0)), Err(Unusable::Damaged(_))));
 }
 
 #[test]

@@ -14,7 +14,7 @@ use fairshare::ledger::time::Time;
 use fairshare::ledger::{BootId, Canceller, Command, Effect, Event, Ledger, Now, Outcome, Wait};
 use fairshare::policy::Policy;
 use fairshare::quantity::{Amount, Bytes, MilliCpu, Tasks};
-use fairshare::store;
+use fairshare::state;
 
 use super::steps::{HALF_LIFE_MS, LEASE_MS_MAX, Step, history};
 use super::village::{GIB, amount, member, named, rules, uid, weighted};
@@ -315,7 +315,7 @@ impl World {
 
     /// The daemon dies with everything that it had under way, and starts again; or the machine does.
     fn crash(&mut self, reboot: bool) {
-        let stored = store::parse(&store::encode(&self.ledger.image()).unwrap()).unwrap();
+        let stored = state::parse(&state::encode(&self.ledger.image()).unwrap()).unwrap();
         let order = |ledger: &Ledger| -> Vec<JobId> {
             ledger.places().iter().map(|place| place.waiting.job).collect()
         };

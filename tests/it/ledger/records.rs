@@ -17,7 +17,7 @@ use fairshare::ledger::time::{Clock, Time};
 use fairshare::ledger::{BootId, Image, Ledger, Now};
 use fairshare::policy::Weight;
 use fairshare::quantity::{Bytes, MilliCpu, PartialAmount, Tasks};
-use fairshare::store::{self, STATE_VERSION};
+use fairshare::state::{self, STATE_VERSION};
 
 use super::village::{GIB, amount, uid};
 
@@ -169,7 +169,7 @@ fn data(name: &str) -> PathBuf {
 }
 
 fn read(name: &str) -> Image {
-    store::parse(&fs::read(data(name)).unwrap()).unwrap()
+    state::parse(&fs::read(data(name)).unwrap()).unwrap()
 }
 
 #[test]
@@ -218,7 +218,7 @@ fn fields(item: &ciborium::Value, path: &str, found: &mut BTreeSet<String>) {
 /// A field that is added or taken away without another version is a file that one of two daemons calls damaged.
 #[test]
 fn the_fields_are_those_of_the_version() {
-    let bytes = store::encode(&image()).unwrap();
+    let bytes = state::encode(&image()).unwrap();
     let mut found = BTreeSet::new();
     fields(&ciborium::from_reader(&bytes[20..]).unwrap(), "state", &mut found);
     let found: Vec<String> = found.into_iter().collect();
@@ -244,5 +244,5 @@ fn every_version_has_a_file() {
 #[test]
 fn numbers_that_cannot_be_counted_from_are_no_state() {
     let absurd = Image { next_job: u64::MAX, ..image() };
-    assert!(store::parse(&store::encode(&absurd).unwrap()).is_err());
+    assert!(state::parse(&state::encode(&absurd).unwrap()).is_err());
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use fairshare::ledger::reconcile::{Found, Limits, SwapLimit, Verdict, verdicts};
 use fairshare::ledger::{BootId, Command, Ledger, Now, Wait};
 use fairshare::quantity::{Bytes, MilliCpu, PartialAmount, Tasks};
-use fairshare::store;
+use fairshare::state;
 
 use super::village::{GIB, amount, at, ledger, member, named, policy, request, rules, settle_all, uid};
 
@@ -13,8 +13,8 @@ const WEEK: u64 = 7 * 86_400_000;
 
 fn stored(ledger: &Ledger, boot: &str, now: Now) -> Ledger {
     let image = ledger.image();
-    let bytes = store::encode(&image).unwrap();
-    let read = store::parse(&bytes).unwrap();
+    let bytes = state::encode(&image).unwrap();
+    let read = state::parse(&bytes).unwrap();
     // Who is inside is not remembered; everything else is.
     let mut expected = image;
     expected.shares.iter_mut().for_each(|share| share.empty_since = None);

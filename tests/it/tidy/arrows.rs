@@ -166,7 +166,7 @@ impl<'a> Search<'a, '_> {
 fn every_arrow_is_seen() {
     let text = "use crate::{policy::Policy, wire::{self, frame, error::{A, B}}};
         mod child; mod tests { use super::super::queue::X; fn f() { self::g() } }
-        fn f() { super::super::store::open(crate::client::x); child::g(); other::h() } // crate::cli";
+        fn f() { super::super::state::open(crate::client::x); child::g(); other::h() } // crate::cli";
     let source = Source::new("src/ledger/share.rs", text.into());
     let found: Vec<String> = paths(&source).into_iter().map(|(path, _)| path.join("::")).collect();
     let expected = [
@@ -177,14 +177,14 @@ fn every_arrow_is_seen() {
         "wire::error::B",
         "ledger::queue::X",
         "ledger::share::tests::g",
-        "store::open",
+        "state::open",
         "client::x",
         "ledger::share::child::g",
     ];
     assert_eq!(found, expected);
-    let known = known_modules(&source, &["policy", "wire", "client", "store", "ledger"].into());
+    let known = known_modules(&source, &["policy", "wire", "client", "state", "ledger"].into());
     let known: BTreeSet<String> = known.into_iter().map(|(name, _)| name).collect();
-    assert_eq!(known.iter().collect::<Vec<_>>(), ["client", "policy", "store", "wire"]);
+    assert_eq!(known.iter().collect::<Vec<_>>(), ["client", "policy", "state", "wire"]);
 }
 
 #[test]

@@ -5,14 +5,17 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::identity::{JobId, Uid};
+use crate::ledger::Image;
 use crate::ledger::fairness::{Fairness, Meter};
 use crate::ledger::share::{Phase, Share};
 use crate::ledger::time::{Clock, Time};
-use crate::ledger::{BootId, Image, NUMBER_MAX, Now};
-use crate::quantity::{Amount, Bytes, MilliCpu, Tasks};
+use crate::quantity::Bytes;
+use crate::time::BootId;
+use figures::{Figures, Moment, number, uid};
 use job::JobRecord;
 use lease::{LeaseRecord, TermsRecord};
 
+mod figures;
 mod job;
 mod lease;
 pub(super) mod v1;
@@ -27,21 +30,6 @@ pub(super) struct State {
     draining: bool,
     shares: Vec<ShareRecord>,
     jobs: Vec<JobRecord>,
-}
-
-#[derive(Serialize, Deserialize, Clone, Copy)]
-#[serde(deny_unknown_fields)]
-struct Moment {
-    boot_ms: u64,
-    wall_ms: u64,
-}
-
-#[derive(Serialize, Deserialize, Clone, Copy)]
-#[serde(deny_unknown_fields)]
-struct Figures {
-    cpu_milli: u64,
-    mem_bytes: u64,
-    tasks_max: u64,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -98,34 +86,6 @@ struct AccountRecord {
     used_low: u64,
 }
 
-impl From<Now> for Moment {
-    fn from(now: Now) -> Self {
-        Self { boot_ms: now.boot_ms, wall_ms: now.wall_ms }
-    }
-}
-
-impl From<Moment> for Now {
-    fn from(moment: Moment) -> Self {
-        Self { boot_ms: moment.boot_ms, wall_ms: moment.wall_ms }
-    }
-}
-
-impl From<Amount> for Figures {
-    fn from(amount: Amount) -> Self {
-        Self { cpu_milli: amount.cpu.0, mem_bytes: amount.mem.0, tasks_max: amount.tasks.0 }
-    }
-}
-
-impl From<Figures> for Amount {
-    fn from(figures: Figures) -> Self {
-        Self {
-            cpu: MilliCpu(figures.cpu_milli),
-            mem: Bytes(figures.mem_bytes),
-            tasks: Tasks(figures.tasks_max),
-        }
-    }
-}
-
 impl From<&Image> for State {
     fn from(image: &Image) -> Self {
         Self {
@@ -154,15 +114,6 @@ impl TryFrom<State> for Image {
             jobs: state.jobs.into_iter().map(|job| job.try_into().map(Arc::new)).collect::<Result<_, _>>()?,
         })
     }
-}
-
-/// The number of the next job, where it is one that jobs can still be counted from.
-fn number(raw: u64) -> Result<u64, String> {
-    if raw <= NUMBER_MAX { Ok(raw) } else { Err(format!("{raw} is no number of a job")) }
-}
-
-fn uid(raw: u64) -> Result<Uid, String> {
-    Uid::new(raw).ok_or_else(|| format!("{raw} is no user id"))
 }
 
 impl From<&Share> for ShareRecord {

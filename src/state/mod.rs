@@ -34,7 +34,7 @@ const RESERVE_BYTES_MIN: u64 = 64 << 10;
 
 /// Why the state could not be read or written. Every message names the path.
 #[derive(Debug, thiserror::Error)]
-pub enum StoreFault {
+pub enum StateFault {
     /// A system call failed.
     #[error("{}: cannot {action}: {source}", path.display())]
     Io {
@@ -72,7 +72,7 @@ pub enum StoreFault {
     },
 }
 
-impl StoreFault {
+impl StateFault {
     /// Whether there is no room left where the state is: on the disk, or in the quota of who owns it.
     fn is_full(&self) -> bool {
         let full =
@@ -99,28 +99,28 @@ pub enum Loaded {
 
 /// The folder that the state is in, locked against a second daemon.
 #[derive(Debug)]
-pub struct Store {
+pub struct StateFile {
     dir: OwnedFd,
     path: PathBuf,
     /// How large the file is that keeps disk space, in bytes; 0 where there is none.
     reserve: Cell<u64>,
 }
 
-impl Store {
+impl StateFile {
     /// Opens and locks the folder.
     ///
     /// # Errors
     /// The folder cannot be opened, or another daemon has it.
-    pub fn open(path: &Path) -> Result<Self, StoreFault> {
+    pub fn open(path: &Path) -> Result<Self, StateFault> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let dir = rustix::fs::open(path, flags, Mode::empty()).map_err(fault(path, "open the folder"))?;
         match rustix::fs::flock(&dir, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {
-                let store = Self { dir, path: path.to_owned(), reserve: Cell::new(0) };
-                store.keep_reserve(0);
-                Ok(store)
+                let file = Self { dir, path: path.to_owned(), reserve: Cell::new(0) };
+                file.keep_reserve(0);
+                Ok(file)
             }
-            Err(rustix::io::Errno::WOULDBLOCK) => Err(StoreFault::Locked { path: path.to_owned() }),
+            Err(rustix::io::Errno::WOULDBLOCK) => Err(StateFault::Locked { path: path.to_owned() }),
             Err(errno) => Err(fault(path, "lock the folder")(errno)),
         }
     }
@@ -129,13 +129,13 @@ impl Store {
     ///
     /// # Errors
     /// The file cannot be read or moved, or is of a newer version: then it is left as it is.
-    pub fn load(&self, wall_ms: u64) -> Result<Loaded, StoreFault> {
+    pub fn load(&self, wall_ms: u64) -> Result<Loaded, StateFault> {
         let Some(bytes) = self.read()? else {
             return Ok(Loaded::Fresh);
         };
         match parse(&bytes) {
             Ok(image) => Ok(Loaded::Image(image)),
-            Err(Unusable::Newer(version)) => Err(StoreFault::Newer { path: self.path.join(NAME), version }),
+            Err(Unusable::Newer(version)) => Err(StateFault::Newer { path: self.path.join(NAME), version }),
             Err(Unusable::Damaged(why)) => {
                 let name = format!("state.corrupt-{wall_ms}");
                 self.rename(NAME, &name)?;
@@ -150,7 +150,7 @@ impl Store {
     ///
     /// # Errors
     /// Any of the system calls failed.
-    pub fn save(&self, image: &Image) -> Result<(), StoreFault> {
+    pub fn save(&self, image: &Image) -> Result<(), StateFault> {
         let bytes = self.encoded(image)?;
         self.write(&bytes)?;
         self.keep_reserve(bytes.len() as u64);
@@ -162,7 +162,7 @@ impl Store {
     ///
     /// # Errors
     /// Any of the system calls failed, and with more space too.
-    pub fn save_what_gives_back(&self, image: &Image) -> Result<(), StoreFault> {
+    pub fn save_what_gives_back(&self, image: &Image) -> Result<(), StateFault> {
         let bytes = self.encoded(image)?;
         match self.write(&bytes) {
             Err(fault) if fault.is_full() && self.spend_reserve() => self.write(&bytes)?,
@@ -172,8 +172,8 @@ impl Store {
         Ok(())
     }
 
-    fn encoded(&self, image: &Image) -> Result<Vec<u8>, StoreFault> {
-        encode(image).map_err(|why| StoreFault::Encode { path: self.path.join(NAME_NEW), why })
+    fn encoded(&self, image: &Image) -> Result<Vec<u8>, StateFault> {
+        encode(image).map_err(|why| StateFault::Encode { path: self.path.join(NAME_NEW), why })
     }
 
     /// Gives up the disk space that is kept; whether there was any.
@@ -199,7 +199,7 @@ impl Store {
         }
     }
 
-    fn write(&self, bytes: &[u8]) -> Result<(), StoreFault> {
+    fn write(&self, bytes: &[u8]) -> Result<(), StateFault> {
         let path = self.path.join(NAME_NEW);
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = rustix::fs::openat(&self.dir, NAME_NEW, flags, Mode::RUSR | Mode::WUSR)
@@ -207,7 +207,7 @@ impl Store {
         let mut file = File::from(file);
         let written = file
             .write_all(bytes)
-            .map_err(|source| StoreFault::Io { path: path.clone(), action: "write", source })
+            .map_err(|source| StateFault::Io { path: path.clone(), action: "write", source })
             .and_then(|()| rustix::fs::fsync(&file).map_err(fault(&path, "sync")))
             .and_then(|()| self.rename(NAME_NEW, NAME));
         if let Err(error) = written {
@@ -218,7 +218,7 @@ impl Store {
         self.sync_folder()
     }
 
-    fn read(&self) -> Result<Option<Vec<u8>>, StoreFault> {
+    fn read(&self) -> Result<Option<Vec<u8>>, StateFault> {
         let path = self.path.join(NAME);
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = match rustix::fs::openat(&self.dir, NAME, flags, Mode::empty()) {
@@ -227,7 +227,7 @@ impl Store {
             Err(errno) => return Err(fault(&path, "open")(errno)),
         };
         let mut bytes = Vec::new();
-        file.take(STATE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(|source| StoreFault::Io {
+        file.take(STATE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(|source| StateFault::Io {
             path,
             action: "read",
             source,
@@ -235,18 +235,18 @@ impl Store {
         Ok(Some(bytes))
     }
 
-    fn rename(&self, from: &str, to: &str) -> Result<(), StoreFault> {
+    fn rename(&self, from: &str, to: &str) -> Result<(), StateFault> {
         rustix::fs::renameat(&self.dir, from, &self.dir, to).map_err(fault(&self.path.join(from), "rename"))
     }
 
-    fn sync_folder(&self) -> Result<(), StoreFault> {
+    fn sync_folder(&self) -> Result<(), StateFault> {
         rustix::fs::fsync(&self.dir).map_err(fault(&self.path, "sync the folder"))
     }
 }
 
-fn fault(path: &Path, action: &'static str) -> impl FnOnce(rustix::io::Errno) -> StoreFault {
+fn fault(path: &Path, action: &'static str) -> impl FnOnce(rustix::io::Errno) -> StateFault {
     let path = path.to_owned();
-    move |errno| StoreFault::Io { path, action, source: errno.into() }
+    move |errno| StateFault::Io { path, action, source: errno.into() }
 }
 
 /// Why the bytes of a state file cannot be used.

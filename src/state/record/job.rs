@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::figures::{Figures, Moment, number, uid};
 use super::lease::TermsRecord;
-use super::{Figures, Moment, number, uid};
 use crate::identity::JobId;
 use crate::ledger::job::{Ask, Cause, Exit, Job, JobEnd, JobKind, JobState, Ran, Work};
 use crate::ledger::time::Time;

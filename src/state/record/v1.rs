@@ -6,9 +6,10 @@
 
 use serde::Deserialize;
 
+use super::figures::{Figures, Moment};
 use super::job::{AskRecord, CauseRecord, EndRecord, JobRecord, KindRecord, NamedRecord, StateRecord};
 use super::lease::{LeaseRecord, StageRecord, TermsRecord};
-use super::{ClockRecord, FairnessRecord, Figures, Moment, PhaseRecord, ShareRecord};
+use super::{ClockRecord, FairnessRecord, PhaseRecord, ShareRecord};
 
 /// All of it.
 #[derive(Deserialize)]
