@@ -7,6 +7,7 @@ use clap::error::ErrorKind;
 
 use super::args::Args;
 use super::exit::{Exit, Failure};
+use super::tell::tell as say;
 
 /// Prints what clap has to say, in the form of all our messages, and says with which status to end.
 pub fn tell(error: &clap::Error) -> Exit {
@@ -20,7 +21,7 @@ pub fn tell(error: &clap::Error) -> Exit {
             Exit::USAGE
         }
         _ => {
-            super::tell(&failure(&error.render().to_string(), &subcommand()));
+            say(&failure(&error.render().to_string(), &subcommand()));
             Exit::USAGE
         }
     }

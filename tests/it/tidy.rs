@@ -63,13 +63,6 @@ const CIRCLES: &[&[&str]] = &[
         "src/daemon/mending/world.rs",
     ],
     // Each of these goes through the file of a folder, which uses the files in it and is used by them.
-    &[
-        "src/cli/command/become_job.rs",
-        "src/cli/command/request.rs",
-        "src/cli/command/run.rs",
-        "src/cli/mod.rs",
-        "src/cli/usage.rs",
-    ],
 ];
 
 /// The one module that may hold `unsafe`, each use with its reason; and the allocator that counts what tests allocate,

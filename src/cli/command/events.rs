@@ -8,7 +8,8 @@ use super::jobs::state;
 use crate::cli::args::Events;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::render::Reader;
-use crate::cli::{link, note, render};
+use crate::cli::tell::note;
+use crate::cli::{link, render};
 use crate::client::ClientError;
 use crate::contract::EventInfo;
 

@@ -8,8 +8,9 @@ use super::watch;
 use crate::cli::args::Release;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::link::{Link, unexpected};
+use crate::cli::render;
+use crate::cli::tell::note;
 use crate::cli::whom::Whom;
-use crate::cli::{note, render};
 use crate::contract::{self, Endpoint, JobState, JobStatus, OneJob, ReleaseAnswer};
 use crate::sys::signals;
 

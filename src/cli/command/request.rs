@@ -7,9 +7,10 @@ use super::watch::{self, Waited};
 use crate::cli::args::{Request, Wanted};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::link::{self, Link, unexpected};
+use crate::cli::render;
+use crate::cli::tell::note;
 use crate::cli::typed::Span;
 use crate::cli::whom::Whom;
-use crate::cli::{note, render};
 use crate::contract::{
     Addressed, Endpoint, Granted, HeldShare, JobCancel, JobInfo, JobState, OneJob, RequestResources,
     ShareInfo, Status,

@@ -13,8 +13,9 @@ use rustix::io::Errno;
 use crate::cli::args::Submit;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::link::{self, Link};
+use crate::cli::render;
+use crate::cli::tell::note;
 use crate::cli::whom::Whom;
-use crate::cli::{note, render};
 use crate::client::ClientError;
 use crate::contract::{self, Addressed, JobStarted};
 

@@ -124,16 +124,16 @@ fn keep(asked: &blocking::Receiver<Ask>) {
         match ask {
             Ask::Open(path, wall_ms, answer) => {
                 open = None;
-                let loaded = StateFile::open(&path).and_then(|store| {
-                    let loaded = store.load(wall_ms)?;
-                    open = Some(store);
+                let loaded = StateFile::open(&path).and_then(|file| {
+                    let loaded = file.load(wall_ms)?;
+                    open = Some(file);
                     Ok(loaded)
                 });
                 let _ = answer.send(loaded);
             }
             Ask::Save(image, gives_back, answer) => {
                 let save = if gives_back { StateFile::save_what_gives_back } else { StateFile::save };
-                let _ = answer.send(open.as_ref().map_or_else(|| Err(ended()), |store| save(store, &image)));
+                let _ = answer.send(open.as_ref().map_or_else(|| Err(ended()), |file| save(file, &image)));
             }
             Ask::Close => open = None,
         }
