@@ -15,8 +15,7 @@
 //! | [`ledger`] | who holds what, who may: a pure state machine |
 //! | [`state`] | the state file |
 //! | [`cgroup`] | the kernel's figures, read only |
-//! | [`procfs`] | whose a process is |
-//! | [`host`] | how much of this machine there is, and who has an account |
+//! | [`host`] | how much of this machine there is, who has an account, whose a process is |
 //! | [`systemd`] | PID 1 over D-Bus |
 //! | [`simulate`] | what a policy would have done with a trace of requests |
 //! | [`client`] | a connection to the daemon, for the command and for other programs |
@@ -26,7 +25,7 @@
 //! # The law
 //!
 //! Arrows go up this list only, and `tests/it/tidy.rs` checks it: strangers to each other are
-//! `state`, `cgroup`, `procfs`, `host`, `systemd` and `simulate`, and so are `daemon` and `cli`.
+//! `state`, `cgroup`, `host`, `systemd` and `simulate`, and so are `daemon` and `cli`.
 //!
 //! A request walks through the house once, without turning back: listener (peer), session (bytes), wire (frame,
 //! envelope), contract (call), authorize (an act that only it can make), event loop (the ledger's one owner),
@@ -41,7 +40,6 @@ pub mod host;
 pub mod identity;
 pub mod ledger;
 pub mod policy;
-pub mod procfs;
 pub mod quantity;
 pub mod serving;
 pub mod simulate;

@@ -39,20 +39,20 @@ pub struct Cgroups {
 
 /// A cgroup of ours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Place {
+pub enum Group {
     /// `fairshare.slice`, above all shares.
     All,
     /// A unit.
     Unit(UnitName),
 }
 
-impl From<UnitName> for Place {
+impl From<UnitName> for Group {
     fn from(unit: UnitName) -> Self {
         Self::Unit(unit)
     }
 }
 
-impl Place {
+impl Group {
     fn path(self) -> String {
         match self {
             Self::All => FAIRSHARE_SLICE.to_owned(),
@@ -99,8 +99,8 @@ impl Cgroups {
     ///
     /// # Errors
     /// Any [`CgroupFault`].
-    pub fn limits(&self, place: impl Into<Place>) -> Result<Option<KernelLimits>, CgroupFault> {
-        self.at(place.into(), |cgroup| {
+    pub fn limits(&self, group: impl Into<Group>) -> Result<Option<KernelLimits>, CgroupFault> {
+        self.at(group.into(), |cgroup| {
             Ok(KernelLimits {
                 cpu: cgroup.optional("cpu.max", parse_cpu_max)?,
                 mem: cgroup.optional("memory.max", |bytes| parse_limit(bytes, Bytes))?,
@@ -115,8 +115,8 @@ impl Cgroups {
     ///
     /// # Errors
     /// Any [`CgroupFault`].
-    pub fn usage(&self, place: impl Into<Place>) -> Result<Option<Usage>, CgroupFault> {
-        self.at(place.into(), |cgroup| {
+    pub fn usage(&self, group: impl Into<Group>) -> Result<Option<Usage>, CgroupFault> {
+        self.at(group.into(), |cgroup| {
             Ok(Usage {
                 cpu_usec: cgroup.cpu_usec()?,
                 mem: cgroup.required("memory.current", |bytes| parse_number(bytes).map(Bytes))?,
@@ -131,8 +131,8 @@ impl Cgroups {
     ///
     /// # Errors
     /// Any [`CgroupFault`].
-    pub fn spent(&self, place: impl Into<Place>) -> Result<Option<Spent>, CgroupFault> {
-        self.at(place.into(), |cgroup| {
+    pub fn spent(&self, group: impl Into<Group>) -> Result<Option<Spent>, CgroupFault> {
+        self.at(group.into(), |cgroup| {
             Ok(Spent {
                 cpu_usec: cgroup.cpu_usec()?,
                 mem_peak: cgroup.optional("memory.peak", |bytes| parse_number(bytes).map(Bytes))?,
@@ -145,47 +145,47 @@ impl Cgroups {
     ///
     /// # Errors
     /// Any [`CgroupFault`].
-    pub fn memory(&self, place: impl Into<Place>) -> Result<Option<Bytes>, CgroupFault> {
+    pub fn memory(&self, group: impl Into<Group>) -> Result<Option<Bytes>, CgroupFault> {
         let current = |bytes: &[u8]| parse_number(bytes).map(Bytes);
-        self.at(place.into(), |cgroup| cgroup.required("memory.current", current))
+        self.at(group.into(), |cgroup| cgroup.required("memory.current", current))
     }
 
     /// How many tasks are in a cgroup and below it; `None` where there is no such cgroup.
     ///
     /// # Errors
     /// Any [`CgroupFault`].
-    pub fn tasks(&self, place: impl Into<Place>) -> Result<Option<Tasks>, CgroupFault> {
+    pub fn tasks(&self, group: impl Into<Group>) -> Result<Option<Tasks>, CgroupFault> {
         let current = |bytes: &[u8]| parse_number(bytes).map(Tasks);
-        self.at(place.into(), |cgroup| cgroup.required("pids.current", current))
+        self.at(group.into(), |cgroup| cgroup.required("pids.current", current))
     }
 
     /// How many processes were killed for want of memory since a cgroup was made; `None` where there is no such cgroup.
     ///
     /// # Errors
     /// Any [`CgroupFault`].
-    pub fn oom_kills(&self, place: impl Into<Place>) -> Result<Option<u64>, CgroupFault> {
-        self.at(place.into(), |cgroup| cgroup.oom_kills())
+    pub fn oom_kills(&self, group: impl Into<Group>) -> Result<Option<u64>, CgroupFault> {
+        self.at(group.into(), |cgroup| cgroup.oom_kills())
     }
 
     /// How long tasks of a cgroup waited; `None` where there is no such cgroup.
     ///
     /// # Errors
     /// Any [`CgroupFault`].
-    pub fn pressures(&self, place: impl Into<Place>) -> Result<Option<Pressures>, CgroupFault> {
-        self.at(place.into(), |cgroup| cgroup.pressures())
+    pub fn pressures(&self, group: impl Into<Group>) -> Result<Option<Pressures>, CgroupFault> {
+        self.at(group.into(), |cgroup| cgroup.pressures())
     }
 
     /// Whether a process is in a cgroup or below it; `None` where there is no such cgroup.
     ///
     /// # Errors
     /// Any [`CgroupFault`].
-    pub fn populated(&self, place: impl Into<Place>) -> Result<Option<bool>, CgroupFault> {
+    pub fn populated(&self, group: impl Into<Group>) -> Result<Option<bool>, CgroupFault> {
         let populated = |bytes: &[u8]| match parse_key(bytes, "populated")? {
             0 => Some(false),
             1 => Some(true),
             _ => None,
         };
-        self.at(place.into(), |cgroup| cgroup.required("cgroup.events", populated))
+        self.at(group.into(), |cgroup| cgroup.required("cgroup.events", populated))
     }
 
     /// How many scopes there are in a share, counted up to `limit`; 0 where there is no such share.
@@ -206,8 +206,8 @@ impl Cgroups {
     ///
     /// # Errors
     /// Any [`CgroupFault`].
-    pub fn pids(&self, place: impl Into<Place>, limit: usize) -> Result<Vec<u32>, CgroupFault> {
-        let pids = self.at(place.into(), |cgroup| {
+    pub fn pids(&self, group: impl Into<Group>, limit: usize) -> Result<Vec<u32>, CgroupFault> {
+        let pids = self.at(group.into(), |cgroup| {
             walk::pids(cgroup.handle, limit).map_err(|errno| cgroup.unreadable("cgroup.procs", errno))
         })?;
         Ok(pids.unwrap_or_default())
@@ -215,10 +215,10 @@ impl Cgroups {
 
     fn at<T>(
         &self,
-        place: Place,
+        group: Group,
         read: impl FnOnce(&Cgroup<'_>) -> Result<T, Unreadable>,
     ) -> Result<Option<T>, CgroupFault> {
-        let path = place.path();
+        let path = group.path();
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let handle = match rustix::fs::openat(&self.root, path.as_str(), flags, Mode::empty()) {
             Ok(handle) => handle,

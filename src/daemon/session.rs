@@ -24,7 +24,7 @@ use crate::contract::{
     Answer, Body, Call, Endpoint, Handed, HeldShare, InUnit, JobStarted, Request, Response, Subscribe,
     Subscribed, decode_request,
 };
-use crate::procfs;
+use crate::host::process;
 use crate::serving::closing::{self, Connection};
 use crate::serving::logging::chain;
 use crate::serving::peer::Peer;
@@ -442,7 +442,7 @@ fn handed(
 /// With which umask the process that has connected creates files. Where that has ended, or runs as somebody else by now, it is
 /// the usual one.
 fn umask(peer: &Peer) -> u32 {
-    procfs::umask_of(peer.pid.unsigned_abs(), peer.uid).unwrap_or_else(|fault| {
+    process::umask_of(peer.pid.unsigned_abs(), peer.uid).unwrap_or_else(|fault| {
         debug!(
             peer_uid = peer.uid.get(),
             peer_pid = peer.pid,

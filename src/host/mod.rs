@@ -1,4 +1,5 @@
-//! This machine, as its kernel and its user databases have it: how much of it there is, and who has an account.
+//! This machine, as its kernel and its user databases have it: how much of it there is, who has an account, and whose a process is.
 
 pub mod account;
 pub mod machine;
+pub mod process;

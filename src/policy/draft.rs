@@ -6,7 +6,7 @@ use std::io;
 use std::str::FromStr;
 
 use super::figure::{Ratio, Swap, Time, Weight};
-use super::yaml::{Content, Fault, KeyPath, Node, Place};
+use super::yaml::{Content, Fault, KeyPath, Node, Position};
 use super::{Role, Visibility};
 use crate::identity::{Gid, Uid};
 use crate::quantity::{Bytes, MilliCpu, Tasks};
@@ -42,7 +42,7 @@ pub(super) struct Wrong {
 pub(super) struct At<T> {
     pub value: T,
     pub file: usize,
-    pub place: Place,
+    pub position: Position,
     pub key: KeyPath,
 }
 
@@ -104,7 +104,7 @@ impl Draft {
     /// # Errors
     /// A key that is none, a value that is none for its key, a name that nobody has.
     pub fn read(&mut self, file: usize, top: &Node, names: &dyn Names) -> Result<(), Wrong> {
-        let top = Cursor { file, key: KeyPath::default(), key_place: top.place, node: top };
+        let top = Cursor { file, key: KeyPath::default(), key_position: top.position, node: top };
         for (name, at) in top.entries("defaults: {cpu: 2, mem: 8G}")? {
             match name {
                 "defaults" => self.defaults.read(&at, "{cpu: 2, mem: 8G}")?,
@@ -271,7 +271,7 @@ fn read_unfound(rules: &mut BTreeMap<String, (RulesDraft, At<()>)>, at: &Cursor<
 struct Cursor<'a> {
     file: usize,
     key: KeyPath,
-    key_place: Place,
+    key_position: Position,
     node: &'a Node,
 }
 
@@ -288,7 +288,10 @@ impl<'a> Cursor<'a> {
         };
         let below = |entry: &'a super::yaml::Entry| {
             let key = self.key.below(&entry.key);
-            (entry.key.as_str(), Cursor { file: self.file, key, key_place: entry.place, node: &entry.value })
+            (
+                entry.key.as_str(),
+                Cursor { file: self.file, key, key_position: entry.position, node: &entry.value },
+            )
         };
         Ok(entries.iter().map(below).collect())
     }
@@ -330,11 +333,11 @@ impl<'a> Cursor<'a> {
     }
 
     fn at<T>(&self, value: T) -> At<T> {
-        At { value, file: self.file, place: self.node.place, key: self.key.clone() }
+        At { value, file: self.file, position: self.node.position, key: self.key.clone() }
     }
 
     fn key_at(&self) -> At<()> {
-        At { value: (), file: self.file, place: self.key_place, key: self.key.clone() }
+        At { value: (), file: self.file, position: self.key_position, key: self.key.clone() }
     }
 
     fn unknown(&self, keys: &str) -> Wrong {
@@ -353,7 +356,7 @@ impl<'a> Cursor<'a> {
 impl<T> At<T> {
     /// What is wrong with this figure.
     pub fn wrong(&self, problem: String) -> Wrong {
-        Wrong { file: self.file, fault: Fault { place: self.place, key: self.key.clone(), problem } }
+        Wrong { file: self.file, fault: Fault { position: self.position, key: self.key.clone(), problem } }
     }
 }
 

@@ -15,7 +15,7 @@ use super::draft::{Draft, UnfoundDraft, Wrong};
 use super::yaml::{self, KeyPath};
 use crate::identity::{Gid, Uid};
 
-pub use super::yaml::Place;
+pub use super::yaml::Position;
 
 /// Where the policy is, unless the daemon or the command was told otherwise.
 pub const POLICY_DIR: &str = "/etc/fairshare/policy.d";
@@ -40,7 +40,7 @@ pub struct PolicyError {
     /// The file; the directory, where no file is to blame.
     pub file: PathBuf,
     /// Where in the file; `None` where the file or directory as a whole is to blame.
-    pub place: Option<Place>,
+    pub position: Option<Position>,
     /// The key from the top, like `users.alice.max.cpu`; empty where it is about no key.
     pub key: String,
     /// What is wrong and what would be right, one short sentence.
@@ -125,9 +125,9 @@ fn assemble(
 ) -> Result<Policy, PolicyError> {
     for (index, file) in files.iter().enumerate() {
         let text = read(file)?;
-        let place = |fault| Wrong { file: index, fault };
+        let position = |fault| Wrong { file: index, fault };
         yaml::parse(&text)
-            .map_err(place)
+            .map_err(position)
             .and_then(|top| top.map_or(Ok(()), |top| draft.read(index, &top, names)))
             .map_err(|wrong| in_file(wrong, files, path))?;
     }
@@ -137,7 +137,7 @@ fn assemble(
 fn in_file(wrong: Wrong, files: &[PathBuf], path: &Path) -> PolicyError {
     let file = files.get(wrong.file).map_or(path, PathBuf::as_path).to_owned();
     let key = wrong.fault.key.to_string();
-    PolicyError { file, place: Some(wrong.fault.place), key, problem: wrong.fault.problem }
+    PolicyError { file, position: Some(wrong.fault.position), key, problem: wrong.fault.problem }
 }
 
 /// The files at `path` in the order in which they are read; at least one.
@@ -190,9 +190,9 @@ fn read(path: &Path) -> Result<String, PolicyError> {
 fn text(path: &Path, bytes: Vec<u8>) -> Result<String, PolicyError> {
     String::from_utf8(bytes).map_err(|error| {
         let valid = error.as_bytes().get(..error.utf8_error().valid_up_to()).unwrap_or_default();
-        let place = Some(end_of(&String::from_utf8_lossy(valid)));
+        let position = Some(end_of(&String::from_utf8_lossy(valid)));
         let problem = "not UTF-8: save the file as UTF-8".to_owned();
-        PolicyError { file: path.to_owned(), place, key: String::new(), problem }
+        PolicyError { file: path.to_owned(), position, key: String::new(), problem }
     })
 }
 
@@ -201,20 +201,20 @@ fn open(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).custom_flags(nix::libc::O_NONBLOCK).open(path)
 }
 
-/// The place just after `text`.
-fn end_of(text: &str) -> Place {
+/// The position right after `text`.
+fn end_of(text: &str) -> Position {
     let last = text.rsplit('\n').next().unwrap_or_default();
-    Place { line: text.matches('\n').count() + 1, column: last.chars().count() + 1 }
+    Position { line: text.matches('\n').count() + 1, column: last.chars().count() + 1 }
 }
 
 fn whole(path: &Path, problem: String) -> PolicyError {
-    PolicyError { file: path.to_owned(), place: None, key: KeyPath::default().to_string(), problem }
+    PolicyError { file: path.to_owned(), position: None, key: KeyPath::default().to_string(), problem }
 }
 
 impl fmt::Display for PolicyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.file.display())?;
-        if let Some(Place { line, column }) = self.place {
+        if let Some(Position { line, column }) = self.position {
             write!(f, ":{line}:{column}")?;
         }
         if !self.key.is_empty() {

@@ -117,7 +117,7 @@ pub struct Entry {
     /// The index of the file that names it first, in the order of reading.
     file: usize,
     /// Where in the file.
-    place: yaml::Place,
+    position: yaml::Position,
     /// What the database said.
     pub said: Said,
 }

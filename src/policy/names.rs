@@ -85,7 +85,7 @@ impl Unfound {
         let file = self.files.get(entry.file).cloned().unwrap_or_default();
         let key = KeyPath::default().below(&format!("{kind}s")).below(name).to_string();
         let problem = entry.said.problem(kind);
-        PolicyError { file, place: Some(entry.place), key, problem }.to_string()
+        PolicyError { file, position: Some(entry.position), key, problem }.to_string()
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::Overcommit;
 use super::draft::{AmountDraft, At, Draft, RulesDraft, Wrong};
 use super::figure::Time;
-use super::yaml::{Fault, KeyPath, Place};
+use super::yaml::{Fault, KeyPath, Position};
 use super::{
     Entry, HALF_LIFE_DEFAULT, LEASE_MIN, PATIENCE_DEFAULT, Policy, RESERVE_CPU_DEFAULT, Reserve, ReserveMem,
     Rules, Said, TASKS_DEFAULT, TASKS_MAX_DEFAULT, Unfound,
@@ -83,8 +83,8 @@ fn finish_unfound(
     general: Amount,
 ) -> Result<BTreeMap<String, Entry>, Wrong> {
     let entry = |(draft, at): &(RulesDraft, At<()>)| {
-        let (rules, file, place) = (finish_entry(draft, key, general)?, at.file, at.place);
-        Ok(Entry { rules, file, place, said: Said::Nothing })
+        let (rules, file, position) = (finish_entry(draft, key, general)?, at.file, at.position);
+        Ok(Entry { rules, file, position, said: Said::Nothing })
     };
     drafts.iter().map(|(name, of)| Ok((name.clone(), entry(of)?))).collect()
 }
@@ -129,16 +129,16 @@ impl<'a> Required<'a> {
         self.amount.mem.as_ref().ok_or_else(|| self.missing("mem"))
     }
 
-    /// What is not written has no place: the key above it has, else the top of the first file.
+    /// What is not written has no position: the key above it has, else the top of the first file.
     fn missing(&self, figure: &str) -> Wrong {
         let key = KeyPath::default().below(self.key);
         let problem = format!("missing: add it, as in {}", self.example);
         match &self.amount.at {
             Some(at) => {
-                let fault = Fault { place: at.place, key: key.below(figure), problem };
+                let fault = Fault { position: at.position, key: key.below(figure), problem };
                 Wrong { file: at.file, fault }
             }
-            None => Wrong { file: 0, fault: Fault { place: Place::START, key, problem } },
+            None => Wrong { file: 0, fault: Fault { position: Position::START, key, problem } },
         }
     }
 }

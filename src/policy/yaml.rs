@@ -1,4 +1,4 @@
-//! The YAML of a policy file as a tree in which every node knows its place.
+//! The YAML of a policy file as a tree in which every node knows its position.
 //!
 //! Made from the parser's own events and not through serde: a figure is then the very text that was written
 //! (`0.1` never was a float, `1e3` never was a number), and what a policy has no use for (anchors, tags, a second
@@ -16,14 +16,14 @@ pub const TEXT_BYTES_MAX: usize = 256;
 
 /// Where something stands in a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Place {
+pub struct Position {
     /// The line, from 1.
     pub line: usize,
     /// The character in the line, from 1.
     pub column: usize,
 }
 
-impl Place {
+impl Position {
     /// The first character of a file.
     pub const START: Self = Self { line: 1, column: 1 };
 }
@@ -31,7 +31,7 @@ impl Place {
 /// What is wrong with a file's YAML, and where.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Fault {
-    pub place: Place,
+    pub position: Position,
     /// The key that it belongs to, from the top; empty where it belongs to none.
     pub key: KeyPath,
     pub problem: String,
@@ -44,7 +44,7 @@ pub(super) struct KeyPath(Vec<String>);
 /// A value.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Node {
-    pub place: Place,
+    pub position: Position,
     pub content: Content,
 }
 
@@ -60,7 +60,7 @@ pub(super) enum Content {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Entry {
     pub key: String,
-    pub place: Place,
+    pub position: Position,
     pub value: Node,
 }
 
@@ -101,10 +101,10 @@ pub(super) fn parse(text: &str) -> Result<Option<Node>, Fault> {
     // Lists count too, so that what is refused for being a list is not refused for its depth first.
     options.flow_nesting_limit = 2 * DEPTH_MAX;
     options.block_nesting_limit = 2 * DEPTH_MAX;
-    let mut reader = Reader { parser: Parser::new_from_str_with_options(text, options) };
+    let mut loader = Loader { parser: Parser::new_from_str_with_options(text, options) };
     let mut document = None;
     loop {
-        let (event, span) = reader.next(&KeyPath::default())?;
+        let (event, span) = loader.next(&KeyPath::default())?;
         match event {
             Event::StreamEnd => return Ok(document),
             Event::DocumentStart(..) if document.is_some() => {
@@ -113,7 +113,7 @@ pub(super) fn parse(text: &str) -> Result<Option<Node>, Fault> {
             }
             Event::StreamStart | Event::DocumentStart(..) | Event::DocumentEnd => {}
             event => {
-                let node = reader.node(event, span, &KeyPath::default(), 0)?;
+                let node = loader.node(event, span, &KeyPath::default(), 0)?;
                 // A file of comments only is, to YAML, a document that is null.
                 let nothing = matches!(&node.content, Content::Text { text, plain: true } if text.is_empty());
                 document = (!nothing).then_some(node).or(document);
@@ -122,17 +122,17 @@ pub(super) fn parse(text: &str) -> Result<Option<Node>, Fault> {
     }
 }
 
-struct Reader<'text> {
+struct Loader<'text> {
     parser: Parser<'text, StrInput<'text>>,
 }
 
-impl<'text> Reader<'text> {
+impl<'text> Loader<'text> {
     fn next(&mut self, key: &KeyPath) -> Result<(Event<'text>, Span), Fault> {
         match self.parser.next_event() {
             Some(Ok(next)) => Ok(next),
             Some(Err(error)) => Err(not_yaml(&error, key)),
             None => Err(Fault {
-                place: Place::START,
+                position: Position::START,
                 key: key.clone(),
                 problem: "the file ends too early".into(),
             }),
@@ -157,12 +157,12 @@ impl<'text> Reader<'text> {
             Event::SequenceStart(..) => self.list(key, depth)?,
             _ => return Err(fault(&start, key, "not a value")),
         };
-        Ok(Node { place: place(&start), content })
+        Ok(Node { position: position(&start), content })
     }
 
     fn entries(&mut self, path: &KeyPath, depth: usize) -> Result<Vec<Entry>, Fault> {
         let mut entries = Vec::new();
-        let mut seen: BTreeMap<String, Place> = BTreeMap::new();
+        let mut seen: BTreeMap<String, Position> = BTreeMap::new();
         loop {
             let (event, span) = self.next(path)?;
             if event == Event::MappingEnd {
@@ -173,14 +173,14 @@ impl<'text> Reader<'text> {
                 return Err(fault(&span.start, path, "a key that is a map or a list: write keys as text"));
             };
             let key = bounded(&key, &span.start, path)?;
-            let (place, path) = (place(&span.start), path.below(&key));
-            if let Some(first) = seen.insert(key.clone(), place) {
+            let (position, path) = (position(&span.start), path.below(&key));
+            if let Some(first) = seen.insert(key.clone(), position) {
                 let problem = format!("repeated: it is in line {} already, keep one", first.line);
-                return Err(Fault { place, key: path, problem });
+                return Err(Fault { position, key: path, problem });
             }
             let (event, span) = self.next(&path)?;
             let value = self.node(event, span, &path, depth + 1)?;
-            entries.push(Entry { key, place, value });
+            entries.push(Entry { key, position, value });
         }
     }
 
@@ -224,12 +224,12 @@ fn not_yaml(error: &ScanError, key: &KeyPath) -> Fault {
 }
 
 fn fault(at: &Marker, key: &KeyPath, problem: &str) -> Fault {
-    Fault { place: place(at), key: key.clone(), problem: problem.to_owned() }
+    Fault { position: position(at), key: key.clone(), problem: problem.to_owned() }
 }
 
 /// The parser counts lines from 1 and columns from 0.
-fn place(at: &Marker) -> Place {
-    Place { line: at.line().max(1), column: at.col().saturating_add(1) }
+fn position(at: &Marker) -> Position {
+    Position { line: at.line().max(1), column: at.col().saturating_add(1) }
 }
 
 #[cfg(test)]
@@ -238,16 +238,16 @@ mod tests {
 
     fn problem(text: &str) -> String {
         let fault = parse(text).unwrap_err();
-        format!("{}:{}: {}: {}", fault.place.line, fault.place.column, fault.key, fault.problem)
+        format!("{}:{}: {}: {}", fault.position.line, fault.position.column, fault.key, fault.problem)
     }
 
     #[test]
     fn every_node_knows_its_place() {
         let top = parse("# first\nmax:\n  cpu: 1_0\nswap: '0'\n").unwrap().unwrap();
         let Content::Map(top) = top.content else { panic!() };
-        assert_eq!((top[0].key.as_str(), top[0].place), ("max", Place { line: 2, column: 1 }));
+        assert_eq!((top[0].key.as_str(), top[0].position), ("max", Position { line: 2, column: 1 }));
         let Content::Map(max) = &top[0].value.content else { panic!() };
-        assert_eq!(max[0].value.place, Place { line: 3, column: 8 });
+        assert_eq!(max[0].value.position, Position { line: 3, column: 8 });
         assert_eq!(max[0].value.content, Content::Text { text: "1_0".into(), plain: true });
         assert_eq!(top[1].value.content, Content::Text { text: "0".into(), plain: false });
     }

@@ -20,7 +20,7 @@ const SIGNALS_MAX: usize = 1024;
 /// Results of jobs of one unit that one waiter has not taken yet.
 const JOB_RESULTS_MAX: usize = 16;
 
-/// Waiters that the reader has not seen yet.
+/// Waiters that the dispatcher has not seen yet.
 const CONTROLS_MAX: usize = 64;
 
 /// Something systemd did that the daemon should know of.
@@ -65,7 +65,7 @@ impl Signals {
 /// How a job ended: its path on the bus and its result.
 pub(super) type JobResult = (String, String);
 
-/// What the reader is told by others.
+/// What the dispatcher is told by others.
 #[derive(Debug)]
 pub(super) enum Control {
     /// Somebody waits for jobs of this unit.
@@ -76,7 +76,7 @@ pub(super) enum Control {
     Owner(String),
 }
 
-/// Hands the reader what it must know.
+/// Hands the dispatcher what it must know.
 #[derive(Debug, Clone)]
 pub(super) struct Controls(mpsc::Sender<Control>);
 
@@ -112,7 +112,7 @@ enum Owner {
 type Resubscription = Pin<Box<dyn Future<Output = Result<(), Fault>> + Send>>;
 
 /// The state of the reading task.
-struct Reader {
+struct Dispatcher {
     manager: Manager,
     owner: Owner,
     present: watch::Sender<bool>,
@@ -125,7 +125,7 @@ struct Reader {
     resubscription: Option<Resubscription>,
 }
 
-/// The match rules whose signals the reader understands.
+/// The match rules whose signals the dispatcher understands.
 pub(super) fn match_rules() -> Vec<String> {
     let mut rules: Vec<String> = ["JobRemoved", "UnitRemoved", "Reloading"]
         .iter()
@@ -150,7 +150,7 @@ pub(super) fn spawn(manager: Manager, present: watch::Sender<bool>) -> (Controls
     let (control_sender, controls) = mpsc::channel(CONTROLS_MAX);
     let (signals, receiver) = mpsc::channel(SIGNALS_MAX);
     let messages = MessageStream::from(manager.connection());
-    let reader = Reader {
+    let dispatcher = Dispatcher {
         manager,
         owner: Owner::Unknown,
         present,
@@ -161,11 +161,11 @@ pub(super) fn spawn(manager: Manager, present: watch::Sender<bool>) -> (Controls
         reloading: false,
         resubscription: None,
     };
-    tokio::spawn(reader.run(messages, controls));
+    tokio::spawn(dispatcher.run(messages, controls));
     (Controls(control_sender), Signals { receiver, lost: false })
 }
 
-impl Reader {
+impl Dispatcher {
     async fn run(mut self, mut messages: MessageStream, mut controls: mpsc::Receiver<Control>) {
         loop {
             tokio::select! {
@@ -309,7 +309,7 @@ impl Reader {
         self.resubscription = Some(Box::pin(async move { manager.subscribe().await }));
     }
 
-    /// Never waits: a reader that waits for the daemon would keep the daemon's own calls from being answered.
+    /// Never waits: a dispatcher that waits for the daemon would keep the daemon's own calls from being answered.
     fn tell(&mut self, signal: Signal) {
         if self.lagged && self.signals.try_send(Signal::Lagged).is_ok() {
             self.lagged = false;

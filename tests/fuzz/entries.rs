@@ -3,12 +3,13 @@
 use std::io;
 
 use fairshare::contract::{Call, decode_request, decode_response};
+use fairshare::host::process;
 use fairshare::identity::{Gid, Uid};
 use fairshare::ledger::{BootId, Ledger};
 use fairshare::policy::file::{Names, parse};
 use fairshare::wire::frame::{FRAME_BYTES_MAX, FrameBuffer, PREFIX_BYTES, READ_CHUNK_BYTES, encode_frame};
 use fairshare::wire::hello::{decode_hello, decode_hello_reply};
-use fairshare::{cgroup, procfs, state};
+use fairshare::{cgroup, state};
 
 /// A target: its name, which is that of its corpus, and what it does.
 pub type Target = (&'static str, fn(&[u8]));
@@ -112,7 +113,7 @@ pub fn policy(data: &[u8]) {
             // A carriage return alone ends a line too (YAML 1.2, 5.4).
             let lines = data.split(|byte| matches!(byte, b'\n' | b'\r')).count();
             // One past the end is where what is missing would be.
-            assert!(error.place.is_none_or(|place| place.line <= lines + 1), "{error}");
+            assert!(error.position.is_none_or(|place| place.line <= lines + 1), "{error}");
             assert!(!error.problem.is_empty());
         }
     }
@@ -120,10 +121,10 @@ pub fn policy(data: &[u8]) {
 
 /// The kernel is believed in what it says, and not in how much there is of it.
 pub fn proc(data: &[u8]) {
-    let _ = procfs::parse_start_time(data);
-    let _ = procfs::parse_ids(data);
-    let _ = procfs::parse_cgroup(data);
-    let _ = procfs::parse_umask(data);
+    let _ = process::parse_start_time(data);
+    let _ = process::parse_ids(data);
+    let _ = process::parse_cgroup(data);
+    let _ = process::parse_umask(data);
     let _ = cgroup::parse::parse_cpu_max(data);
     let _ = cgroup::parse::parse_limit(data, |limit| limit);
     let _ = cgroup::parse::parse_number(data);

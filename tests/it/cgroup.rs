@@ -5,7 +5,7 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use fairshare::cgroup::{CgroupFault, Cgroups, Limit, Place, Pressures, Spent, Usage};
+use fairshare::cgroup::{CgroupFault, Cgroups, Group, Limit, Pressures, Spent, Usage};
 use fairshare::identity::{Uid, UnitName};
 use fairshare::quantity::{Amount, Bytes, MilliCpu, PartialAmount, Tasks};
 use fairshare::systemd::{BusAddress, Systemd, property};
@@ -103,7 +103,7 @@ fn limits_and_use_as_the_kernel_writes_them() {
 fn no_such_cgroup_is_no_error() {
     let tree = Tree::new();
     assert_eq!(tree.cgroups.limits(share(7)).unwrap(), None);
-    assert_eq!(tree.cgroups.limits(Place::All).unwrap(), None);
+    assert_eq!(tree.cgroups.limits(Group::All).unwrap(), None);
     assert_eq!(tree.cgroups.usage(share(7)).unwrap(), None);
     assert_eq!(tree.cgroups.memory(share(7)).unwrap(), None);
     assert_eq!(tree.cgroups.tasks(share(7)).unwrap(), None);

@@ -256,7 +256,7 @@ fn a_missing_policy_says_what_to_do() {
     let error = load(&gone, &Village).unwrap_err();
     let said = format!("{}: does not exist: create the directory, with a file default.yaml", gone.display());
     assert!(error.to_string().starts_with(&said), "{error}");
-    assert_eq!((error.file, error.place), (gone, None));
+    assert_eq!((error.file, error.position), (gone, None));
 }
 
 #[test]
@@ -450,7 +450,7 @@ proptest! {
     #[test]
     fn no_text_makes_the_reader_panic(text in nearly_a_policy()) {
         if let Err(error) = policy(&text) {
-            let place = error.place.unwrap();
+            let place = error.position.unwrap();
             prop_assert!(place.line >= 1 && place.line <= text.lines().count() + 1, "{error}");
             prop_assert!(!error.to_string().chars().any(char::is_control), "{error:?}");
         }

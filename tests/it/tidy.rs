@@ -24,7 +24,7 @@ const FLOORS: &[&[&str]] = &[
     &["bin"],
     &["cli", "daemon"],
     &["client"],
-    &["systemd", "cgroup", "procfs", "host", "state", "simulate"],
+    &["systemd", "cgroup", "host", "state", "simulate"],
     &["ledger"],
     &["policy"],
     &["contract"],

@@ -9,7 +9,7 @@ use crate::cli::render;
 use crate::cli::tell::note;
 use crate::cli::whom::Whom;
 use crate::contract::{self, Endpoint, InUnit};
-use crate::procfs::{self, ProcessError};
+use crate::host::process::{self, ProcessError};
 use crate::quantity::Bytes;
 use crate::wire::error::Code;
 
@@ -55,13 +55,13 @@ pub fn run(args: &Attach, socket: &Path) -> Result<Exit, Failure> {
 
 /// The memory of a process that is not counted in a share, in bytes.
 fn charged_elsewhere(pid: u32) -> Option<u64> {
-    let inside = procfs::cgroup_of(pid).ok()?.contains("/fairshare-");
-    if inside { None } else { procfs::memory(pid).ok() }
+    let inside = process::cgroup_of(pid).ok()?.contains("/fairshare-");
+    if inside { None } else { process::memory(pid).ok() }
 }
 
 /// Whether a process was moved, of those that the daemon took. One that it left out is named.
 fn is_moved(pid: u32) -> bool {
-    match procfs::cgroup_of(pid) {
+    match process::cgroup_of(pid) {
         Ok(cgroup) if cgroup.ends_with(".service/init.scope") => {
             note(&format!("process {pid} stays where it is: your own systemd is not moved"));
             false

@@ -4,8 +4,8 @@ use super::share::{Context, logged};
 use crate::contract::{Answer, InUnit};
 use crate::daemon::event::{Event, Reply};
 use crate::daemon::telling::answer;
+use crate::host::process::{self, ProcessError, ProcessId};
 use crate::identity::{FAIRSHARE_SLICE, Uid, UnitName};
-use crate::procfs::{self, ProcessError, ProcessId};
 use crate::systemd::{Process, property};
 use crate::wire::error::{Code, WireError};
 
@@ -142,8 +142,8 @@ fn checked(entering: &Entering) -> Result<Vec<ProcessId>, WireError> {
     let mut left_out = None;
     for pid in pids {
         let looked = ProcessId::open(*pid, uid).and_then(|process| {
-            let origin = Origin::of(&procfs::cgroup_of(*pid)?);
-            let sandboxed = origin == Origin::System && procfs::is_sandboxed(*pid, uid)?;
+            let origin = Origin::of(&process::cgroup_of(*pid)?);
+            let sandboxed = origin == Origin::System && process::is_sandboxed(*pid, uid)?;
             Ok((process, origin, sandboxed))
         });
         match looked {

@@ -13,8 +13,8 @@ use tracing::warn;
 
 use crate::cgroup::Cgroups;
 use crate::daemon::telling::answer;
+use crate::host::process::ProcessId;
 use crate::identity::{JobId, Uid, UnitName};
-use crate::procfs::ProcessId;
 use crate::serving::closing::Received;
 use crate::serving::peer::Peer;
 use crate::serving::quota::Room;

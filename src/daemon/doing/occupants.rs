@@ -10,8 +10,8 @@ use tracing::error;
 
 use crate::cgroup::{CgroupFault, Cgroups};
 use crate::daemon::clock;
+use crate::host::process;
 use crate::identity::UnitName;
-use crate::procfs;
 use crate::serving::logging::chain;
 use crate::systemd::property::sanitised;
 
@@ -87,7 +87,7 @@ fn occupants(pids: &[u32], count: usize, shown: Shown) -> Occupants {
 
 /// A process with what it runs and since when. One that has ended meanwhile is a number.
 fn command(pid: u32) -> String {
-    let Ok(running) = procfs::running(pid) else { return format!("pid {pid}") };
+    let Ok(running) = process::running(pid) else { return format!("pid {pid}") };
     let seconds = clock::now().boot_ms.saturating_sub(running.started_boot_ms) / 1000;
     let since = humantime::format_duration(Duration::from_secs(coarse(seconds)));
     format!("{} (pid {pid}), since {since}", sanitised(&running.command, COMMAND_CHARS_MAX))

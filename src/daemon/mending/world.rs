@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 use tracing::{error, info, warn};
 
-use crate::cgroup::{CgroupFault, Cgroups, Limit, Place};
+use crate::cgroup::{CgroupFault, Cgroups, Group, Limit};
 use crate::daemon::asking::accounts::Accounts;
 use crate::daemon::doing::share::{Context, READ_BACK_TIMEOUT, limits_of};
 use crate::daemon::telling::answer;
@@ -297,13 +297,13 @@ async fn set_again(cx: &Context, share: &Share) -> Result<(), WireError> {
 pub async fn bound_all(cx: &Context, bounds: PartialAmount) {
     // `None` while there is no share, and no cgroup above it.
     let holds = |bounds: PartialAmount| {
-        let limits = cx.cgroups.limits(Place::All).ok().flatten();
+        let limits = cx.cgroups.limits(Group::All).ok().flatten();
         limits.map(|limits| limits.holds_named(bounds).is_ok())
     };
     if holds(bounds) == Some(true) {
         return;
     }
-    let in_use = match cx.cgroups.memory(Place::All) {
+    let in_use = match cx.cgroups.memory(Group::All) {
         Ok(memory) => memory.unwrap_or_default(),
         Err(fault) => {
             error!("{}", chain(&fault));

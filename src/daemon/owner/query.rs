@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use tracing::{error, info};
 
 use super::EventLoop;
-use crate::cgroup::Place;
+use crate::cgroup::Group;
 use crate::contract::{
     Answer, CapacityInfo, Check, HealthAnswer, Jobs, ListAnswer, OneJob, PolicyAnswer, Pong, ShareInfo,
     StatusAnswer, Subscribed, Usage,
@@ -223,7 +223,7 @@ impl EventLoop {
     /// where it could not be set before.
     pub(crate) fn look_at_bounds(&mut self) {
         let idle = self.bounding.as_ref().is_none_or(JoinHandle::is_finished);
-        let drifted = match self.parts.cgroups.limits(Place::All) {
+        let drifted = match self.parts.cgroups.limits(Group::All) {
             Ok(limits) => limits.is_some_and(|limits| limits.holds_named(self.bounds).is_err()),
             Err(fault) => return error!("{}", chain(&fault)),
         };
