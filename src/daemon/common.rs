@@ -7,7 +7,7 @@ use tokio::sync::{mpsc, watch};
 use super::asking::accounts::Accounts;
 use super::asking::authorize;
 use super::asking::names::NAMES_PERIOD;
-use super::event::Event;
+use super::asking::submission::Submission;
 use crate::identity::Uid;
 use crate::policy::{Policy, Role};
 use crate::serving::peer::Peer;
@@ -17,7 +17,7 @@ use crate::wire::error::{Code, WireError};
 #[derive(Clone)]
 pub struct Common {
     /// Where calls go.
-    pub events: mpsc::Sender<Event>,
+    pub calls: mpsc::Sender<Submission>,
     /// The policy in force; `None` while there is none.
     pub policy: watch::Receiver<Option<Arc<Policy>>>,
     /// Whether the daemon stops.

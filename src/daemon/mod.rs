@@ -5,19 +5,16 @@ mod clock;
 mod common;
 mod confine;
 mod doing;
-mod event;
+mod following;
 mod incoming;
 mod listener;
 mod mending;
 mod owner;
-mod pressure;
+mod parts;
 mod session;
 mod socket;
-mod start;
 mod telling;
-mod watch;
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -30,18 +27,17 @@ use tracing::{error, info};
 use crate::cgroup::Cgroups;
 use crate::host::account::Directory;
 use crate::host::machine;
-use crate::ledger::Ledger;
 use crate::policy::file::POLICY_DIR;
-use crate::quantity::PartialAmount;
 use crate::serving::{logging, notify};
 use crate::systemd::BusAddress;
 use asking::accounts::Accounts;
 use asking::names;
+use asking::submission::{SUBMISSIONS_WAITING_MAX, Submission};
 use doing::persist;
-use event::{EVENTS_WAITING_MAX, Event};
-use owner::{EventLoop, condition, query};
-use start::Parts;
-use telling::feed;
+use mending::recover;
+use owner::EventLoop;
+use owner::event::{EVENTS_WAITING_MAX, Event};
+use parts::Parts;
 
 /// Where members connect when nothing else is said.
 pub const SOCKET: &str = "/run/fairshare.sock";
@@ -111,6 +107,7 @@ async fn serve(arguments: Arguments) -> ExitCode {
     };
     // 2. The signals, before anything that one of them should end.
     let (events, inbox) = mpsc::channel(EVENTS_WAITING_MAX);
+    let (calls, asked) = mpsc::channel(SUBMISSIONS_WAITING_MAX);
     if let Err(error) = forward_signals(&events) {
         return fail(&format!("signals cannot be handled: {error}"));
     }
@@ -118,24 +115,24 @@ async fn serve(arguments: Arguments) -> ExitCode {
     let (policy_told, policy) = channel::channel(None);
     let accounts = Accounts::of(Directory::from_environment());
     let ways = (address, accounts.clone());
-    let event_loop = match prepare(arguments.policy, ways, policy_told, events.clone(), inbox).await {
+    let event_loop = match prepare(arguments.policy, ways, policy_told, (events, inbox), asked).await {
         Ok(event_loop) => event_loop,
         Err(why) => return fail(&why),
     };
-    if let Some(reasons) = event_loop.condition.reasons() {
+    if let Some(reasons) = event_loop.lacks() {
         if by_hand {
             return fail(&reasons);
         }
         error!("degraded, shares stay as they are: {reasons}");
     }
     // 4. From here on clients are served.
-    let stopping = event_loop.stop.subscribe();
+    let stopping = event_loop.stopping();
     let socket = match tokio::net::UnixListener::from_std(listening) {
         Ok(socket) => socket,
         Err(error) => return fail(&format!("the socket cannot be listened on: {error}")),
     };
     let listener = tokio::spawn(
-        listener::Listener::new(socket, common::Common { events, policy, stopping, accounts }).serve(),
+        listener::Listener::new(socket, common::Common { calls, policy, stopping, accounts }).serve(),
     );
     notify::ready(&event_loop.status_line());
     // 5. Until a signal ends it: then no more clients, the answers in flight, and the slices stay.
@@ -152,8 +149,8 @@ async fn prepare(
     policy_path: PathBuf,
     (socket, accounts): (Arc<str>, Accounts),
     policy_told: channel::Sender<Option<Arc<crate::policy::Policy>>>,
-    events: mpsc::Sender<Event>,
-    inbox: mpsc::Receiver<Event>,
+    (events, inbox): (mpsc::Sender<Event>, mpsc::Receiver<Event>),
+    calls: mpsc::Receiver<Submission>,
 ) -> Result<EventLoop, String> {
     let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let cgroup_root = variable("FAIRSHARE_CGROUP_ROOT").unwrap_or_else(|| CGROUP_ROOT.into());
@@ -168,50 +165,14 @@ async fn prepare(
         cgroups: Arc::new(cgroups),
         online,
         bus: BusAddress::System,
-        boot: boot.clone(),
+        boot,
         accounts,
     };
-    let mut event_loop = EventLoop {
-        ledger: Ledger::new(boot),
-        policy: None,
-        context: None,
-        systemd: None,
-        persist: None,
-        machine: machine::read(&parts.online).map_err(|error| error!("{error}, proceeding")).ok(),
-        signals: None,
-        condition: condition::Condition::of(&parts.cgroups),
-        watch: watch::Watch::start(),
-        strays: BTreeSet::new(),
-        usages: query::Usages::default(),
-        policy_told,
-        stop: channel::Sender::new(false),
-        stored: None,
-        store_again: false,
-        status_told: String::new(),
-        feed: feed::Feed::default(),
-        events,
-        inbox,
-        busy: BTreeMap::new(),
-        deferred: BTreeMap::new(),
-        specs: BTreeMap::new(),
-        offers: BTreeMap::new(),
-        followed: BTreeSet::new(),
-        out_of_sight: false,
-        called_back: BTreeMap::new(),
-        recovering: false,
-        hears_names: false,
-        retry_state: false,
-        reloads: Vec::new(),
-        in_order_at: None,
-        ticked_at: None,
-        bounding: None,
-        bounds: PartialAmount::default(),
-        parts,
-    };
-    let parts = &event_loop.parts;
-    let first = names::first_policy(parts.policy.clone(), &parts.accounts).await;
+    let (policy, asked) = (parts.policy.clone(), parts.accounts.clone());
+    let mut event_loop = EventLoop::new(parts, policy_told, (events, inbox), calls);
+    let first = names::first_policy(policy, &asked).await;
     event_loop.starts_with(first);
-    let recovery = start::recover(event_loop.before(true)).await;
+    let recovery = recover::recover(event_loop.before(true)).await;
     // Ready means that the next start finds what this one made of the state.
     if let Some(written) = event_loop.recovered(recovery) {
         written.await.map_err(|error| error.to_string())?;

@@ -12,13 +12,14 @@ use tracing::{debug, error, info, warn};
 
 use super::asking::accounts::Standing;
 use super::asking::authorize::{Act, Authorised, authorize};
+use super::asking::handover::Taker;
 use super::asking::spec;
+use super::asking::submission::Submission;
 use super::common::Common;
-use super::doing::handover::Taker;
-use super::event::{Event, Reply, Submission};
 use super::incoming::{Descriptors, Incoming, Message, Read};
 use super::telling::answer;
 use super::telling::feed::{self, Outlet};
+use super::telling::reply::Reply;
 use crate::contract::handover::umask_default;
 use crate::contract::{
     Answer, Body, Call, Endpoint, Handed, HeldShare, InUnit, JobStarted, Request, Response, Subscribe,
@@ -378,7 +379,7 @@ impl Session {
         }
         let (reply, answer) = Reply::pair();
         let submission = Submission { authorised, reply, outlet, taker };
-        if self.daemon.events.send(Event::Call(submission)).await.is_err() {
+        if self.daemon.calls.send(submission).await.is_err() {
             return Ok(Err(answer::stopping()));
         }
         Ok(answer.await.unwrap_or_else(|_| Err(answer::stopping())))

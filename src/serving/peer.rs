@@ -10,11 +10,11 @@ use crate::wire::error::{Code, WireError};
 /// A client, as the kernel saw it when it connected.
 #[derive(Debug, Clone)]
 pub struct Peer {
-    /// Its user.
+    /// The user that its process runs as.
     pub uid: Uid,
-    /// Its group.
+    /// The group that its process runs as.
     pub gid: Gid,
-    /// Its process.
+    /// The process that connected.
     pub pid: i32,
     /// All its groups, supplementary ones and `gid`.
     pub groups: Vec<Gid>,

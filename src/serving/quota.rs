@@ -76,11 +76,11 @@ pub struct Quota {
 /// Whether a line goes to the journal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tell {
-    /// It does.
+    /// This line goes there.
     Yes,
-    /// It does not, and this is the first one: that should be said.
+    /// The line does not, and is the first that does not: that should be said.
     NotFromHere,
-    /// It does not.
+    /// The line does not.
     No,
 }
 

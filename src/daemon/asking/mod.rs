@@ -3,5 +3,7 @@
 pub mod accounts;
 pub mod act;
 pub mod authorize;
+pub mod handover;
 pub mod names;
 pub mod spec;
+pub mod submission;

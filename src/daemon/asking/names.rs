@@ -73,3 +73,21 @@ pub fn ask(accounts: &Accounts, policy: &Policy) -> Asked {
     }
     learned
 }
+
+/// The policy as a reload takes it: each name is somebody's.
+///
+/// # Errors
+/// File, line, column, key, and what would be right.
+pub async fn policy(policy: PathBuf, accounts: &Accounts) -> Result<Policy, String> {
+    let path = policy.clone();
+    let load = move |names: &Directory| {
+        if let Some(left_out) = file::left_out(&path) {
+            warn!("{}: {left_out}", path.display());
+        }
+        file::load(&path, names).map_err(|error| error.to_string())
+    };
+    let loaded = accounts.ask(NAMES_TIMEOUT, load).await;
+    loaded.unwrap_or_else(|why| {
+        Err(format!("{}: the user database does not answer for its names: {why}", policy.display()))
+    })
+}

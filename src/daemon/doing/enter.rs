@@ -1,9 +1,10 @@
 //! Processes of a member on their way into the share: which may go, and that they got there.
 
+use super::said::Said;
 use super::share::{Context, logged};
 use crate::contract::{Answer, InUnit};
-use crate::daemon::event::{Event, Reply};
 use crate::daemon::telling::answer;
+use crate::daemon::telling::reply::Reply;
 use crate::host::process::{self, ProcessError, ProcessId};
 use crate::identity::{FAIRSHARE_SLICE, Uid, UnitName};
 use crate::systemd::{Process, property};
@@ -75,7 +76,7 @@ pub async fn enter(cx: Context, entering: Entering, reply: Reply) {
     let turn = cx.turn(uid);
     let result = entered(&cx, &entering).await;
     if result.is_err() {
-        let _ = cx.events.send(Event::NotEntered(uid)).await;
+        let _ = cx.said.send(Said::NotEntered(uid)).await;
     }
     drop(turn);
     reply.send(result.map(|unit| Answer::Unit(InUnit { unit: unit.to_string() })));

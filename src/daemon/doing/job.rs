@@ -7,15 +7,17 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep;
 use tracing::{error, info, warn};
 
-use super::handover::{Offer, Taker, is_its_process};
+use super::caller::is_its_process;
+use super::said::Said;
 use super::share::Context;
 use super::unkillable;
 use crate::cgroup::Limit;
 use crate::contract::handover::BECOME;
 use crate::contract::{Answer, Handed, JobStarted};
+use crate::daemon::asking::handover::{Offer, Taker};
 use crate::daemon::asking::spec::Spec;
-use crate::daemon::event::{Event, Reply};
 use crate::daemon::telling::answer;
+use crate::daemon::telling::reply::Reply;
 use crate::identity::{JobId, Uid, UnitName};
 use crate::ledger::Image;
 use crate::ledger::job::{Cause, Exit, JobEnd, Ran, Work};
@@ -198,7 +200,7 @@ pub async fn follow(cx: Context, uid: Uid, job: JobId, following: Following) {
         }
         Err(fault) => {
             warn!(job_id = job.0, "job {job} of uid {uid} is out of sight: {}", chain(&fault));
-            let _ = cx.events.send(Event::WorkLost(job)).await;
+            let _ = cx.said.send(Said::WorkLost(job)).await;
         }
     }
 }
@@ -294,16 +296,16 @@ fn memory_limit(cx: &Context, unit: UnitName) -> Option<Bytes> {
 /// Tells the ledger how a command ended, and has that stored, however long the disk takes.
 async fn ended(cx: &Context, job: JobId, end: JobEnd) {
     let (reply, image) = oneshot::channel();
-    let mut due = Event::WorkEnded { job, end, reply };
+    let mut due = Said::WorkEnded { job, end, reply };
     let (mut image, mut pause) = (image, ASK_AGAIN_PAUSE.0);
-    while cx.events.send(due).await.is_ok() {
+    while cx.said.send(due).await.is_ok() {
         let Ok(ended) = image.await else { return };
         let Err(fault) = cx.persist.save_what_gives_back(ended).await else { return };
         error!("how job {job} ended is not stored: {}", chain(&*fault));
         sleep(pause).await;
         pause = (pause * 2).min(ASK_AGAIN_PAUSE.1);
         let (reply, anew) = oneshot::channel();
-        (due, image) = (Event::Image(reply), anew);
+        (due, image) = (Said::Image(reply), anew);
     }
 }
 
@@ -336,7 +338,7 @@ pub async fn call_back(cx: Context, uid: Uid, job: JobId, intent: Image, reply: 
     let stopped = cx.systemd.stop(unit, STOP_TIMEOUT).await;
     let detail = match (stopped, unkillable::over(&cx.cgroups, UnitName::JobSlice(uid, job))) {
         (Ok(_), Ok(())) => {
-            let _ = cx.events.send(Event::CalledBack(job, reply)).await;
+            let _ = cx.said.send(Said::CalledBack(job, reply)).await;
             return;
         }
         (Ok(_), Err(still)) => still,

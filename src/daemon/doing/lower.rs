@@ -5,7 +5,7 @@ use tracing::{error, info, warn};
 use super::kernel;
 use super::share::{Context, intent_failed, limits_of};
 use crate::contract::{Answer, HeldShare, ShareInfo};
-use crate::daemon::event::Reply;
+use crate::daemon::telling::reply::Reply;
 use crate::identity::UnitName;
 use crate::ledger::share::{Keeps, Share};
 use crate::ledger::{Image, Outcome};

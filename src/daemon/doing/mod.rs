@@ -1,11 +1,13 @@
 //! Hands: intent stored, systemd told, the kernel read back, outcome stored.
 
+pub mod bound;
+pub mod caller;
 pub mod enter;
-pub mod handover;
 pub mod job;
 pub mod kernel;
 pub mod lower;
 pub mod occupants;
 pub mod persist;
+pub mod said;
 pub mod share;
 pub mod unkillable;

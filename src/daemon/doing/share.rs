@@ -1,6 +1,6 @@
 //! Carries out effects: intent stored, systemd told, its job awaited, the kernel read back, outcome stored, answered.
 //!
-//! One task an effect, each a straight line. The ledger hears of it through [`Event::Settle`].
+//! One task an effect, each a straight line. The ledger hears of it through [`Said::Settle`].
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,12 +12,13 @@ use tracing::{error, info, warn};
 use super::kernel;
 use super::occupants::{self, Occupants, Shown};
 use super::persist::Persist;
+use super::said::Said;
 use super::unkillable;
 use crate::cgroup::{Cgroups, Difference, KernelLimits};
 use crate::contract::{Answer, HeldShare, JobStarted, Released, ShareInfo};
 use crate::daemon::asking::accounts::Accounts;
-use crate::daemon::event::{Event, Reply};
 use crate::daemon::telling::answer;
+use crate::daemon::telling::reply::Reply;
 use crate::identity::{JobId, Uid, UnitName};
 use crate::ledger::refusal::Refusal;
 use crate::ledger::share::Share;
@@ -50,8 +51,8 @@ pub struct Context {
     pub systemd: Systemd,
     /// Asks the kernel.
     pub cgroups: Arc<Cgroups>,
-    /// Tells the event loop.
-    pub events: mpsc::Sender<Event>,
+    /// Tells the owner of the ledger.
+    pub said: mpsc::Sender<Said>,
     /// The path of the daemon's socket, of letters, digits and what else means nothing to systemd.
     pub socket: Arc<str>,
     /// Asks the user database.
@@ -61,27 +62,27 @@ pub struct Context {
 /// Frees a member for the next command when the effect's task is over, however it ends.
 pub struct Turn {
     uid: Uid,
-    events: mpsc::Sender<Event>,
+    said: mpsc::Sender<Said>,
 }
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        let (uid, events) = (self.uid, self.events.clone());
-        // The channel may be full at this moment: the event must come all the same.
-        tokio::spawn(async move { events.send(Event::Free(uid)).await });
+        let (uid, said) = (self.uid, self.said.clone());
+        // The channel may be full at this moment: the word must come all the same.
+        tokio::spawn(async move { said.send(Said::Free(uid)).await });
     }
 }
 
 impl Context {
     /// A turn at changing a member's units, which ends with the value.
     pub fn turn(&self, uid: Uid) -> Turn {
-        Turn { uid, events: self.events.clone() }
+        Turn { uid, said: self.said.clone() }
     }
 
     /// Tells the ledger how an effect went; what must then be stored.
     pub(crate) async fn settle(&self, uid: Uid, outcome: Outcome) -> Option<Image> {
         let (reply, image) = oneshot::channel();
-        self.events.send(Event::Settle { uid, outcome, reply }).await.ok()?;
+        self.said.send(Said::Settle { uid, outcome, reply }).await.ok()?;
         image.await.ok()
     }
 
@@ -345,7 +346,7 @@ pub async fn queued(cx: Context, job: JobId, image: Image, reply: Reply) {
         Err(fault) => {
             error!("{}", chain(&*fault));
             let (sender, image) = oneshot::channel();
-            let _ = cx.events.send(Event::Uncalled(job, sender)).await;
+            let _ = cx.said.send(Said::Uncalled(job, sender)).await;
             reply.send(match image.await {
                 // The failed write may have got as far as the file, where a start would find the request.
                 Ok(Some(image)) => {

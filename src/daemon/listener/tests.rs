@@ -25,11 +25,11 @@ impl Listening {
         let socket = UnixListener::bind(dir.path().join("socket")).unwrap();
         let (_, policy) = watch::channel(None);
         let (stop, stopping) = watch::channel(false);
-        let (events, _) = mpsc::channel(1);
+        let (calls, _) = mpsc::channel(1);
         tokio::spawn(
             Listener::new(
                 socket,
-                Common { events, policy, stopping, accounts: Accounts::of(Directory::System) },
+                Common { calls, policy, stopping, accounts: Accounts::of(Directory::System) },
             )
             .serve(),
         );

@@ -4,22 +4,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep};
 use tracing::{error, info, warn};
 
-use crate::cgroup::{CgroupFault, Cgroups, Group, Limit};
+use crate::cgroup::{CgroupFault, Cgroups, Limit};
 use crate::daemon::asking::accounts::Accounts;
-use crate::daemon::doing::share::{Context, READ_BACK_TIMEOUT, limits_of};
+use crate::daemon::doing::share::{Context, limits_of};
 use crate::daemon::telling::answer;
 use crate::host::account::Directory;
-use crate::identity::{FAIRSHARE_SLICE, JobId, Uid, UnitName};
+use crate::identity::{JobId, Uid, UnitName};
 use crate::ledger::reconcile::{Found, Known, Limits, SwapLimit, Verdict, verdicts};
 use crate::ledger::share::{Keeps, Share};
 use crate::ledger::{Ledger, Now};
 use crate::policy::Policy;
-use crate::quantity::{Amount, Bytes, PartialAmount};
+use crate::quantity::{Amount, Bytes};
 use crate::serving::logging::chain;
-use crate::systemd::{ActiveState, Fault, Systemd, property};
+use crate::systemd::{ActiveState, Fault, Systemd};
 use crate::wire::error::WireError;
 
 /// How long the user database has to name the users of slices that nobody remembers. Without its answer they count as known.
@@ -28,13 +27,10 @@ const KNOWN_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long the removal of an empty slice may take at a start.
 const STOP_EMPTY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Between two looks at whether the kernel holds the bound of all shares.
-const BOUND_PAUSE: Duration = Duration::from_millis(20);
-
 /// What was done about one member.
 #[derive(Debug)]
 pub struct Mended {
-    /// Who.
+    /// The member.
     pub uid: Uid,
     /// What was to be done.
     pub verdict: Verdict,
@@ -288,50 +284,5 @@ async fn set_again(cx: &Context, share: &Share) -> Result<(), WireError> {
             cx.read_back(&rest).await
         }
         _ => Ok(()),
-    }
-}
-
-/// Bounds all shares together by what can be handed out, so that they can never starve the system.
-///
-/// Memory in use over its bound is left alone: the kernel would kill to get under it. The sweep tries again.
-pub async fn bound_all(cx: &Context, bounds: PartialAmount) {
-    // `None` while there is no share, and no cgroup above it.
-    let holds = |bounds: PartialAmount| {
-        let limits = cx.cgroups.limits(Group::All).ok().flatten();
-        limits.map(|limits| limits.holds_named(bounds).is_ok())
-    };
-    if holds(bounds) == Some(true) {
-        return;
-    }
-    let in_use = match cx.cgroups.memory(Group::All) {
-        Ok(memory) => memory.unwrap_or_default(),
-        Err(fault) => {
-            error!("{}", chain(&fault));
-            return;
-        }
-    };
-    let mem = bounds.mem.filter(|mem| in_use <= *mem);
-    if let (None, Some(bound)) = (mem, bounds.mem) {
-        warn!(
-            "{FAIRSHARE_SLICE} uses {in_use}, more than the {bound} that can be handed out: proceeding without setting its memory"
-        );
-    }
-    let bounds = PartialAmount { mem, ..bounds };
-    if holds(bounds) == Some(true) {
-        return;
-    }
-    if let Err(fault) = cx.systemd.set_properties(FAIRSHARE_SLICE, &property::capacity(bounds)).await {
-        return error!(unit = FAIRSHARE_SLICE, "{}", chain(&fault));
-    }
-    // systemd may answer before the kernel's files change, and who looks next must not see what was before.
-    let deadline = Instant::now() + READ_BACK_TIMEOUT;
-    while holds(bounds) == Some(false) {
-        if Instant::now() >= deadline {
-            return error!(
-                unit = FAIRSHARE_SLICE,
-                "the kernel does not hold the limits of {FAIRSHARE_SLICE}"
-            );
-        }
-        sleep(BOUND_PAUSE).await;
     }
 }

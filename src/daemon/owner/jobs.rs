@@ -8,12 +8,13 @@ use tracing::{error, warn};
 
 use super::EventLoop;
 use crate::contract::{Answer, OneJob};
+use crate::daemon::asking::handover::FETCH_RETRY_AFTER_MS;
 use crate::daemon::clock;
-use crate::daemon::doing::handover::{FETCH_RETRY_AFTER_MS, is_its_process, not_its_process};
+use crate::daemon::doing::caller::{is_its_process, not_its_process};
 use crate::daemon::doing::job::{self, FETCHES_WAITING_MAX, Fetch, Following};
 use crate::daemon::doing::share::Context;
-use crate::daemon::event::Reply;
 use crate::daemon::telling::answer;
+use crate::daemon::telling::reply::Reply;
 use crate::identity::{JobId, Uid};
 use crate::ledger::job::{Cause, Exit, JobEnd, JobKind, Ran};
 use crate::ledger::refusal::Refusal;

@@ -1,13 +1,20 @@
 //! The one owner of the ledger, and everything that can wake it.
 
+mod bound;
 mod command;
-pub mod condition;
+mod condition;
+mod doubt;
 mod effects;
+pub mod event;
+mod inside;
 mod jobs;
 mod naming;
-pub mod query;
+mod query;
+mod recovery;
 mod reload;
 mod status;
+mod turns;
+mod usages;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -18,32 +25,31 @@ use tokio::task::{JoinError, JoinHandle};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
 use tracing::{debug, error};
 
-use crate::daemon::asking::authorize::{Act, Authorised};
-use crate::daemon::asking::names::NAMES_PERIOD;
+use crate::daemon::asking::names::{Asked, Learned, NAMES_PERIOD};
 use crate::daemon::asking::spec::Spec;
+use crate::daemon::asking::submission::Submission;
 use crate::daemon::clock;
 use crate::daemon::doing::job::Fetch;
 use crate::daemon::doing::kernel;
-use crate::daemon::doing::occupants::Shown;
 use crate::daemon::doing::persist::Persist;
-use crate::daemon::doing::share::{self, Context};
-use crate::daemon::event::{Event, Reply, Submission};
-use crate::daemon::mending::world::{self, Survey};
-use crate::daemon::start::Parts;
+use crate::daemon::doing::said::{SAID_WAITING_MAX, Said};
+use crate::daemon::doing::share::Context;
+use crate::daemon::following::occupancy::Watch;
+use crate::daemon::following::pressure::Pressed;
+use crate::daemon::parts::Parts;
 use crate::daemon::telling::feed::Feed;
-use crate::daemon::watch::Watch;
+use crate::daemon::telling::reply::Reply;
+use crate::host::machine;
 use crate::identity::{JobId, Uid, UnitName};
-use crate::ledger::reconcile::Verdict;
-use crate::ledger::refusal::Refusal;
 use crate::ledger::{Canceller, Command, Effect, Ledger, Outcome};
 use crate::policy::{Machine, Policy};
 use crate::quantity::PartialAmount;
-use crate::serving::logging::{chain, in_full};
+use crate::serving::logging::chain;
 use crate::serving::notify;
-use crate::serving::places::PLACES_PER_UID_MAX;
-use crate::systemd::{Fault, Signal, Signals, Systemd};
-use crate::wire::error::{Code, WireError};
+use crate::systemd::{Signal, Signals, Systemd};
 use condition::Condition;
+use event::Event;
+use usages::Usages;
 
 /// How often the kernel's limits are compared with the shares', and a lost bus is looked for again.
 pub const SWEEP_PERIOD: Duration = Duration::from_secs(60);
@@ -54,71 +60,136 @@ const RECOVERY_PERIOD: Duration = Duration::from_secs(1);
 /// The least time between two ticks.
 const TICK_PAUSE: Duration = Duration::from_millis(100);
 
-/// Calls on one member's share that wait for an earlier one. A connection has one call here at a time, so that it is admins
-/// together with the member who can pass it.
-const CALLS_WAITING_MAX: usize = PLACES_PER_UID_MAX;
-
 /// The loop and what it owns.
 pub struct EventLoop {
-    pub(super) parts: Parts,
-    pub(super) ledger: Ledger,
-    pub(super) policy: Option<Arc<Policy>>,
-    pub(super) context: Option<Context>,
+    parts: Parts,
+    ledger: Ledger,
+    policy: Option<Arc<Policy>>,
+    context: Option<Context>,
     /// Kept beside `context`, which takes a state file too: without one the connection would be closed and look lost.
-    pub(super) systemd: Option<Systemd>,
-    pub(super) persist: Option<Persist>,
-    pub(super) machine: Option<Machine>,
-    pub(super) signals: Option<Signals>,
-    pub(super) condition: Condition,
-    pub(super) watch: Watch,
-    pub(super) strays: BTreeSet<Uid>,
-    pub(super) usages: query::Usages,
-    pub(super) policy_told: channel::Sender<Option<Arc<Policy>>>,
+    systemd: Option<Systemd>,
+    persist: Option<Persist>,
+    machine: Option<Machine>,
+    signals: Option<Signals>,
+    condition: Condition,
+    watch: Watch,
+    pressed: Pressed,
+    strays: BTreeSet<Uid>,
+    usages: Usages,
+    policy_told: channel::Sender<Option<Arc<Policy>>>,
     /// The revision of the state that needs no storing.
-    pub(super) stored: Option<u64>,
+    stored: Option<u64>,
     /// Whether that could not be stored, and is to be tried again.
-    pub(super) store_again: bool,
+    store_again: bool,
     /// What systemd was last told that the daemon holds.
-    pub(super) status_told: String,
+    status_told: String,
     /// Where followers hear what happens.
-    pub(super) feed: Feed,
+    feed: Feed,
     /// Tells listener and sessions that the daemon stops.
-    pub(super) stop: channel::Sender<bool>,
-    pub(super) events: mpsc::Sender<Event>,
-    pub(super) inbox: mpsc::Receiver<Event>,
+    stop: channel::Sender<bool>,
+    /// For tasks of the loop's own, and what they tell.
+    events: mpsc::Sender<Event>,
+    inbox: mpsc::Receiver<Event>,
+    /// For those who carry something out, and what they tell.
+    said: mpsc::Sender<Said>,
+    hears: mpsc::Receiver<Said>,
+    /// What sessions ask.
+    calls: mpsc::Receiver<Submission>,
     /// Members with something under way, and the calls that wait for its end.
-    pub(super) busy: BTreeMap<Uid, VecDeque<Submission>>,
+    busy: BTreeMap<Uid, VecDeque<Submission>>,
     /// Effects that wait for what is under way for their member.
-    pub(super) deferred: BTreeMap<Uid, VecDeque<(Effect, Reply)>>,
+    deferred: BTreeMap<Uid, VecDeque<(Effect, Reply)>>,
     /// Sets what bounds all shares together, where it was last another.
-    pub(super) bounding: Option<JoinHandle<()>>,
+    bounding: Option<JoinHandle<()>>,
     /// What bounds all shares together; nothing is named where it is not known.
-    pub(super) bounds: PartialAmount,
+    bounds: PartialAmount,
     /// When the ledger was last told that time has passed.
-    pub(super) ticked_at: Option<Instant>,
+    ticked_at: Option<Instant>,
     /// Submitted commands that have not been handed over.
-    pub(super) specs: BTreeMap<JobId, Arc<Spec>>,
+    specs: BTreeMap<JobId, Arc<Spec>>,
     /// Where the processes of submitted commands fetch what they become, until that is over.
-    pub(super) offers: BTreeMap<JobId, mpsc::Sender<Fetch>>,
+    offers: BTreeMap<JobId, mpsc::Sender<Fetch>>,
     /// Submitted commands with a task that starts or follows them.
-    pub(super) followed: BTreeSet<JobId>,
+    followed: BTreeSet<JobId>,
     /// Whether there may be submitted commands that run without one.
-    pub(super) out_of_sight: bool,
+    out_of_sight: bool,
     /// Who called back a submitted command that has been stopped, and waits to hear how it ended.
-    pub(super) called_back: BTreeMap<JobId, Vec<Reply>>,
+    called_back: BTreeMap<JobId, Vec<Reply>>,
     /// When the kernel was last seen to hold all that it should.
-    pub(super) in_order_at: Option<Instant>,
+    in_order_at: Option<Instant>,
     /// Whether something that is missing is being looked for.
-    pub(super) recovering: bool,
+    recovering: bool,
     /// Whether the state file is to be looked at again with the next look for what is missing.
-    pub(super) retry_state: bool,
-    /// Whether the database is being asked for the policy's names.
-    pub(super) hears_names: bool,
+    retry_state: bool,
+    /// Where the database tells of the policy's names, while it is being asked for them.
+    asked: Option<Asked>,
     /// Reloads that are answered when what they brought back is in order, and whether each changed the policy.
-    pub(super) reloads: Vec<(Reply, bool)>,
+    reloads: Vec<(Reply, bool)>,
 }
 
 impl EventLoop {
+    /// A loop that has taken nothing yet: where everything is, whom the policy in force is told, what the loop's own tasks
+    /// tell, and what sessions ask.
+    pub fn new(
+        parts: Parts,
+        policy_told: channel::Sender<Option<Arc<Policy>>>,
+        (events, inbox): (mpsc::Sender<Event>, mpsc::Receiver<Event>),
+        calls: mpsc::Receiver<Submission>,
+    ) -> Self {
+        let (said, hears) = mpsc::channel(SAID_WAITING_MAX);
+        Self {
+            ledger: Ledger::new(parts.boot.clone()),
+            policy: None,
+            context: None,
+            systemd: None,
+            persist: None,
+            machine: machine::read(&parts.online).map_err(|error| error!("{error}, proceeding")).ok(),
+            signals: None,
+            condition: Condition::of(&parts.cgroups),
+            watch: Watch::start(),
+            pressed: Pressed::default(),
+            strays: BTreeSet::new(),
+            usages: Usages::default(),
+            policy_told,
+            stop: channel::Sender::new(false),
+            stored: None,
+            store_again: false,
+            status_told: String::new(),
+            feed: Feed::default(),
+            events,
+            inbox,
+            said,
+            hears,
+            calls,
+            busy: BTreeMap::new(),
+            deferred: BTreeMap::new(),
+            specs: BTreeMap::new(),
+            offers: BTreeMap::new(),
+            followed: BTreeSet::new(),
+            out_of_sight: false,
+            called_back: BTreeMap::new(),
+            recovering: false,
+            asked: None,
+            retry_state: false,
+            reloads: Vec::new(),
+            in_order_at: None,
+            ticked_at: None,
+            bounding: None,
+            bounds: PartialAmount::default(),
+            parts,
+        }
+    }
+
+    /// What is missing, in one line.
+    pub fn lacks(&self) -> Option<String> {
+        self.condition.reasons()
+    }
+
+    /// Whether the daemon stops, as it comes to be known.
+    pub fn stopping(&self) -> channel::Receiver<bool> {
+        self.stop.subscribe()
+    }
+
     /// Turns until the daemon was told to stop and the listener has seen off its last client.
     ///
     /// # Errors
@@ -149,18 +220,24 @@ impl EventLoop {
                 _ = sweep.tick() => self.sweep(),
                 _ = names.tick(), if self.misses_names() => self.seek_names(),
                 changes = self.watch.changed() => self.changed_inside(changes),
+                told = self.pressed.next() => self.pressure_told(told),
+                learned = learned(&mut self.asked) => self.name_learned(learned),
                 ended = &mut listener => return ended,
-                // The loop holds a sender itself: there is always another event to come.
+                // The loop holds senders of these three itself: there is always another to come.
+                Some(said) = self.hears.recv() => self.said(said),
                 Some(event) = self.inbox.recv() => self.take(event),
-                () = std::future::ready(()), if self.watch.pressed.is_due() => self.await_pressure(),
+                Some(submission) = self.calls.recv() => self.call(submission),
+                () = std::future::ready(()), if self.pressed.is_due() => {
+                    self.pressed.await_one(&self.parts.cgroups);
+                }
             }
         }
     }
 
-    fn take(&mut self, event: Event) {
-        match event {
-            Event::Call(submission) => self.call(submission),
-            Event::Settle { uid, outcome, reply } => {
+    /// Takes what came of something that was to be done.
+    fn said(&mut self, said: Said) {
+        match said {
+            Said::Settle { uid, outcome, reply } => {
                 let unknown = outcome == Outcome::Unknown;
                 match self.ledger.apply(clock::now(), Command::Settle { uid, outcome: outcome.clone() }) {
                     Ok(effects) => {
@@ -175,24 +252,28 @@ impl EventLoop {
                 self.settled_inside(uid, &outcome);
                 self.tell_status();
             }
-            Event::Uncalled(job, reply) => {
+            Said::Uncalled(job, reply) => {
                 let waits = self.ledger.jobs().get(&job).is_some_and(|job| job.queued());
                 if waits {
                     self.tell(Command::Cancel { job, by: Canceller::Admin });
                 }
                 drop(reply.send(waits.then(|| self.ledger.image())));
             }
+            Said::WorkEnded { job, end, reply } => self.work_ended(job, end, reply),
+            Said::WorkLost(job) => self.work_lost(job),
+            Said::Image(reply) => drop(reply.send(self.ledger.image())),
+            Said::CalledBack(job, reply) => self.called_back(job, reply),
+            Said::NotEntered(uid) => self.watch_anew([uid]),
+            Said::Free(uid) => self.free(uid),
+        }
+    }
+
+    /// Takes an answer to what the loop has asked for, or a signal.
+    fn take(&mut self, event: Event) {
+        match event {
             Event::NotStored => (self.stored, self.store_again) = (None, true),
             Event::WaitingKnown(accounts) => self.reconsider(&accounts),
-            Event::WorkEnded { job, end, reply } => self.work_ended(job, end, reply),
-            Event::WorkLost(job) => self.work_lost(job),
-            Event::Pressure(uid, resource) => self.pressure_told(uid, resource),
-            Event::Image(reply) => drop(reply.send(self.ledger.image())),
-            Event::CalledBack(job, reply) => self.called_back(job, reply),
-            Event::NotEntered(uid) => self.watch_anew([uid]),
-            Event::Free(uid) => self.free(uid),
             Event::Usages(usages) => self.usages.arrived(usages, &self.ledger, self.capacity()),
-            Event::Name(learned) => self.name_learned(learned),
             Event::Reloaded(result, reply) => self.reloaded(result, reply),
             Event::Recovered(recovery) => drop(self.recovered(*recovery)),
             Event::Mended(survey, uids) => self.mended(survey, uids),
@@ -204,110 +285,6 @@ impl EventLoop {
                 notify::stopping();
                 self.stop.send_replace(true);
             }
-        }
-    }
-
-    fn call(&mut self, mut submission: Submission) {
-        if let Err(error) = submission.authorised.judge(self.policy.as_deref()) {
-            return submission.reply.send(Err(error));
-        }
-        let act = submission.authorised.act();
-        if self.condition.is_degraded() && !act.allowed_degraded() {
-            return submission.reply.send(Err(self.condition.refusal()));
-        }
-        if act.tells_of_capacity() {
-            self.look_at_machine();
-        }
-        let Some(uid) = changed_by(&submission.authorised) else {
-            let Submission { authorised, reply, outlet, taker } = submission;
-            if let (Act::JobFetch { job }, Some(taker)) = (authorised.act(), taker) {
-                return self.fetch(*job, Fetch { peer: Arc::clone(authorised.peer()), taker, reply });
-            }
-            // From before the answer, so that nothing is missed after it.
-            if let (Act::Subscribe { interest }, Some(outlet)) = (authorised.act(), outlet) {
-                self.feed.add(*interest, Arc::clone(authorised.peer()), outlet);
-            }
-            return self.query(&authorised, reply);
-        };
-        match self.busy.get_mut(&uid) {
-            None => self.change(uid, submission),
-            Some(waiting) if waiting.len() < CALLS_WAITING_MAX => waiting.push_back(submission),
-            Some(_) => {
-                let error = WireError::new(Code::Busy, "Too many calls are waiting for an earlier one");
-                submission.reply.send(Err(error));
-            }
-        }
-    }
-
-    /// The next call that waited for what was under way for this member.
-    fn free(&mut self, uid: Uid) {
-        let Some(cx) = self.context.clone() else { return self.free_without_systemd(uid) };
-        if let Some((effect, reply)) = self.next_deferred(uid) {
-            return self.spawn(&cx, uid, effect, reply);
-        }
-        self.free_for_calls(uid);
-    }
-
-    /// What was decided cannot be carried out: the intents stand, and are looked at when systemd is back.
-    fn free_without_systemd(&mut self, uid: Uid) {
-        for (_, reply) in self.deferred.remove(&uid).unwrap_or_default() {
-            reply.send(Err(self.condition.refusal()));
-            self.condition.doubt(uid);
-        }
-        self.free_for_calls(uid);
-    }
-
-    fn free_for_calls(&mut self, uid: Uid) {
-        let Some(mut waiting) = self.busy.remove(&uid) else { return };
-        let Some(next) = waiting.pop_front() else { return self.settle_doubts() };
-        if self.condition.is_degraded() {
-            next.reply.send(Err(self.condition.refusal()));
-            self.busy.insert(uid, waiting);
-            return self.free(uid);
-        }
-        self.change(uid, next);
-        // A call that was refused left nothing under way: then the one after it has its turn.
-        let refused = !self.busy.contains_key(&uid);
-        self.busy.entry(uid).or_default().append(&mut waiting);
-        if refused {
-            self.free(uid);
-        }
-    }
-
-    /// What was decided for a member while something else was under way.
-    fn next_deferred(&mut self, uid: Uid) -> Option<(Effect, Reply)> {
-        let deferred = self.deferred.get_mut(&uid)?;
-        let next = deferred.pop_front();
-        if deferred.is_empty() {
-            self.deferred.remove(&uid);
-        }
-        next
-    }
-
-    /// A call that changes a share: the ledger's word, and the effect on its way.
-    fn change(&mut self, uid: Uid, submission: Submission) {
-        let Submission { mut authorised, reply, .. } = submission;
-        // It may have waited, and another policy have come meanwhile.
-        if let Err(error) = authorised.judge(self.policy.as_deref()) {
-            return reply.send(Err(error));
-        }
-        let Some(cx) = self.context.clone() else {
-            return reply.send(Err(self.condition.refusal()));
-        };
-        let command = match self.command(uid, authorised.act(), &cx) {
-            Ok(command) => command,
-            Err(error) => return reply.send(Err(error)),
-        };
-        match self.ledger.apply(clock::now(), command) {
-            Err(Refusal::Occupied) => {
-                let shown = if authorised.peer().uid == uid { Shown::Command } else { Shown::Number };
-                tokio::spawn(share::occupied(Arc::clone(&cx.cgroups), uid, shown, reply));
-            }
-            Err(refusal) => {
-                let error = self.refusal(&refusal, &authorised);
-                reply.send(Err(error));
-            }
-            Ok(effects) => self.carry_out(&cx, uid, &authorised, effects, reply),
         }
     }
 
@@ -370,70 +347,6 @@ impl EventLoop {
         self.settle_doubts();
     }
 
-    /// Has the members looked at whose slices are in doubt and for whom nothing is under way.
-    pub(crate) fn settle_doubts(&mut self) {
-        let (Some(cx), Some(policy)) = (self.context.clone(), self.policy.clone()) else { return };
-        let uids: BTreeSet<Uid> = self.condition.take_doubts(|uid| !self.busy.contains_key(uid));
-        if uids.is_empty() {
-            return;
-        }
-        for uid in &uids {
-            self.busy.entry(*uid).or_default();
-        }
-        let (ledger, events) = (self.ledger.clone(), self.events.clone());
-        tokio::spawn(async move {
-            let survey = world::mend(&cx, &ledger, &policy, Some(&uids)).await;
-            let _ = events.send(Event::Mended(survey, uids)).await;
-        });
-    }
-
-    fn mended(&mut self, survey: Result<Survey, Fault>, uids: BTreeSet<Uid>) {
-        match survey {
-            Ok(survey) => {
-                self.reconciled(survey);
-                self.watch_anew(uids.iter().copied());
-            }
-            Err(fault) => {
-                error!("{}", chain(&fault));
-                uids.iter().for_each(|uid| self.condition.doubt_later(*uid));
-            }
-        }
-        self.tell(Command::Tick);
-        drop(self.store_in_background());
-        for uid in uids {
-            self.free(uid);
-        }
-        self.tell_status();
-    }
-
-    /// Takes what was done about members into the ledger.
-    pub(crate) fn reconciled(&mut self, survey: Survey) {
-        self.ledger.runs_taken(survey.below.runs_taken);
-        survey.below.works.iter().for_each(|(_, job)| self.ledger.job_taken(*job));
-        let swap = self.policy.as_ref().map_or_else(Default::default, |policy| policy.swap);
-        let mut told = Vec::new();
-        for mended in survey.mended {
-            match (&mended.verdict, &mended.done) {
-                (Verdict::KeepStray, _) => drop(self.strays.insert(mended.uid)),
-                (_, Ok(())) => {
-                    self.strays.remove(&mended.uid);
-                    told.extend(self.ledger.reconciled(
-                        clock::now(),
-                        mended.uid,
-                        &mended.verdict,
-                        swap,
-                        mended.known.as_ref(),
-                    ));
-                }
-                (_, Err(error)) => {
-                    error!("the share of uid {} is not settled: {}", mended.uid, in_full(error));
-                    self.condition.doubt_later(mended.uid);
-                }
-            }
-        }
-        self.carry_out_others(told);
-    }
-
     /// Stores what has changed since the state was loaded or last stored here.
     pub(crate) fn store_in_background(&mut self) -> Option<JoinHandle<()>> {
         let (persist, image) = (self.persist.clone()?, self.ledger.image());
@@ -454,34 +367,18 @@ impl EventLoop {
     }
 }
 
-/// Whose share the act changes, or enters.
-fn changed_by(authorised: &Authorised) -> Option<Uid> {
-    match authorised.act() {
-        Act::Request { account, .. } | Act::Resize { account, .. } | Act::Renew { account, .. } => {
-            Some(account.uid)
-        }
-        Act::Release { uid, .. } => Some(*uid),
-        Act::Run | Act::Attach { .. } | Act::Submit { .. } => Some(authorised.peer().uid),
-        Act::Ping
-        | Act::Health
-        | Act::Status { .. }
-        | Act::List
-        | Act::Policy { .. }
-        | Act::JobStatus { .. }
-        | Act::JobList { .. }
-        | Act::JobCancel { .. }
-        | Act::JobFetch { .. }
-        | Act::Drain
-        | Act::Undrain
-        | Act::Subscribe { .. }
-        | Act::Reload => None,
-    }
-}
-
 fn ticker(period: Duration) -> tokio::time::Interval {
     let mut ticker = interval_at(Instant::now() + period, period);
     ticker.set_missed_tick_behavior(MissedTickBehavior::Delay);
     ticker
+}
+
+/// What the user database says of the next name, while it is being asked; nothing where that was the last.
+async fn learned(asked: &mut Option<Asked>) -> Option<Learned> {
+    match asked {
+        Some(asked) => asked.recv().await,
+        None => std::future::pending().await,
+    }
 }
 
 /// The next signal of systemd; none while there is no bus.

@@ -6,7 +6,6 @@ use tracing::{info, warn};
 
 use super::EventLoop;
 use crate::daemon::asking::names::{self, Asked, Learned};
-use crate::daemon::event::Event;
 use crate::policy::Policy;
 
 impl EventLoop {
@@ -16,7 +15,7 @@ impl EventLoop {
             Ok((policy, asked)) => {
                 if let Some(said) = policy.unfound.said() {
                     warn!("names of the policy were not found, proceeding: {said}");
-                    self.hear(asked);
+                    self.asked = Some(asked);
                 }
                 let policy = Arc::new(policy);
                 self.policy_told.send_replace(Some(Arc::clone(&policy)));
@@ -33,33 +32,21 @@ impl EventLoop {
 
     /// Whether there are names to look for.
     pub(crate) fn misses_names(&self) -> bool {
-        !self.hears_names && self.names_missing().is_some()
+        self.asked.is_none() && self.names_missing().is_some()
     }
 
     /// Looks again for what was not found.
     pub(crate) fn seek_names(&mut self) {
         if let Some(policy) = &self.policy {
             let asked = names::ask(&self.parts.accounts, policy);
-            self.hear(asked);
+            self.asked = Some(asked);
         }
-    }
-
-    /// Has the loop told what the database says, until it was asked for everything. A look-up that hangs is not made twice.
-    fn hear(&mut self, mut asked: Asked) {
-        self.hears_names = true;
-        let events = self.events.clone();
-        tokio::spawn(async move {
-            while let Some(learned) = asked.recv().await {
-                let _ = events.send(Event::Name(Some(learned))).await;
-            }
-            let _ = events.send(Event::Name(None)).await;
-        });
     }
 
     /// Takes what the database said of a name; nothing more comes where it is `None`.
     pub(crate) fn name_learned(&mut self, learned: Option<Learned>) {
         let Some(Learned { name, said }) = learned else {
-            self.hears_names = false;
+            self.asked = None;
             return;
         };
         let Some(before) = self.policy.as_deref() else { return };

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use tracing::{error, info};
 
 use super::EventLoop;
+use super::event::Event;
 use crate::contract::{Answer, Changed};
 use crate::daemon::asking::authorize;
-use crate::daemon::event::{Event, Reply};
-use crate::daemon::start;
+use crate::daemon::asking::names;
+use crate::daemon::telling::reply::Reply;
 use crate::host::account::Account;
 use crate::identity::Uid;
 use crate::ledger::Command;
@@ -23,7 +24,7 @@ impl EventLoop {
         info!("reading the policy in {} again", parts.policy.display());
         parts.accounts.refresh_all();
         tokio::spawn(async move {
-            let result = start::policy(&parts).await;
+            let result = names::policy(parts.policy, &parts.accounts).await;
             let _ = events.send(Event::Reloaded(result, reply)).await;
         });
     }

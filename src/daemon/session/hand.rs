@@ -14,7 +14,7 @@ use tracing::warn;
 use super::{End, FRAME_TIMEOUT, Session, internal};
 use crate::contract::Body;
 use crate::contract::handover::HANDED_MAX;
-use crate::daemon::doing::handover::{Delivery, FETCH_RETRY_AFTER_MS};
+use crate::daemon::asking::handover::{Delivery, FETCH_RETRY_AFTER_MS};
 use crate::daemon::incoming::peek;
 use crate::wire::error::{Code, WireError};
 

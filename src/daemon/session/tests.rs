@@ -20,7 +20,7 @@ use crate::wire::hello::{Hello, HelloReply, decode_hello_reply};
 struct Served {
     session: tokio::task::JoinHandle<End>,
     client: UnixStream,
-    calls: mpsc::Receiver<Event>,
+    calls: mpsc::Receiver<Submission>,
     stop: watch::Sender<bool>,
 }
 
@@ -32,10 +32,10 @@ fn serve(ours: Blocking, theirs: Blocking) -> Served {
     };
     let peer = Peer { uid: Uid::ROOT, gid: Gid::ROOT, pid: 1, groups: vec![Gid::ROOT] };
     let (stop, stopping) = watch::channel(false);
-    let (events, calls) = mpsc::channel(1);
+    let (calls_sender, calls) = mpsc::channel(1);
     let ours = Connection::new(stream(ours), peer.uid);
     let (_, policy) = watch::channel(None);
-    let daemon = Common { events, policy, stopping, accounts: Accounts::of(Directory::System) };
+    let daemon = Common { calls: calls_sender, policy, stopping, accounts: Accounts::of(Directory::System) };
     let session = Session::new(ours, Arc::new(peer), Arc::default(), daemon);
     Served { session: tokio::spawn(session.serve()), client: stream(theirs), calls, stop }
 }
@@ -150,7 +150,7 @@ async fn a_connection_that_follows_events_is_not_closed_for_saying_nothing() {
     let Served { session, mut client, mut calls, stop } = serve(ours, theirs);
     client.write_all(&hello()).await.unwrap();
     client.write_all(&request(7, Call::Subscribe(Subscribe { all: None, job_id: None }))).await.unwrap();
-    let Some(Event::Call(submission)) = calls.recv().await else { panic!("nothing was asked") };
+    let Some(submission) = calls.recv().await else { panic!("nothing was asked") };
     let mut feed = Feed::default();
     let all = Interest { uid: Uid::ROOT, all: true, job: None };
     feed.add(
@@ -188,13 +188,13 @@ async fn sixteen_requests_can_be_unanswered_and_the_next_is_read_when_one_was_an
     let Served { session, mut client, mut calls, stop: _stop, .. } = serve(ours, theirs);
     let mut accepted = 0;
     // Answers wait for 300 s to be read.
-    while let Ok(Some(Event::Call(submission))) = timeout(Duration::from_secs(100), calls.recv()).await {
+    while let Ok(Some(submission)) = timeout(Duration::from_secs(100), calls.recv()).await {
         submission.reply.send(Ok(Answer::Pong(Pong { at_ms: 0 })));
         accepted += 1;
     }
     assert_eq!(accepted, 16);
     client.read_exact(&mut vec![0; in_the_way]).await.unwrap();
-    assert!(matches!(calls.recv().await, Some(Event::Call(_))), "the 17th was not read");
+    assert!(calls.recv().await.is_some(), "the 17th was not read");
     assert_eq!(heard(&client, 17).await.len(), 17, "the hello and 16 answers");
     assert!(!session.is_finished());
 }
@@ -231,7 +231,7 @@ async fn an_answer_that_fits_no_frame_is_an_internal_error_of_its_request() {
         client.write_all(&request(request_id, Call::Ping(Ping {}))).await.unwrap();
     }
     for unit in ["x".repeat(1 << 20), "small".to_owned()] {
-        let Some(Event::Call(submission)) = calls.recv().await else { panic!("nothing was asked") };
+        let Some(submission) = calls.recv().await else { panic!("nothing was asked") };
         submission.reply.send(Ok(Answer::Unit(InUnit { unit })));
     }
     let frames = heard(&client, 3).await;

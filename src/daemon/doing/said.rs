@@ -1,0 +1,47 @@
+//! What those who carry something out tell the owner of the ledger.
+
+use tokio::sync::oneshot;
+
+use crate::daemon::telling::reply::Reply;
+use crate::identity::{JobId, Uid};
+use crate::ledger::job::JobEnd;
+use crate::ledger::{Image, Outcome};
+
+/// What has been said and the owner has not taken yet. A task that says one more waits.
+pub const SAID_WAITING_MAX: usize = 256;
+
+/// What came of something that was to be done.
+#[derive(Debug)]
+pub enum Said {
+    /// An effect has been carried out, or not.
+    Settle {
+        /// The member whose share it was for.
+        uid: Uid,
+        /// How it went.
+        outcome: Outcome,
+        /// Where what is to be stored goes.
+        reply: oneshot::Sender<Image>,
+    },
+    /// A request that was to wait could not be stored. What is to be stored without it goes there; nothing where it was
+    /// served meanwhile.
+    Uncalled(JobId, oneshot::Sender<Option<Image>>),
+    /// A submitted command is over.
+    WorkEnded {
+        /// The command's job.
+        job: JobId,
+        /// How the command ended.
+        end: JobEnd,
+        /// Where what is to be stored goes.
+        reply: oneshot::Sender<Image>,
+    },
+    /// A submitted command may still run, and cannot be followed for now.
+    WorkLost(JobId),
+    /// What is to be stored, as it is by now, is needed there.
+    Image(oneshot::Sender<Image>),
+    /// A submitted command was stopped for who called it back: answered with how it ended.
+    CalledBack(JobId, Reply),
+    /// What was to enter this member's share has not, or not all of it: the kernel may have nothing to tell of it.
+    NotEntered(Uid),
+    /// Nothing is under way for this member any more.
+    Free(Uid),
+}

@@ -1,0 +1,4 @@
+//! What the outside world does, as it changes.
+
+pub mod occupancy;
+pub mod pressure;

@@ -1,0 +1,111 @@
+//! What is missing is looked for: state, bus; and the world is made to agree with the state.
+
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+use tracing::error;
+
+use super::world::{self, Survey};
+use crate::daemon::clock;
+use crate::daemon::doing::persist::Persist;
+use crate::daemon::doing::said::Said;
+use crate::daemon::doing::share::Context;
+use crate::daemon::parts::Parts;
+use crate::ledger::Ledger;
+use crate::policy::Policy;
+use crate::serving::logging::chain;
+use crate::state::{Loaded, StateFault};
+use crate::systemd::{Fault, Signals, Systemd};
+
+/// What came of looking for what is missing. `None`: it was not looked for.
+#[derive(Debug)]
+pub struct Recovery {
+    /// The state file, or why it cannot be used.
+    pub state: Option<Result<(Persist, Ledger), Unusable>>,
+    /// The connection to systemd, or why there is none.
+    pub bus: Option<Result<(Systemd, Signals), String>>,
+    /// The world, laid beside the state.
+    pub survey: Option<Result<Survey, Fault>>,
+}
+
+/// What was there before a recovery.
+pub struct Before {
+    /// Where everything is.
+    pub parts: Parts,
+    /// The policy in force.
+    pub policy: Option<Arc<Policy>>,
+    /// The state file in use.
+    pub persist: Option<Persist>,
+    /// The connection in use.
+    pub systemd: Option<Systemd>,
+    /// The ledger as it is.
+    pub ledger: Ledger,
+    /// Whether the state file is looked for too.
+    pub with_state: bool,
+    /// Tells the owner of the ledger.
+    pub said: mpsc::Sender<Said>,
+}
+
+/// Looks for what is missing, and where nothing is missing any more makes world and state agree.
+pub async fn recover(before: Before) -> Recovery {
+    let Before { parts, policy, persist, systemd, ledger, with_state, said } = before;
+    let state = match persist {
+        None if with_state => Some(state(&parts).await),
+        _ => None,
+    };
+    let (persist, ledger) = match &state {
+        Some(Ok((persist, ledger))) => (Some(persist.clone()), ledger.clone()),
+        _ => (persist, ledger),
+    };
+    let bus = match systemd {
+        Some(_) => None,
+        None => Some(Systemd::connect(&parts.bus).await.map_err(|fault| chain(&fault))),
+    };
+    let systemd =
+        systemd.or(bus.as_ref().and_then(|bus| bus.as_ref().ok()).map(|(systemd, _)| systemd.clone()));
+    let survey = match (systemd, policy) {
+        (Some(systemd), Some(policy)) => {
+            let cgroups = Arc::clone(&parts.cgroups);
+            Some(match persist {
+                Some(persist) => {
+                    let (socket, accounts) = (Arc::clone(&parts.socket), parts.accounts.clone());
+                    let cx = Context { persist, systemd, cgroups, said, socket, accounts };
+                    world::mend(&cx, &ledger, &policy, None).await
+                }
+                // Without a state nothing is changed, and what is there is shown.
+                None => world::glance(&systemd, &cgroups, &parts.accounts, &ledger, &policy).await,
+            })
+        }
+        _ => None,
+    };
+    Recovery { state, bus, survey }
+}
+
+/// Why the state cannot be used.
+#[derive(Debug)]
+pub struct Unusable {
+    /// The reason, for a person.
+    pub why: String,
+    /// Whether it may be usable without anybody's doing: another daemon has it, which ends.
+    pub mends: bool,
+}
+
+async fn state(parts: &Parts) -> Result<(Persist, Ledger), Unusable> {
+    let opened = parts.keeper.open(parts.state.clone(), clock::now().wall_ms).await;
+    let (persist, loaded) = opened.map_err(|fault| Unusable {
+        why: chain(&fault),
+        mends: matches!(fault, StateFault::Locked { .. }),
+    })?;
+    let ledger = match loaded {
+        Loaded::Fresh => Ledger::new(parts.boot.clone()),
+        Loaded::Image(image) => Ledger::restore(parts.boot.clone(), clock::now(), image),
+        Loaded::Corrupt { moved_to, why } => {
+            let kept = moved_to.display();
+            error!(
+                "the state file is damaged ({why}): it is kept as {kept}, and shares are taken over from systemd"
+            );
+            Ledger::new(parts.boot.clone())
+        }
+    };
+    Ok((persist, ledger))
+}

@@ -1,0 +1,36 @@
+//! What the owner hears of its own: answers to what it has asked for, and signals.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::contract::Usage;
+use crate::daemon::mending::recover::Recovery;
+use crate::daemon::mending::world::Survey;
+use crate::daemon::telling::reply::Reply;
+use crate::host::account::Account;
+use crate::identity::Uid;
+use crate::policy::Policy;
+use crate::systemd::Fault;
+
+/// Events that the loop has not taken yet. Who sends one more waits.
+pub const EVENTS_WAITING_MAX: usize = 256;
+
+/// What wakes the loop beside calls, what is said by those who do something, and what the outside world does.
+#[derive(Debug)]
+pub enum Event {
+    /// The state could not be written, by a task that nobody waits for.
+    NotStored,
+    /// The accounts of members who wait have been looked up: the policy says anew what they may have.
+    WaitingKnown(Vec<Account>),
+    /// What the shares use has been read.
+    Usages(BTreeMap<Uid, Usage>),
+    /// The policy has been read again, or not.
+    Reloaded(Result<Policy, String>, Option<Reply>),
+    /// What was missing has been looked for.
+    Recovered(Box<Recovery>),
+    /// Members whose slices were in doubt have been looked at.
+    Mended(Result<Survey, Fault>, BTreeSet<Uid>),
+    /// SIGHUP.
+    Hangup,
+    /// SIGTERM or SIGINT.
+    Terminate,
+}

@@ -1,0 +1,121 @@
+//! What is missing, looked for again and taken into use.
+
+use std::sync::Arc;
+
+use tokio::task::JoinHandle;
+use tracing::{error, info};
+
+use super::EventLoop;
+use super::event::Event;
+use crate::daemon::clock;
+use crate::daemon::doing::share::Context;
+use crate::daemon::mending::recover::{Before, Recovery, recover};
+use crate::ledger::Command;
+use crate::serving::logging::chain;
+
+impl EventLoop {
+    /// What a recovery starts from.
+    pub(crate) fn before(&self, with_state: bool) -> Before {
+        Before {
+            parts: self.parts.clone(),
+            policy: self.policy.clone(),
+            persist: self.persist.clone(),
+            systemd: self.systemd.clone(),
+            ledger: self.ledger.clone(),
+            with_state,
+            said: self.said.clone(),
+        }
+    }
+
+    /// Looks for what is missing, unless that is being done, or something is still under way on what was there.
+    pub(crate) fn recover(&mut self, with_state: bool) {
+        self.condition.doubt_again();
+        if self.store_again {
+            drop(self.store_in_background());
+        }
+        self.retry_state |= with_state && self.persist.is_none();
+        if self.out_of_sight {
+            self.follow_works();
+        }
+        if !self.condition.is_degraded() && self.context.is_some() {
+            return self.settle_doubts();
+        }
+        if self.recovering || !self.busy.is_empty() {
+            return;
+        }
+        self.recovering = true;
+        let with_state = std::mem::take(&mut self.retry_state);
+        let (before, events) = (self.before(with_state), self.events.clone());
+        tokio::spawn(async move {
+            let recovery = Box::new(recover(before).await);
+            let _ = events.send(Event::Recovered(recovery)).await;
+        });
+    }
+
+    /// Takes what a recovery found. What it changed is on its way into the state file: the task that writes it.
+    pub(crate) fn recovered(&mut self, recovery: Recovery) -> Option<JoinHandle<()>> {
+        self.recovering = false;
+        match recovery.state {
+            Some(Ok((persist, ledger))) => {
+                self.stored = (ledger.revision() > 0).then(|| ledger.revision());
+                (self.persist, self.ledger, self.condition.state) = (Some(persist), ledger, None);
+            }
+            Some(Err(unusable)) => {
+                self.condition.state = Some(unusable.why);
+                self.retry_state |= unusable.mends;
+            }
+            None => {}
+        }
+        match recovery.bus {
+            Some(Ok((systemd, signals))) => {
+                (self.systemd, self.signals, self.condition.bus) = (Some(systemd), Some(signals), None);
+            }
+            Some(Err(why)) => self.condition.bus = Some(why),
+            None => {}
+        }
+        // What has not been laid side by side is not changed: without a policy there is no survey, and no context.
+        let surveyed = recovery.survey.is_some();
+        if let (Some(systemd), Some(persist), true) = (self.systemd.clone(), self.persist.clone(), surveyed) {
+            let (cgroups, said) = (Arc::clone(&self.parts.cgroups), self.said.clone());
+            let (socket, accounts) = (Arc::clone(&self.parts.socket), self.parts.accounts.clone());
+            self.context = Some(Context { persist, systemd, cgroups, said, socket, accounts });
+        }
+        let mut written = None;
+        match recovery.survey {
+            Some(Ok(survey)) => {
+                let works = survey.below.works.clone();
+                self.reconciled(survey);
+                let specs = &self.specs;
+                let told = self.ledger.interrupt_jobs(clock::now(), |job| specs.contains_key(&job));
+                self.carry_out_others(told);
+                self.follow_works();
+                self.clear_works(works);
+                written = self.store_in_background();
+                self.bound_all();
+                self.know_waiting();
+                self.watch_all_anew();
+                self.tell(Command::Tick);
+                // What came into doubt while there was no bus, or since the world was looked at.
+                self.settle_doubts();
+                if !self.condition.is_degraded() {
+                    info!("{} held, everything enforced", self.status_line());
+                }
+            }
+            Some(Err(fault)) => {
+                error!("{}", chain(&fault));
+                self.condition.bus = Some(chain(&fault));
+                (self.context, self.systemd, self.signals) = (None, None, None);
+            }
+            None => {}
+        }
+        self.tell_status();
+        self.answer_reloads();
+        written
+    }
+
+    /// Whether there is something to look for: what may mend itself, or what came back and is not in use yet.
+    pub(crate) fn wants_recovery(&self) -> bool {
+        let unused = self.context.is_none() && !self.condition.is_degraded();
+        self.condition.wants_recovery() || self.retry_state || unused
+    }
+}
