@@ -9,7 +9,7 @@
 //! | [`time`] | a moment on both clocks, and which boot it is of |
 //! | [`sys`] | the system calls that no safe library offers |
 //! | [`wire`] | how things go over a socket: frames, CBOR, hello, envelopes, errors |
-//! | [`serving`] | a daemon's socket: who connects, what they sent and how it is closed, notices, the journal |
+//! | [`serving`] | a daemon's socket, sessions and quotas, for whoever brings a service; and its notices and journal |
 //! | [`contract`] | what the endpoints of `fairshared` take and answer: one file an endpoint |
 //! | [`policy`] | what may be held, by whom: YAML files as one checked value |
 //! | [`ledger`] | who holds what, who may: a pure state machine |
@@ -27,9 +27,10 @@
 //! Arrows go up this list only, and `tests/it/tidy.rs` checks it: strangers to each other are
 //! `state`, `cgroup`, `host`, `systemd` and `simulate`, and so are `daemon` and `cli`.
 //!
-//! A request walks through the house once, without turning back: listener (peer), session (bytes), wire (frame,
-//! envelope), contract (call), authorize (an act that only it can make), event loop (the ledger's one owner),
-//! [`ledger::Ledger::apply`], execute (intent stored, systemd told, its job awaited, the kernel read back, outcome stored), session (answer).
+//! A request walks through the house once, without turning back: [`serving`] (peer, bytes, frame, envelope), [`contract`]
+//! (call), `daemon/asking` (an act that only it can make), `daemon/owner` (the ledger's one owner),
+//! [`ledger::Ledger::apply`], `daemon/doing` (intent stored, systemd told, its job awaited, the kernel read back, outcome
+//! stored), `serving` (answer). Nobody in the daemon knows the owner: it listens to the messages of each room.
 
 pub mod cgroup;
 pub mod cli;

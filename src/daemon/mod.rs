@@ -2,17 +2,12 @@
 
 pub mod asking;
 mod clock;
-mod common;
 mod confine;
 mod doing;
 mod following;
-mod incoming;
-mod listener;
 mod mending;
 mod owner;
 mod parts;
-mod session;
-mod socket;
 mod telling;
 
 use std::path::PathBuf;
@@ -22,16 +17,19 @@ use std::sync::Arc;
 use clap::Parser;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch as channel};
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use crate::cgroup::Cgroups;
-use crate::host::account::Directory;
+use crate::host::account::{Directory, MEMBERS};
 use crate::host::machine;
+use crate::identity::Gid;
 use crate::policy::file::POLICY_DIR;
-use crate::serving::{logging, notify};
+use crate::serving::listener::Listener;
+use crate::serving::{logging, notify, socket};
 use crate::systemd::BusAddress;
 use asking::accounts::Accounts;
 use asking::names;
+use asking::service::Fairshare;
 use asking::submission::{SUBMISSIONS_WAITING_MAX, Submission};
 use doing::persist;
 use mending::recover;
@@ -70,7 +68,7 @@ struct Arguments {
 /// Runs the daemon to its end.
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    logging::start();
+    logging::start("fairshared");
     confine::give_up_exec();
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -93,7 +91,7 @@ async fn serve(arguments: Arguments) -> ExitCode {
     // 1. The socket: systemd's, or our own.
     let (listening, bound) = match socket::passed() {
         Ok(Some(socket)) => (socket, None),
-        Ok(None) => match socket::bind(&arguments.socket) {
+        Ok(None) => match socket::bind(&arguments.socket, group()) {
             Ok((socket, bound)) => (socket, Some(bound)),
             Err(error) => return fail(&format!("{}: cannot listen: {error}", arguments.socket.display())),
         },
@@ -131,9 +129,8 @@ async fn serve(arguments: Arguments) -> ExitCode {
         Ok(socket) => socket,
         Err(error) => return fail(&format!("the socket cannot be listened on: {error}")),
     };
-    let listener = tokio::spawn(
-        listener::Listener::new(socket, common::Common { calls, policy, stopping, accounts }).serve(),
-    );
+    let service = Fairshare { calls, policy, accounts };
+    let listener = tokio::spawn(Listener::new(socket, service, stopping).serve());
     notify::ready(&event_loop.status_line());
     // 5. Until a signal ends it: then no more clients, the answers in flight, and the slices stay.
     if let Err(error) = event_loop.run(listener).await {
@@ -142,6 +139,15 @@ async fn serve(arguments: Arguments) -> ExitCode {
     drop(bound);
     info!("stopped");
     ExitCode::SUCCESS
+}
+
+/// The group that may connect to a socket that is bound by hand, as the socket unit has it.
+fn group() -> Option<Gid> {
+    let group = Directory::System.members().ok().flatten();
+    if group.is_none() {
+        warn!("there is no group {MEMBERS}: only root can connect, proceeding");
+    }
+    group
 }
 
 /// The event loop with everything that could be had.

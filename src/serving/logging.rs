@@ -8,21 +8,21 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::wire::error::WireError;
 
-/// Sets up logging, once. `RUST_LOG` filters; `info` where it is not set.
+/// Sets up logging of this daemon, once. `RUST_LOG` filters; `info` where it is not set.
 ///
 /// Under systemd standard error is the journal's stream (`JOURNAL_STREAM`, `systemd.exec(5)`): then the messages go
 /// to journald's own socket, which takes fields. Anywhere else they go to standard error.
-pub fn start() {
+pub fn start(daemon: &str) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     let registry = tracing_subscriber::registry().with(filter);
     if std::env::var_os("JOURNAL_STREAM").is_some() {
         match tracing_journald::layer() {
             Ok(layer) => {
-                let layer = layer.with_field_prefix(None).with_syslog_identifier("fairshared".to_owned());
+                let layer = layer.with_field_prefix(None).with_syslog_identifier(daemon.to_owned());
                 return registry.with(layer).init();
             }
             Err(error) => {
-                eprintln!("fairshared: journald cannot be reached, logging to standard error: {error}")
+                eprintln!("{daemon}: journald cannot be reached, logging to standard error: {error}")
             }
         }
     }

@@ -2,8 +2,13 @@
 //! are told. It knows bytes, people and deadlines, and no share.
 
 pub mod closing;
+pub mod incoming;
+pub mod listener;
 pub mod logging;
 pub mod notify;
 pub mod peer;
 pub mod places;
 pub mod quota;
+pub mod service;
+pub mod session;
+pub mod socket;

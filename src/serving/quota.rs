@@ -7,8 +7,6 @@ use std::time::Duration;
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
-use crate::wire::error::{Code, WireError};
-
 /// A payload up to this many bytes is read by every connection for itself.
 ///
 /// Nearly every request is under 100 bytes. 1024 connections that hold parts of frames back hold 16 MiB here at most, and
@@ -32,25 +30,34 @@ pub struct LargeFrame {
     _all: OwnedSemaphorePermit,
 }
 
-/// What the submitted commands of one user that have not been handed over may take of the daemon's memory, in bytes: the
-/// largest, and some beside it.
-pub const SPECS_BYTES_PER_UID_MAX: usize = 1280 << 10;
+/// What the calls of one user that are kept beyond their connection may take of the daemon's memory, in bytes: the largest,
+/// and some beside it.
+pub const HELD_BYTES_PER_UID_MAX: usize = 1280 << 10;
 
 /// What those of all users may take together, in bytes. They stay when their connections have gone, so that it is no number of
 /// connections that bounds them: this leaves the unit's `MemoryHigh=64M` more than half for everything else.
-pub const SPECS_BYTES_MAX: usize = 24 << 20;
+pub const HELD_BYTES_MAX: usize = 24 << 20;
 
-/// Room for the submitted commands of all users.
-static SPECS: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(SPECS_BYTES_MAX)));
+/// Room for what is kept of all users.
+static HELD: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(HELD_BYTES_MAX)));
 
-/// What one of them takes beside its bytes, in bytes: its records. A member can have 256 of them at once.
-const SPEC_BESIDE_BYTES: usize = 1 << 10;
+/// What one of them takes beside its bytes, in bytes: its records. A user can have some hundred of them at once.
+const HELD_BESIDE_BYTES: usize = 1 << 10;
 
-/// Room that a submitted command takes. It is given back with the value.
+/// Room that something kept takes. It is given back with the value.
 #[derive(Debug)]
 pub struct Room {
     _own: OwnedSemaphorePermit,
     _all: OwnedSemaphorePermit,
+}
+
+/// Why there is no room to keep something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoRoom {
+    /// What is kept of this user takes it.
+    OfOwn,
+    /// What is kept of all users takes it.
+    OfAll,
 }
 
 /// Lines about the calls of one user that go to the journal ...
@@ -66,8 +73,8 @@ pub const CALLS_TOLD_WINDOW: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub struct Quota {
     large_frames: Arc<Semaphore>,
-    specs: Arc<Semaphore>,
-    all_specs: Arc<Semaphore>,
+    held: Arc<Semaphore>,
+    all_held: Arc<Semaphore>,
     start: Instant,
     window: AtomicU64,
     told: AtomicU32,
@@ -87,15 +94,15 @@ pub enum Tell {
 impl Quota {
     /// Everything is left of one user's own.
     pub fn new() -> Self {
-        Self::beside(Arc::clone(&SPECS))
+        Self::beside(Arc::clone(&HELD))
     }
 
-    /// Everything is left of one user's own, and of `all_specs` what others have not taken.
-    fn beside(all_specs: Arc<Semaphore>) -> Self {
+    /// Everything is left of one user's own, and of `all_held` what others have not taken.
+    fn beside(all_held: Arc<Semaphore>) -> Self {
         Self {
             large_frames: Arc::new(Semaphore::new(LARGE_FRAMES_PER_UID_MAX)),
-            specs: Arc::new(Semaphore::new(SPECS_BYTES_PER_UID_MAX)),
-            all_specs,
+            held: Arc::new(Semaphore::new(HELD_BYTES_PER_UID_MAX)),
+            all_held,
             start: Instant::now(),
             window: AtomicU64::new(0),
             told: AtomicU32::new(0),
@@ -110,21 +117,16 @@ impl Quota {
         Ok(LargeFrame { _own: own, _all: all })
     }
 
-    /// Room for a submitted command that takes so many bytes of memory.
+    /// Room for something that takes so many bytes of memory, and is kept beyond its connection.
     ///
     /// # Errors
-    /// Busy: there is none.
-    pub fn spec(&self, bytes: usize) -> Result<Room, WireError> {
-        let bytes = u32::try_from(bytes.saturating_add(SPEC_BESIDE_BYTES)).unwrap_or(u32::MAX);
-        let of = |specs: &Arc<Semaphore>, whose: &str| {
-            Arc::clone(specs).try_acquire_many_owned(bytes).map_err(|_| {
-                WireError::new(
-                    Code::Busy,
-                    format!("Submitted commands of {whose} still wait to be handed over"),
-                )
-            })
+    /// There is none.
+    pub fn hold(&self, bytes: usize) -> Result<Room, NoRoom> {
+        let bytes = u32::try_from(bytes.saturating_add(HELD_BESIDE_BYTES)).unwrap_or(u32::MAX);
+        let of = |held: &Arc<Semaphore>, none: NoRoom| {
+            Arc::clone(held).try_acquire_many_owned(bytes).map_err(|_| none)
         };
-        Ok(Room { _own: of(&self.specs, "yours")?, _all: of(&self.all_specs, "all members")? })
+        Ok(Room { _own: of(&self.held, NoRoom::OfOwn)?, _all: of(&self.all_held, NoRoom::OfAll)? })
     }
 
     /// Whether one more line about this user's calls goes to the journal.
@@ -144,7 +146,7 @@ impl Quota {
 
     /// Whether nothing needs to be remembered: no line was told in this window.
     pub fn is_blank(&self) -> bool {
-        let waiting = self.specs.available_permits() < SPECS_BYTES_PER_UID_MAX;
+        let waiting = self.held.available_permits() < HELD_BYTES_PER_UID_MAX;
         !waiting
             && (self.told.load(Ordering::Relaxed) == 0
                 || self.window.load(Ordering::Relaxed) != self.now_window())
@@ -167,16 +169,16 @@ mod tests {
 
     #[test]
     fn what_waits_of_all_members_has_a_bound_of_its_own() {
-        let all = Arc::new(Semaphore::new(SPECS_BYTES_MAX));
+        let all = Arc::new(Semaphore::new(HELD_BYTES_MAX));
         let members: Vec<_> = (0..32).map(|_| Quota::beside(Arc::clone(&all))).collect();
-        let largest = SPECS_BYTES_PER_UID_MAX - SPEC_BESIDE_BYTES;
-        let mut rooms: Vec<_> = members.iter().filter_map(|member| member.spec(largest).ok()).collect();
-        assert_eq!(rooms.len(), SPECS_BYTES_MAX / SPECS_BYTES_PER_UID_MAX);
+        let largest = HELD_BYTES_PER_UID_MAX - HELD_BESIDE_BYTES;
+        let mut rooms: Vec<_> = members.iter().filter_map(|member| member.hold(largest).ok()).collect();
+        assert_eq!(rooms.len(), HELD_BYTES_MAX / HELD_BYTES_PER_UID_MAX);
         let last = members.last().unwrap();
-        assert!(last.spec(largest).is_err_and(|error| error.message.contains("all members")));
+        assert!(last.hold(largest).is_err_and(|none| none == NoRoom::OfAll));
         rooms.pop();
-        let _room = last.spec(largest).unwrap();
-        assert!(last.spec(0).is_err_and(|error| error.message.contains("of yours")));
+        let _room = last.hold(largest).unwrap();
+        assert!(last.hold(0).is_err_and(|none| none == NoRoom::OfOwn));
     }
 
     #[tokio::test(start_paused = true)]

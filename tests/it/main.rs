@@ -13,6 +13,7 @@ mod policy;
 mod poll;
 mod root;
 mod services;
+mod serving;
 mod stand_in;
 mod systemd;
 mod tidy;

@@ -41,6 +41,11 @@ const STRANGERS: &[(&str, &[&str], &str)] = &[
         &["wire", "contract", "sys"],
         "the ledger is pure: daemon/asking/authorize.rs makes it commands",
     ),
+    (
+        "serving",
+        &["quantity"],
+        "a second daemon is served by it: it knows bytes, people and deadlines, no share",
+    ),
     ("cli", &["systemd", "cgroup", "state", "ledger"], "the command asks the daemon, through client"),
 ];
 

@@ -16,6 +16,7 @@ use tracing::{error, warn};
 
 use crate::host::account::{Account, Directory, MEMBERS, Membership};
 use crate::identity::Uid;
+use crate::serving::service;
 use crate::wire::error::{Code, WireError};
 
 /// How long it holds that an account is a member: a membership that was taken away ends within this time and one look-up.
@@ -101,12 +102,11 @@ impl Standing {
             _ => None,
         }
     }
+}
 
-    /// Whether the account is still a member, by what the database said last.
-    ///
-    /// # Errors
-    /// Forbidden, with what is needed.
-    pub fn holds(&self) -> Result<(), WireError> {
+impl service::Standing for Standing {
+    /// Whether the account is still a member, by what the database said last; Forbidden otherwise, with what is needed.
+    fn holds(&self) -> Result<(), WireError> {
         match &self.known {
             None => Ok(()),
             Some(known) => judge(&known.borrow()),
@@ -114,7 +114,7 @@ impl Standing {
     }
 
     /// Ends when the account is no member any more.
-    pub async fn lost(&mut self) -> WireError {
+    async fn lost(&mut self) -> WireError {
         if let Some(known) = &mut self.known
             && let Ok(known) = known.wait_for(|known| judge(known).is_err()).await
             && let Err(error) = judge(&known)

@@ -3,7 +3,44 @@
 use super::authorize::Act;
 use crate::ledger::Effect;
 
+/// What comes with an answer beside it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Beside {
+    /// Nothing does.
+    Nothing,
+    /// Events come after it.
+    Events,
+    /// Descriptors go with it.
+    Descriptors,
+}
+
 impl Act {
+    /// What comes with the answer beside it.
+    pub fn beside(&self) -> Beside {
+        match self {
+            Self::Subscribe { .. } => Beside::Events,
+            Self::JobFetch { .. } => Beside::Descriptors,
+            Self::Ping
+            | Self::Health
+            | Self::Status { .. }
+            | Self::List
+            | Self::Policy { .. }
+            | Self::JobStatus { .. }
+            | Self::JobList { .. }
+            | Self::Request { .. }
+            | Self::Renew { .. }
+            | Self::Resize { .. }
+            | Self::Release { .. }
+            | Self::Run
+            | Self::Attach { .. }
+            | Self::Submit { .. }
+            | Self::JobCancel { .. }
+            | Self::Drain
+            | Self::Undrain
+            | Self::Reload => Beside::Nothing,
+        }
+    }
+
     /// Whether it is a question, which changes nothing: asked often, and in the journal only where it failed.
     pub fn is_question(&self) -> bool {
         match self {

@@ -11,11 +11,13 @@ use rustix::io::Errno;
 use tokio::sync::oneshot;
 use tracing::warn;
 
+use crate::contract::handover::HANDED_MAX;
 use crate::serving::closing::Received;
 use crate::serving::quota::Room;
+use crate::serving::service::Handed;
+use crate::serving::session::DESCRIPTORS_SENT_MAX;
 
-/// How soon a process that could not be served now asks again, in milliseconds.
-pub const FETCH_RETRY_AFTER_MS: u64 = 1000;
+const _: () = assert!(HANDED_MAX <= DESCRIPTORS_SENT_MAX, "what a command is goes with one answer");
 
 /// Where what a command is goes.
 pub type Taker = oneshot::Sender<Delivery>;
@@ -59,24 +61,30 @@ impl HandedFile {
     }
 
     /// Takes the bytes out of the file: whoever holds it on would else hold memory of the daemon's.
-    pub fn emptied(&self) {
+    fn emptied(&self) {
         if let Err(errno) = rustix::fs::ftruncate(&self.file, 0) {
             warn!("what a command was handed stays in memory: {errno}, proceeding");
         }
     }
 }
 
-impl Delivery {
+impl Handed for Delivery {
+    type Kept = Arc<HandedFile>;
+
     /// What is sent, in the order of the contract: the file, then standard input, output and error.
-    pub fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
+    fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
         std::iter::once(self.file.file.as_fd()).chain(self.stdio.iter().map(AsFd::as_fd)).collect()
     }
 
     /// It was sent. The daemon lets go of the member's own descriptors, and keeps the file until that was read.
-    pub fn given(self) -> Arc<HandedFile> {
+    fn given(self) -> Arc<HandedFile> {
         // Where the command is over by now nobody waits for it.
         let _ = self.given.send(());
         self.file
+    }
+
+    fn read(file: Arc<HandedFile>) {
+        file.emptied();
     }
 }
 

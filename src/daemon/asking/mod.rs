@@ -5,5 +5,12 @@ pub mod act;
 pub mod authorize;
 pub mod handover;
 pub mod names;
+pub mod service;
 pub mod spec;
 pub mod submission;
+
+#[cfg(test)]
+mod tests {
+    mod listener;
+    mod session;
+}

@@ -7,8 +7,8 @@ use rustix::io::Errno;
 
 use crate::contract::DESCRIPTORS_MAX;
 use crate::contract::handover::Handover;
-use crate::daemon::incoming::Descriptors;
 use crate::serving::closing::Received;
+use crate::serving::incoming::Descriptors;
 use crate::serving::quota::Room;
 use crate::wire::cbor::shown;
 use crate::wire::error::{Code, WireError};

@@ -24,6 +24,7 @@ use crate::ledger::job::{Cause, Exit, JobEnd, Ran, Work};
 use crate::quantity::{Bytes, PartialAmount};
 use crate::serving::logging::{chain, in_full};
 use crate::serving::peer::Peer;
+use crate::serving::service::Handed as _;
 use crate::systemd::service::Changes;
 use crate::systemd::unit::{Ended, Held};
 use crate::systemd::{Fault, Program, ServiceState, property};

@@ -8,7 +8,6 @@ use tracing::{error, warn};
 
 use super::EventLoop;
 use crate::contract::{Answer, OneJob};
-use crate::daemon::asking::handover::FETCH_RETRY_AFTER_MS;
 use crate::daemon::clock;
 use crate::daemon::doing::caller::{is_its_process, not_its_process};
 use crate::daemon::doing::job::{self, FETCHES_WAITING_MAX, Fetch, Following};
@@ -21,6 +20,7 @@ use crate::ledger::refusal::Refusal;
 use crate::ledger::share::Phase;
 use crate::ledger::{Command, Effect, Image};
 use crate::serving::logging::chain;
+use crate::serving::session::hand::HAND_RETRY_AFTER_MS;
 use crate::wire::error::{Code, WireError};
 
 impl EventLoop {
@@ -167,7 +167,7 @@ impl EventLoop {
             Ok(()) => {}
             Err(TrySendError::Full(fetch)) => {
                 let error = WireError::new(Code::Busy, "This is being fetched already");
-                fetch.reply.send(Err(error.retry_after_ms(FETCH_RETRY_AFTER_MS)));
+                fetch.reply.send(Err(error.retry_after_ms(HAND_RETRY_AFTER_MS)));
             }
             Err(TrySendError::Closed(fetch)) => fetch.reply.send(Err(nothing_left(id))),
         }
@@ -189,7 +189,7 @@ impl EventLoop {
                 Err(fault) => {
                     error!("{}", chain(&*fault));
                     WireError::new(Code::Busy, "That the command never began could not be stored")
-                        .retry_after_ms(FETCH_RETRY_AFTER_MS)
+                        .retry_after_ms(HAND_RETRY_AFTER_MS)
                 }
             };
             reply.send(Err(answer));

@@ -10,6 +10,7 @@ use crate::daemon::clock;
 use crate::identity::{JobId, Uid};
 use crate::policy::Role;
 use crate::serving::peer::Peer;
+use crate::serving::service::Stream;
 
 /// Events that a follower may be behind before it is told `lagged`. Its own: what others have happen to them makes nobody lag.
 pub const EVENTS_BEHIND_MAX: usize = 1024;
@@ -131,12 +132,14 @@ impl Interest {
     }
 }
 
-impl Follower {
+impl Stream for Follower {
+    type Event = EventInfo;
+
     /// The next event, or how many were missed; then it goes on from the present. Ends with the daemon, and where the
     /// follower's role does not cover any more what it follows ([`Feed::revoke`]).
     ///
     /// Cancel safe: no event is lost when the future is dropped.
-    pub async fn next(&mut self) -> Option<EventInfo> {
+    async fn next(&mut self) -> Option<EventInfo> {
         let info = self.receiver.recv().await?;
         let missed = self.missed.swap(0, Ordering::Relaxed);
         if missed == 0 {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use super::*;
+use crate::serving::service::Standing as _;
 
 fn uid(raw: u64) -> Uid {
     Uid::new(raw).expect("a user")

@@ -5,16 +5,14 @@ use std::io;
 use tokio::io::AsyncWriteExt as _;
 
 use super::{End, Session};
-use crate::contract::Body;
-use crate::daemon::asking::accounts::Standing;
-use crate::daemon::asking::authorize;
-use crate::daemon::incoming::peek;
-use crate::daemon::telling::feed::Follower;
-use crate::wire::error::{Code, WireError};
+use crate::serving::incoming::peek;
+use crate::serving::service::{Service, Standing, Stream};
+use crate::wire::envelope::Body;
+use crate::wire::error::WireError;
 
-impl Session {
+impl<S: Service> Session<S> {
     /// Sends events for as long as both ends live. A client that says something more has misunderstood.
-    pub(super) async fn follow(&mut self, request_id: u64, mut follower: Follower) -> Result<(), End> {
+    pub(super) async fn follow(&mut self, request_id: u64, mut follower: S::Stream) -> Result<(), End> {
         self.flush().await?;
         loop {
             let event = tokio::select! {
@@ -22,7 +20,7 @@ impl Session {
                     Some(event) => event,
                     None => return self.revoked(),
                 },
-                _ = self.daemon.stopping.changed() => return Err(End::Closed),
+                _ = self.stopping.changed() => return Err(End::Closed),
                 error = lost(&mut self.standing) => return Err(self.refuse(0, error)),
                 ready = self.stream.readable() => {
                     ready?;
@@ -38,24 +36,22 @@ impl Session {
             // However long the client takes to read: the feed goes on without it, and so does who stops the daemon.
             tokio::select! {
                 written = self.stream.write_all(&self.output) => written?,
-                _ = self.daemon.stopping.changed() => return Err(End::Closed),
+                _ = self.stopping.changed() => return Err(End::Closed),
             }
             self.output.clear();
         }
     }
 
-    /// The feed has dropped this follower, whose role does not cover any more what it follows.
+    /// The stream has ended by itself: the follower may not follow any more.
     fn revoked(&mut self) -> Result<(), End> {
-        let role = authorize::name(self.daemon.role(&self.peer));
-        let error = WireError::new(Code::Forbidden, "Only an admin sees everyone's")
-            .detail(format!("your role is {role}"));
+        let error = self.service.revoked(&self.peer);
         self.push(0, Body::Err(error));
         Err(End::Closed)
     }
 }
 
-/// Ends when who follows is no member any more.
-async fn lost(standing: &mut Option<Standing>) -> WireError {
+/// Ends when who follows is not served any more.
+async fn lost(standing: &mut Option<impl Standing>) -> WireError {
     match standing {
         Some(standing) => standing.lost().await,
         None => std::future::pending().await,

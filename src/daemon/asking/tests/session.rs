@@ -1,19 +1,29 @@
 //! The bounds of one connection, in the contract's figures, under a clock that stands still until it is moved.
 
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::os::unix::net::UnixStream as Blocking;
+use std::sync::Arc;
+use std::time::Duration;
 
-use tokio::io::AsyncReadExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, timeout};
 
-use super::*;
-use crate::contract::{InUnit, Ping, Pong, Subscribe, Subscribed, decode_response};
+use crate::contract::{
+    Answer, Body, Call, InUnit, Ping, Pong, Request, Response, Subscribe, Subscribed, decode_response,
+};
 use crate::daemon::asking::accounts::Accounts;
+use crate::daemon::asking::service::Fairshare;
+use crate::daemon::asking::submission::Submission;
 use crate::daemon::telling::feed::{Feed, Interest};
 use crate::host::account::Directory;
 use crate::identity::{Gid, Uid};
-use crate::wire::frame::FrameBuffer;
+use crate::serving::closing::Connection;
+use crate::serving::peer::Peer;
+use crate::serving::session::*;
+use crate::wire::error::{Code, WireError};
+use crate::wire::frame::{FrameBuffer, encode_frame};
 use crate::wire::hello::{Hello, HelloReply, decode_hello_reply};
 
 /// A session under way, and what is around it. The clock runs ahead whenever nothing else is to be done.
@@ -35,8 +45,8 @@ fn serve(ours: Blocking, theirs: Blocking) -> Served {
     let (calls_sender, calls) = mpsc::channel(1);
     let ours = Connection::new(stream(ours), peer.uid);
     let (_, policy) = watch::channel(None);
-    let daemon = Common { calls: calls_sender, policy, stopping, accounts: Accounts::of(Directory::System) };
-    let session = Session::new(ours, Arc::new(peer), Arc::default(), daemon);
+    let service = Fairshare { calls: calls_sender, policy, accounts: Accounts::of(Directory::System) };
+    let session = Session::new(ours, Arc::new(peer), Arc::default(), service, stopping);
     Served { session: tokio::spawn(session.serve()), client: stream(theirs), calls, stop }
 }
 

@@ -6,20 +6,20 @@ use std::time::Duration;
 
 use rustix::net::sockopt::set_socket_oobinline;
 use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use tracing::{debug, info, warn};
 
-use super::asking::accounts::REFRESH_PERIOD;
-use super::common::Common;
+use super::closing::{Connection, Origin};
+use super::logging::in_full;
+use super::peer;
+use super::places::Places;
+use super::quota::Quota;
+use super::service::Service;
 use super::session::{End, Session};
-use crate::contract::{Body, Response};
 use crate::identity::Uid;
-use crate::serving::closing::{Connection, Origin};
-use crate::serving::logging::in_full;
-use crate::serving::peer;
-use crate::serving::places::Places;
-use crate::serving::quota::Quota;
+use crate::wire::envelope::{Body, Response};
 use crate::wire::error::{Code, WireError};
 use crate::wire::frame::encode_frame;
 use crate::wire::hello::PROTOCOL_VERSION;
@@ -93,31 +93,40 @@ impl User {
 }
 
 /// The listening socket and the sessions that came from it.
-pub struct Listener {
+pub struct Listener<S> {
     socket: UnixListener,
-    daemon: Common,
+    service: S,
+    /// Whether the daemon stops.
+    stopping: watch::Receiver<bool>,
     places: Places,
     users: BTreeMap<Uid, User>,
     sessions: JoinSet<(Uid, i32, End)>,
 }
 
-impl Listener {
+impl<S: Service> Listener<S> {
     /// A listener that has accepted nobody yet.
-    pub fn new(socket: UnixListener, daemon: Common) -> Self {
-        Self { socket, daemon, places: Places::default(), users: BTreeMap::new(), sessions: JoinSet::new() }
+    pub fn new(socket: UnixListener, service: S, stopping: watch::Receiver<bool>) -> Self {
+        Self {
+            socket,
+            service,
+            stopping,
+            places: Places::default(),
+            users: BTreeMap::new(),
+            sessions: JoinSet::new(),
+        }
     }
 
     /// Accepts until the daemon stops, then waits for answers in flight.
     pub async fn serve(mut self) {
-        let mut stopping = self.daemon.stopping.clone();
-        let mut refresh = interval(REFRESH_PERIOD);
+        let mut stopping = self.stopping.clone();
+        let mut refresh = interval(S::REFRESH_PERIOD);
         refresh.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 biased;
                 // Changed at most once, and an error means that the loop is gone.
                 _ = stopping.changed() => break,
-                _ = refresh.tick(), if !self.sessions.is_empty() => self.daemon.accounts.refresh(),
+                _ = refresh.tick(), if !self.sessions.is_empty() => self.service.refresh(),
                 Some(ended) = self.sessions.join_next() => self.ended(ended),
                 accepted = self.socket.accept(), if self.places.any() => match accepted {
                     Ok((stream, _)) => self.accepted(stream),
@@ -167,7 +176,8 @@ impl Listener {
         user.open += 1;
         let (uid, pid, quota) = (peer.uid, peer.pid, Arc::clone(&user.quota));
         stream.is_of(uid);
-        let session = Session::new(stream, Arc::new(peer), quota, self.daemon.clone());
+        let session =
+            Session::new(stream, Arc::new(peer), quota, self.service.clone(), self.stopping.clone());
         self.sessions.spawn(async move { (uid, pid, session.serve().await) });
     }
 
@@ -210,12 +220,9 @@ impl Listener {
 /// Says why, as far as the client's buffer takes it.
 fn refuse(stream: &UnixStream, error: WireError) {
     let mut frame = Vec::new();
-    let response = Response { v: PROTOCOL_VERSION, request_id: 0, body: Body::Err(error) };
+    let response = Response::<(), ()> { v: PROTOCOL_VERSION, request_id: 0, body: Body::Err(error) };
     if encode_frame(&response, &mut frame).is_ok() {
         // The client may be gone already, and is nobody's concern any more.
         let _ = stream.try_write(&frame);
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -7,10 +7,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use nix::fcntl::{AT_FDCWD, AtFlags};
-use nix::unistd::{Gid, fchownat};
-use tracing::warn;
+use nix::unistd::fchownat;
 
-use crate::host::account::{Directory, MEMBERS};
+use crate::identity::Gid;
 
 /// The socket that systemd passed (`sd_listen_fds(3)`), if it passed one.
 ///
@@ -50,11 +49,11 @@ impl Drop for Bound {
     }
 }
 
-/// Binds `path`, `root:fairshare 0660` as the socket unit does.
+/// Binds `path` with mode 0660, for root and this group, or for root alone.
 ///
 /// # Errors
 /// Another daemon listens there, something else is there, or the path cannot be bound.
-pub fn bind(path: &Path) -> io::Result<(UnixListener, Bound)> {
+pub fn bind(path: &Path, group: Option<Gid>) -> io::Result<(UnixListener, Bound)> {
     if let Ok(metadata) = std::fs::symlink_metadata(path) {
         if !metadata.file_type().is_socket() {
             return Err(io::Error::new(io::ErrorKind::AlreadyExists, "there is a file that is no socket"));
@@ -71,12 +70,9 @@ pub fn bind(path: &Path) -> io::Result<(UnixListener, Bound)> {
     rustix::process::umask(mask);
     let socket = bound?;
     let bound = Bound { path: path.to_owned() };
-    match Directory::System.members() {
-        Ok(Some(group)) => {
-            let group = Some(Gid::from_raw(group.get()));
-            fchownat(AT_FDCWD, path, None, group, AtFlags::AT_SYMLINK_NOFOLLOW)?;
-        }
-        _ => warn!("there is no group {MEMBERS}: only root can connect, proceeding"),
+    if let Some(group) = group {
+        let group = Some(nix::unistd::Gid::from_raw(group.get()));
+        fchownat(AT_FDCWD, path, None, group, AtFlags::AT_SYMLINK_NOFOLLOW)?;
     }
     socket.set_nonblocking(true)?;
     Ok((socket, bound))

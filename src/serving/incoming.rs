@@ -6,9 +6,8 @@ use rustix::net::{RecvFlags, recv};
 use tokio::io::Interest;
 use tokio::net::UnixStream;
 
-use crate::contract::DESCRIPTORS_MAX;
+use super::closing::{self, Received};
 use crate::identity::Uid;
-use crate::serving::closing::{self, Received};
 use crate::sys::at_mark;
 use crate::wire::frame::{FrameBuffer, FrameError};
 
@@ -26,7 +25,7 @@ pub struct Message {
 pub struct Descriptors {
     /// The first of them.
     pub kept: Received,
-    /// Whether there were more than [`DESCRIPTORS_MAX`]; those are closed already.
+    /// Whether there were more than may come with a frame; those are closed already.
     pub cut: bool,
 }
 
@@ -37,7 +36,7 @@ pub enum Read {
     Frame(Message),
     /// Something, and more is to come.
     Part,
-    /// Nothing: descriptors come next, and too many of this member's wait to be closed.
+    /// Nothing: descriptors come next, and too many of this user's wait to be closed.
     Untaken,
     /// The client has closed.
     Closed,
@@ -47,15 +46,17 @@ pub enum Read {
 #[derive(Debug)]
 pub struct Incoming {
     uid: Uid,
+    /// The most descriptors that come with a frame.
+    descriptors_max: usize,
     buffer: FrameBuffer,
     /// Of the frame that is being read.
     descriptors: Descriptors,
 }
 
 impl Incoming {
-    /// Nothing yet, from this member.
-    pub fn from(uid: Uid) -> Self {
-        Self { uid, buffer: FrameBuffer::default(), descriptors: Descriptors::from(uid) }
+    /// Nothing yet, from this user, with so many descriptors in a frame at most.
+    pub fn from(uid: Uid, descriptors_max: usize) -> Self {
+        Self { uid, descriptors_max, buffer: FrameBuffer::default(), descriptors: Descriptors::from(uid) }
     }
 
     /// The length of the frame that is being read, once it is known.
@@ -89,14 +90,14 @@ impl Incoming {
         let frame = self.buffer.filled(count);
         // Descriptors are sent with the first byte of their frame: of the next one, where that began in this read.
         let Some(payload) = frame else {
-            self.descriptors.add(came);
+            self.descriptors.add(came, self.descriptors_max);
             return Ok(Ok(Read::Part));
         };
         let mut descriptors = std::mem::replace(&mut self.descriptors, Descriptors::from(self.uid));
         if self.buffer.partial() {
             self.descriptors = came;
         } else {
-            descriptors.add(came);
+            descriptors.add(came, self.descriptors_max);
         }
         Ok(Ok(Read::Frame(Message { payload, descriptors })))
     }
@@ -107,14 +108,14 @@ impl Descriptors {
         Self { kept: Received::from(uid), cut: false }
     }
 
-    fn add(&mut self, other: Self) {
+    fn add(&mut self, other: Self, most: usize) {
         self.kept.append(other.kept);
-        self.cut |= other.cut || self.kept.len() > DESCRIPTORS_MAX;
-        self.kept.truncate(DESCRIPTORS_MAX);
+        self.cut |= other.cut || self.kept.len() > most;
+        self.kept.truncate(most);
     }
 }
 
-/// One read. `None` where descriptors come next, and too many of this member's wait to be closed: they are left where they are.
+/// One read. `None` where descriptors come next, and too many of this user's wait to be closed: they are left where they are.
 fn receive(
     stream: &UnixStream,
     uid: Uid,

@@ -6,30 +6,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::AsyncWriteExt as _;
-use tokio::sync::oneshot;
+use tokio::sync::watch;
 use tokio::time::{Instant, timeout, timeout_at};
-use tracing::{debug, error, info, warn};
+use tracing::{debug, error};
 
-use super::asking::accounts::Standing;
-use super::asking::authorize::{Act, Authorised, authorize};
-use super::asking::handover::Taker;
-use super::asking::spec;
-use super::asking::submission::Submission;
-use super::common::Common;
+use super::closing::{self, Connection};
 use super::incoming::{Descriptors, Incoming, Message, Read};
-use super::telling::answer;
-use super::telling::feed::{self, Outlet};
-use super::telling::reply::Reply;
-use crate::contract::handover::umask_default;
-use crate::contract::{
-    Answer, Body, Call, Endpoint, Handed, HeldShare, InUnit, JobStarted, Request, Response, Subscribe,
-    Subscribed, decode_request,
-};
-use crate::host::process;
-use crate::serving::closing::{self, Connection};
-use crate::serving::logging::chain;
-use crate::serving::peer::Peer;
-use crate::serving::quota::{FRAME_SMALL_BYTES_MAX, LargeFrame, Quota, Tell};
+use super::peer::Peer;
+use super::quota::{FRAME_SMALL_BYTES_MAX, LargeFrame, Quota};
+use super::service::{Answered, Service, Went};
+use crate::wire::envelope::{Body, Calls as _, Request, Response, decode_request};
 use crate::wire::error::{Code, WireError};
 use crate::wire::frame::{FRAME_BYTES_MAX, FrameError, encode_frame};
 use crate::wire::hello::{Authz, HelloAck, PROTOCOL_VERSION, PROTOCOL_VERSION_OLDEST, decode_hello};
@@ -48,6 +34,9 @@ pub const REQUESTS_OUTSTANDING_MAX: usize = 16;
 
 /// Answers are written out when they come to this many bytes, however few requests they answer.
 const ANSWER_BYTES_HELD_MAX: usize = 64 << 10;
+
+/// The most descriptors that go with one answer.
+pub const DESCRIPTORS_SENT_MAX: usize = 4;
 
 /// This many violations ...
 pub const VIOLATIONS_MAX: usize = 5;
@@ -86,13 +75,15 @@ impl From<io::Error> for End {
 }
 
 /// One connection and what is known of it.
-pub struct Session {
+pub struct Session<S: Service> {
     stream: Connection,
     peer: Arc<Peer>,
     quota: Arc<Quota>,
-    daemon: Common,
+    service: S,
+    /// Whether the daemon stops.
+    stopping: watch::Receiver<bool>,
     /// None before the user database was asked.
-    standing: Option<Standing>,
+    standing: Option<S::Standing>,
     input: Incoming,
     /// While a large frame is read and decoded.
     large_frame: Option<LargeFrame>,
@@ -102,17 +93,24 @@ pub struct Session {
     violations: VecDeque<Instant>,
 }
 
-impl Session {
+impl<S: Service> Session<S> {
     /// A session on a connection that was just accepted.
-    pub fn new(stream: Connection, peer: Arc<Peer>, quota: Arc<Quota>, daemon: Common) -> Self {
+    pub fn new(
+        stream: Connection,
+        peer: Arc<Peer>,
+        quota: Arc<Quota>,
+        service: S,
+        stopping: watch::Receiver<bool>,
+    ) -> Self {
         let uid = peer.uid;
         Self {
             stream,
             peer,
             quota,
-            daemon,
+            service,
+            stopping,
             standing: None,
-            input: Incoming::from(uid),
+            input: Incoming::from(uid, S::DESCRIPTORS_MAX),
             large_frame: None,
             output: Vec::new(),
             unanswered: 0,
@@ -180,7 +178,7 @@ impl Session {
             authz: Authz {
                 uid: self.peer.uid.get().into(),
                 gid: self.peer.gid.get().into(),
-                role: self.daemon.role(&self.peer),
+                role: self.service.role(&self.peer),
             },
         };
         // A hello-ack is a few hundred bytes: it always fits a frame. It is written before the daemon waits for the next
@@ -252,12 +250,12 @@ impl Session {
                 Ok(ready) => { ready?; Ok(true) }
                 Err(_) => Err(End::TimedOut(what)),
             },
-            _ = self.daemon.stopping.changed(), if !partial => Ok(false),
+            _ = self.stopping.changed(), if !partial => Ok(false),
         }
     }
 
     async fn handle(&mut self, frame: Message) -> Result<(), End> {
-        let request = match decode_request(&frame.payload) {
+        let request = match decode_request::<S::Call>(&frame.payload) {
             Ok(request) if request.v == self.version => request,
             Ok(Request { v, request_id, .. }) => {
                 let message = format!("v is {v}, and the connection speaks {}", self.version);
@@ -271,22 +269,15 @@ impl Session {
         let descriptors = frame.descriptors;
         drop(frame.payload);
         self.large_frame = None;
-        let (outlet, follower) =
-            matches!(request.call, Call::Subscribe(Subscribe { .. })).then(feed::pair).unzip();
-        let (taker, delivery) =
-            (request.call.endpoint() == Endpoint::JobFetch).then(oneshot::channel).unzip();
         let id = request.request_id;
-        let body = match self.call(id, request.call, descriptors, (outlet, taker)).await? {
-            Ok(answer) => Body::Ok(answer),
-            Err(error) => Body::Err(error),
-        };
-        if let (Body::Ok(Answer::Handed(Handed { .. })), Some(delivery)) = (&body, delivery) {
-            return self.hand(id, body, delivery).await;
-        }
-        let subscribed = matches!(body, Body::Ok(Answer::Subscribed(Subscribed { .. })));
-        self.push(id, body);
-        if let Some(follower) = follower.filter(|_| subscribed) {
-            return self.follow(id, follower).await;
+        match self.call(id, request.call, descriptors).await? {
+            Err(error) => self.push(id, Body::Err(error)),
+            Ok(Answered::Plain(answer)) => self.push(id, Body::Ok(answer)),
+            Ok(Answered::Followed(answer, stream)) => {
+                self.push(id, Body::Ok(answer));
+                return self.follow(id, stream).await;
+            }
+            Ok(Answered::Handed(answer, handed)) => return self.hand(id, answer, handed).await,
         }
         if self.unanswered >= REQUESTS_OUTSTANDING_MAX || self.output.len() >= ANSWER_BYTES_HELD_MAX {
             self.flush().await?;
@@ -296,93 +287,43 @@ impl Session {
         Ok(())
     }
 
-    /// Authorises one call, hands it to the event loop, and logs how it went.
+    /// Has one call judged and answered, and logged how it went. The outer error is that of the connection: then nobody is
+    /// there to be answered.
     async fn call(
         &mut self,
         request_id: u64,
-        call: Call,
+        call: S::Call,
         descriptors: Descriptors,
-        ways: (Option<Outlet>, Option<Taker>),
-    ) -> Result<Result<Answer, WireError>, End> {
-        let started = Instant::now();
-        let endpoint = call.endpoint();
-        let authorised = authorize(&self.peer, self.daemon.role(&self.peer), call)
-            .and_then(|authorised| handed(authorised, descriptors, &self.quota));
-        let is_question = authorised.as_ref().is_ok_and(|authorised| authorised.act().is_question());
-        let result = match authorised {
-            Ok(authorised) => self.submit(authorised, ways).await?,
+    ) -> Result<Result<Answered<S>, WireError>, End> {
+        let (started, endpoint) = (Instant::now(), call.endpoint_name());
+        let asked = self.service.judge(&self.peer, call, descriptors, &self.quota);
+        let is_question = asked.as_ref().is_ok_and(S::is_question);
+        let result = match asked {
+            Ok(asked) => self.answer(asked).await?,
             Err(error) => Err(error),
         };
-        let duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let code = result.as_ref().err().map_or(0, |error| error.code);
-        let (unit, job_id) = match &result {
-            Ok(Answer::Unit(InUnit { unit })) => (Some(unit.as_str()), None),
-            Ok(Answer::Share(HeldShare { share })) => (Some(share.slice.as_str()), None),
-            Ok(Answer::JobStarted(JobStarted { job_started })) => (None, Some(*job_started)),
-            _ => (None, None),
-        };
-        let said = result.as_ref().err().map_or("ok".into(), answer::said);
-        let (peer_uid, peer_pid, endpoint_name) = (self.peer.uid.get(), self.peer.pid, endpoint.name());
-        macro_rules! log {
-            ($level:ident) => {
-                $level!(
-                    request_id,
-                    job_id,
-                    endpoint = endpoint_name,
-                    peer_uid,
-                    peer_pid,
-                    duration_ms,
-                    result_code = code,
-                    unit,
-                    "{endpoint_name} of uid {peer_uid}: {said}"
-                )
-            };
-        }
-        // What changes nothing is asked often, and would bury what does.
-        let asked_often = is_question && code == 0;
-        // The answer says that the journal has it.
-        if code == Code::Internal.number() {
-            log!(error);
-            return Ok(result);
-        }
-        match if asked_often { Tell::No } else { self.quota.tell() } {
-            Tell::Yes => log!(info),
-            Tell::NotFromHere => {
-                warn!(
-                    peer_uid,
-                    peer_pid, "uid {peer_uid} calls too often: ignoring its calls in this journal"
-                );
-            }
-            Tell::No => log!(debug),
-        }
+        self.service.log(&Went {
+            request_id,
+            endpoint,
+            peer: &self.peer,
+            took: started.elapsed(),
+            is_question,
+            result: result.as_ref().map(Answered::answer),
+            quota: &self.quota,
+        });
         Ok(result)
     }
 
-    /// Has an authorised call done. The error is that of the connection: then nobody is there to be answered.
-    async fn submit(
-        &mut self,
-        mut authorised: Authorised,
-        (outlet, taker): (Option<Outlet>, Option<Taker>),
-    ) -> Result<Result<Answer, WireError>, End> {
-        if let Err(error) = self.decided(&authorised) {
-            return Ok(Err(error));
-        }
-        if let Err(error) = self.complete(&mut authorised).await? {
-            return Ok(Err(error));
-        }
+    async fn answer(&mut self, asked: S::Asked) -> Result<Result<Answered<S>, WireError>, End> {
         // What takes longer than a turn of the loop must not hold up the answers before it. And a client that has not heard
         // the daemon's hello may know that nothing was changed for it. One that has gone is no reason not to do what it asked.
-        if !authorised.act().is_quick()
+        if !S::is_at_hand(&asked)
             && let Err(end @ End::TimedOut(_)) = self.flush().await
         {
             return Err(end);
         }
-        let (reply, answer) = Reply::pair();
-        let submission = Submission { authorised, reply, outlet, taker };
-        if self.daemon.calls.send(submission).await.is_err() {
-            return Ok(Err(answer::stopping()));
-        }
-        Ok(answer.await.unwrap_or_else(|_| Err(answer::stopping())))
+        let Some(standing) = &self.standing else { return Err(End::NoHello) };
+        Ok(self.service.answer(&self.peer, standing, asked).await)
     }
 
     async fn violation(&mut self, request_id: u64, error: WireError) -> Result<(), End> {
@@ -400,13 +341,13 @@ impl Session {
     }
 
     /// Appends a response to what is to be written.
-    fn push(&mut self, request_id: u64, body: Body) {
+    fn push(&mut self, request_id: u64, body: Body<S::Answer, S::Event>) {
         let response = Response { v: self.version, request_id, body };
         if let Err(error) = encode_frame(&response, &mut self.output) {
             let (peer_uid, peer_pid) = (self.peer.uid.get(), self.peer.pid);
             error!(request_id, peer_uid, peer_pid, "an answer cannot be sent: {error}");
             let error = internal(&error.to_string());
-            let response = Response { v: self.version, request_id, body: Body::Err(error) };
+            let response = Response::<(), ()> { v: self.version, request_id, body: Body::Err(error) };
             let _ = encode_frame(&response, &mut self.output);
         }
         self.unanswered += 1;
@@ -426,40 +367,10 @@ impl Session {
     }
 }
 
-/// A submitted command with the descriptors that came with it. With every other call they are closed here.
-fn handed(
-    mut authorised: Authorised,
-    descriptors: Descriptors,
-    quota: &Quota,
-) -> Result<Authorised, WireError> {
-    if let Act::Submit { .. } = authorised.act() {
-        let streams = spec::streams(descriptors)?;
-        let umask = umask(authorised.peer());
-        authorised.handed(streams, umask, |bytes| quota.spec(bytes))?;
-    }
-    Ok(authorised)
-}
-
-/// With which umask the process that has connected creates files. Where that has ended, or runs as somebody else by now, it is
-/// the usual one.
-fn umask(peer: &Peer) -> u32 {
-    process::umask_of(peer.pid.unsigned_abs(), peer.uid).unwrap_or_else(|fault| {
-        debug!(
-            peer_uid = peer.uid.get(),
-            peer_pid = peer.pid,
-            "its umask is not known, proceeding: {}",
-            chain(&fault)
-        );
-        umask_default()
-    })
-}
-
 fn internal(why: &str) -> WireError {
     WireError::new(Code::Internal, "This is a bug: the journal has it under this request id").detail(why)
 }
 
 mod admission;
 mod follow;
-mod hand;
-#[cfg(test)]
-pub(super) mod tests;
+pub mod hand;

@@ -1,16 +1,20 @@
 //! Who is shut out and for how long, in the contract's figures, under a clock that stands still until it is moved.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use tempfile::TempDir;
 use tokio::io::AsyncWriteExt as _;
+use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, watch};
 use tokio::time::advance;
 
-use super::*;
+use super::session::{BROKEN, heard, hello, said};
 use crate::daemon::asking::accounts::Accounts;
-use crate::daemon::session::tests::{BROKEN, heard, hello, said};
+use crate::daemon::asking::service::Fairshare;
 use crate::host::account::Directory;
+use crate::serving::listener::*;
+use crate::wire::error::{Code, WireError};
 use crate::wire::hello::{HelloReply, decode_hello_reply};
 
 /// A listener at work. It ends with the value.
@@ -26,13 +30,8 @@ impl Listening {
         let (_, policy) = watch::channel(None);
         let (stop, stopping) = watch::channel(false);
         let (calls, _) = mpsc::channel(1);
-        tokio::spawn(
-            Listener::new(
-                socket,
-                Common { calls, policy, stopping, accounts: Accounts::of(Directory::System) },
-            )
-            .serve(),
-        );
+        let service = Fairshare { calls, policy, accounts: Accounts::of(Directory::System) };
+        tokio::spawn(Listener::new(socket, service, stopping).serve());
         Self { dir, _stop: stop }
     }
 

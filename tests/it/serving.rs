@@ -1,0 +1,303 @@
+//! A second daemon on `fairshare::serving`, with endpoints of the test's own: it has what every daemon of this house has.
+
+use std::fs::File;
+use std::io::{Read as _, Seek as _, Write as _};
+use std::os::fd::{AsFd as _, BorrowedFd};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use fairshare::serving::incoming::{Descriptors, Incoming, Read};
+use fairshare::serving::listener::Listener;
+use fairshare::serving::peer::Peer;
+use fairshare::serving::quota::Quota;
+use fairshare::serving::service::{Answered, Handed, Service, Standing, Stream, Went};
+use fairshare::wire::envelope::{Body, Calls, Request, Response, decode_response};
+use fairshare::wire::error::{Code, WireError};
+use fairshare::wire::frame::encode_frame;
+use fairshare::wire::hello::{Hello, HelloReply, PROTOCOL_VERSION, Role, decode_hello_reply};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use tempfile::TempDir;
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::watch;
+
+/// The endpoints of the other daemon.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Verb {
+    Echo,
+    Count,
+    File,
+}
+
+/// A call of the other daemon's.
+struct Say {
+    verb: Verb,
+    body: Text,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Text {
+    text: String,
+}
+
+impl Calls for Say {
+    type Endpoint = Verb;
+
+    fn endpoint_named(name: &str) -> Option<Verb> {
+        [Verb::Echo, Verb::Count, Verb::File].into_iter().find(|verb| named(*verb) == name)
+    }
+
+    fn decode<'de, D: Deserializer<'de>>(verb: Verb, body: D) -> Result<Self, D::Error> {
+        Ok(Self { verb, body: Text::deserialize(body)? })
+    }
+
+    fn endpoint_name(&self) -> &'static str {
+        named(self.verb)
+    }
+
+    fn encode<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.body.serialize(serializer)
+    }
+}
+
+fn named(verb: Verb) -> &'static str {
+    match verb {
+        Verb::Echo => "echo",
+        Verb::Count => "count",
+        Verb::File => "file",
+    }
+}
+
+/// The other daemon: it answers what was said, counts to what was said, or hands it over in a file.
+#[derive(Clone)]
+struct Echo;
+
+/// Everybody is served.
+struct Anybody;
+
+/// Counts down, and then the follower may follow no more.
+struct Countdown(u64);
+
+impl Standing for Anybody {
+    fn holds(&self) -> Result<(), WireError> {
+        Ok(())
+    }
+
+    async fn lost(&mut self) -> WireError {
+        std::future::pending().await
+    }
+}
+
+impl Stream for Countdown {
+    type Event = u64;
+
+    async fn next(&mut self) -> Option<u64> {
+        self.0 = self.0.checked_sub(1)?;
+        Some(self.0)
+    }
+}
+
+impl Handed for Paper {
+    type Kept = ();
+
+    fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
+        vec![self.0.as_fd()]
+    }
+
+    fn given(self) {}
+
+    fn read((): ()) {}
+}
+
+/// A file that goes with an answer.
+struct Paper(File);
+
+impl Service for Echo {
+    type Call = Say;
+    type Asked = Say;
+    type Answer = String;
+    type Event = u64;
+    type Standing = Anybody;
+    type Stream = Countdown;
+    type Handed = Paper;
+
+    const DESCRIPTORS_MAX: usize = 0;
+    const REFRESH_PERIOD: Duration = Duration::from_secs(1);
+
+    async fn admit(&self, _: &Peer) -> Result<Anybody, WireError> {
+        Ok(Anybody)
+    }
+
+    fn refresh(&self) {}
+
+    fn role(&self, _: &Peer) -> Role {
+        Role::ReadOnly
+    }
+
+    fn judge(&self, _: &Arc<Peer>, call: Say, _: Descriptors, _: &Quota) -> Result<Say, WireError> {
+        match call.body.text.as_str() {
+            "" => Err(WireError::new(Code::Forbidden, "Nothing was said")),
+            _ => Ok(call),
+        }
+    }
+
+    fn is_at_hand(_: &Say) -> bool {
+        true
+    }
+
+    fn is_question(_: &Say) -> bool {
+        true
+    }
+
+    async fn answer(&self, _: &Arc<Peer>, _: &Anybody, asked: Say) -> Result<Answered<Self>, WireError> {
+        let text = asked.body.text;
+        Ok(match asked.verb {
+            Verb::Echo => Answered::Plain(text),
+            Verb::Count => {
+                let from = text.parse().map_err(|_| WireError::new(Code::BadRequest, "No number"))?;
+                Answered::Followed(text, Countdown(from))
+            }
+            Verb::File => {
+                let mut file = tempfile::tempfile().unwrap();
+                file.write_all(text.as_bytes()).unwrap();
+                Answered::Handed(text, Paper(file))
+            }
+        })
+    }
+
+    fn log(&self, _: &Went<'_, String>) {}
+
+    fn revoked(&self, _: &Peer) -> WireError {
+        WireError::new(Code::Draining, "Counted")
+    }
+}
+
+/// The other daemon at work. It ends with the value.
+struct Daemon {
+    dir: TempDir,
+    _stop: watch::Sender<bool>,
+}
+
+impl Daemon {
+    fn start() -> Self {
+        let dir = TempDir::new().unwrap();
+        let socket = UnixListener::bind(dir.path().join("socket")).unwrap();
+        let (stop, stopping) = watch::channel(false);
+        tokio::spawn(Listener::new(socket, Echo, stopping).serve());
+        Self { dir, _stop: stop }
+    }
+
+    async fn client(&self) -> Client {
+        Client::connect(&self.dir.path().join("socket")).await
+    }
+}
+
+/// A client of the other daemon, that has been greeted.
+struct Client {
+    stream: UnixStream,
+    incoming: Incoming,
+}
+
+impl Client {
+    async fn connect(path: &Path) -> Self {
+        let stream = UnixStream::connect(path).await.unwrap();
+        let mut client = Self { stream, incoming: Incoming::from(fairshare::identity::Uid::ROOT, 1) };
+        let (client_name, client_version) = ("test".to_owned(), "1".to_owned());
+        let hello =
+            Hello { protocol_version: PROTOCOL_VERSION, client_name, client_version, supports: Vec::new() };
+        client.send(&hello).await;
+        let (greeting, _) = client.frame().await.unwrap();
+        let HelloReply::Ack(ack) = decode_hello_reply(&greeting).unwrap() else { panic!("not greeted") };
+        assert_eq!((ack.protocol_version, ack.authz.role), (PROTOCOL_VERSION, Role::ReadOnly));
+        client
+    }
+
+    async fn send(&mut self, value: &impl Serialize) {
+        let mut frame = Vec::new();
+        encode_frame(value, &mut frame).unwrap();
+        self.stream.write_all(&frame).await.unwrap();
+    }
+
+    async fn say(&mut self, request_id: u64, verb: Verb, text: &str) {
+        let body = Text { text: text.to_owned() };
+        self.send(&Request { v: PROTOCOL_VERSION, request_id, call: Say { verb, body } }).await;
+    }
+
+    /// The next frame with its descriptors; none where the daemon has closed.
+    async fn frame(&mut self) -> Option<(Vec<u8>, Descriptors)> {
+        loop {
+            match self.incoming.read(&self.stream).unwrap() {
+                Ok(Read::Frame(message)) => return Some((message.payload, message.descriptors)),
+                Ok(Read::Closed) => return None,
+                Ok(Read::Part | Read::Untaken) => {}
+                Err(_) => self.stream.readable().await.unwrap(),
+            }
+        }
+    }
+
+    async fn hears(&mut self) -> (u64, Body<String, u64>) {
+        let (payload, _) = self.frame().await.expect("nothing was said");
+        let Response { request_id, body, .. } = decode_response(&payload).unwrap();
+        (request_id, body)
+    }
+}
+
+#[tokio::test]
+async fn another_daemon_answers_what_is_asked_in_order() {
+    let daemon = Daemon::start();
+    let mut client = daemon.client().await;
+    for (id, text) in [(1, "a"), (2, ""), (3, "b")] {
+        client.say(id, Verb::Echo, text).await;
+    }
+    assert_eq!(client.hears().await, (1, Body::Ok("a".to_owned())));
+    let (id, refused) = client.hears().await;
+    assert!(matches!(refused, Body::Err(error) if id == 2 && error.is(Code::Forbidden)));
+    assert_eq!(client.hears().await, (3, Body::Ok("b".to_owned())));
+}
+
+#[tokio::test]
+async fn another_daemon_closes_the_connection_of_who_breaks_its_contract_too_often() {
+    let daemon = Daemon::start();
+    let mut client = daemon.client().await;
+    for id in 1..=5 {
+        client
+            .send(&serde_json::json!({"v": PROTOCOL_VERSION, "request_id": id, "endpoint": "x", "body": {}}))
+            .await;
+        let (answered, refused) = client.hears().await;
+        assert!(matches!(refused, Body::Err(error) if answered == id && error.is(Code::BadRequest)));
+    }
+    let (id, last) = client.hears().await;
+    assert!(matches!(last, Body::Err(error) if id == 0 && error.is(Code::RateLimited)));
+    assert!(client.frame().await.is_none(), "and nothing after it");
+}
+
+#[tokio::test]
+async fn who_follows_another_daemon_hears_its_events_and_why_they_end() {
+    let daemon = Daemon::start();
+    let mut client = daemon.client().await;
+    client.say(7, Verb::Count, "3").await;
+    assert_eq!(client.hears().await, (7, Body::Ok("3".to_owned())));
+    for event in [2, 1, 0] {
+        assert_eq!(client.hears().await, (7, Body::Event(Box::new(event))));
+    }
+    let (id, last) = client.hears().await;
+    assert!(matches!(last, Body::Err(error) if id == 0 && error.is(Code::Draining)));
+    assert!(client.frame().await.is_none(), "and nothing after it");
+}
+
+#[tokio::test]
+async fn another_daemon_hands_descriptors_over_with_an_answer() {
+    let daemon = Daemon::start();
+    let mut client = daemon.client().await;
+    client.say(9, Verb::File, "written down").await;
+    let (payload, descriptors) = client.frame().await.unwrap();
+    let Response { request_id, body, .. } = decode_response::<String, u64>(&payload).unwrap();
+    assert_eq!((request_id, body), (9, Body::Ok("written down".to_owned())));
+    let mut file = File::from(descriptors.kept[0].try_clone().unwrap());
+    let mut text = String::new();
+    file.rewind().unwrap();
+    file.read_to_string(&mut text).unwrap();
+    assert_eq!(text, "written down");
+}
