@@ -118,6 +118,7 @@ mod entering;
 mod events;
 mod eviction;
 mod handed;
+mod hostile;
 mod jobs;
 mod later;
 mod leaks;

@@ -159,6 +159,16 @@ guest_test!(an_id_of_a_container_is_no_member_whatever_its_groups, |guest: Guest
         guest.root(&format!("{as_it} {call}")).expect_code(77).stderr_has("no account");
     }
     assert!(!guest.cgroup_exists("fairshare.slice/fairshare-100001.slice"));
+    // A member's own container: its ids keep the member's groups. The member is who they are outside.
+    guest.root("echo alice:100000:65536 | tee /etc/subuid > /etc/subgid").expect_ok();
+    let container = "unshare --user --map-auto --map-root-user";
+    let request = "fairshare request --cpu 0.5 --mem 64M";
+    for id in [1, 77, 65_000] {
+        let as_it = format!("{container} setpriv --reuid={id} --keep-groups {request}");
+        guest.as_user("alice", &as_it).expect_code(77).stderr_has("no account");
+    }
+    guest.as_user("alice", &format!("{container} {request}")).expect_ok();
+    assert!(guest.cgroup_exists("fairshare.slice/fairshare-1001.slice"));
 });
 
 guest_test!(who_is_no_admin_any_more_is_none_on_an_open_connection, |guest: Guest| {

@@ -1,6 +1,9 @@
 """Runs a command with a file system in the folder `stuck` that this process serves, as any user may: it never answers when
 a file is closed (FUSE_FLUSH), and whoever closes one waits. That the first does is told by the file `closing`.
 
+After `--write` it answers that, and never when something is written (FUSE_WRITE). What is written stays in the kernel for a while
+(FUSE_WRITEBACK_CACHE), and whoever closes the last of a file's descriptors waits, also of one that only a socket has.
+
 The messages are those of <linux/fuse.h>, as far as opening, writing and closing one file needs them.
 """
 
@@ -12,6 +15,7 @@ import sys
 
 CLONE_NEWNS, CLONE_NEWUSER = 0x00020000, 0x10000000
 LOOKUP, FORGET, GETATTR, SETATTR, OPEN, WRITE, RELEASE, FLUSH, INIT = 1, 2, 3, 4, 14, 16, 18, 25, 26
+WRITEBACK_CACHE = 1 << 16
 ENOSYS = 38
 ROOT, FILE = 1, 2
 libc = ctypes.CDLL(None, use_errno=True)
@@ -44,7 +48,8 @@ def attributes(node):
 def answer(opcode, node, body):
     """What is said to a message; nothing where the kernel is to wait, or does not."""
     if opcode == INIT:
-        return struct.pack("<4I2H2I2H8I", 7, 31, 0, 0, 12, 9, 4096, 1, 1, 0, *[0] * 8)
+        flags = WRITEBACK_CACHE if unanswered == WRITE else 0
+        return struct.pack("<4I2H2I2H8I", 7, 31, 0, flags, 12, 9, 4096, 1, 1, 0, *[0] * 8)
     if opcode == LOOKUP:
         return struct.pack("<4Q2I", FILE, 0, 60, 60, 0, 0) + attributes(FILE)
     if opcode in (GETATTR, SETATTR):
@@ -62,7 +67,7 @@ def serve(fuse):
     while True:
         message = os.read(fuse, 1 << 17)
         _, opcode, unique, node = struct.unpack_from("<2I2Q", message)
-        if opcode == FLUSH:
+        if opcode == unanswered:
             open("closing", "w").close()
         elif opcode != FORGET:
             said = answer(opcode, node, message[40:])
@@ -70,6 +75,11 @@ def serve(fuse):
             os.write(fuse, struct.pack("<IiQ", 16 + len(said), error, unique) + said)
 
 
+words = sys.argv[1:]
+unanswered = FLUSH
+if words[0] == "--write":
+    unanswered = WRITE
+    words.pop(0)
 fuse = mount()
-command = subprocess.Popen(sys.argv[1:])
+command = subprocess.Popen(words)
 serve(fuse)
