@@ -49,9 +49,8 @@ ended, `fairshare cancel ID` ends it.
 What it leaves behind in the background is a part of it: the job is over when all of that has
 ended, and --for holds for that too.
 
-Arguments and environment go to the command only, and take 1 MiB together at most. No unit shows
-them; the name everybody can see. It has the umask of this shell, and the limits (`ulimit`) of a
-service. XDG_RUNTIME_DIR is what it is now, and that folder goes with your last session unless
+Arguments and environment go to the command only, and take 1 MiB together at most; no unit shows
+them. It has the umask and the limits (`ulimit`) of this shell. XDG_RUNTIME_DIR is what it is now, and that folder goes with your last session unless
 `loginctl enable-linger` keeps it.";
 
 pub const JOBS_EXAMPLES: &str = "\

@@ -13,9 +13,15 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use crate::identity::Uid;
 
-/// How much of a file of a process is read. What we look for in `stat` and `status` is in the first kilobyte; the path in
-/// `cgroup` is at most `PATH_MAX` (4096) long.
-const FILE_BYTES_MAX: usize = 8192;
+pub mod inherited;
+pub mod rlimits;
+mod text;
+
+use text::{number, only_line};
+
+/// How much of a file of a process is read. The path in `cgroup` is at most `PATH_MAX` (4096) long. In `status` the process's
+/// groups come before what we look for: of ten digits each there is room for 2900.
+const FILE_BYTES_MAX: usize = 32 << 10;
 
 /// In how many parts of a second `/proc` tells times: `USER_HZ` of the kernel's `asm-generic/param.h`.
 const TICKS_PER_SECOND: u64 = 100;
@@ -54,6 +60,16 @@ pub enum ProcessError {
         /// What the kernel said.
         source: io::Error,
     },
+}
+
+impl ProcessError {
+    /// The error of a system call on `path`, a file of the process.
+    fn of(pid: u32, path: String, errno: Errno) -> Self {
+        match errno {
+            Errno::NOENT | Errno::SRCH => Self::Gone { pid },
+            errno => Self::Unreadable { path, source: errno.into() },
+        }
+    }
 }
 
 impl ProcessId {
@@ -125,16 +141,6 @@ pub fn cgroup_of(pid: u32) -> Result<String, ProcessError> {
     read(pid, "cgroup", |bytes| parse_cgroup(bytes).map(str::to_owned))
 }
 
-/// With which `umask(2)` a process of `uid`'s creates files.
-///
-/// # Errors
-/// Any [`ProcessError`].
-pub fn umask_of(pid: u32, uid: Uid) -> Result<u32, ProcessError> {
-    let (ids, umask) = read(pid, "status", |bytes| Some((parse_ids(bytes)?, parse_umask(bytes)?)))?;
-    ids.are(pid, uid)?;
-    Ok(umask)
-}
-
 /// What a process runs, and since when.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Running {
@@ -162,7 +168,8 @@ pub fn running(pid: u32) -> Result<Running, ProcessError> {
 /// # Errors
 /// Any [`ProcessError`].
 pub fn is_sandboxed(pid: u32, uid: Uid) -> Result<bool, ProcessError> {
-    let (ids, sandboxed) = read(pid, "status", |bytes| Some((parse_ids(bytes)?, parse_sandboxed(bytes)?)))?;
+    let sandboxed = |status: &[u8]| Some(parse_no_new_privs(status)? || parse_seccomp(status)?);
+    let (ids, sandboxed) = read(pid, "status", |status| Some((parse_ids(status)?, sandboxed(status)?)))?;
     ids.are(pid, uid)?;
     Ok(sandboxed)
 }
@@ -188,15 +195,23 @@ fn ids(pid: u32) -> Result<Ids, ProcessError> {
 }
 
 fn read<T>(pid: u32, file: &str, parse: impl FnOnce(&[u8]) -> Option<T>) -> Result<T, ProcessError> {
+    read_up_to(FILE_BYTES_MAX, pid, file, parse)
+}
+
+fn read_up_to<T>(
+    bytes_max: usize,
+    pid: u32,
+    file: &str,
+    parse: impl FnOnce(&[u8]) -> Option<T>,
+) -> Result<T, ProcessError> {
     let path = format!("/proc/{pid}/{file}");
-    let mut buffer = [0; FILE_BYTES_MAX];
+    let mut buffer = vec![0; bytes_max];
     match read_start(&path, &mut buffer) {
         Ok(bytes) => parse(bytes).ok_or_else(|| {
             let source = io::Error::new(io::ErrorKind::InvalidData, "not in the form of proc(5)");
             ProcessError::Unreadable { path, source }
         }),
-        Err(Errno::NOENT | Errno::SRCH) => Err(ProcessError::Gone { pid }),
-        Err(errno) => Err(ProcessError::Unreadable { path, source: errno.into() }),
+        Err(errno) => Err(ProcessError::of(pid, path, errno)),
     }
 }
 
@@ -261,32 +276,23 @@ pub fn parse_umask(status: &[u8]) -> Option<u32> {
     octal.then(|| u32::from_str_radix(digits, 8).ok()).flatten().filter(|mask| *mask <= 0o777)
 }
 
-/// Whether `/proc/PID/status` says `NoNewPrivs` or `Seccomp`; `None` where a line is missing, there twice, or no number. A
-/// kernel without `seccomp` has no line of it.
-pub fn parse_sandboxed(status: &[u8]) -> Option<bool> {
-    let no_new_privs = number(only_line(status, b"NoNewPrivs:")?.trim())?;
+/// Whether `/proc/PID/status` says `NoNewPrivs`; `None` where the line is missing, there twice, or no number.
+pub fn parse_no_new_privs(status: &[u8]) -> Option<bool> {
+    Some(number(only_line(status, b"NoNewPrivs:")?.trim())? != 0)
+}
+
+/// Whether `/proc/PID/status` says `Seccomp`; `None` where the line is there twice, or no number. A kernel without `seccomp`
+/// has no line of it.
+pub fn parse_seccomp(status: &[u8]) -> Option<bool> {
     let measured = status.split(|byte| *byte == b'\n').any(|line| line.starts_with(b"Seccomp:"));
-    let seccomp = if measured { number(only_line(status, b"Seccomp:")?.trim())? } else { 0 };
-    Some(no_new_privs != 0 || seccomp != 0)
+    let mode = if measured { number(only_line(status, b"Seccomp:")?.trim())? } else { 0 };
+    Some(mode != 0)
 }
 
 /// The path in `/proc/PID/cgroup` in the unified hierarchy (`cgroups(7)`); `None` where there is none.
 pub fn parse_cgroup(cgroup: &[u8]) -> Option<&str> {
     let path = only_line(cgroup, b"0::")?;
     path.starts_with('/').then_some(path)
-}
-
-fn only_line<'a>(text: &'a [u8], prefix: &[u8]) -> Option<&'a str> {
-    let mut lines = text.split(|byte| *byte == b'\n').filter_map(|line| line.strip_prefix(prefix));
-    let line = lines.next()?;
-    if lines.next().is_some() {
-        return None;
-    }
-    std::str::from_utf8(line).ok()
-}
-
-fn number(digits: &str) -> Option<u32> {
-    digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok()).flatten()
 }
 
 #[cfg(test)]
@@ -344,16 +350,17 @@ mod tests {
 
     #[test]
     fn a_sandbox_is_either_of_two() {
-        for (status, sandboxed) in [
-            ("NoNewPrivs:\t0\nSeccomp:\t0\nSeccomp_filters:\t0\n", Some(false)),
-            ("NoNewPrivs:\t1\nSeccomp:\t0\n", Some(true)),
-            ("NoNewPrivs:\t0\nSeccomp:\t2\nSeccomp_filters:\t7\n", Some(true)),
-            ("NoNewPrivs:\t0\n", Some(false)),
-            ("NoNewPrivs:\t0\nSeccomp:\tx\n", None),
-            ("NoNewPrivs:\t0\nNoNewPrivs:\t1\n", None),
-            ("Seccomp:\t0\n", None),
+        for (status, no_new_privs, seccomp) in [
+            ("NoNewPrivs:\t0\nSeccomp:\t0\nSeccomp_filters:\t0\n", Some(false), Some(false)),
+            ("NoNewPrivs:\t1\nSeccomp:\t0\n", Some(true), Some(false)),
+            ("NoNewPrivs:\t0\nSeccomp:\t2\nSeccomp_filters:\t7\n", Some(false), Some(true)),
+            ("NoNewPrivs:\t0\n", Some(false), Some(false)),
+            ("NoNewPrivs:\t0\nSeccomp:\tx\n", Some(false), None),
+            ("NoNewPrivs:\t0\nNoNewPrivs:\t1\n", None, Some(false)),
+            ("Seccomp:\t0\n", None, Some(false)),
         ] {
-            assert_eq!(parse_sandboxed(status.as_bytes()), sandboxed, "{status:?}");
+            let parsed = (parse_no_new_privs(status.as_bytes()), parse_seccomp(status.as_bytes()));
+            assert_eq!(parsed, (no_new_privs, seccomp), "{status:?}");
         }
         let (pid, uid) = me();
         is_sandboxed(pid, uid).unwrap();
@@ -418,7 +425,10 @@ mod tests {
         let (pid, uid) = me();
         let other = Uid::new(u64::from(uid.get()) + 1).unwrap();
         assert!(matches!(ProcessId::open(pid, other), Err(ProcessError::NotYours { .. })));
-        assert!(matches!(umask_of(pid, other), Err(ProcessError::NotYours { .. })));
+        assert!(matches!(
+            inherited::inherited_from(pid, other, u64::MAX),
+            Err(ProcessError::NotYours { .. })
+        ));
     }
 
     /// A program that runs with the rights of somebody else has that one's id in one of the four.

@@ -18,6 +18,8 @@ pub struct Peer {
     pub pid: i32,
     /// All its groups, supplementary ones and `gid`.
     pub groups: Vec<Gid>,
+    /// When it was there, in milliseconds since boot: a process of that number that was started later is another one.
+    pub connected_boot_ms: u64,
 }
 
 /// The identity of the peer of `socket` (`SO_PEERCRED`, `SO_PEERGROUPS`).
@@ -36,5 +38,13 @@ pub fn identify(socket: impl AsFd) -> Result<Peer, WireError> {
     if !groups.contains(&gid) {
         groups.push(gid);
     }
-    Ok(Peer { uid, gid, pid: credentials.pid(), groups })
+    Ok(Peer { uid, gid, pid: credentials.pid(), groups, connected_boot_ms: since_boot_ms() })
+}
+
+/// `CLOCK_BOOTTIME`, on which the kernel tells when a process was started, in milliseconds.
+fn since_boot_ms() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    let seconds = u64::try_from(now.tv_sec).unwrap_or(0);
+    let nanoseconds = u64::try_from(now.tv_nsec).unwrap_or(0);
+    seconds.saturating_mul(1000).saturating_add(nanoseconds / 1_000_000)
 }

@@ -149,6 +149,16 @@ pub fn service(uid: Uid, job: JobId, time_limit_ms: Option<u64>) -> Vec<Property
     properties
 }
 
+/// What holds the service of a submitted command because it holds the process that submitted it.
+/// `rlimits` are names and values of its resource limits.
+pub fn inherited(
+    no_new_privs: bool,
+    rlimits: impl IntoIterator<Item = (&'static str, u64)>,
+) -> impl Iterator<Item = Property> {
+    let rlimits = rlimits.into_iter().map(|(name, limit)| Property { name, value: Value::U64(limit) });
+    no_new_privs.then(|| flag("NoNewPrivileges", true)).into_iter().chain(rlimits)
+}
+
 /// The slice around a submitted command: what it may use within its share. It outlives the command's own cgroup, which
 /// systemd removes at once, and with it what the kernel says of the most memory that was used.
 pub fn job_slice(limits: PartialAmount) -> Vec<Property> {

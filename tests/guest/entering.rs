@@ -126,9 +126,34 @@ guest_test!(the_daemon_is_no_way_out_of_a_sandbox, |guest: Guest| {
     let slice = "/fairshare.slice/fairshare-1001.slice/";
     // As cron and timers start their jobs.
     guest.root(&format!("{unit} {run}")).expect_ok().stdout_has(slice);
+    // A command is started by PID 1: it has what it can have of that, and is refused where it cannot.
+    let submit = "-p WorkingDirectory=/home/alice fairshare submit --output out --";
+    let held = "grep -e NoNewPrivs -e 'Max open files' /proc/self/status /proc/self/limits";
+    guest.root(&format!("{unit} -p NoNewPrivileges=yes -p LimitNOFILE=300:400 {submit} {held}")).expect_ok();
+    guest.await_cmd("grep -q 'Max open files *300 *400' /home/alice/out");
+    guest.root("grep -q 'NoNewPrivs:.1' /home/alice/out").expect_ok();
+    let shut_in = [
+        ("-p SystemCallFilter=~reboot", "", "seccomp"),
+        ("-p PrivateTmp=yes", "", "a mount namespace"),
+        ("", "unshare --user --map-root-user --net", "a network namespace"),
+        ("", "unshare --user --map-root-user", "a user namespace"),
+        ("", "unshare --user --map-root-user --pid --fork", "a pid namespace"),
+    ];
+    for (property, before, wall) in shut_in {
+        let submit = submit.replace("fairshare submit", &format!("{before} fairshare submit"));
+        guest
+            .root(&format!("{unit} {property} {submit} touch escaped"))
+            .expect_code(77)
+            .stderr_has(wall)
+            .stderr_has("from_sandboxes: true");
+    }
+    guest.root(&format!("{unit} {submit} true")).expect_ok();
+    guest.root("test ! -e /home/alice/escaped").expect_ok();
     guest.write_file("/etc/fairshare/policy.d/site.yaml", "from_sandboxes: true\n", 0o644);
     guest.root("fairshare admin reload").expect_ok();
     guest.root(&format!("{unit} -p NoNewPrivileges=yes {run}")).expect_ok().stdout_has(slice);
+    guest.root(&format!("{unit} -p PrivateTmp=yes {submit} touch escaped")).expect_ok();
+    guest.await_cmd("test -e /home/alice/escaped");
 });
 
 guest_test!(attach_takes_many_and_leaves_the_users_own_systemd, |guest: Guest| {

@@ -18,6 +18,7 @@ mod raw;
 mod reconcile;
 mod role_at_call;
 mod roles;
+mod sandboxes;
 mod spared;
 mod start;
 mod state;

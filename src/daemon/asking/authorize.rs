@@ -13,6 +13,7 @@ use crate::contract::{
 };
 use crate::daemon::telling::feed::Interest;
 use crate::host::account::Account;
+use crate::host::process::inherited::Inherited;
 use crate::identity::{JobId, Uid};
 use crate::policy::{Policy, Role};
 use crate::quantity::{Bytes, MilliCpu, PartialAmount, QuantityError, TASKS_MAX, Tasks};
@@ -200,27 +201,27 @@ impl Authorised {
         self.lookup
     }
 
-    /// A submitted command with the descriptors that came with it and the umask of who submitted it, encoded; `room` is asked
-    /// for what it takes of the daemon's memory, in bytes.
+    /// A submitted command with the descriptors that came with it and what it has of who submitted it, encoded; `room` is
+    /// asked for what it takes of the daemon's memory, in bytes.
     ///
     /// # Errors
     /// Those of `room`; Internal where the command cannot be encoded.
     pub fn handed(
         &mut self,
         streams: Received,
-        umask: u32,
+        inherited: Inherited,
         room: impl FnOnce(usize) -> Result<Room, WireError>,
     ) -> Result<(), WireError> {
         if let Act::Submit { command, spec, .. } = &mut self.act
             && let Some(spec) = Arc::get_mut(spec)
         {
-            let encoded = Handover { umask, ..std::mem::take(command) }.encode();
+            let encoded = Handover { umask: inherited.umask, ..std::mem::take(command) }.encode();
             let mut bytes = encoded.map_err(|why| {
                 WireError::new(Code::Internal, "The command cannot be handed over").detail(why)
             })?;
             bytes.shrink_to_fit();
             spec.room = Some(Arc::new(room(bytes.len())?));
-            (spec.handover, spec.stdio) = (bytes, Arc::new(streams));
+            (spec.handover, spec.stdio, spec.inherited) = (bytes, Arc::new(streams), Some(inherited));
         }
         Ok(())
     }
@@ -352,7 +353,7 @@ fn submit(account: Account, submission: Submit) -> Result<Act, WireError> {
         name,
         wait: wait.unwrap_or(false),
         command: handover,
-        spec: Arc::new(Spec { handover: Vec::new(), stdio, room: None }),
+        spec: Arc::new(Spec { handover: Vec::new(), stdio, inherited: None, room: None }),
     })
 }
 
@@ -409,7 +410,13 @@ mod tests {
 
     #[test]
     fn ones_own_groups_are_the_kernels_and_anothers_the_databases() {
-        let peer = Arc::new(Peer { uid: Uid::ROOT, gid: gid(0), pid: 1, groups: vec![gid(0), gid(7)] });
+        let peer = Arc::new(Peer {
+            uid: Uid::ROOT,
+            gid: gid(0),
+            pid: 1,
+            groups: vec![gid(0), gid(7)],
+            connected_boot_ms: 0,
+        });
         for (for_uid, groups) in [(None, vec![gid(0), gid(7)]), (Some(5), vec![gid(9)])] {
             let mut authorised =
                 authorize(&peer, Role::Admin, Call::Policy(crate::contract::Policy { for_uid }))

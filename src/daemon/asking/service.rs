@@ -13,12 +13,11 @@ use super::handover::Delivery;
 use super::names::NAMES_PERIOD;
 use super::spec;
 use super::submission::Submission;
-use crate::contract::handover::umask_default;
 use crate::contract::{Answer, Call, DESCRIPTORS_MAX, EventInfo, HeldShare, InUnit, JobStarted};
 use crate::daemon::telling::answer;
 use crate::daemon::telling::feed::{self, Follower};
 use crate::daemon::telling::reply::Reply;
-use crate::host::process;
+use crate::host::process::inherited::{Inherited, inherited_from};
 use crate::identity::Uid;
 use crate::policy::{Policy, Role};
 use crate::serving::incoming::Descriptors;
@@ -109,8 +108,8 @@ impl Service for Fairshare {
         // With every other call the descriptors are closed here.
         if let Act::Submit { .. } = authorised.act() {
             let streams = spec::streams(descriptors)?;
-            let umask = umask(peer);
-            authorised.handed(streams, umask, |bytes| quota.hold(bytes).map_err(no_room))?;
+            let inherited = inherited(peer)?;
+            authorised.handed(streams, inherited, |bytes| quota.hold(bytes).map_err(no_room))?;
         }
         Ok(authorised)
     }
@@ -205,17 +204,16 @@ impl Service for Fairshare {
     }
 }
 
-/// With which umask the process that has connected creates files. Where that has ended, or runs as somebody else by now, it is
-/// the usual one.
-fn umask(peer: &Peer) -> u32 {
-    process::umask_of(peer.pid.unsigned_abs(), peer.uid).unwrap_or_else(|fault| {
-        debug!(
-            peer_uid = peer.uid.get(),
-            peer_pid = peer.pid,
-            "its umask is not known, proceeding: {}",
+/// What the process that has connected hands on to what it starts. Where that process has ended, or runs as somebody else by
+/// now, nobody can say what held it: a command would run without.
+fn inherited(peer: &Peer) -> Result<Inherited, WireError> {
+    inherited_from(peer.pid.unsigned_abs(), peer.uid, peer.connected_boot_ms).map_err(|fault| {
+        let message = "The process that has connected cannot be looked at";
+        WireError::new(Code::Forbidden, message).detail(format!(
+            "{}; a submitted command is held by what holds its submitter: submit from a process that runs as you and waits \
+             for the answer",
             chain(&fault)
-        );
-        umask_default()
+        ))
     })
 }
 

@@ -7,6 +7,7 @@ use rustix::io::Errno;
 
 use crate::contract::DESCRIPTORS_MAX;
 use crate::contract::handover::Handover;
+use crate::host::process::inherited::Inherited;
 use crate::serving::closing::Received;
 use crate::serving::incoming::Descriptors;
 use crate::serving::quota::Room;
@@ -20,6 +21,8 @@ pub struct Spec {
     pub handover: Vec<u8>,
     /// Its standard input, output and error, as far as they were sent.
     pub stdio: Arc<Received>,
+    /// What it has of the process that submitted it.
+    pub inherited: Option<Inherited>,
     /// Room in what one member may keep waiting here.
     pub room: Option<Arc<Room>>,
 }

@@ -18,6 +18,7 @@ use crate::daemon::asking::handover::{Offer, Taker};
 use crate::daemon::asking::spec::Spec;
 use crate::daemon::telling::answer;
 use crate::daemon::telling::reply::Reply;
+use crate::host::process::inherited::Inherited;
 use crate::identity::{JobId, Uid, UnitName};
 use crate::ledger::Image;
 use crate::ledger::job::{Cause, Exit, JobEnd, Ran, Work};
@@ -115,10 +116,14 @@ async fn start(
 ) -> Result<(Following, Offer), String> {
     let (service, slice) = (UnitName::JobService(uid, job), UnitName::JobSlice(uid, job));
     let offer = Offer::of(&spec.handover, Arc::clone(&spec.stdio), spec.room.clone())?;
+    let inherited = spec.inherited;
     drop(spec);
     let number = job.to_string();
     let program = Program { path: PROGRAM, argv: &["fairshare", BECOME, &number, &cx.socket] };
-    let properties = property::service(uid, job, work.time_limit_ms);
+    let mut properties = property::service(uid, job, work.time_limit_ms);
+    if let Some(Inherited { no_new_privs, rlimits, .. }) = inherited {
+        properties.extend(property::inherited(no_new_privs, rlimits.properties()));
+    }
     let of_slice = property::job_slice(work.limits);
     // Before the start, so that no change is missed.
     let changes = cx.systemd.follow(service).await.map_err(|fault| told(&fault))?;
@@ -337,7 +342,7 @@ pub async fn call_back(cx: Context, uid: Uid, job: JobId, intent: Image, reply: 
     drop(turn);
     let unit = UnitName::JobService(uid, job);
     let stopped = cx.systemd.stop(unit, STOP_TIMEOUT).await;
-    let detail = match (stopped, unkillable::over(&cx.cgroups, UnitName::JobSlice(uid, job))) {
+    let detail = match (stopped, unkillable::over(&cx.cgroups, UnitName::JobSlice(uid, job)).await) {
         (Ok(_), Ok(())) => {
             let _ = cx.said.send(Said::CalledBack(job, reply)).await;
             return;

@@ -2,9 +2,11 @@
 
 use super::EventLoop;
 use crate::daemon::asking::authorize::Act;
+use crate::daemon::asking::spec::Spec;
 use crate::daemon::doing::share::Context;
 use crate::daemon::telling::answer;
 use crate::host::account::Account;
+use crate::host::process::inherited::Inherited;
 use crate::identity::{Uid, UnitName};
 use crate::ledger::refusal::Refusal;
 use crate::ledger::{Command, Member, Wait};
@@ -28,7 +30,10 @@ impl EventLoop {
                 let wait = if *wait { Wait::Granted } else { Wait::No };
                 Command::Request { member, amount: *amount, lease: *lease, wait }
             }
-            Act::Submit { account, amount, time_limit, name, wait, .. } => {
+            Act::Submit { account, amount, time_limit, name, wait, spec, .. } => {
+                if !policy.from_sandboxes {
+                    out_of_no_sandbox(spec)?;
+                }
                 let member = self.member(policy, account);
                 self.refuse_to_strangle(uid, amount.or(member.policy.defaults).mem, cx)?;
                 let wait = if *wait { Wait::Granted } else { Wait::No };
@@ -80,4 +85,18 @@ impl EventLoop {
         let in_use = in_use.unwrap_or_default();
         if in_use > asked { Err(answer::refusal(&Refusal::MemoryInUse { in_use, asked })) } else { Ok(()) }
     }
+}
+
+/// A command is run by PID 1, outside of whatever shuts in the process that submits it.
+fn out_of_no_sandbox(spec: &Spec) -> Result<(), WireError> {
+    let wall = match spec.inherited {
+        Some(Inherited { wall: None, .. }) => return Ok(()),
+        Some(Inherited { wall: Some(wall), .. }) => wall.to_string(),
+        None => "nobody has looked at it".to_owned(),
+    };
+    let message = format!("The process that submits is in a sandbox: {wall}");
+    Err(WireError::new(Code::Forbidden, message).detail(
+        "the command would run outside of it: submit it from a login, cron or a timer, or an administrator allows it with \
+         `from_sandboxes: true`",
+    ))
 }

@@ -162,7 +162,7 @@ mod tests {
     fn follow(feed: &mut Feed, uid: u64) -> Follower {
         let (outlet, follower) = pair();
         let uid = Uid::new(uid).expect("a user");
-        let peer = Peer { uid, gid: Gid::ROOT, pid: 1, groups: Vec::new() };
+        let peer = Peer { uid, gid: Gid::ROOT, pid: 1, groups: Vec::new(), connected_boot_ms: 0 };
         feed.add(Interest { uid, all: false, job: None }, Arc::new(peer), outlet);
         follower
     }

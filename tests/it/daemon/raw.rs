@@ -1,9 +1,12 @@
 //! A client that does one thing at a time and forgives nothing: no reconnection, no retry, every byte by hand.
 
 use std::collections::BTreeMap;
-use std::io::{Read as _, Write as _};
+use std::io::{IoSliceMut, Read as _, Write as _};
+use std::mem::MaybeUninit;
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::process::Command;
 
 use fairshare::contract::{
     Amounts, Answer, Body, Call, CapacityInfo, Check, EventInfo, Health, HealthAnswer, HeldShare, List,
@@ -13,6 +16,7 @@ use fairshare::contract::{
 use fairshare::wire::error::{Code, WireError};
 use fairshare::wire::frame::{FrameBuffer, encode_frame};
 use fairshare::wire::hello::{Hello, HelloAck, HelloReply, PROTOCOL_VERSION, decode_hello_reply};
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 
 use super::harness::PATIENCE;
 
@@ -107,10 +111,35 @@ pub struct Raw {
 impl Raw {
     /// Connects, and says nothing.
     pub fn connect(socket: &Path) -> Self {
-        let stream = UnixStream::connect(socket).unwrap();
+        Self::over(UnixStream::connect(socket).unwrap())
+    }
+
+    fn over(stream: UnixStream) -> Self {
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_write_timeout(Some(PATIENCE)).unwrap();
         Self { stream, incoming: FrameBuffer::new(), next: 1 }
+    }
+
+    /// A connection that another process has made, which has ended since.
+    pub fn left_by_another(socket: &Path) -> Self {
+        let (own, given) = UnixStream::pair().unwrap();
+        let script = "import socket, sys\n\
+            to = socket.socket(fileno=0)\n\
+            made = socket.socket(socket.AF_UNIX)\n\
+            made.connect(sys.argv[1])\n\
+            socket.send_fds(to, [b\"x\"], [made.fileno()])\n";
+        let mut command = Command::new("python3");
+        command.args(["-c", script]).arg(socket).stdin(OwnedFd::from(given));
+        assert!(command.status().unwrap().success());
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut control = RecvAncillaryBuffer::new(&mut space);
+        let mut byte = [0];
+        recvmsg(&own, &mut [IoSliceMut::new(&mut byte)], &mut control, RecvFlags::CMSG_CLOEXEC).unwrap();
+        let made = control.drain().find_map(|message| match message {
+            RecvAncillaryMessage::ScmRights(mut descriptors) => descriptors.next(),
+            _ => None,
+        });
+        Self::over(made.expect("no connection was left").into())
     }
 
     /// Connects, and says hello.

@@ -15,7 +15,7 @@ const KILLED: i32 = 2;
 const SIGTERM: i32 = 15;
 
 /// What a service has that a scope has not.
-const PROPERTIES: [&str; 13] = [
+const PROPERTIES: [&str; 14] = [
     "Slice",
     "Type",
     "ExitType",
@@ -24,6 +24,7 @@ const PROPERTIES: [&str; 13] = [
     "AddRef",
     "OOMPolicy",
     "IgnoreSIGPIPE",
+    "NoNewPrivileges",
     "TimeoutStopUSec",
     "RuntimeMaxUSec",
     "StandardInput",
@@ -42,7 +43,7 @@ pub struct Services {
 
 /// Whether systemd knows a property for services alone.
 pub(super) fn known(property: &str) -> bool {
-    PROPERTIES.contains(&property)
+    PROPERTIES.contains(&property) || property.starts_with("Limit")
 }
 
 impl Manager {

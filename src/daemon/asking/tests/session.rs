@@ -40,7 +40,7 @@ fn serve(ours: Blocking, theirs: Blocking) -> Served {
         socket.set_nonblocking(true).unwrap();
         UnixStream::from_std(socket).unwrap()
     };
-    let peer = Peer { uid: Uid::ROOT, gid: Gid::ROOT, pid: 1, groups: vec![Gid::ROOT] };
+    let peer = Peer { uid: Uid::ROOT, gid: Gid::ROOT, pid: 1, groups: vec![Gid::ROOT], connected_boot_ms: 0 };
     let (stop, stopping) = watch::channel(false);
     let (calls_sender, calls) = mpsc::channel(1);
     let ours = Connection::new(stream(ours), peer.uid);
