@@ -1,5 +1,8 @@
 //! Processes of a member on their way into the share: which may go, and that they got there.
 
+use std::collections::HashSet;
+use std::sync::Arc;
+
 use super::said::Said;
 use super::share::{Context, logged};
 use crate::contract::{Answer, InUnit};
@@ -112,7 +115,7 @@ async fn entered(cx: &Context, entering: &Entering) -> Result<UnitName, WireErro
             None => return Err(logged(&fault)),
         }
     }
-    let inside = cx.cgroups.pids(unit, MOVED_READ_MAX).map_err(|fault| answer::cgroup(&fault))?;
+    let inside = inside(cx, unit).await?;
     let (mut moved, mut gone) = (0_usize, None);
     for process in &checked {
         match process.recheck() {
@@ -129,6 +132,19 @@ async fn entered(cx: &Context, entering: &Entering) -> Result<UnitName, WireErro
     match gone {
         Some(error) if moved == 0 => Err(answer::process(&error)),
         _ => Ok(unit),
+    }
+}
+
+/// The processes in a scope, of which what was moved there can have made many meanwhile: read on a thread of its own.
+async fn inside(cx: &Context, unit: UnitName) -> Result<HashSet<u32>, WireError> {
+    let cgroups = Arc::clone(&cx.cgroups);
+    let looking = tokio::task::spawn_blocking(move || cgroups.pids(unit, MOVED_READ_MAX));
+    match looking.await {
+        Ok(Ok(pids)) => Ok(pids.into_iter().collect()),
+        Ok(Err(fault)) => Err(answer::cgroup(&fault)),
+        Err(ended) => {
+            Err(WireError::new(Code::Internal, "The processes cannot be looked at").detail(ended.to_string()))
+        }
     }
 }
 

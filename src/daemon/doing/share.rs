@@ -394,7 +394,7 @@ async fn stopped(cx: &Context, uid: Uid, share: Option<Share>, within: Duration)
         let _ = cx.store_outcome(image).await;
         return Err(error);
     }
-    if let (Some(share), Err(still)) = (share, unkillable::over(&cx.cgroups, UnitName::Share(uid))) {
+    if let (Some(share), Err(still)) = (share, unkillable::over(&cx.cgroups, UnitName::Share(uid)).await) {
         return Err(kept(cx, &share, still).await);
     }
     // The intent is stored, and a start would finish it: where the outcome is not, nothing is lost.

@@ -4,6 +4,7 @@
 //! up on it after a while (`TimeoutStopSec=`, systemd.service(5)): its unit is over then, and its cgroup is not. It still uses
 //! what it used: nothing is said to be over, and no room given to others, before it is gone.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::sleep;
@@ -21,23 +22,35 @@ const PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs
 ///
 /// # Errors
 /// Who is still inside, or that it could not be read, for a person.
-pub fn over(cgroups: &Cgroups, unit: UnitName) -> Result<(), String> {
-    match occupants::look(cgroups, unit, Shown::Number) {
-        Ok(None) => Ok(()),
-        Ok(Some(Occupants { count, named })) => Err(format!(
+pub async fn over(cgroups: &Arc<Cgroups>, unit: UnitName) -> Result<(), String> {
+    let unknown = |why: String| {
+        error!(unit = %unit, "{why}, proceeding as if somebody was inside");
+        format!("whether somebody is still in {unit} is not known: {why}")
+    };
+    // One file of one cgroup, and nearly always all that is to be read.
+    match cgroups.populated(unit) {
+        Ok(Some(true)) => (),
+        Ok(_) => return Ok(()),
+        Err(fault) => return Err(unknown(chain(&fault))),
+    }
+    let looking = {
+        let cgroups = Arc::clone(cgroups);
+        tokio::task::spawn_blocking(move || occupants::look(&cgroups, unit, Shown::Number))
+    };
+    match looking.await {
+        Ok(Ok(None)) => Ok(()),
+        Ok(Ok(Some(Occupants { count, named }))) => Err(format!(
             "{count} still in {unit}: {named}; who waits in the kernel, as for a file system, cannot be killed"
         )),
-        Err(fault) => {
-            error!(unit = %unit, "{}, proceeding as if somebody was inside", chain(&fault));
-            Err(format!("whether somebody is still in {unit} is not known: {}", chain(&fault)))
-        }
+        Ok(Err(fault)) => Err(unknown(chain(&fault))),
+        Err(ended) => Err(unknown(ended.to_string())),
     }
 }
 
 /// Waits until nobody is in a unit that is over.
-pub async fn gone(cgroups: &Cgroups, unit: UnitName) {
+pub async fn gone(cgroups: &Arc<Cgroups>, unit: UnitName) {
     let mut pause = PAUSE.0;
-    while let Err(still) = over(cgroups, unit) {
+    while let Err(still) = over(cgroups, unit).await {
         if pause == PAUSE.0 {
             warn!(unit = %unit, "{still}: waiting");
         }

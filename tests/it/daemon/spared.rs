@@ -1,11 +1,14 @@
 //! What would kill somebody's work is looked at last, and again: between what was decided and what is done time passes.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::Write as _;
 
 use fairshare::contract::{Answer, Body, Call, JobStarted, JobStatus, OneJob, Release};
 use fairshare::wire::error::{Code, WireError};
+use rustix::fs::{Mode, OFlags};
 use rustix::process::Signal;
 
+use super::closing::others_are_answered;
 use super::harness::{Daemon, Home, PATIENCE};
 use super::raw::{Raw, release, request, resize_mem};
 use super::strace::Tracer;
@@ -104,6 +107,34 @@ fn what_sigkill_does_not_end_keeps_its_share() {
     let why = job.error.unwrap().detail.unwrap();
     assert!(why.contains("1 process is still in") && why.contains("pid 4194000"), "{why}");
     assert!(raw.status().0.is_some(), "room that is in use was given away");
+}
+
+/// Who is inside is read from as many files as the member has made cgroups: nobody else waits for that.
+#[test]
+fn while_it_is_looked_who_is_still_inside_others_are_served() {
+    let (world, _home, daemon, mut raw) = held();
+    world.pretend_processes(&own_slice(), &[4_194_000]);
+    world.faults.unkillable();
+    // Whoever reads it stands still until the test writes.
+    let procs = world.cgroup_root().join("fairshare.slice").join(own_slice()).join("cgroup.procs");
+    fs::remove_file(&procs).unwrap();
+    nix::unistd::mkfifo(&procs, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let job = match raw.ask(&Call::Release(Release { stop: Some(true), for_uid: None })) {
+        Ok(Answer::JobStarted(JobStarted { job_started })) => job_started,
+        other => panic!("no job: {other:?}"),
+    };
+    // It can be opened for writing as soon as somebody reads.
+    let flags = OFlags::WRONLY | OFlags::NONBLOCK;
+    let mut writer = until("somebody to look", PATIENCE, || {
+        rustix::fs::open(&procs, flags, Mode::empty()).ok().map(File::from)
+    });
+    others_are_answered(&daemon);
+    writer.write_all(b"4194000\n").unwrap();
+    drop(writer);
+    until("the job to end", PATIENCE, || match raw.ask(&Call::JobStatus(JobStatus { job_id: job })) {
+        Ok(Answer::Job(OneJob { job })) => job.ended_ms.map(drop),
+        other => panic!("no job: {other:?}"),
+    });
 }
 
 /// A file that cannot be read is not a file that says that nobody is inside.
