@@ -20,6 +20,7 @@ mod usage;
 mod whom;
 
 use std::env;
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -39,7 +40,7 @@ pub fn main() -> ExitCode {
         Ok(args) => args,
         Err(error) => return ExitCode::from(usage::tell(&error).0),
     };
-    let socket = socket(args.global.socket);
+    let socket = socket(args.global.socket, env::var_os("FAIRSHARE_SOCKET"));
     let exit = match command::run(args.command, &socket) {
         Ok(exit) => exit,
         Err(failure) => {
@@ -50,8 +51,25 @@ pub fn main() -> ExitCode {
     ExitCode::from(exit.0)
 }
 
-fn socket(named: Option<PathBuf>) -> PathBuf {
+/// The daemon's socket: the one that is named on the command line, else in the environment, where nothing is no name.
+fn socket(named: Option<PathBuf>, in_environment: Option<OsString>) -> PathBuf {
     named
-        .or_else(|| env::var_os("FAIRSHARE_SOCKET").filter(|path| !path.is_empty()).map(PathBuf::from))
+        .or_else(|| in_environment.filter(|path| !path.is_empty()).map(PathBuf::from))
         .unwrap_or_else(|| SOCKET_PATH.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_name_of_the_socket_is_none() {
+        let of = |named: Option<&str>, environment: Option<&str>| {
+            socket(named.map(PathBuf::from), environment.map(OsString::from))
+        };
+        assert_eq!(of(None, None), PathBuf::from("/run/fairshare.sock"));
+        assert_eq!(of(None, Some("")), PathBuf::from("/run/fairshare.sock"));
+        assert_eq!(of(None, Some("there")), PathBuf::from("there"));
+        assert_eq!(of(Some("here"), Some("there")), PathBuf::from("here"));
+    }
 }

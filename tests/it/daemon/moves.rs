@@ -54,6 +54,21 @@ fn moved(raw: &mut Raw, call: &Call) -> String {
 }
 
 #[test]
+fn a_process_that_systemd_did_not_move_is_not_said_to_be_inside() {
+    let world = World::start();
+    let mut home = Home::new(&world);
+    let daemon = home.activate();
+    let mut raw = daemon.client();
+    raw.granted(&request());
+    let process = Idle::start();
+    world.faults.moves_nobody();
+    let error = raw.refused(&attach(&[process.pid()]), Code::Systemd);
+    assert_eq!(error.message, "A process could not be moved");
+    world.faults.clear();
+    moved(&mut raw, &attach(&[process.pid()]));
+}
+
+#[test]
 fn a_process_is_moved_and_keeps_the_share_from_being_given_back() {
     let world = World::start();
     let mut home = Home::new(&world);

@@ -10,6 +10,9 @@ use super::raw::{release, request, resize_mem};
 use crate::poll::until;
 use crate::stand_in::{Verb, World};
 
+/// After how long the daemon looks by itself whether all is as it should be.
+const LOOKS_EACH: Duration = Duration::from_secs(60);
+
 pub fn own_slice() -> String {
     format!("fairshare-{}.slice", rustix::process::getuid().as_raw())
 }
@@ -311,6 +314,53 @@ fn limits_changed_behind_our_back_are_told_by_health_and_set_again_at_a_start() 
     assert_eq!(world.cgroup_file(&own_slice(), "memory.max").unwrap(), "67108864\n");
     assert!(daemon.client().healthy());
     daemon.wait_logged("has drifted from its share");
+}
+
+/// Who mends something and asks again wants to know whether it is mended.
+#[test]
+fn what_health_says_of_the_limits_is_how_they_are_when_it_is_asked() {
+    let world = World::start();
+    let mut home = Home::new(&world);
+    let daemon = home.activate();
+    let mut raw = daemon.client();
+    raw.granted(&request());
+    for _ in 0..3 {
+        world.write_cgroup_file(&own_slice(), "memory.max", "max");
+        // Good news may be as old as figures may be.
+        until("the news", PATIENCE, || (!raw.check("limits").ok).then_some(()));
+        world.write_cgroup_file(&own_slice(), "memory.max", "67108864");
+        assert!(raw.check("limits").ok, "bad news was kept");
+    }
+}
+
+#[test]
+fn limits_changed_behind_our_back_are_set_again_without_a_start() {
+    let world = World::start();
+    let mut home = Home::new(&world);
+    let daemon = home.activate();
+    daemon.client().granted(&request());
+    world.write_cgroup_file(&own_slice(), "memory.max", "max");
+    until("the limit to be set again", LOOKS_EACH + PATIENCE, || {
+        world.cgroup_file(&own_slice(), "memory.max").filter(|max| max == "67108864\n")
+    });
+    daemon.wait_logged("has drifted from its share");
+}
+
+#[test]
+fn a_share_in_doubt_that_could_not_be_looked_at_is_looked_at_again() {
+    let world = World::start();
+    let mut home = Home::new(&world);
+    let daemon = home.activate();
+    let mut raw = daemon.client();
+    raw.granted(&request());
+    world.faults.error("ListUnitsByPatterns", "org.freedesktop.DBus.Error.Failed", "not at this moment");
+    world.faults.lose_reply("StopUnit");
+    raw.refused(&release(), Code::Systemd);
+    daemon.wait_logged("not at this moment");
+    assert!(!raw.check("settled").ok, "well, and nobody has looked");
+    world.faults.clear();
+    until("it to be looked at", PATIENCE, || raw.check("settled").ok.then_some(()));
+    until("the share to go", PATIENCE, || raw.status().0.is_none().then_some(()));
 }
 
 #[test]

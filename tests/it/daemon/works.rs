@@ -334,6 +334,8 @@ fn a_command_whose_start_has_no_outcome_does_not_run_beyond_its_limits() {
     let ended = over(&mut raw, id);
     assert_eq!(ended.state, JobState::Failed);
     assert!(ended.error.unwrap().detail.unwrap().contains("memory.max"), "not why");
+    // Nobody keeps what is not to run.
+    until("the units to go", PATIENCE, || world.unit(&service(id)).is_none().then_some(()));
 }
 
 /// systemd still has what it said: it is not to be thrown away before it is on the disk.

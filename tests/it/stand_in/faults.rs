@@ -31,6 +31,7 @@ pub(super) struct Told {
     pub(super) kernel_delay: Duration,
     pub(super) stop_timeout: Option<Duration>,
     pub(super) unkillable: bool,
+    pub(super) moves_nobody: bool,
 }
 
 /// Holds jobs.
@@ -100,6 +101,11 @@ impl Faults {
     /// How long processes have between SIGTERM and SIGKILL (10 s).
     pub fn stop_timeout(&self, after: Duration) {
         self.told().stop_timeout = Some(after);
+    }
+
+    /// Scopes are started, and nobody goes into them.
+    pub fn moves_nobody(&self) {
+        self.told().moves_nobody = true;
     }
 
     /// What is in a unit survives its stop, as what waits in the kernel does: the unit is over, and its cgroup is not.

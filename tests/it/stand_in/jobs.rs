@@ -84,11 +84,12 @@ impl Manager {
     /// The work of a start job.
     async fn started(&self, name: &str, pids: BTreeSet<u32>) {
         let (instead, lag) = self.kernel();
+        let moves_nobody = self.shared.faults.told().moves_nobody;
         let early = if lag.is_zero() { instead.clone() } else { unlimited() };
         {
             let mut units = self.shared.units.lock().unwrap();
             units.realise(name, &early);
-            if !pids.is_empty() {
+            if !pids.is_empty() && !moves_nobody {
                 units.enter(name, &pids);
             }
         }
