@@ -1,8 +1,8 @@
 //! The contract of `fairshared`, over [`wire`](crate::wire): which endpoints there are, what they take and what they
 //! answer. Data only, one file an endpoint; `protocol.cddl` beside this file is the schema.
 //!
-//! An endpoint is a file with its body, which is an [`Ask`], and a word in `endpoints!` below; where its answer has a shape
-//! that no other has, also a word in `answers!`.
+//! An endpoint is a file with its body, which is an [`Ask`], and a word in `for_each_endpoint!` below; where its answer has
+//! a shape that no other has, also a word in `answers!`. What it is to the daemon is a file in `daemon/asking/endpoint`.
 
 mod amounts;
 mod answer;
@@ -158,10 +158,18 @@ macro_rules! endpoints {
     };
 }
 
-endpoints! {
-    Ping, Health, Status, List, Policy, RequestResources, Resize, Renew, Release, Run, Attach, Submit, JobStatus, JobList,
-    JobCancel, JobFetch, Subscribe, Reload, Drain, Undrain,
+/// Hands the list of all endpoints to a macro: whoever keeps something for each of them writes no list of its own.
+macro_rules! for_each_endpoint {
+    ($of:ident) => {
+        $of! {
+            Ping, Health, Status, List, Policy, RequestResources, Resize, Renew, Release, Run, Attach, Submit, JobStatus, JobList,
+            JobCancel, JobFetch, Subscribe, Reload, Drain, Undrain,
+        }
+    };
 }
+pub(crate) use for_each_endpoint;
+
+for_each_endpoint!(endpoints);
 
 impl Calls for Call {
     type Endpoint = Endpoint;

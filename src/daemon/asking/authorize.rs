@@ -5,6 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::endpoint::{self, Kind, Turn, kind};
 use super::spec::{self, Spec};
 use crate::contract::handover::{Handover, umask_default};
 use crate::contract::{
@@ -21,31 +22,6 @@ use crate::serving::closing::Received;
 use crate::serving::peer::Peer;
 use crate::serving::quota::Room;
 use crate::wire::error::{Code, WireError};
-
-/// The least role for each endpoint, on one's own things. Naming another member takes [`Role::Admin`] everywhere.
-pub const ROLES: &[(Endpoint, Role)] = &[
-    (Endpoint::Ping, Role::ReadOnly),
-    (Endpoint::Health, Role::ReadOnly),
-    (Endpoint::Status, Role::ReadOnly),
-    (Endpoint::List, Role::ReadOnly),
-    (Endpoint::Policy, Role::ReadOnly),
-    (Endpoint::JobStatus, Role::ReadOnly),
-    (Endpoint::JobList, Role::ReadOnly),
-    (Endpoint::Subscribe, Role::ReadOnly),
-    // The job's own process: who could submit it may have another role by then.
-    (Endpoint::JobFetch, Role::ReadOnly),
-    (Endpoint::RequestResources, Role::Operator),
-    (Endpoint::Resize, Role::Operator),
-    (Endpoint::Renew, Role::Operator),
-    (Endpoint::Release, Role::Operator),
-    (Endpoint::Run, Role::Operator),
-    (Endpoint::Attach, Role::Operator),
-    (Endpoint::Submit, Role::Operator),
-    (Endpoint::JobCancel, Role::Operator),
-    (Endpoint::Reload, Role::Admin),
-    (Endpoint::Drain, Role::Admin),
-    (Endpoint::Undrain, Role::Admin),
-];
 
 /// What is to be done, typed and checked.
 #[derive(Debug, Clone)]
@@ -112,34 +88,6 @@ pub enum Act {
     Reload,
 }
 
-impl Act {
-    /// Whether the answer is at hand: nothing is changed, and little is read.
-    pub fn is_quick(&self) -> bool {
-        match self {
-            Self::Ping
-            | Self::Status { .. }
-            | Self::Policy { .. }
-            | Self::JobStatus { .. }
-            | Self::JobList { .. }
-            | Self::Subscribe { .. } => true,
-            Self::Health
-            | Self::List
-            | Self::Request { .. }
-            | Self::Resize { .. }
-            | Self::Release { .. }
-            | Self::Run
-            | Self::Attach { .. }
-            | Self::Submit { .. }
-            | Self::Renew { .. }
-            | Self::JobCancel { .. }
-            | Self::JobFetch { .. }
-            | Self::Drain
-            | Self::Undrain
-            | Self::Reload => false,
-        }
-    }
-}
-
 /// What the peer may do under the policy in force. Without a policy root is admin and everyone else operator.
 pub fn role(policy: Option<&Policy>, peer: &Peer) -> Role {
     policy.map_or_else(
@@ -158,6 +106,8 @@ pub struct Authorised {
     /// The least role that may do the act to whom it is done to.
     least: Role,
     endpoint: Endpoint,
+    /// The member whom it is done to.
+    target: Uid,
     /// Whose account must be looked up before the act is complete.
     lookup: Option<Uid>,
 }
@@ -171,6 +121,19 @@ impl Authorised {
     /// The role of who does it, by the policy under which it was last judged.
     pub fn role(&self) -> Role {
         self.role
+    }
+
+    /// What its endpoint says of itself.
+    pub fn kind(&self) -> Kind {
+        kind(self.endpoint)
+    }
+
+    /// The member whose turn the act waits for, where it changes or enters a share.
+    pub fn turn(&self) -> Option<Uid> {
+        match self.kind().turn {
+            Turn::Nobodys => None,
+            Turn::OfTarget => Some(self.target),
+        }
     }
 
     /// The least role that may do the act to whom it is done to.
@@ -257,13 +220,13 @@ impl Authorised {
 /// Forbidden; BadRequest where a figure is out of range.
 pub fn authorize(peer: &Arc<Peer>, role: Role, call: Call) -> Result<Authorised, WireError> {
     let endpoint = call.endpoint();
-    let mut least = ROLES.iter().find(|(of, _)| *of == endpoint).map_or(Role::Admin, |(_, role)| *role);
+    let kind = kind(endpoint);
+    let mut least = kind.least;
     if role < least {
         return Err(forbidden(&format!("`{}` takes the role {}", endpoint.name(), name(least)), role));
     }
     let target = target(peer, role, call.for_uid())?;
     let own = || Account { uid: target, user: None, groups: peer.groups.clone() };
-    let mut lookup = (target != peer.uid).then_some(target);
     let mut everybody = false;
     let act = match call {
         Call::Ping(Ping {}) => Act::Ping,
@@ -271,16 +234,12 @@ pub fn authorize(peer: &Arc<Peer>, role: Role, call: Call) -> Result<Authorised,
         Call::Status(Status { .. }) => Act::Status { uid: target },
         Call::List(List {}) => Act::List,
         Call::Policy(_) => Act::Policy { account: own() },
-        Call::RequestResources(request) => {
-            // The name goes into the slice's description.
-            lookup = Some(target);
-            Act::Request {
-                account: own(),
-                amount: figures(request.amounts())?,
-                lease: request.lease_ms.map(Duration::from_millis),
-                wait: request.wait.unwrap_or(false),
-            }
-        }
+        Call::RequestResources(request) => Act::Request {
+            account: own(),
+            amount: figures(request.amounts())?,
+            lease: request.lease_ms.map(Duration::from_millis),
+            wait: request.wait.unwrap_or(false),
+        },
         Call::Renew(renew) => Act::Renew { account: own(), lease: Duration::from_millis(renew.lease_ms) },
         Call::Resize(resize) => Act::Resize { account: own(), amount: figures(resize.amounts())? },
         Call::Release(Release { stop, .. }) => Act::Release { uid: target, stop: stop.unwrap_or(false) },
@@ -288,11 +247,7 @@ pub fn authorize(peer: &Arc<Peer>, role: Role, call: Call) -> Result<Authorised,
         Call::Attach(Attach { pids }) => {
             Act::Attach { pids: pids.into_iter().map(pid).collect::<Result<_, _>>()? }
         }
-        Call::Submit(submission) => {
-            // The name goes into the slice's description, where a share is taken.
-            lookup = Some(target);
-            submit(own(), submission)?
-        }
+        Call::Submit(submission) => submit(own(), submission)?,
         Call::JobStatus(JobStatus { job_id }) => Act::JobStatus { job: JobId(job_id) },
         Call::JobCancel(JobCancel { job_id }) => Act::JobCancel { job: JobId(job_id) },
         Call::JobFetch(JobFetch { job_id }) => Act::JobFetch { job: JobId(job_id) },
@@ -309,25 +264,15 @@ pub fn authorize(peer: &Arc<Peer>, role: Role, call: Call) -> Result<Authorised,
         }
         Call::Reload(Reload {}) => Act::Reload,
     };
-    if !is_by_account(&act) {
-        lookup = None;
-    }
+    let lookup = match kind.needs.account {
+        endpoint::Account::Never => None,
+        endpoint::Account::OfAnother => (target != peer.uid).then_some(target),
+        endpoint::Account::Always => Some(target),
+    };
     if target != peer.uid || everybody {
         least = Role::Admin;
     }
-    Ok(Authorised { peer: Arc::clone(peer), act, role, least, endpoint, lookup })
-}
-
-/// Whether the act is done by what the user database says of an account.
-fn is_by_account(act: &Act) -> bool {
-    matches!(
-        act,
-        Act::Policy { .. }
-            | Act::Request { .. }
-            | Act::Renew { .. }
-            | Act::Resize { .. }
-            | Act::Submit { .. }
-    )
+    Ok(Authorised { peer: Arc::clone(peer), act, role, least, endpoint, target, lookup })
 }
 
 /// To whom a call is done.

@@ -3,6 +3,7 @@
 pub mod accounts;
 pub mod act;
 pub mod authorize;
+pub mod endpoint;
 pub mod handover;
 pub mod names;
 pub mod service;

@@ -7,8 +7,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{debug, error, info, warn};
 
 use super::accounts::{Accounts, REFRESH_PERIOD, Standing};
-use super::act::Beside;
 use super::authorize::{self, Act, Authorised, authorize};
+use super::endpoint::Beside;
 use super::handover::Delivery;
 use super::names::NAMES_PERIOD;
 use super::spec;
@@ -115,11 +115,11 @@ impl Service for Fairshare {
     }
 
     fn is_at_hand(authorised: &Authorised) -> bool {
-        authorised.act().is_quick() && authorised.lookup().is_none()
+        authorised.kind().at_hand && authorised.lookup().is_none()
     }
 
     fn is_question(authorised: &Authorised) -> bool {
-        authorised.act().is_question()
+        authorised.kind().question
     }
 
     async fn answer(
@@ -134,7 +134,7 @@ impl Service for Fairshare {
             self.decided(peer.uid, name.as_deref())?;
         }
         self.complete(&mut authorised, name).await?;
-        let beside = authorised.act().beside();
+        let beside = authorised.kind().beside;
         let (outlet, follower) = (beside == Beside::Events).then(feed::pair).unzip();
         let (taker, delivery) = (beside == Beside::Descriptors).then(oneshot::channel).unzip();
         let (reply, answer) = Reply::pair();

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::EventLoop;
-use crate::daemon::asking::authorize::{Act, Authorised};
+use crate::daemon::asking::authorize::Act;
 use crate::daemon::asking::submission::Submission;
 use crate::daemon::clock;
 use crate::daemon::doing::job::Fetch;
@@ -26,14 +26,14 @@ impl EventLoop {
         if let Err(error) = submission.authorised.judge(self.policy.as_deref()) {
             return submission.reply.send(Err(error));
         }
-        let act = submission.authorised.act();
-        if self.condition.is_degraded() && !act.allowed_degraded() {
+        let kind = submission.authorised.kind();
+        if self.condition.is_degraded() && !kind.when_degraded {
             return submission.reply.send(Err(self.condition.refusal()));
         }
-        if act.tells_of_capacity() {
+        if kind.needs.capacity {
             self.look_at_machine();
         }
-        let Some(uid) = changed_by(&submission.authorised) else {
+        let Some(uid) = submission.authorised.turn() else {
             let Submission { authorised, reply, outlet, taker } = submission;
             if let (Act::JobFetch { job }, Some(taker)) = (authorised.act(), taker) {
                 return self.fetch(*job, Fetch { peer: Arc::clone(authorised.peer()), taker, reply });
@@ -124,29 +124,5 @@ impl EventLoop {
             }
             Ok(effects) => self.carry_out(&cx, uid, &authorised, effects, reply),
         }
-    }
-}
-
-/// Whose share the act changes, or enters.
-fn changed_by(authorised: &Authorised) -> Option<Uid> {
-    match authorised.act() {
-        Act::Request { account, .. } | Act::Resize { account, .. } | Act::Renew { account, .. } => {
-            Some(account.uid)
-        }
-        Act::Release { uid, .. } => Some(*uid),
-        Act::Run | Act::Attach { .. } | Act::Submit { .. } => Some(authorised.peer().uid),
-        Act::Ping
-        | Act::Health
-        | Act::Status { .. }
-        | Act::List
-        | Act::Policy { .. }
-        | Act::JobStatus { .. }
-        | Act::JobList { .. }
-        | Act::JobCancel { .. }
-        | Act::JobFetch { .. }
-        | Act::Drain
-        | Act::Undrain
-        | Act::Subscribe { .. }
-        | Act::Reload => None,
     }
 }

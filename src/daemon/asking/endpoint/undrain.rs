@@ -1,0 +1,15 @@
+//! `undrain`: grant again.
+
+use super::{Account, Beside, Endpoint, Needs, Turn};
+use crate::contract::Undrain;
+use crate::policy::Role;
+
+impl Endpoint for Undrain {
+    const LEAST: Role = Role::Admin;
+    const TURN: Turn = Turn::Nobodys;
+    const WHEN_DEGRADED: bool = false;
+    const NEEDS: Needs = Needs { account: Account::Never, capacity: false };
+    const AT_HAND: bool = false;
+    const QUESTION: bool = false;
+    const BESIDE: Beside = Beside::Nothing;
+}
