@@ -3,6 +3,7 @@
 use std::fs;
 use std::time::Duration;
 
+use rustix::fs::{Mode, OFlags};
 use tempfile::TempDir;
 
 use super::*;
@@ -105,7 +106,7 @@ async fn local_accounts_wait_for_no_server() {
     let (local, _) = Database::new();
     let server = TempDir::new().unwrap();
     let passwd = server.path().join("passwd");
-    let mode = rustix::fs::Mode::from_raw_mode(0o600);
+    let mode = Mode::from_raw_mode(0o600);
     rustix::fs::mknodat(rustix::fs::CWD, &passwd, rustix::fs::FileType::Fifo, mode, 0).unwrap();
     let files = |dir: &TempDir| Directory::Files(dir.path().to_owned());
     let accounts = Accounts::with_local(files(&server), files(&local.0));
@@ -114,8 +115,13 @@ async fn local_accounts_wait_for_no_server() {
     let alice = accounts.member(uid(1001)).await.unwrap();
     assert_eq!(alice.name().as_deref(), Some("alice"));
     assert!(hanging.iter().all(|known| known.borrow().at.is_none()), "the server answered");
-    // Each look-up ends when somebody has written to the pipe.
-    std::fs::rename(&passwd, server.path().join("pipe")).unwrap();
+    // A look-up ends when the pipe has been opened to write and closed again after the look-up opened it.
+    let pipe = server.path().join("pipe");
+    fs::rename(&passwd, &pipe).unwrap();
     fs::write(&passwd, "").unwrap();
-    drop(fs::OpenOptions::new().write(true).open(server.path().join("pipe")).unwrap());
+    while hanging.iter().any(|known| known.borrow().at.is_none()) {
+        // ENXIO: no look-up has it open at this moment.
+        let _ = rustix::fs::open(&pipe, OFlags::WRONLY | OFlags::NONBLOCK, Mode::empty());
+        tokio::task::yield_now().await;
+    }
 }
