@@ -5,7 +5,6 @@ An attack says that it is under way by the file `/tmp/under-way`, and keeps what
 
 import array
 import contextlib
-import errno
 import os
 import signal
 import socket
@@ -19,8 +18,6 @@ import cbor2
 
 SOCKET = "/run/fairshare.sock"
 UNDER_WAY, OVER = "/tmp/under-way", "/tmp/over"
-# Longer than any test: who waits for such a close waits until the attacker has gone.
-LINGER_SECONDS = 3600
 # After so many seconds without an answer whoever asks gives up.
 UNANSWERED = 60
 
@@ -103,140 +100,6 @@ def hold_on():
     under_way()
     while not os.path.exists(OVER):
         time.sleep(0.05)
-
-
-def lingering(listener):
-    """A socket whose last close waits: more was sent than anybody reads. The other end must be kept."""
-    ours = socket.socket()
-    ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
-    ours.connect(listener.getsockname())
-    theirs = listener.accept()[0]
-    ours.setblocking(False)
-    with contextlib.suppress(BlockingIOError):
-        while True:
-            ours.send(bytes(4096))
-    ours.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, LINGER_SECONDS))
-    return ours, theirs
-
-
-def listen():
-    listener = socket.socket()
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
-    listener.bind(("127.0.0.1", 0))
-    listener.listen(64)
-    return listener
-
-
-def answered(rounds):
-    """Asks as any member does until so many answers have come while the attack is under way. Says how long the slowest took."""
-    wanted, worst = int(rounds), 0
-    while wanted > 0:
-        began = time.monotonic()
-        try:
-            client = Client()
-            client.call("status")
-            client.socket.close()
-            wanted -= os.path.exists(UNDER_WAY)
-            worst = max(worst, time.monotonic() - began)
-        except (OSError, Refused) as error:
-            # The daemon was killed, or says nothing: that is no answer.
-            sys.exit(f"no answer: {error}")
-    print(f"answered within {worst * 1000:.0f} ms")
-
-
-def let_go(sock):
-    """Closes a socket. Where it was this process's to close last, after all, that lasts, and nobody waits for it."""
-    threading.Thread(target=sock.close, daemon=True).start()
-
-
-def out_of_band():
-    """A descriptor beside each kind of out-of-band byte that a stream can have: never read, or thrown away by who reads on."""
-    listener, kept, busy = listen(), [], Client()
-    busy.socket.settimeout(10)
-    for when in ("before the hello", "after the hello", "while subscribed", "and nothing else") * 4:
-        try:
-            client = Client(greet=when in ("after the hello", "while subscribed"))
-            if when == "while subscribed":
-                client.call("subscribe")
-        except Refused:
-            # Too many connections, or too many that broke the contract.
-            continue
-        ours, theirs = lingering(listener)
-        # The daemon has something else to do until there is nobody but it to close this.
-        for _ in range(16):
-            busy.socket.sendall(busy.frame("list", {}))
-        client.socket.sendmsg([b"x"], rights([ours.fileno()]), socket.MSG_OOB)
-        let_go(ours)
-        kept.append((client, theirs))
-        try:
-            for _ in range(16):
-                busy.answer()
-        except (OSError, Refused):
-            # The daemon reads nothing more of who has sent it so much that cannot be closed.
-            break
-        if when == "and nothing else":
-            client.socket.close()
-            continue
-        # What comes after the byte makes its reader read past it.
-        with contextlib.suppress(OSError):
-            client.send({"protocol_version": 1, "client_name": "hostile", "client_version": "1", "supports": []})
-    hold_on()
-
-
-class Bus:
-    """A connection to the system bus, as far as sending signals needs one (the D-Bus Specification, "Message Protocol")."""
-
-    def __init__(self):
-        self.socket = socket.socket(socket.AF_UNIX)
-        self.socket.connect("/run/dbus/system_bus_socket")
-        self.serial = 0
-        self.socket.sendall(b"\0AUTH EXTERNAL " + str(os.getuid()).encode().hex().encode() + b"\r\n")
-        assert self.socket.recv(4096).startswith(b"OK")
-        self.socket.sendall(b"NEGOTIATE_UNIX_FD\r\n")
-        assert self.socket.recv(4096).startswith(b"AGREE")
-        self.socket.sendall(b"BEGIN\r\n")
-        self.send(1, {1: ("o", "/org/freedesktop/DBus"), 2: ("s", "org.freedesktop.DBus"), 3: ("s", "Hello"),
-                      6: ("s", "org.freedesktop.DBus")})
-        assert self.socket.recv(4096)
-
-    def send(self, kind, fields, descriptors=()):
-        self.serial += 1
-        head = b""
-        for code, (signature, value) in fields.items():
-            head += bytes(-len(head) % 8) + bytes([code, 1]) + signature.encode() + b"\0"
-            if signature == "u":
-                head += bytes(-len(head) % 4) + struct.pack("<I", value)
-            else:
-                head += bytes(-len(head) % 4) + struct.pack("<I", len(value)) + value.encode() + b"\0"
-        message = struct.pack("<cBBBIII", b"l", kind, 1, 1, 0, self.serial, len(head)) + head
-        message += bytes(-len(message) % 8)
-        self.socket.sendmsg([message], rights(descriptors))
-
-    def signal(self, to, descriptors):
-        fields = {1: ("o", "/hostile"), 2: ("s", "hostile.Hostile"), 3: ("s", "Signal"), 6: ("s", to)}
-        fields[9] = ("u", len(descriptors))
-        self.send(4, fields, descriptors)
-
-
-def bus_descriptors(to, signals, each):
-    """Signals to the daemon alone, each with sockets whose close waits, and as many again with what can be closed."""
-    bus, listener, kept = Bus(), listen(), []
-    for number in range(2 * int(signals)):
-        ends = [lingering(listener) for _ in range(int(each))] if number < int(signals) else []
-        sent = [ours.fileno() for ours, _ in ends] or [theirs.fileno() for theirs in kept[: int(each)]]
-        while True:
-            try:
-                bus.signal(to, descriptors=sent)
-                break
-            except OSError as error:
-                # More are under way than the kernel lets a user have: the bus takes no more for the time being.
-                if error.errno != errno.ETOOMANYREFS:
-                    raise
-                time.sleep(0.01)
-        for ours, theirs in ends:
-            let_go(ours)
-            kept.append(theirs)
-    hold_on()
 
 
 def process_of_job(client, number):

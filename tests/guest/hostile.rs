@@ -1,14 +1,11 @@
-//! What hangs a daemon, or PID 1, or locks others out: done by a member, or by a stranger, while another member is answered.
+//! What hangs a daemon, or PID 1, or locks others out: done by a member, while another member is served.
 //!
 //! Who attacks is `hostile.py`, which shares no code with fairshare; the members' own command is who has to be served.
 
 use std::time::{Duration, Instant};
 
 use crate::guest::Guest;
-use crate::run::{Background, Command};
-
-/// Answers that the other member waits for while an attack is under way.
-const ROUNDS: u32 = 20;
+use crate::run::Command;
 
 impl Guest {
     /// Puts the attackers into the guest and has the daemon running.
@@ -21,45 +18,7 @@ impl Guest {
     fn hostile(&self, user: &str, what: &str) -> Command {
         self.command(&format!("exec python3 /usr/local/lib/hostile.py {what}")).user(user)
     }
-
-    /// Lets a user attack, and sees to it that bob is answered from the attack's beginning on until it is under way, by the
-    /// daemon that was there before: one that hangs is ended by its watchdog. The attack keeps what it holds until
-    /// [`Guest::end_of_attack`].
-    #[track_caller]
-    fn attack_beside_bob(&self, user: &str, what: &str) -> Background {
-        let pid = self.daemon_pid();
-        self.root("rm -f /tmp/over /tmp/under-way").expect_ok();
-        let attack = self.hostile(user, what).spawn();
-        let said = self.hostile("bob", &format!("answered {ROUNDS}")).run().expect_ok().text();
-        eprintln!("{what}: {said}");
-        assert_eq!(self.daemon_pid(), pid, "{}", self.report(&format!("{what} ended the daemon")));
-        attack
-    }
-
-    /// Lets go of what the attack holds. It must not have failed.
-    #[track_caller]
-    fn end_of_attack(&self, attack: Background) {
-        self.root("touch /tmp/over").expect_ok();
-        attack.wait().expect_ok();
-    }
 }
-
-guest_test!(descriptors_that_nobody_asked_for_hold_up_nobody, |guest: Guest| {
-    guest.prepare_for_attacks();
-    let daemon = "busctl list --no-legend | awk '$3 == \"fairshared\" { print $1; exit }'";
-    let name = guest.root(daemon).expect_ok().text();
-    assert!(name.starts_with(':'), "{name:?}");
-    let attacks = [("alice", "out_of_band".to_owned()), ("mallory", format!("bus_descriptors {name} 12 16"))];
-    for (user, what) in attacks {
-        let attack = guest.attack_beside_bob(user, &what);
-        // Work that brings descriptors with it: those of the attacker, which cannot be closed, do not stand in its way.
-        let submit =
-            "id=$(fairshare submit --cpu 0.2 --mem 32M -- true) && fairshare wait $id && fairshare release";
-        guest.as_user("bob", submit).expect_ok();
-        guest.end_of_attack(attack);
-    }
-    assert_eq!(guest.root(daemon).expect_ok().text(), name, "the daemon lost its connection to the bus");
-});
 
 guest_test!(
     a_command_that_is_stopped_before_it_takes_anything_leaves_nothing_with_systemd,
