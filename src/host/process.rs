@@ -195,17 +195,8 @@ fn ids(pid: u32) -> Result<Ids, ProcessError> {
 }
 
 fn read<T>(pid: u32, file: &str, parse: impl FnOnce(&[u8]) -> Option<T>) -> Result<T, ProcessError> {
-    read_up_to(FILE_BYTES_MAX, pid, file, parse)
-}
-
-fn read_up_to<T>(
-    bytes_max: usize,
-    pid: u32,
-    file: &str,
-    parse: impl FnOnce(&[u8]) -> Option<T>,
-) -> Result<T, ProcessError> {
     let path = format!("/proc/{pid}/{file}");
-    let mut buffer = vec![0; bytes_max];
+    let mut buffer = vec![0; FILE_BYTES_MAX];
     match read_start(&path, &mut buffer) {
         Ok(bytes) => parse(bytes).ok_or_else(|| {
             let source = io::Error::new(io::ErrorKind::InvalidData, "not in the form of proc(5)");

@@ -125,7 +125,6 @@ pub fn proc(data: &[u8]) {
     let _ = process::parse_ids(data);
     let _ = process::parse_cgroup(data);
     let _ = process::parse_umask(data);
-    let _ = process::inherited::parse_root_mount(data);
     let _ = process::rlimits::Rlimits::parse(data);
     let _ = cgroup::parse::parse_cpu_max(data);
     let _ = cgroup::parse::parse_limit(data, |limit| limit);

@@ -132,27 +132,22 @@ guest_test!(the_daemon_is_no_way_out_of_a_sandbox, |guest: Guest| {
     guest.root(&format!("{unit} -p NoNewPrivileges=yes -p LimitNOFILE=300:400 {submit} {held}")).expect_ok();
     guest.await_cmd("grep -q 'Max open files *300 *400' /home/alice/out");
     guest.root("grep -q 'NoNewPrivs:.1' /home/alice/out").expect_ok();
-    let shut_in = [
-        ("-p SystemCallFilter=~reboot", "", "seccomp"),
-        ("-p PrivateTmp=yes", "", "a mount namespace"),
-        ("", "unshare --user --map-root-user --net", "a network namespace"),
-        ("", "unshare --user --map-root-user", "a user namespace"),
-        ("", "unshare --user --map-root-user --pid --fork", "a pid namespace"),
-    ];
-    for (property, before, wall) in shut_in {
-        let submit = submit.replace("fairshare submit", &format!("{before} fairshare submit"));
-        guest
-            .root(&format!("{unit} {property} {submit} touch escaped"))
-            .expect_code(77)
-            .stderr_has(wall)
-            .stderr_has("from_sandboxes: true");
-    }
+    let filtered = "-p SystemCallFilter=~reboot";
+    guest
+        .root(&format!("{unit} {filtered} {submit} touch escaped"))
+        .expect_code(77)
+        .stderr_has("seccomp")
+        .stderr_has("from_sandboxes: true");
+    // Namespaces are no sandbox by themselves: rootless containers and builds are in some.
+    let alone =
+        submit.replace("fairshare submit", "unshare --user --map-root-user --pid --fork fairshare submit");
+    guest.root(&format!("{unit} -p PrivateTmp=yes {alone} true")).expect_ok();
     guest.root(&format!("{unit} {submit} true")).expect_ok();
     guest.root("test ! -e /home/alice/escaped").expect_ok();
     guest.write_file("/etc/fairshare/policy.d/site.yaml", "from_sandboxes: true\n", 0o644);
     guest.root("fairshare admin reload").expect_ok();
     guest.root(&format!("{unit} -p NoNewPrivileges=yes {run}")).expect_ok().stdout_has(slice);
-    guest.root(&format!("{unit} -p PrivateTmp=yes {submit} touch escaped")).expect_ok();
+    guest.root(&format!("{unit} {filtered} {submit} touch escaped")).expect_ok();
     guest.await_cmd("test -e /home/alice/escaped");
 });
 

@@ -24,7 +24,6 @@ guest_test!(
     a_command_that_is_stopped_before_it_takes_anything_leaves_nothing_with_systemd,
     |guest: Guest| {
         guest.prepare_for_attacks();
-        guest.allow_sandboxes();
         guest.write_file("/home/alice/stuck.py", include_str!("stuck.py"), 0o644);
         guest.as_user("alice", "fairshare request --cpu 0.5 --mem 64M").expect_ok();
         let pid = guest.daemon_pid();
@@ -51,7 +50,6 @@ guest_test!(
 const SERVED_AGAIN_WITHIN: Duration = Duration::from_secs(30);
 
 guest_test!(a_close_that_hangs_keeps_no_daemon_from_its_state, |guest: Guest| {
-    guest.allow_sandboxes();
     guest.write_file("/home/alice/stuck.py", include_str!("stuck.py"), 0o644);
     guest.as_user("alice", "fairshare request --cpu 0.5 --mem 64M").expect_ok();
     let served_after = |end: &str| {

@@ -13,12 +13,6 @@ const MANY_MAX: Duration = Duration::from_secs(600);
 const JOB_UNITS: &str = "systemctl list-units --all --no-legend 'fairshare-*-job*'";
 
 impl Guest {
-    /// Lets members submit out of namespaces of their own: a member's file system is in one.
-    pub fn allow_sandboxes(&self) {
-        self.write_file("/etc/fairshare/policy.d/sandboxes.yaml", "from_sandboxes: true\n", 0o644);
-        self.root("fairshare admin reload").expect_ok();
-    }
-
     /// Submits as alice and waits; the status of `wait`, and the output.
     fn submitted(&self, command: &str) -> (i32, String) {
         let script = format!(
@@ -210,7 +204,6 @@ guest_test!(a_file_that_cannot_be_closed_holds_nobody_up_but_its_member, |guest:
     for member in ["alice", "bob"] {
         guest.as_user(member, "fairshare request --cpu 0.5 --mem 64M").expect_ok();
     }
-    guest.allow_sandboxes();
     guest.write_file("/home/alice/stuck.py", include_str!("stuck.py"), 0o644);
     let stuck = guest
         .spawn_as("alice", "exec python3 stuck.py fairshare submit --name stuck --output stuck/file -- true");
@@ -229,7 +222,6 @@ guest_test!(a_file_that_cannot_be_closed_holds_nobody_up_but_its_member, |guest:
 guest_test!(what_sigkill_does_not_end_is_not_said_to_be_over, |guest: Guest| {
     let alice = |command: &str| guest.as_user("alice", command);
     alice("fairshare request --cpu 0.5 --mem 64M").expect_ok();
-    guest.allow_sandboxes();
     guest.write_file("/home/alice/stuck.py", include_str!("stuck.py"), 0o644);
     let stuck = guest
         .spawn_as("alice", "exec python3 stuck.py fairshare submit --name stuck --output stuck/file -- true");
