@@ -72,7 +72,7 @@ pub fn subscribe(socket: &Path, all: bool, job_id: Option<u64>) -> Result<Events
 pub fn refused(error: &WireError, call: Endpoint, whom: &Whom) -> Failure {
     Failure {
         message: error.message.clone(),
-        detail: error.detail.clone(),
+        detail: error.more(),
         hint: hint::refusal(error, call, whom),
         exit: Exit::of_refusal(error),
     }

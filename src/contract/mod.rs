@@ -231,19 +231,19 @@ mod tests {
     fn a_fault_says_what_and_where_and_the_id_is_found_after_it() {
         for (request, message) in [
             (
-                cbor!({"v" => 1, "endpoint" => "resize", "body" => {"cpu_milli" => "two"}, "request_id" => 7}),
+                cbor!({"v" => 2, "endpoint" => "resize", "body" => {"cpu_milli" => "two"}, "request_id" => 7}),
                 "body.cpu_milli: expected an unsigned integer, found text (byte 36)",
             ),
             (
-                cbor!({"v" => 1, "body" => {"pids" => [1, 2, -3]}, "endpoint" => "attach", "request_id" => 7}),
+                cbor!({"v" => 2, "body" => {"pids" => [1, 2, -3]}, "endpoint" => "attach", "request_id" => 7}),
                 "body.pids[2]: expected an unsigned integer, found a negative integer (byte 18)",
             ),
             (
-                cbor!({"v" => 1, "request_id" => 7, "endpoint" => "fly", "body" => {}}),
+                cbor!({"v" => 2, "request_id" => 7, "endpoint" => "fly", "body" => {}}),
                 "endpoint: no such endpoint: `fly` (byte 25)",
             ),
             (
-                cbor!({"v" => 1, "request_id" => 7, "endpoint" => "ping", "body" => {"x\n" => 1}}),
+                cbor!({"v" => 2, "request_id" => 7, "endpoint" => "ping", "body" => {"x\n" => 1}}),
                 r"body: unknown key `x\n` (byte 36)",
             ),
             (
@@ -251,15 +251,15 @@ mod tests {
                 "v: expected an unsigned integer, found a float (byte 3)",
             ),
             (
-                cbor!({"v" => 1, "request_id" => 7, "endpoint" => "ping", "body" => {}, "more" => 1}),
+                cbor!({"v" => 2, "request_id" => 7, "endpoint" => "ping", "body" => {}, "more" => 1}),
                 "unknown key `more` (byte 36)",
             ),
             (
-                cbor!({"v" => 1, "request_id" => 7, "endpoint" => "ping"}),
+                cbor!({"v" => 2, "request_id" => 7, "endpoint" => "ping"}),
                 "the key `body` is missing (byte 0)",
             ),
             (
-                cbor!({"v" => 1, "request_id" => 7, "endpoint" => "renew", "body" => {}}),
+                cbor!({"v" => 2, "request_id" => 7, "endpoint" => "renew", "body" => {}}),
                 "body: the key `lease_ms` is missing (byte 36)",
             ),
         ] {

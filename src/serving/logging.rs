@@ -50,8 +50,8 @@ pub fn chain(error: &dyn std::error::Error) -> String {
 
 /// An answer that is an error, with its detail, in one line.
 pub fn in_full(error: &WireError) -> String {
-    match &error.detail {
-        Some(detail) => format!("{error}: {detail}"),
+    match error.more() {
+        Some(more) => format!("{error}: {more}"),
         None => error.to_string(),
     }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::identity::Uid;
+use crate::wire::detail::{Detail, Resource};
 use crate::wire::error::{Code, WireError};
 
 /// Connections at a time. With as many open nobody is accepted until one ends.
@@ -42,15 +43,18 @@ impl Places {
     /// Busy, for whom none is left.
     pub fn take(&mut self, uid: Uid, open: usize) -> Result<(), WireError> {
         let of_members = self.all.saturating_sub(self.of_root);
-        let busy = |message: &str| Err(WireError::new(Code::Busy, message).retry_after(BUSY_RETRY_AFTER));
+        let busy = |message: &str, most: usize| {
+            let detail = Detail::full(Resource::Connections, most);
+            Err(WireError::new(Code::Busy, message).detail(detail).retry_after(BUSY_RETRY_AFTER))
+        };
         if open >= PLACES_PER_UID_MAX {
-            return busy("Too many connections of this user");
+            return busy("Too many connections of this user", PLACES_PER_UID_MAX);
         }
         if uid != Uid::ROOT && of_members >= PLACES_MAX - PLACES_OF_ROOT {
-            return busy("Too many connections");
+            return busy("Too many connections", PLACES_MAX - PLACES_OF_ROOT);
         }
         if uid != Uid::ROOT && of_members >= PLACES_SCARCE && open >= PLACES_FEW {
-            return busy("Connections are scarce, and this user has several");
+            return busy("Connections are scarce, and this user has several", PLACES_FEW);
         }
         self.all += 1;
         self.of_root += usize::from(uid == Uid::ROOT);

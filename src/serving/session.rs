@@ -15,6 +15,7 @@ use super::incoming::{Descriptors, Incoming, Message, Read};
 use super::peer::Peer;
 use super::quota::{FRAME_SMALL_BYTES_MAX, LargeFrame, Quota};
 use super::service::{Answered, Service, Went};
+use crate::wire::detail::{Detail, Versions};
 use crate::wire::envelope::{Body, Calls as _, Request, Response, decode_request};
 use crate::wire::error::{Code, WireError};
 use crate::wire::frame::{FRAME_BYTES_MAX, FrameError, encode_frame};
@@ -157,8 +158,9 @@ impl<S: Service> Session<S> {
         };
         if hello.protocol_version < PROTOCOL_VERSION_OLDEST {
             let message = format!("Protocol version {} is too old", hello.protocol_version);
+            let versions = Versions { oldest: PROTOCOL_VERSION_OLDEST, newest: PROTOCOL_VERSION };
             let error = WireError::new(Code::IncompatibleProtocol, message)
-                .detail(format!("this daemon speaks {PROTOCOL_VERSION_OLDEST} to {PROTOCOL_VERSION}"));
+                .detail(Detail { versions: Some(versions), ..Detail::default() });
             self.push(0, Body::Err(error));
             return Err(End::NoHello);
         }

@@ -5,7 +5,13 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::detail::{DETAIL_TEXT_BYTES_MAX, Detail, Holder};
 use super::field::optional;
+use crate::time::milliseconds;
+
+/// The most bytes of an error's message: one short sentence, with a few figures and a few texts of a sender's in it, each of
+/// which [`shown`](super::cbor::shown) has clipped.
+pub const MESSAGE_BYTES_MAX: usize = 512;
 
 macro_rules! codes {
     ($($(#[$doc:meta])* $name:ident = $number:literal, $retryable:literal;)*) => {
@@ -98,11 +104,11 @@ pub struct WireError {
     pub code: u64,
     /// The name of the code, as in the table.
     pub name: String,
-    /// One short sentence for a person.
+    /// One short sentence for a person, of at most [`MESSAGE_BYTES_MAX`] bytes.
     pub message: String,
     /// What more there is to know.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional")]
-    pub detail: Option<String>,
+    pub detail: Option<Box<Detail>>,
     /// Whether asking again may help.
     pub retryable: bool,
     /// When to ask again, in milliseconds from now.
@@ -111,22 +117,25 @@ pub struct WireError {
 }
 
 impl WireError {
-    /// An error of this code with a message for a person.
+    /// An error of this code with a message for a person. What is over [`MESSAGE_BYTES_MAX`] is clipped, and what a terminal would
+    /// obey is escaped: every error that a daemon answers is made here.
     pub fn new(code: Code, message: impl Into<String>) -> Self {
         Self {
             code: code.number(),
             name: code.name().to_owned(),
-            message: message.into(),
+            message: clipped(harmless(message.into()), MESSAGE_BYTES_MAX),
             detail: None,
             retryable: code.retryable(),
             retry_after_ms: None,
         }
     }
 
-    /// The same with detail.
+    /// The same with detail. Its text is clipped to [`DETAIL_TEXT_BYTES_MAX`] bytes.
     #[must_use]
-    pub fn detail(mut self, detail: impl Into<String>) -> Self {
-        self.detail = Some(detail.into());
+    pub fn detail(mut self, detail: impl Into<Detail>) -> Self {
+        let mut detail: Detail = detail.into();
+        detail.text = detail.text.map(|text| clipped(text, DETAIL_TEXT_BYTES_MAX));
+        self.detail = Some(Box::new(detail));
         self
     }
 
@@ -140,11 +149,81 @@ impl WireError {
     /// The same with that time as a [`Duration`], of which whole milliseconds are told.
     #[must_use]
     pub fn retry_after(self, time: Duration) -> Self {
-        self.retry_after_ms(u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
+        self.retry_after_ms(milliseconds(time))
     }
 
     /// Whether this error is of that code.
     pub fn is(&self, code: Code) -> bool {
         self.code == code.number()
     }
+
+    /// What the detail says beyond the message, for a person: one line, unless the text in it has several.
+    pub fn more(&self) -> Option<String> {
+        let detail = self.detail.as_ref()?;
+        let mut said = Vec::new();
+        if let Some(held) = detail.held {
+            said.push(format!("held: {held}"));
+        }
+        if let Some(free) = detail.free {
+            said.push(format!("free: {free}"));
+        }
+        match detail.fits {
+            Some(fits) if fits.cpu_milli == 0 || fits.mem_bytes == 0 => {
+                said.push("nothing would be granted now".to_owned());
+            }
+            Some(fits) => said.push(format!("would be granted now: {fits}")),
+            None => {}
+        }
+        if let Some(waiting) = detail.waiting.filter(|waiting| *waiting > 0) {
+            said.push(format!("waiting before you: {waiting}"));
+        }
+        match self.retry_after_ms.map(|ms| Duration::from_secs(ms.div_ceil(1000))) {
+            Some(time) if detail.starts_ms.is_some() => {
+                said.push(format!("there will be room in {}", humantime::format_duration(time)));
+            }
+            _ if detail.free.is_some() => {
+                said.push("when there will be room is not known: not all leases tell".to_owned());
+            }
+            _ => {}
+        }
+        if let Some(holders) = &detail.held_by {
+            let held_by: Vec<String> = holders.iter().map(Holder::to_string).collect();
+            said.push(format!("held by: {}", held_by.join(", ")));
+        }
+        if let Some(role) = detail.role {
+            said.push(format!("your role is {role}"));
+        }
+        if let Some(versions) = detail.versions {
+            said.push(format!("this daemon speaks {} to {}", versions.oldest, versions.newest));
+        }
+        said.extend(detail.text.clone());
+        (!said.is_empty()).then(|| said.join("; "))
+    }
+}
+
+/// A text of at most so many bytes, with its end clipped where it has more.
+fn clipped(mut text: String, bytes_max: usize) -> String {
+    const CLIPPED: &str = "…";
+    if text.len() > bytes_max {
+        let mut end = bytes_max.saturating_sub(CLIPPED.len());
+        while !text.is_char_boundary(end) {
+            end = end.saturating_sub(1);
+        }
+        text.truncate(end);
+        text.push_str(CLIPPED);
+    }
+    text
+}
+
+/// A text with nothing in it that a terminal or a journal would obey.
+fn harmless(text: String) -> String {
+    let obeyed = |c: char| !matches!(c, '\'' | '"' | '\\') && c.escape_debug().nth(1).is_some();
+    if !text.contains(obeyed) {
+        return text;
+    }
+    let mut harmless = String::with_capacity(text.len());
+    for c in text.chars() {
+        if obeyed(c) { harmless.extend(c.escape_debug()) } else { harmless.push(c) }
+    }
+    harmless
 }

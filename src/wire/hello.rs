@@ -6,12 +6,13 @@ use super::cbor::{DecodeError, Item, whole};
 use super::envelope::{Body, Response};
 use super::error::WireError;
 use super::field::name;
+pub use super::role::Role;
 
 /// The newest version of the protocol that this code speaks.
-pub const PROTOCOL_VERSION: u64 = 1;
+pub const PROTOCOL_VERSION: u64 = 2;
 
-/// The oldest version that the daemon still answers.
-pub const PROTOCOL_VERSION_OLDEST: u64 = 1;
+/// The oldest version that the daemon still answers: version 1 was never released.
+pub const PROTOCOL_VERSION_OLDEST: u64 = 2;
 
 /// The first thing a client says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,18 +44,6 @@ pub struct HelloAck {
     pub max_frame: u64,
     /// Who the kernel says the client is.
     pub authz: Authz,
-}
-
-/// What a caller may do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Role {
-    /// See what is one's own, and what the policy shows of others.
-    ReadOnly,
-    /// Take, change and use a share.
-    Operator,
-    /// Act for every member, and on the daemon.
-    Admin,
 }
 
 /// Who the client is, and what it may do.

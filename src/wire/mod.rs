@@ -5,8 +5,10 @@
 //! [`frame::encode_frame`].
 
 pub mod cbor;
+pub mod detail;
 pub mod envelope;
 pub mod error;
 pub mod field;
 pub mod frame;
 pub mod hello;
+mod role;

@@ -19,11 +19,11 @@ def frame(item):
 
 
 def hello(name="attack", version="1"):
-    return frame({"protocol_version": 1, "client_name": name, "client_version": version, "supports": []})
+    return frame({"protocol_version": 2, "client_name": name, "client_version": version, "supports": []})
 
 
 def request(endpoint, body, **more):
-    return frame({"v": 1, "request_id": 1, "endpoint": endpoint, "body": body, **more})
+    return frame({"v": 2, "request_id": 1, "endpoint": endpoint, "body": body, **more})
 
 
 def connect(greet=True, bind=None):

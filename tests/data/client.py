@@ -40,13 +40,23 @@ SHARE = {"uid": UINT, "user": OrNull(TEXT), "cpu_milli": UINT, "mem_bytes": UINT
          "state": OneOf("active", "expired"), "granted_ms": UINT, "lease_ends_ms": OrNull(UINT), "usage": OrNull(USAGE)}
 POLICY = {"defaults": AMOUNT, "max": AMOUNT, "lease_default_ms": OrNull(UINT), "lease_max_ms": OrNull(UINT),
           "idle_ms": OrNull(UINT), "role": OneOf(*ROLES)}
-ERROR = {"code": UINT, "name": TEXT, "message": TEXT, "detail": Optional(TEXT), "retryable": BOOL,
+ROOM = {"cpu_milli": UINT, "mem_bytes": UINT}
+HOLDER = {"uid": UINT, "user": Optional(TEXT), "cpu_milli": UINT, "mem_bytes": UINT}
+DETAIL = {"resource": OneOf("cpu_milli", "mem_bytes", "tasks_max", "lease_ms", "jobs", "scopes", "connections"),
+          "asked": UINT, "allowed": UINT, "least": UINT, "in_use": UINT, "bound": OneOf("policy", "share", "machine"),
+          "held": AMOUNT, "free": ROOM, "fits": ROOM, "waiting": UINT, "starts_ms": UINT, "held_by": [HOLDER],
+          "job_id": UINT, "in_force": BOOL, "role": OneOf(*ROLES), "setting": TEXT, "group": TEXT,
+          "lacking": [OneOf("policy", "state", "bus", "controllers", "names", "users")],
+          "versions": {"oldest": UINT, "newest": UINT}, "text": TEXT}
+DETAIL = {key: Optional(kind) for key, kind in DETAIL.items()}
+ERROR = {"code": UINT, "name": TEXT, "message": TEXT, "detail": Optional(DETAIL), "retryable": BOOL,
          "retry_after_ms": Optional(UINT)}
 JOB = {"job_id": UINT, "uid": UINT, "kind": OneOf("request", "submit", "release"),
        "state": OneOf("queued", "running", "done", "failed", "cancelled", "interrupted"), "created_ms": UINT,
        "started_ms": Optional(UINT), "ended_ms": Optional(UINT), "name": Optional(TEXT), "unit": Optional(TEXT),
        "place": Optional(UINT), "starts_ms": Optional(UINT), "exit_code": Optional(UINT), "signal": Optional(UINT),
-       "oom": Optional(BOOL), "peak_mem_bytes": Optional(UINT), "cpu_usec": Optional(UINT), "error": Optional(ERROR)}
+       "oom": Optional(BOOL), "peak_mem_bytes": Optional(UINT),
+       "mem_limit_bytes": Optional(UINT), "cpu_usec": Optional(UINT), "error": Optional(ERROR)}
 EVENT = {"at_ms": UINT, "kind": TEXT, "uid": Optional(UINT), "job_id": Optional(UINT), "job": Optional(JOB),
          "share": Optional(SHARE), "message": Optional(TEXT), "lagged": Optional(UINT)}
 CHECK = {"name": TEXT, "ok": BOOL, "detail": Optional(TEXT)}
@@ -110,11 +120,11 @@ class Client:
         self.socket.settimeout(60)
         self.socket.connect("/run/fairshare.sock")
         self.number = 0
-        self.send({"protocol_version": 1, "client_name": "client.py", "client_version": "1", "supports": ["nothing"]})
+        self.send({"protocol_version": 2, "client_name": "client.py", "client_version": "1", "supports": ["nothing"]})
         self.hello = self.receive()
         hold("hello", self.hello, [HELLO])
         self.version = self.hello["protocol_version"]
-        assert self.version == 1 and self.hello["max_frame"] == FRAME_MAX
+        assert self.version == 2 and self.hello["max_frame"] == FRAME_MAX
         assert self.hello["authz"]["uid"] == os.getuid()
 
     def send(self, item):
@@ -189,7 +199,7 @@ def main():
     # Sixteen without waiting, answered in order; then what is none, which is answered and forgiven.
     for number in [client.post("ping") for _ in range(16)]:
         client.answer("ping", number)
-    for wrong in ([], {"v": 1, "request_id": 7}, {"v": 1, "request_id": 7, "endpoint": "ping", "body": {"x": 1.5}}):
+    for wrong in ([], {"v": 2, "request_id": 7}, {"v": 2, "request_id": 7, "endpoint": "ping", "body": {"x": 1.5}}):
         client.send(wrong)
         response = client.receive()
         assert response["request_id"] == (7 if wrong else 0), response

@@ -43,13 +43,13 @@ def connect():
     sock = socket.socket(socket.AF_UNIX)
     sock.settimeout(60)
     sock.connect("/run/fairshare.sock")
-    sock.sendall(frame({"protocol_version": 1, "client_name": "handed", "client_version": "1", "supports": []}))
+    sock.sendall(frame({"protocol_version": 2, "client_name": "handed", "client_version": "1", "supports": []}))
     receive(sock)
     return sock
 
 
 def call(sock, what, body, descriptors=(), endpoint="submit", bytes_of_mark=MARK.encode()):
-    request = frame({"v": 1, "request_id": 1, "endpoint": endpoint, "body": body}, bytes_of_mark)
+    request = frame({"v": 2, "request_id": 1, "endpoint": endpoint, "body": body}, bytes_of_mark)
     rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))] if descriptors else []
     try:
         # A large frame may be cut; the descriptors go with its first bytes.

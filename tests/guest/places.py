@@ -2,7 +2,7 @@
 import os, socket, struct, sys, time
 import cbor2
 
-HELLO = cbor2.dumps({"protocol_version": 1, "client_name": "places", "client_version": "1", "supports": []})
+HELLO = cbor2.dumps({"protocol_version": 2, "client_name": "places", "client_version": "1", "supports": []})
 gid = next(int(line.split(":")[2]) for line in open("/etc/group") if line.startswith("fairshare:"))
 
 def users():

@@ -20,7 +20,7 @@ def receive(sock):
 def connect():
     sock = socket.socket(socket.AF_UNIX)
     sock.connect("/run/fairshare.sock")
-    send(sock, {"protocol_version": 1, "client_name": "raw", "client_version": "1", "supports": []})
+    send(sock, {"protocol_version": 2, "client_name": "raw", "client_version": "1", "supports": []})
     return sock, receive(sock)["authz"]
 
 try:
@@ -34,7 +34,7 @@ child = subprocess.Popen(["sleep", "1000"])
 for number, line in enumerate(sys.stdin, 1):
     endpoint, body = line.split(None, 1)
     body = json.loads(body.replace('"CHILD"', str(child.pid)))
-    send(sock, {"v": 1, "request_id": number, "endpoint": endpoint, "body": body})
+    send(sock, {"v": 2, "request_id": number, "endpoint": endpoint, "body": body})
     answer = receive(sock)
     assert answer["request_id"] == number, answer
     error = answer["body"].get("err")

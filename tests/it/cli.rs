@@ -160,7 +160,7 @@ fn serve(
             send(
                 &mut stream,
                 &HelloAck {
-                    protocol_version: 1,
+                    protocol_version: 2,
                     daemon_version: version,
                     features,
                     max_frame: 1 << 20,
@@ -191,14 +191,14 @@ fn follow(stream: &mut UnixStream, next: &Next, request_id: u64) {
                 Ok(answer) => Body::Ok(answer),
                 Err(error) => Body::Err(error),
             };
-            send(stream, &Response { v: 1, request_id, body });
+            send(stream, &Response { v: 2, request_id, body });
         }
         Next::Sends(bytes) => stream.write_all(bytes).unwrap(),
         Next::Streams(events, _) => {
             let body = Body::Ok(Answer::Subscribed(Subscribed { subscribed: true }));
-            send(stream, &Response { v: 1, request_id, body });
+            send(stream, &Response { v: 2, request_id, body });
             for event in events {
-                send(stream, &Response { v: 1, request_id, body: Body::Event(Box::new(event.clone())) });
+                send(stream, &Response { v: 2, request_id, body: Body::Event(Box::new(event.clone())) });
             }
         }
         Next::Closes => {}

@@ -57,7 +57,7 @@ impl Peer {
     }
 
     fn greet(&mut self) {
-        self.greet_as(1);
+        self.greet_as(2);
     }
 
     /// A hello that says this version.
@@ -81,7 +81,7 @@ impl Peer {
     }
 
     fn say(&mut self, request_id: u64, body: Body) {
-        self.send(&Response { v: 1, request_id, body });
+        self.send(&Response { v: 2, request_id, body });
     }
 
     /// Answers the next request, and gives what was asked.
@@ -246,7 +246,7 @@ fn closing(bytes: usize) -> Scene {
         peer.greet();
         let request_id = peer.request().request_id;
         let mut frame = Vec::new();
-        encode_frame(&Response { v: 1, request_id, body: Body::Ok(pong(1)) }, &mut frame).unwrap();
+        encode_frame(&Response { v: 2, request_id, body: Body::Ok(pong(1)) }, &mut frame).unwrap();
         peer.stream.write_all(&frame[..bytes]).unwrap();
     })
 }
@@ -313,7 +313,7 @@ fn a_daemon_that_drips_meets_the_deadline_and_its_late_answer_is_not_taken_for_a
             peer.greet();
             let request_id = peer.request().request_id;
             let mut frame = Vec::new();
-            encode_frame(&Response { v: 1, request_id, body: Body::Ok(pong(1)) }, &mut frame).unwrap();
+            encode_frame(&Response { v: 2, request_id, body: Body::Ok(pong(1)) }, &mut frame).unwrap();
             // A byte each time that the client was waited for and did not go: 1.8 s in all.
             peer.stream.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
             for byte in frame {

@@ -17,6 +17,7 @@ use tracing::{error, warn};
 use crate::host::account::{Account, Directory, MEMBERS, Membership};
 use crate::identity::Uid;
 use crate::serving::service;
+use crate::wire::detail::{Detail, Part};
 use crate::wire::error::{Code, WireError};
 
 /// How long it holds that an account is a member: a membership that was taken away ends within this time and one look-up.
@@ -129,7 +130,7 @@ impl service::Standing for Standing {
 fn judge(known: &Known) -> Result<(), WireError> {
     let forbidden = |detail: String| {
         Err(WireError::new(Code::Forbidden, format!("Only members of the group {MEMBERS} are served"))
-            .detail(detail))
+            .detail(Detail { group: Some(MEMBERS.to_owned()), ..Detail::text(detail) }))
     };
     match &known.membership {
         Some(Membership::Member { .. }) => Ok(()),
@@ -149,7 +150,7 @@ fn judge(known: &Known) -> Result<(), WireError> {
 /// The refusal while nobody knows. It passes by itself.
 fn unanswered(why: &str) -> WireError {
     WireError::new(Code::Degraded, "The user database does not answer")
-        .detail(why)
+        .detail(Detail::lacking(Part::Users).and_text(why))
         .retry_after(STRANGER_FRESH)
 }
 
@@ -227,11 +228,10 @@ impl Accounts {
     /// A user with all their groups.
     ///
     /// # Errors
-    /// Io, where the database does not answer in time.
+    /// Degraded, where the database does not answer in time.
     pub async fn find(&self, uid: Uid) -> Result<Option<Account>, WireError> {
         let found = self.ask(LOOKUP_TIMEOUT, move |directory| directory.by_uid(uid)).await;
-        let error = |why: String| WireError::new(Code::Io, "The user database does not answer").detail(why);
-        found.map_err(error)?.map_err(|why| error(why.to_string()))
+        found.map_err(|why| unanswered(&why))?.map_err(|why| unanswered(&why.to_string()))
     }
 
     /// Asks the database something else, on the same threads and with a deadline.

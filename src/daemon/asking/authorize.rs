@@ -21,6 +21,7 @@ use crate::quantity::{Bytes, MilliCpu, PartialAmount, QuantityError, TASKS_MAX, 
 use crate::serving::closing::Received;
 use crate::serving::peer::Peer;
 use crate::serving::quota::Room;
+use crate::wire::detail::Detail;
 use crate::wire::error::{Code, WireError};
 
 /// What is to be done, typed and checked.
@@ -148,7 +149,7 @@ impl Authorised {
     pub fn judge(&mut self, policy: Option<&Policy>) -> Result<(), WireError> {
         self.role = role(policy, &self.peer);
         if self.role < self.least {
-            let message = format!("`{}` takes the role {} here", self.endpoint.name(), name(self.least));
+            let message = format!("`{}` takes the role {} here", self.endpoint.name(), self.least);
             return Err(forbidden(&message, self.role));
         }
         Ok(())
@@ -223,7 +224,7 @@ pub fn authorize(peer: &Arc<Peer>, role: Role, call: Call) -> Result<Authorised,
     let kind = kind(endpoint);
     let mut least = kind.least;
     if role < least {
-        return Err(forbidden(&format!("`{}` takes the role {}", endpoint.name(), name(least)), role));
+        return Err(forbidden(&format!("`{}` takes the role {}", endpoint.name(), least), role));
     }
     let target = target(peer, role, call.for_uid())?;
     let own = || Account { uid: target, user: None, groups: peer.groups.clone() };
@@ -332,16 +333,7 @@ fn bad(message: String) -> WireError {
 }
 
 fn forbidden(message: &str, role: Role) -> WireError {
-    WireError::new(Code::Forbidden, message).detail(format!("your role is {}", name(role)))
-}
-
-/// A role as people read it.
-pub fn name(role: Role) -> &'static str {
-    match role {
-        Role::ReadOnly => "read_only",
-        Role::Operator => "operator",
-        Role::Admin => "admin",
-    }
+    WireError::new(Code::Forbidden, message).detail(Detail { role: Some(role), ..Detail::default() })
 }
 
 #[cfg(test)]

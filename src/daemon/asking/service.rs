@@ -25,6 +25,7 @@ use crate::serving::logging::chain;
 use crate::serving::peer::Peer;
 use crate::serving::quota::{NoRoom, Quota, Tell};
 use crate::serving::service::{Answered, Service, Went};
+use crate::wire::detail::{Detail, Part};
 use crate::wire::error::{Code, WireError};
 
 /// The daemon, as listener and sessions reach it.
@@ -47,7 +48,9 @@ impl Fairshare {
         let policy = self.policy.borrow();
         let Some(why) = policy.as_ref().and_then(|policy| policy.undecided(uid, user)) else { return Ok(()) };
         let message = format!("What the policy says for uid {uid} is not known yet");
-        Err(WireError::new(Code::Degraded, message).detail(why).retry_after(NAMES_PERIOD))
+        Err(WireError::new(Code::Degraded, message)
+            .detail(Detail::lacking(Part::Names).and_text(why))
+            .retry_after(NAMES_PERIOD))
     }
 
     /// Gives an act the account that it needs. One's own name is known from the admission, and dispensable; another's account
@@ -198,9 +201,9 @@ impl Service for Fairshare {
     }
 
     fn revoked(&self, peer: &Peer) -> WireError {
-        let role = authorize::name(self.role(peer));
+        let role = Some(self.role(peer));
         WireError::new(Code::Forbidden, "Only an admin sees everyone's")
-            .detail(format!("your role is {role}"))
+            .detail(Detail { role, ..Detail::default() })
     }
 }
 

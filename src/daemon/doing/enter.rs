@@ -11,6 +11,7 @@ use crate::daemon::telling::reply::Reply;
 use crate::host::process::{self, ProcessError, ProcessId};
 use crate::identity::{FAIRSHARE_SLICE, Uid, UnitName};
 use crate::systemd::{Process, property};
+use crate::wire::detail::{Detail, Resource};
 use crate::wire::error::{Code, WireError};
 
 /// How many scopes there are in one share at most. Each is a unit of PID 1's, a file of it and two inotify watches of root's,
@@ -90,10 +91,10 @@ async fn entered(cx: &Context, entering: &Entering) -> Result<UnitName, WireErro
     let mut checked = checked(entering)?;
     let scopes = cx.cgroups.scopes(entering.uid, SCOPES_MAX).map_err(|fault| answer::cgroup(&fault))?;
     if scopes >= SCOPES_MAX {
+        let full = Detail::full(Resource::Scopes, SCOPES_MAX);
         let message = format!("{SCOPES_MAX} commands and attachments of yours are in the share already");
-        return Err(
-            WireError::new(Code::Busy, message).detail("`fairshare attach` takes many processes at once")
-        );
+        return Err(WireError::new(Code::Busy, message)
+            .detail(full.and_text("`fairshare attach` takes many processes at once")));
     }
     let properties = property::scope(unit, &format!("work of uid {}", entering.uid));
     loop {
@@ -181,10 +182,11 @@ fn checked(entering: &Entering) -> Result<Vec<ProcessId>, WireError> {
 
 fn in_a_sandbox(pid: u32) -> WireError {
     let message = format!("Process {pid} is in the sandbox of a system service");
-    WireError::new(Code::Forbidden, message).detail(
+    let detail = Detail { setting: Some("from_sandboxes".to_owned()), ..Detail::default() };
+    WireError::new(Code::Forbidden, message).detail(detail.and_text(
         "it has no_new_privs or a filter of system calls, and would leave its unit: \
          the policy allows that with `from_sandboxes: true`",
-    )
+    ))
 }
 
 fn user_manager(pid: u32) -> WireError {

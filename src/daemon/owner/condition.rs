@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use crate::cgroup::Cgroups;
 use crate::identity::Uid;
 use crate::serving::logging::chain;
+use crate::wire::detail::{Detail, Part};
 use crate::wire::error::{Code, WireError};
 
 /// How soon a caller may find a degraded daemon mended, in milliseconds.
@@ -35,7 +36,7 @@ impl Condition {
 
     /// Whether only the calls that change nothing are served.
     pub fn is_degraded(&self) -> bool {
-        [&self.policy, &self.state, &self.bus, &self.controllers].iter().any(|reason| reason.is_some())
+        self.lacking().next().is_some()
     }
 
     /// Whether there is something that may mend itself.
@@ -43,25 +44,31 @@ impl Condition {
         self.bus.is_some() || !self.doubts_later.is_empty()
     }
 
+    /// What is missing, each with its reason.
+    fn lacking(&self) -> impl Iterator<Item = (Part, &str)> {
+        [
+            (Part::Policy, &self.policy),
+            (Part::State, &self.state),
+            (Part::Bus, &self.bus),
+            (Part::Controllers, &self.controllers),
+        ]
+        .into_iter()
+        .filter_map(|(part, reason)| reason.as_deref().map(|reason| (part, reason)))
+    }
+
     /// What is missing, in one line.
     pub fn reasons(&self) -> Option<String> {
-        let named = [
-            ("policy", &self.policy),
-            ("state", &self.state),
-            ("bus", &self.bus),
-            ("controllers", &self.controllers),
-        ];
-        let reasons: Vec<String> = named
-            .into_iter()
-            .filter_map(|(name, reason)| reason.as_ref().map(|reason| format!("{name}: {reason}")))
-            .collect();
+        let reasons: Vec<String> =
+            self.lacking().map(|(part, reason)| format!("{}: {reason}", part.name())).collect();
         (!reasons.is_empty()).then(|| reasons.join("; "))
     }
 
     /// The answer to what cannot be served.
     pub fn refusal(&self) -> WireError {
+        let lacking: Vec<Part> = self.lacking().map(|(part, _)| part).collect();
+        let detail = Detail { lacking: (!lacking.is_empty()).then_some(lacking), ..Detail::default() };
         WireError::new(Code::Degraded, "The daemon cannot change anything now: shares stay as they are")
-            .detail(self.reasons().unwrap_or_else(|| "it is starting".to_owned()))
+            .detail(detail.and_text(self.reasons().unwrap_or_else(|| "it is starting".to_owned())))
             .retry_after_ms(DEGRADED_RETRY_AFTER_MS)
     }
 

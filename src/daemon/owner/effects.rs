@@ -258,21 +258,16 @@ impl EventLoop {
 
     /// A refusal as it is answered to this caller: who holds the room is said as far as the policy lets them see it.
     pub(crate) fn refusal(&self, refusal: &Refusal, authorised: &Authorised) -> WireError {
-        let error = answer::refusal(refusal);
+        let mut error = answer::refusal(refusal);
         let names = self.policy.as_ref().is_some_and(|policy| policy.visibility == Visibility::Names);
         let sees = names || authorised.role() == Role::Admin;
-        match (refusal, &error.detail) {
-            (Refusal::NoCapacity(_), Some(detail)) if sees => {
-                let holds = |share: &&Share| {
-                    let who = share.user.clone().unwrap_or_else(|| format!("uid {}", share.uid));
-                    format!("{who} {} CPU and {}", share.amount.cpu, share.amount.mem)
-                };
-                let holders: Vec<String> = self.ledger.holders(HOLDERS_NAMED_MAX).iter().map(holds).collect();
-                let detail = format!("{detail}; held by: {}", holders.join(", "));
-                error.detail(detail)
-            }
-            _ => error,
+        if let (Refusal::NoCapacity(_), Some(detail)) = (refusal, &mut error.detail)
+            && sees
+        {
+            let holders = self.ledger.holders(HOLDERS_NAMED_MAX);
+            detail.held_by = Some(holders.into_iter().map(answer::holder).collect());
         }
+        error
     }
 
     /// A job as it is shown.

@@ -8,17 +8,19 @@ use crate::cgroup::{CgroupFault, Usage};
 use crate::contract as wire;
 use crate::daemon::clock;
 use crate::host::process::ProcessError;
-use crate::identity::UnitName;
+use crate::identity::{JobId, UnitName};
 use crate::ledger::Now;
 use crate::ledger::counted::room::Room;
 use crate::ledger::job::{Cause, Exit, Job, JobEnd, JobKind, JobState, Ran};
-use crate::ledger::refusal::{Refusal, Shortage};
+use crate::ledger::refusal::{Bound, Over, Refusal, Shortage};
 use crate::ledger::share::Share;
-use crate::policy::MemberPolicy;
+use crate::policy::{MemberPolicy, Role};
 use crate::quantity::Amount;
 use crate::serving::logging::chain;
 use crate::state::StateFault;
 use crate::systemd::Fault;
+use crate::time::milliseconds;
+use crate::wire::detail::{self, Detail, Held, Holder, Resource};
 use crate::wire::error::{Code, WireError};
 
 /// How soon asking again makes sense while a change is being settled, in milliseconds.
@@ -60,15 +62,12 @@ pub fn policy(policy: &MemberPolicy) -> wire::PolicyInfo {
         mem_bytes: amount.mem.0,
         tasks_max: amount.tasks.0,
     };
-    let milliseconds = |time: Option<std::time::Duration>| {
-        time.map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
-    };
     wire::PolicyInfo {
         defaults: amount(policy.defaults),
         max: amount(policy.max),
-        lease_default_ms: milliseconds(policy.lease_default),
-        lease_max_ms: milliseconds(policy.lease_max),
-        idle_ms: milliseconds(policy.idle),
+        lease_default_ms: policy.lease_default.map(milliseconds),
+        lease_max_ms: policy.lease_max.map(milliseconds),
+        idle_ms: policy.idle.map(milliseconds),
         role: policy.role,
     }
 }
@@ -173,68 +172,97 @@ fn ended_work(ran: &Ran) -> (wire::JobState, Option<WireError>) {
     }
 }
 
-/// A refusal as it is answered.
+/// A refusal as it is answered, with its figures as data.
 pub fn refusal(refusal: &Refusal) -> WireError {
+    let no = |code| WireError::new(code, refusal.to_string());
     match refusal {
-        Refusal::OverLimit(over) => WireError::new(Code::OverLimit, over.to_string()),
-        Refusal::LeaseTooLong { .. } => WireError::new(Code::OverLimit, refusal.to_string()),
-        Refusal::LeaseTooShort { .. } | Refusal::NoTime => {
-            WireError::new(Code::BadRequest, refusal.to_string())
+        Refusal::OverLimit(over) => no(Code::OverLimit).detail(over_limit(over)),
+        Refusal::LeaseTooLong { asked, max } => {
+            let detail = Detail::over(Resource::LeaseMs, milliseconds(*asked), milliseconds(*max));
+            no(Code::OverLimit).detail(Detail { bound: Some(detail::Bound::Policy), ..detail })
         }
-        Refusal::ReadOnly => WireError::new(Code::Forbidden, refusal.to_string()),
+        Refusal::LeaseTooShort { asked, least } => no(Code::BadRequest).detail(Detail {
+            resource: Some(Resource::LeaseMs),
+            asked: Some(milliseconds(*asked)),
+            least: Some(milliseconds(*least)),
+            ..Detail::default()
+        }),
+        Refusal::NoTime => no(Code::BadRequest),
+        Refusal::ReadOnly => {
+            no(Code::Forbidden).detail(Detail { role: Some(Role::ReadOnly), ..Detail::default() })
+        }
         Refusal::NoCapacity(shortage) => no_capacity(shortage),
         Refusal::AlreadyWaiting { job } => {
             WireError::new(Code::AlreadyAllocated, format!("A request of yours waits already, as job {job}"))
+                .detail(of_job(*job))
         }
-        Refusal::Expired => WireError::new(Code::NoCapacity, "The lease is over: renew it first"),
-        Refusal::Draining => WireError::new(Code::Draining, "An admin stopped new requests"),
+        Refusal::Expired => no(Code::NoCapacity),
+        Refusal::Draining => no(Code::Draining),
         // Who may not know of a job is not told that there is one.
         Refusal::NotYours { .. } | Refusal::NoJob => WireError::new(Code::NotFound, "No such job"),
-        Refusal::JobAtWork { job } => WireError::new(Code::Busy, format!("Job {job} is at work")),
+        Refusal::JobAtWork { job } => no(Code::Busy).detail(of_job(*job)),
         Refusal::AlreadyAllocated { held } => {
             WireError::new(Code::AlreadyAllocated, "You hold a share already: resize or release it")
-                .detail(format!("held: {} CPU, {} memory, {} tasks", held.cpu, held.mem, held.tasks))
+                .detail(Detail { held: Some(self::held(*held)), ..Detail::default() })
         }
-        Refusal::NoShare => WireError::new(Code::NotFound, "No share is held"),
-        Refusal::Occupied => WireError::new(Code::Busy, "Processes are inside the share"),
-        Refusal::MemoryInUse { in_use, asked } => {
-            WireError::new(Code::Busy, format!("Memory in use ({in_use}) exceeds the new limit ({asked})"))
-        }
-        Refusal::Stopping => WireError::new(Code::Busy, "The share is being released"),
-        Refusal::Unsettled => {
-            WireError::new(Code::Busy, "The last change of the share is still being settled")
-                .retry_after_ms(UNSETTLED_RETRY_AFTER_MS)
-        }
+        Refusal::NoShare => no(Code::NotFound),
+        Refusal::Occupied | Refusal::Stopping => no(Code::Busy),
+        Refusal::MemoryInUse { in_use, asked } => no(Code::Busy).detail(Detail {
+            resource: Some(Resource::MemBytes),
+            asked: Some(asked.0),
+            in_use: Some(in_use.0),
+            ..Detail::default()
+        }),
+        Refusal::Unsettled => no(Code::Busy).retry_after_ms(UNSETTLED_RETRY_AFTER_MS),
         Refusal::TooManyWorks { most } => {
             WireError::new(Code::Busy, format!("{most} submitted commands of yours are not over yet"))
+                .detail(Detail::full(Resource::Jobs, *most))
         }
     }
 }
 
+/// Which figure is over which bound.
+fn over_limit(over: &Over) -> Detail {
+    let (resource, asked, max, by) = match over {
+        Over::Cpu { asked, max, by } => (Resource::CpuMilli, asked.0, max.0, by),
+        Over::Mem { asked, max, by } => (Resource::MemBytes, asked.0, max.0, by),
+        Over::Tasks { asked, max, by } => (Resource::TasksMax, asked.0, max.0, by),
+    };
+    let bound = match by {
+        Bound::Policy => detail::Bound::Policy,
+        Bound::Share => detail::Bound::Share,
+        Bound::Machine => detail::Bound::Machine,
+    };
+    Detail { bound: Some(bound), ..Detail::over(resource, asked, max) }
+}
+
+/// The job that is in the way.
+fn of_job(job: JobId) -> Detail {
+    Detail { job_id: Some(job.0), ..Detail::default() }
+}
+
+fn held(amount: Amount) -> Held {
+    Held { cpu_milli: amount.cpu.0, mem_bytes: amount.mem.0, tasks_max: amount.tasks.0 }
+}
+
+/// Who holds a share, and how much, as a refusal names them.
+pub fn holder(share: &Share) -> Holder {
+    let Amount { cpu, mem, .. } = share.amount;
+    Holder { uid: share.uid.get().into(), user: share.user.clone(), cpu_milli: cpu.0, mem_bytes: mem.0 }
+}
+
 /// No room now: what is free, what would fit, and when what was asked will.
 fn no_capacity(shortage: &Shortage) -> WireError {
-    let (free, largest) = (shortage.free, shortage.largest);
-    let room = |room: Room| format!("{} CPU and {} of memory", room.cpu(), room.mem());
-    let mut detail = vec![format!("free: {}", room(free))];
-    detail.push(if largest.cpu().0 == 0 || largest.mem().0 == 0 {
-        "nothing would be granted now".to_owned()
-    } else {
-        format!("would be granted now: {}", room(largest))
+    let room = |room: Room| detail::Room { cpu_milli: room.cpu().0, mem_bytes: room.mem().0 };
+    let error = WireError::new(Code::NoCapacity, "There is no room for this now").detail(Detail {
+        free: Some(room(shortage.free)),
+        fits: Some(room(shortage.largest)),
+        waiting: Some(u64::try_from(shortage.waiting).unwrap_or(u64::MAX)),
+        starts_ms: shortage.by_wall_ms,
+        ..Detail::default()
     });
-    if shortage.waiting > 0 {
-        detail.push(format!("waiting before you: {}", shortage.waiting));
-    }
-    let retry_after_ms = shortage.by_wall_ms.map(|by| by.saturating_sub(clock::now().wall_ms));
-    detail.push(match retry_after_ms {
-        Some(ms) => {
-            let seconds = std::time::Duration::from_secs(ms.div_ceil(1000));
-            format!("there will be room in {}", humantime::format_duration(seconds))
-        }
-        None => "when there will be room is not known: not all leases tell".to_owned(),
-    });
-    let error = WireError::new(Code::NoCapacity, "There is no room for this now").detail(detail.join("; "));
-    match retry_after_ms {
-        Some(ms) => error.retry_after_ms(ms),
+    match shortage.by_wall_ms {
+        Some(by) => error.retry_after_ms(by.saturating_sub(clock::now().wall_ms)),
         None => error,
     }
 }
@@ -252,29 +280,30 @@ pub fn systemd(fault: &Fault) -> WireError {
 /// A fault of the state file, of a change that was to be stored first: where the state is kept is the administrator's
 /// business.
 pub fn store(fault: &StateFault) -> WireError {
-    unwritten(fault, "The state could not be written: nothing was changed")
+    unwritten(fault, false, "The state could not be written: nothing was changed")
 }
 
 /// The same, of a change that was made and then stored.
 pub fn not_stored(fault: &StateFault) -> WireError {
     unwritten(
         fault,
+        true,
         "This is in force and could not be written: it holds until the daemon restarts, or for good once anything is written",
     )
 }
 
-fn unwritten(fault: &StateFault, message: &str) -> WireError {
+fn unwritten(fault: &StateFault, in_force: bool, message: &str) -> WireError {
     let cause = match fault {
         StateFault::Io { action, source, .. } => format!("cannot {action}: {source}"),
         StateFault::Locked { .. } | StateFault::Newer { .. } | StateFault::Encode { .. } => fault.to_string(),
     };
-    WireError::new(Code::Io, message).detail(cause)
+    WireError::new(Code::Io, message).detail(Detail { in_force: Some(in_force), ..Detail::text(cause) })
 }
 
 /// A refusal, as the journal has it: of a bug also what is behind it.
 pub fn said(error: &WireError) -> Cow<'_, str> {
-    match &error.detail {
-        Some(detail) if error.is(Code::Internal) => format!("{}: {detail}", error.message).into(),
+    match error.more() {
+        Some(more) if error.is(Code::Internal) => format!("{}: {more}", error.message).into(),
         _ => error.message.as_str().into(),
     }
 }

@@ -74,7 +74,7 @@ class Client:
         self.socket = socket.socket(socket.AF_UNIX)
         self.socket.connect("/run/fairshare.sock")
         self.number = 0
-        hello = {"protocol_version": 1, "client_name": "bench", "client_version": "1", "supports": []}
+        hello = {"protocol_version": 2, "client_name": "bench", "client_version": "1", "supports": []}
         self.exchange(hello)
 
     def exchange(self, message):
@@ -88,7 +88,7 @@ class Client:
 
     def call(self, endpoint, **body):
         self.number += 1
-        answer = self.exchange({"v": 1, "request_id": self.number, "endpoint": endpoint, "body": body})
+        answer = self.exchange({"v": 2, "request_id": self.number, "endpoint": endpoint, "body": body})
         if "ok" not in answer["body"]:
             raise SystemExit(f"{endpoint}: {answer['body']}")
         return answer["body"]["ok"]

@@ -19,19 +19,19 @@ fn framed(value: &Value) -> Vec<u8> {
 /// Requests with hostile text in every place where there can be text, and in every place where there can be none.
 fn hostile(text: &str) -> Vec<Value> {
     [
-        cbor!({"v" => 1, "request_id" => 1, "endpoint" => text, "body" => {}}),
-        cbor!({"v" => 1, "request_id" => 1, "endpoint" => "ping", "body" => text}),
-        cbor!({"v" => 1, "request_id" => 1, "endpoint" => "ping", "body" => {text => 1}}),
-        cbor!({"v" => 1, "request_id" => 1, "endpoint" => "ping", "body" => {}, text => 1}),
+        cbor!({"v" => 2, "request_id" => 1, "endpoint" => text, "body" => {}}),
+        cbor!({"v" => 2, "request_id" => 1, "endpoint" => "ping", "body" => text}),
+        cbor!({"v" => 2, "request_id" => 1, "endpoint" => "ping", "body" => {text => 1}}),
+        cbor!({"v" => 2, "request_id" => 1, "endpoint" => "ping", "body" => {}, text => 1}),
         cbor!({"v" => text, "request_id" => 1, "endpoint" => "ping", "body" => {}}),
-        cbor!({"v" => 1, "request_id" => 1, "endpoint" => "submit", "body" =>
+        cbor!({"v" => 2, "request_id" => 1, "endpoint" => "submit", "body" =>
             {"argv" => [text], "cwd" => text, "env" => {text => text}, "name" => "a\nb"}}),
-        cbor!({"v" => 1, "request_id" => 1, "endpoint" => "submit", "body" =>
+        cbor!({"v" => 2, "request_id" => 1, "endpoint" => "submit", "body" =>
             {"argv" => [text], "cwd" => text, "env" => {}, "name" => text}}),
         // The variable is looked at after the argument, which is right.
-        cbor!({"v" => 1, "request_id" => 1, "endpoint" => "submit", "body" =>
+        cbor!({"v" => 2, "request_id" => 1, "endpoint" => "submit", "body" =>
             {"argv" => ["true"], "cwd" => "/", "env" => {format!("{text}=") => "x"}}}),
-        cbor!({"v" => 1, "request_id" => 1, "endpoint" => "renew", "body" => {"lease_ms" => text}}),
+        cbor!({"v" => 2, "request_id" => 1, "endpoint" => "renew", "body" => {"lease_ms" => text}}),
     ]
     .into_iter()
     .map(Result::unwrap)
@@ -77,10 +77,10 @@ fn a_message_does_not_make_its_sender_another() {
     daemon.survives("messages that claim another uid", |socket| {
         let mut peer = Peer::new(socket);
         for value in [
-            cbor!({"v" => 1, "request_id" => 1, "endpoint" => "ping", "body" => {}, "uid" => 0}),
-            cbor!({"v" => 1, "request_id" => 1, "endpoint" => "list", "body" => {"for_uid" => 0}}),
-            cbor!({"v" => 1, "request_id" => 1, "endpoint" => "status", "body" => {"uid" => 0}}),
-            cbor!({"v" => 1, "request_id" => 1, "endpoint" => "run", "body" => {"for_uid" => 7}}),
+            cbor!({"v" => 2, "request_id" => 1, "endpoint" => "ping", "body" => {}, "uid" => 0}),
+            cbor!({"v" => 2, "request_id" => 1, "endpoint" => "list", "body" => {"for_uid" => 0}}),
+            cbor!({"v" => 2, "request_id" => 1, "endpoint" => "status", "body" => {"uid" => 0}}),
+            cbor!({"v" => 2, "request_id" => 1, "endpoint" => "run", "body" => {"for_uid" => 7}}),
         ] {
             peer.send(&framed(&value.unwrap()));
             let Body::Err(error) = peer.response().unwrap().body else { panic!("it was done") };
@@ -93,7 +93,7 @@ fn a_message_does_not_make_its_sender_another() {
         }
         let mut peer = Peer::silent(socket);
         peer.send(&framed(
-            &cbor!({"protocol_version" => 1, "client_name" => "x", "client_version" => "1", "supports" => [],
+            &cbor!({"protocol_version" => 2, "client_name" => "x", "client_version" => "1", "supports" => [],
                     "authz" => {"uid" => 0, "gid" => 0, "role" => "admin"}})
             .unwrap(),
         ));

@@ -103,7 +103,7 @@ fn every_call_goes_by_its_endpoint() {
     let mut text: String = lines.iter().map(|(line, _)| format!("{line}\n")).collect();
     text.push_str(r#"{"endpoint":"ping"}"#);
     let said = answers(&daemon, text.as_bytes());
-    let refused = r#"{"err":{"code":12,"name":"NoCapacity","message":"no","detail":"later","retryable":true,"retry_after_ms":5}}"#;
+    let refused = r#"{"err":{"code":12,"name":"NoCapacity","message":"no","detail":{"text":"later"},"retryable":true,"retry_after_ms":5}}"#;
     assert_eq!(said[..lines.len()], vec![refused; lines.len()]);
     assert_eq!(said[lines.len()], r#"{"ok":{"at_ms":9}}"#);
     let calls = daemon.calls();

@@ -136,7 +136,7 @@ fn who_the_kernel_does_not_name_is_unauthorized() {
         let mut raw = Raw::connect(daemon.socket());
         let error = raw.greet().expect_err("nobody was greeted");
         assert!(error.is(Code::Unauthorized) && !error.retryable, "{error:?}");
-        assert!(error.detail.unwrap().starts_with(asked), "{asked}");
+        assert!(error.more().unwrap().starts_with(asked), "{asked}");
         assert!(raw.response().is_none(), "not closed");
         tracer.detach();
         assert!(daemon.client().healthy());
@@ -154,13 +154,16 @@ fn versions_are_negotiated() {
         })
     };
     let mut old = Raw::connect(daemon.socket());
-    old.send(&cbor(&hello(0).unwrap()));
-    closes_with(&mut old, Code::IncompatibleProtocol);
+    // Version 1 was never released.
+    old.send(&cbor(&hello(1).unwrap()));
+    let error = closes_with(&mut old, Code::IncompatibleProtocol);
+    let versions = error.detail.and_then(|detail| detail.versions).map(|both| (both.oldest, both.newest));
+    assert_eq!(versions, Some((2, 2)));
     let mut new = Raw::connect(daemon.socket());
     new.send(&cbor(&hello(99).unwrap()));
     let ack: ciborium::Value = ciborium::from_reader(new.payload().unwrap().as_slice()).unwrap();
     let version = ack.as_map().unwrap().iter().find(|(key, _)| key.as_text() == Some("protocol_version"));
-    assert_eq!(version.unwrap().1, 1.into());
+    assert_eq!(version.unwrap().1, 2.into());
     assert!(new.healthy());
 }
 
@@ -169,10 +172,10 @@ fn what_does_not_parse_is_a_bad_request_and_the_connection_stays() {
     let (_world, _home, daemon) = daemon();
     let mut raw = daemon.client();
     let wrong = [
-        cbor!({"v" => 2, "request_id" => 41, "endpoint" => "ping", "body" => {}}),
-        cbor!({"v" => 1, "request_id" => 41, "endpoint" => "explode", "body" => {}}),
-        cbor!({"v" => 1, "request_id" => 41, "endpoint" => "ping", "body" => {"surprise" => 1}}),
-        cbor!({"v" => 1, "request_id" => 41, "endpoint" => "resize", "body" => {"cpu_milli" => -1}}),
+        cbor!({"v" => 1, "request_id" => 41, "endpoint" => "ping", "body" => {}}),
+        cbor!({"v" => 2, "request_id" => 41, "endpoint" => "explode", "body" => {}}),
+        cbor!({"v" => 2, "request_id" => 41, "endpoint" => "ping", "body" => {"surprise" => 1}}),
+        cbor!({"v" => 2, "request_id" => 41, "endpoint" => "resize", "body" => {"cpu_milli" => -1}}),
     ];
     for wrong in wrong {
         raw.send(&cbor(&wrong.unwrap()));

@@ -69,7 +69,7 @@ fn a_bad_policy_at_start_keeps_shares_and_names_the_line() {
     let daemon = home.activate_with(&[]);
     let ready = daemon.wait_ready();
     assert!(ready.contains("STATUS=degraded, 1 share kept: policy: "), "{ready}");
-    let detail = is_degraded(&daemon, 1).detail.unwrap();
+    let detail = is_degraded(&daemon, 1).more().unwrap();
     let named = format!("policy: {}:2:", home.policy_file().display());
     assert!(detail.contains(&named), "{detail}");
     let check = daemon.client().check("policy");
@@ -139,7 +139,7 @@ fn without_a_bus_at_start_it_waits_for_one() {
     let daemon = home.activate_with(&[]);
     let ready = daemon.wait_ready();
     assert!(ready.contains("STATUS=degraded, 1 share kept: bus: "), "{ready}");
-    let detail = is_degraded(&daemon, 1).detail.unwrap();
+    let detail = is_degraded(&daemon, 1).more().unwrap();
     assert!(detail.contains("bus: connecting to the bus"), "{detail}");
     world.restart_bus();
     daemon.wait_told("STATUS=1 share");
@@ -209,7 +209,7 @@ fn a_state_folder_that_is_not_there_or_taken_is_degraded_and_a_reload_ends_it() 
     fs::remove_dir(home.state_dir()).unwrap();
     world.make_slice("fairshare-1.slice", &FIGURES);
     let daemon = home.activate();
-    let detail = is_degraded(&daemon, 1).detail.unwrap();
+    let detail = is_degraded(&daemon, 1).more().unwrap();
     assert!(detail.contains("state: ") && detail.contains("cannot open the folder"), "{detail}");
     fs::create_dir(home.state_dir()).unwrap();
     assert!(daemon.client().ask(&Call::Reload(Reload {})).is_ok());
@@ -229,7 +229,7 @@ fn two_daemons_do_not_share_a_state() {
     let before = fs::read(home.state_file()).unwrap();
     fs::remove_file(home.socket()).unwrap();
     let second = home.activate();
-    let detail = is_degraded(&second, 0).detail.unwrap();
+    let detail = is_degraded(&second, 0).more().unwrap();
     assert!(detail.contains("another fairshared is using this state: stop it first"), "{detail}");
     assert_eq!(fs::read(home.state_file()).unwrap(), before);
     first.kill();
@@ -288,5 +288,5 @@ fn without_a_controller_nothing_is_granted_and_what_mends_it_is_said() {
         "{detail}"
     );
     let error = raw.refused(&request(), Code::Degraded);
-    assert!(error.detail.unwrap().contains("cgroup_disable=memory"));
+    assert!(error.more().unwrap().contains("cgroup_disable=memory"));
 }

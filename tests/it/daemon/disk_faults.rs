@@ -172,7 +172,7 @@ fn a_disk_that_stays_full() {
             for _ in 0..2 {
                 let error = raw.refused(&change.call(), Code::Io);
                 assert!(
-                    !error.detail.unwrap().contains("/state"),
+                    !error.more().unwrap().contains("/state"),
                     "the path is the administrator's business"
                 );
                 assert_eq!(raw.status().0.map(|share| share.mem_bytes), before, "{what}");

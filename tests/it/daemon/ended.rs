@@ -144,7 +144,7 @@ fn who_waits_is_judged_by_the_policy_that_is_in_force() {
             });
             let error = job.error.unwrap();
             assert!(error.is(Code::OverLimit), "{error:?}");
-            assert_eq!(error.detail.as_deref(), Some("Requested CPU (1) exceeds maximum allowed (0.5)"));
+            assert_eq!(error.more().as_deref(), Some("Requested CPU (1) exceeds maximum allowed (0.5)"));
             assert_eq!(raw.status().1.waiting, 0);
         } else {
             // What nobody named is what the policy gives now.

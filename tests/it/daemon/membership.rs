@@ -47,7 +47,7 @@ fn who_is_no_member_is_refused_and_told_what_is_needed() {
     for (uid, needs) in [(MALLORY, "adduser mallory fairshare"), (OF_A_CONTAINER, "no account")] {
         let error = turned_away(&daemon, uid);
         assert!(error.is(Code::Forbidden) && !error.retryable, "{error:?}");
-        assert!(error.detail.as_deref().unwrap().contains(needs), "{error:?}");
+        assert!(error.more().as_deref().unwrap().contains(needs), "{error:?}");
     }
     assert!(daemon.client().shares().is_empty());
     let group = home.accounts().join("group");
@@ -56,7 +56,7 @@ fn who_is_no_member_is_refused_and_told_what_is_needed() {
     // Root is served whatever the database says.
     assert!(daemon.client().healthy());
     let error = turned_away(&daemon, MEMBER + 1);
-    assert!(error.detail.as_deref().unwrap().contains("systemd-sysusers"), "{error:?}");
+    assert!(error.more().as_deref().unwrap().contains("systemd-sysusers"), "{error:?}");
 }
 
 /// A database that hangs: reading it waits for somebody who writes, and nobody does.

@@ -82,7 +82,7 @@ fn a_process_is_moved_and_keeps_the_share_from_being_given_back() {
     assert!(world.unit(&unit).unwrap().pids.contains(&idle.pid()));
     let error = raw.refused(&release(), Code::Busy);
     assert_eq!(error.message, "1 process is inside the share");
-    let named = error.detail.unwrap();
+    let named = error.more().unwrap();
     assert!(named.starts_with(&format!("sleep (pid {}), since ", idle.pid())), "{named}");
     idle.end();
     until("the share to be empty", PATIENCE, || world.unit(&unit).is_none().then_some(()));

@@ -43,7 +43,7 @@ fn a_name_that_nobody_has_concerns_nobody_at_a_start_and_is_an_error_at_a_reload
     assert!(check.ok && root.healthy());
     daemon.wait_logged("users.ghost: no user has this name");
     let error = root.refused(&Call::Reload(Reload {}), Code::BadRequest);
-    assert!(error.detail.as_deref().unwrap().contains("users.ghost: no user has this name"), "{error:?}");
+    assert!(error.more().as_deref().unwrap().contains("users.ghost: no user has this name"), "{error:?}");
 }
 
 #[test]
@@ -84,7 +84,7 @@ fn what_cannot_be_looked_up_lifts_no_restriction_and_others_are_served() {
     until("the role", PATIENCE, || match eve.ask(&request()) {
         Err(error) if error.is(Code::Forbidden) => Some(()),
         Err(error) if error.is(Code::Degraded) => {
-            assert!(error.detail.as_deref().unwrap().contains("users.user4002"), "{error:?}");
+            assert!(error.more().as_deref().unwrap().contains("users.user4002"), "{error:?}");
             None
         }
         other => panic!("{other:?}"),

@@ -97,7 +97,7 @@ fn least(endpoint: Endpoint) -> Role {
 /// By role: `job_fetch` is forbidden to whoever is no process of the job, too.
 fn is_forbidden(answer: Result<Answer, WireError>) -> bool {
     let by_role = |error: WireError| {
-        error.is(Code::Forbidden) && error.detail.is_some_and(|why| why.contains("your role is"))
+        error.is(Code::Forbidden) && error.more().is_some_and(|why| why.contains("your role is"))
     };
     answer.is_err_and(by_role)
 }
@@ -179,7 +179,7 @@ fn a_role_is_that_of_the_policy_in_force_at_each_call() {
         Call::JobList(JobList { all: Some(true) }),
     ] {
         let error = open.refused(&call, Code::Forbidden);
-        assert_eq!(error.detail.as_deref(), Some("your role is operator"), "{call:?}");
+        assert_eq!(error.more().as_deref(), Some("your role is operator"), "{call:?}");
     }
     open.granted(&request());
     // Who followed everybody is told why that is over, and hears nothing of what comes after.

@@ -237,7 +237,7 @@ fn who_holds_the_room_is_said_to_who_may_see_it() {
     let (mut admin, mut other) = (daemon.client(), member(&daemon, MEMBER));
     admin.granted(&request_for(1));
     for (raw, sees) in [(&mut other, false), (&mut admin, true)] {
-        let detail = raw.refused(&request(), Code::NoCapacity).detail.unwrap();
+        let detail = raw.refused(&request(), Code::NoCapacity).more().unwrap();
         assert_eq!(detail.contains("held by"), sees, "{detail}");
     }
 }

@@ -104,7 +104,7 @@ fn what_sigkill_does_not_end_keeps_its_share() {
             other => panic!("no job: {other:?}"),
         }
     });
-    let why = job.error.unwrap().detail.unwrap();
+    let why = job.error.unwrap().more().unwrap();
     assert!(why.contains("1 process is still in") && why.contains("pid 4194000"), "{why}");
     assert!(raw.status().0.is_some(), "room that is in use was given away");
 }

@@ -174,7 +174,7 @@ fn a_bad_policy_at_reload_leaves_the_old_one_and_says_so() {
     home.set_policy("defaults: {cpu: 1, mem: 64M}\nmax: {cpu: none, mem: 256M}\n");
     let error = daemon.client().refused(&Call::Reload(Reload {}), Code::BadRequest);
     assert_eq!(error.message, "The policy cannot be used, and the old one stays in force");
-    let detail = error.detail.unwrap();
+    let detail = error.more().unwrap();
     assert!(detail.contains("policy.yaml") && detail.contains(":2:"), "{detail}");
     daemon.signal(Signal::HUP);
     daemon.wait_told("RELOADING=1");
@@ -295,7 +295,7 @@ fn connections_that_came_while_it_was_dead_are_served_by_the_next() {
         early.post(&Call::Ping(Ping {}));
         early.response().unwrap()
     };
-    assert_eq!(v, 1);
+    assert_eq!(v, 2);
 }
 
 /// A file that is not read is no fault, and whoever put it there thinks that it is.

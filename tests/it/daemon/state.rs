@@ -145,7 +145,7 @@ fn a_file_of_a_newer_version_is_not_touched() {
     let ready = daemon.wait_ready();
     assert!(ready.contains("STATUS=degraded, 1 share kept: state: "), "{ready}");
     let mut raw = daemon.client();
-    let detail = raw.refused(&request(), Code::Degraded).detail.unwrap();
+    let detail = raw.refused(&request(), Code::Degraded).more().unwrap();
     assert!(detail.contains(&format!("state of version {}", STATE_VERSION + 1)), "{detail}");
     assert!(detail.contains("install the newer fairshared again, or move the file away"), "{detail}");
     // What systemd has is shown, and nothing is changed: neither there nor in the file.
@@ -184,7 +184,7 @@ fn what_is_no_file_is_left_alone() {
     fs::write(&target, "secret").unwrap();
     std::os::unix::fs::symlink(&target, home.state_file()).unwrap();
     let daemon = home.activate();
-    let detail = daemon.client().refused(&request(), Code::Degraded).detail.unwrap();
+    let detail = daemon.client().refused(&request(), Code::Degraded).more().unwrap();
     assert!(detail.contains("cannot open"), "{detail}");
     assert_eq!(fs::read(&target).unwrap(), b"secret");
     fs::remove_file(home.state_file()).unwrap();

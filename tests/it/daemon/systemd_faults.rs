@@ -43,7 +43,7 @@ fn a_start_that_is_refused_grants_nothing() {
     world.faults.error("StartTransientUnit", "org.freedesktop.systemd1.LoadFailed", "no such luck");
     let error = not_granted(&world, &home, &daemon);
     assert_eq!(error.message, "systemd refused");
-    let detail = error.detail.unwrap();
+    let detail = error.more().unwrap();
     assert!(detail.contains(&own_slice()) && detail.contains("no such luck"), "{detail}");
     daemon.wait_logged("no such luck");
     world.faults.clear();
@@ -58,7 +58,7 @@ fn a_job_that_fails_grants_nothing_and_leaves_no_failed_unit_in_the_way() {
     for result in ["failed", "timeout", "canceled", "dependency"] {
         world.faults.fail_job(Verb::Start, result);
         let error = not_granted(&world, &home, &daemon);
-        let detail = error.detail.unwrap();
+        let detail = error.more().unwrap();
         assert!(detail.contains(&format!("the job ended with result \"{result}\"")), "{detail}");
         world.faults.clear();
         works(&daemon);
@@ -73,7 +73,7 @@ fn a_start_that_never_ends_is_given_up_and_undone() {
     world.faults.never_end_job(Verb::Start);
     let error = not_granted(&world, &home, &daemon);
     assert_eq!(error.message, "systemd did not finish in time");
-    assert!(error.detail.unwrap().contains("StartTransientUnit"));
+    assert!(error.more().unwrap().contains("StartTransientUnit"));
     world.faults.clear();
     works(&daemon);
 }
@@ -134,7 +134,7 @@ fn a_busy_slice_that_is_there_already_is_not_strangled() {
     world.pretend_processes(&own_slice(), &[std::process::id()]);
     world.write_cgroup_file(&own_slice(), "memory.current", "536870912");
     let error = daemon.client().refused(&request(), Code::Busy);
-    assert!(error.message.contains("512") || error.detail.is_some_and(|detail| detail.contains("512")));
+    assert!(error.message.contains("512") || error.more().is_some_and(|detail| detail.contains("512")));
     let unit = world.unit(&own_slice()).unwrap();
     assert_eq!(unit.figure("MemoryMax"), Some(1 << 30));
     assert!(!unit.pids.is_empty());
@@ -149,7 +149,7 @@ fn limits_that_the_kernel_does_not_hold_grant_nothing() {
         world.faults.kernel_holds(file, content);
         let error = not_granted(&world, &home, &daemon);
         assert_eq!(error.message, "The kernel does not hold the limits that systemd was told");
-        assert!(error.detail.unwrap().contains(file), "{file}");
+        assert!(error.more().unwrap().contains(file), "{file}");
         world.faults.clear();
         works(&daemon);
     }
@@ -178,7 +178,7 @@ fn a_resize_that_fails_leaves_what_was_held() {
     let held = raw.granted(&request());
     world.faults.error("SetUnitProperties", "org.freedesktop.DBus.Error.Failed", "not today");
     let error = raw.refused(&resize_mem(128 << 20), Code::Systemd);
-    assert!(error.detail.unwrap().contains("not today"));
+    assert!(error.more().unwrap().contains("not today"));
     world.faults.clear();
     // Not known to hold until it was looked at; then it is what it was, here and in the state.
     until("it to be settled", PATIENCE, || raw.healthy().then_some(()));
@@ -214,7 +214,7 @@ fn a_figure_of_the_kernel_that_makes_no_sense_is_internal_and_changes_nothing() 
     world.write_cgroup_file(&own_slice(), "memory.current", "much");
     let error = raw.refused(&resize_mem(128 << 20), Code::Internal);
     assert_eq!(error.message, "The kernel's figures could not be read");
-    assert!(error.detail.unwrap().contains("memory.current"));
+    assert!(error.more().unwrap().contains("memory.current"));
     daemon.wait_logged("result_code=255");
     assert_eq!(raw.status().0.unwrap().mem_bytes, held.mem_bytes);
     assert_eq!(world.unit(&own_slice()).unwrap().figure("MemoryMax"), Some(held.mem_bytes));
@@ -231,7 +231,7 @@ fn a_release_that_systemd_refuses_keeps_the_share() {
     raw.granted(&request());
     world.faults.error("StopUnit", "org.freedesktop.DBus.Error.AccessDenied", "not by you");
     let error = raw.refused(&release(), Code::Systemd);
-    assert!(error.detail.unwrap().contains("not by you"));
+    assert!(error.more().unwrap().contains("not by you"));
     assert!(raw.status().0.is_some() && raw.healthy());
     assert_eq!(home.state().shares.len(), 1);
     world.faults.clear();
@@ -294,7 +294,7 @@ fn what_is_a_bug_is_in_the_journal_with_all_that_is_known_of_it() {
     raw.granted(&request());
     world.write_cgroup_file(&own_slice(), "memory.current", "much");
     let error = raw.refused(&resize_mem(32 << 20), Code::Internal);
-    assert!(error.detail.is_some_and(|detail| detail.contains("memory.current")));
+    assert!(error.more().is_some_and(|detail| detail.contains("memory.current")));
     daemon.wait_logged("ERROR resize of uid");
     daemon.wait_logged("The kernel's figures could not be read: ");
 }

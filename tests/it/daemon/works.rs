@@ -334,7 +334,7 @@ fn a_command_whose_start_has_no_outcome_does_not_run_beyond_its_limits() {
     world.pretend_processes(&service(id), &[]);
     let ended = over(&mut raw, id);
     assert_eq!(ended.state, JobState::Failed);
-    assert!(ended.error.unwrap().detail.unwrap().contains("memory.max"), "not why");
+    assert!(ended.error.unwrap().more().unwrap().contains("memory.max"), "not why");
     // Nobody keeps what is not to run.
     until("the units to go", PATIENCE, || world.unit(&service(id)).is_none().then_some(()));
 }

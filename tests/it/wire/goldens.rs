@@ -84,7 +84,7 @@ fn a_ping_is_these_bytes() {
     assert!(matches!(ping, Message::Request(_)));
     let by_hand = [
         &[0, 0, 0, 0x24, 0xa4][..],
-        b"\x61v\x01",
+        b"\x61v\x02",
         b"\x6arequest_id\x01",
         b"\x68endpoint\x64ping",
         b"\x64body\xa0",

@@ -9,7 +9,7 @@ use super::messages;
 /// A request to `endpoint` of which the body is these bytes.
 fn request(endpoint: &str, body: &[u8]) -> Vec<u8> {
     let mut payload = vec![0xa4];
-    payload.extend(b"\x61v\x01\x6arequest_id\x18\x63\x68endpoint");
+    payload.extend(b"\x61v\x02\x6arequest_id\x18\x63\x68endpoint");
     payload.push(0x60 + u8::try_from(endpoint.len()).unwrap());
     payload.extend(endpoint.as_bytes());
     payload.extend(b"\x64body");
@@ -37,16 +37,16 @@ fn any_well_formed_encoding_is_taken() {
         (&status, request("status", b"\xbf\x7f\x63for\x60\x78\x04_uid\xff\x18\x05\xff")),
         (
             &ping,
-            b"\xbf\x61v\x01\x6arequest_id\x18\x63\x68endpoint\x64ping\x7f\x62bo\x62dy\xff\xa0\xff".to_vec(),
+            b"\xbf\x61v\x02\x6arequest_id\x18\x63\x68endpoint\x64ping\x7f\x62bo\x62dy\xff\xa0\xff".to_vec(),
         ),
-        (&ping, b"\xa4\x64body\xa0\x68endpoint\x64ping\x6arequest_id\x18\x63\x61v\x01".to_vec()),
+        (&ping, b"\xa4\x64body\xa0\x68endpoint\x64ping\x6arequest_id\x18\x63\x61v\x02".to_vec()),
         (
             &ping,
-            b"\xbf\x64body\xa0\x68endpoint\x7f\x62pi\x62ng\xff\x6arequest_id\x18\x63\x61v\x01\xff".to_vec(),
+            b"\xbf\x64body\xa0\x68endpoint\x7f\x62pi\x62ng\xff\x6arequest_id\x18\x63\x61v\x02\xff".to_vec(),
         ),
     ] {
         let decoded = decode_request(&payload).unwrap_or_else(|bad| panic!("{bad}"));
-        assert_eq!((decoded.v, decoded.request_id, &decoded.call), (1, 99, call));
+        assert_eq!((decoded.v, decoded.request_id, &decoded.call), (2, 99, call));
     }
     let indefinite = b"\xbf\x64argv\x9f\x7f\x62tr\x62ue\xff\xff\x63cwd\x61/\x63env\xbf\x61A\x7f\xff\xff\xff";
     match decode_request(&request("submit", indefinite)).unwrap().call {
@@ -126,19 +126,19 @@ fn what_is_not_in_the_contract_is_refused_with_the_id_of_the_request() {
 #[test]
 fn the_envelope_is_as_strict_as_the_body() {
     for (payload, id, message) in [
-        (&b"\xa4\x61v\x01\x61v\x01\x6arequest_id\x02\x68endpoint\x64ping"[..], 2, "repeated key `v`"),
+        (&b"\xa4\x61v\x02\x61v\x02\x6arequest_id\x02\x68endpoint\x64ping"[..], 2, "repeated key `v`"),
         (
-            b"\xa5\x61v\x01\x6arequest_id\x02\x6arequest_id\x02\x68endpoint\x64ping\x64body\xa0",
+            b"\xa5\x61v\x02\x6arequest_id\x02\x6arequest_id\x02\x68endpoint\x64ping\x64body\xa0",
             2,
             "repeated key `request_id`",
         ),
         (
-            b"\xa4\x61v\x01\x6arequest_id\x20\x68endpoint\x64ping\x64body\xa0",
+            b"\xa4\x61v\x02\x6arequest_id\x20\x68endpoint\x64ping\x64body\xa0",
             0,
             "request_id: expected an unsigned integer",
         ),
         (
-            b"\xa4\x61v\x01\x01\x01\x68endpoint\x64ping\x6arequest_id\x02",
+            b"\xa4\x61v\x02\x01\x01\x68endpoint\x64ping\x6arequest_id\x02",
             2,
             "expected text, found an unsigned integer",
         ),

@@ -22,7 +22,7 @@ fn full(head: &[u8], unit: &[u8], tail: &[u8]) -> Vec<u8> {
     [head, &unit.repeat(count), tail].concat()
 }
 
-const SUBMIT: &[u8] = b"\xa4\x61v\x01\x6arequest_id\x02\x68endpoint\x66submit\x64body\xa3";
+const SUBMIT: &[u8] = b"\xa4\x61v\x02\x6arequest_id\x02\x68endpoint\x66submit\x64body\xa3";
 
 fn submit(body: &[u8]) -> Vec<u8> {
     [SUBMIT, body].concat()
@@ -72,7 +72,7 @@ fn a_hostile_request_costs_no_more_than_4_mib() {
         (
             "pids",
             full(
-                b"\xa4\x61v\x01\x6arequest_id\x02\x68endpoint\x66attach\x64body\xa1\x64pids\x9f",
+                b"\xa4\x61v\x02\x6arequest_id\x02\x68endpoint\x66attach\x64body\xa1\x64pids\x9f",
                 b"\x01",
                 b"\xff",
             ),
@@ -94,7 +94,7 @@ fn a_hostile_request_costs_no_more_than_4_mib() {
 
 #[test]
 fn a_large_answer_costs_no_more_than_8_mib() {
-    let ok = |key: &[u8]| [b"\xa3\x61v\x01\x6arequest_id\x02\x64body\xa1\x62ok\xbf", key].concat();
+    let ok = |key: &[u8]| [b"\xa3\x61v\x02\x6arequest_id\x02\x64body\xa1\x62ok\xbf", key].concat();
     let job = b"\xa5\x66job_id\x01\x63uid\x01\x64kind\x67request\x65state\x66queued\x6acreated_ms\x01";
     let check = b"\xa2\x64name\x60\x62ok\xf5";
     for payload in [

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use fairshare::contract::*;
+use fairshare::wire::detail::{Bound, Detail, Held, Holder, Part, Resource, Room, Versions};
 use fairshare::wire::error::{Code, WireError};
 use fairshare::wire::frame::{FRAME_BYTES_MAX, encode_frame};
 use fairshare::wire::hello::{Authz, Hello, HelloAck, HelloReply, Role, decode_hello, decode_hello_reply};
@@ -58,13 +59,14 @@ pub fn all() -> Vec<(String, Message)> {
     let mut all = Vec::new();
     all.extend(hellos());
     for (request_id, (name, call)) in (1..).zip(calls()) {
-        all.push((format!("request-{name}"), Message::Request(Request { v: 1, request_id, call })));
+        all.push((format!("request-{name}"), Message::Request(Request { v: 2, request_id, call })));
     }
     for (name, answer) in answers() {
         all.push((format!("ok-{name}"), response(1, Body::Ok(answer))));
     }
-    for code in Code::ALL {
+    for (code, detail) in Code::ALL.iter().zip(details().into_iter().chain(std::iter::repeat(None))) {
         let error = WireError::new(*code, "One short sentence.");
+        let error = detail.into_iter().fold(error, WireError::detail);
         all.push((format!("err-{:03}-{}", code.number(), code.name()), response(0, Body::Err(error))));
     }
     all.push(("err-full".to_owned(), response(u64::MAX, Body::Err(error()))));
@@ -75,7 +77,7 @@ pub fn all() -> Vec<(String, Message)> {
 }
 
 fn response(request_id: u64, body: Body) -> Message {
-    Message::Response(Response { v: 1, request_id, body })
+    Message::Response(Response { v: 2, request_id, body })
 }
 
 fn text(text: &str) -> String {
@@ -84,13 +86,13 @@ fn text(text: &str) -> String {
 
 fn hellos() -> Vec<(String, Message)> {
     let hello = Hello {
-        protocol_version: 1,
+        protocol_version: 2,
         client_name: text("fairshare"),
         client_version: text("0.1.0"),
         supports: vec![],
     };
     let ack = HelloAck {
-        protocol_version: 1,
+        protocol_version: 2,
         daemon_version: text("0.1.0"),
         features: vec![],
         max_frame: FRAME_BYTES_MAX as u64,
@@ -150,9 +152,52 @@ fn calls() -> Vec<(&'static str, Call)> {
     ]
 }
 
+/// Each resource, bound and role, of what the error with all that it may have has one, empty lists, and an empty detail.
+fn details() -> Vec<Option<Detail>> {
+    use Resource::*;
+    let roles = [Role::ReadOnly, Role::Admin].map(|role| Detail { role: Some(role), ..Detail::default() });
+    let over = [(CpuMilli, Bound::Policy), (MemBytes, Bound::Share), (TasksMax, Bound::Machine)]
+        .map(|(resource, bound)| Detail { bound: Some(bound), ..Detail::over(resource, 16_000, 8000) });
+    let full = [Jobs, Scopes, Connections].map(|resource| Detail::full(resource, 256));
+    let empty = Detail { held_by: Some(vec![]), lacking: Some(vec![]), ..Detail::default() };
+    let details = over.into_iter().chain(full).chain(roles).chain([empty, Detail::default()]);
+    details.map(Some).collect()
+}
+
 fn error() -> WireError {
+    let room = Room { cpu_milli: 2000, mem_bytes: 8 << 30 };
+    let holder = |user| Holder { uid: 1001, user, cpu_milli: 4000, mem_bytes: 16 << 30 };
+    let detail = Detail {
+        resource: Some(Resource::LeaseMs),
+        asked: Some(4000),
+        allowed: Some(8000),
+        least: Some(10),
+        in_use: Some(1),
+        bound: Some(Bound::Policy),
+        held: Some(Held { cpu_milli: 500, mem_bytes: 1 << 20, tasks_max: 16 }),
+        free: Some(room),
+        fits: Some(room),
+        waiting: Some(1),
+        starts_ms: Some(1_700_010_800_000),
+        held_by: Some(vec![holder(Some(text("alice"))), holder(None)]),
+        job_id: Some(17),
+        in_force: Some(false),
+        role: Some(Role::Operator),
+        setting: Some(text("from_sandboxes")),
+        group: Some(text("fairshare")),
+        lacking: Some(vec![
+            Part::Policy,
+            Part::State,
+            Part::Bus,
+            Part::Controllers,
+            Part::Names,
+            Part::Users,
+        ]),
+        versions: Some(Versions { oldest: 2, newest: 2 }),
+        text: Some(text("what systemd said")),
+    };
     WireError::new(Code::NoCapacity, "There is no room for 4 CPU now.")
-        .detail("free: 2 CPU; 4 CPU will fit in 3h")
+        .detail(detail)
         .retry_after_ms(10_800_000)
 }
 

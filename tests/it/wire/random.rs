@@ -6,6 +6,7 @@ use fairshare::contract::{
     Amounts, Answer, Attach, Body, Call, EventInfo, InUnit, Ping, Pong, Release, Renew, Request,
     RequestResources, Response, Status, Submit, Subscribe, decode_request, decode_response,
 };
+use fairshare::wire::detail::Detail;
 use fairshare::wire::error::WireError;
 use fairshare::wire::frame::{FrameBuffer, FrameError};
 use fairshare::wire::hello::{Hello, decode_hello, decode_hello_reply};
@@ -67,6 +68,7 @@ fn body() -> impl Strategy<Value = Body> {
         any::<String>().prop_map(|unit| Body::Ok(Answer::Unit(InUnit { unit }))),
         (error, any::<bool>(), option::of(any::<u64>())).prop_map(
             |((code, name, message, detail), retryable, retry_after_ms)| {
+                let detail = detail.map(Detail::text).map(Box::new);
                 Body::Err(WireError { code, name, message, detail, retryable, retry_after_ms })
             }
         ),

@@ -27,9 +27,9 @@ fn every_frame_is_valid() {
 #[test]
 fn the_validator_sees_a_missing_and_an_unknown_key() {
     for request in [
-        cbor!({"v" => 1, "request_id" => 1, "endpoint" => "renew", "body" => {}}),
-        cbor!({"v" => 1, "request_id" => 1, "endpoint" => "ping", "body" => {"x" => 1}}),
-        cbor!({"v" => 1, "request_id" => 1, "endpoint" => "status", "body" => {"for_uid" => null}}),
+        cbor!({"v" => 2, "request_id" => 1, "endpoint" => "renew", "body" => {}}),
+        cbor!({"v" => 2, "request_id" => 1, "endpoint" => "ping", "body" => {"x" => 1}}),
+        cbor!({"v" => 2, "request_id" => 1, "endpoint" => "status", "body" => {"for_uid" => null}}),
     ] {
         let mut payload = Vec::new();
         ciborium::into_writer(&request.unwrap(), &mut payload).unwrap();

@@ -49,7 +49,7 @@ async fn a_member_is_an_account_in_the_group() {
     assert_eq!((alice.name().as_deref(), alice.holds()), (Some("alice"), Ok(())));
     for (stranger, needs) in [(1666, "adduser mallory fairshare"), (100_001, "no account of this machine")] {
         let error = accounts.member(uid(stranger)).await.unwrap_err();
-        assert!(error.is(Code::Forbidden) && error.detail.as_deref().unwrap().contains(needs), "{error:?}");
+        assert!(error.is(Code::Forbidden) && error.more().as_deref().unwrap().contains(needs), "{error:?}");
     }
     assert!(accounts.member(Uid::ROOT).await.is_ok());
 }

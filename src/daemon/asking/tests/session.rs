@@ -60,7 +60,7 @@ fn session() -> (tokio::task::JoinHandle<End>, UnixStream, watch::Sender<bool>) 
 pub fn hello() -> Vec<u8> {
     let name = "test".to_owned();
     let (client_name, client_version) = (name.clone(), name);
-    let hello = Hello { protocol_version: 1, client_name, client_version, supports: Vec::new() };
+    let hello = Hello { protocol_version: 2, client_name, client_version, supports: Vec::new() };
     let mut frame = Vec::new();
     encode_frame(&hello, &mut frame).unwrap();
     frame
@@ -69,7 +69,7 @@ pub fn hello() -> Vec<u8> {
 /// A request as it is sent.
 fn request(request_id: u64, call: Call) -> Vec<u8> {
     let mut frame = Vec::new();
-    encode_frame(&Request { v: 1, request_id, call }, &mut frame).unwrap();
+    encode_frame(&Request { v: 2, request_id, call }, &mut frame).unwrap();
     frame
 }
 
