@@ -1,7 +1,11 @@
 //! What to type next, for every refusal.
 
+use std::time::Duration;
+
 use super::whom::Whom;
 use crate::contract::Endpoint;
+use crate::quantity::{Bytes, MilliCpu};
+use crate::wire::detail::{Bound, Detail, Part, Resource};
 use crate::wire::error::{Code, WireError};
 
 /// What to do about a refusal of `call`, which was made for `whom`.
@@ -25,17 +29,15 @@ pub fn refusal(error: &WireError, call: Endpoint, whom: &Whom) -> Option<String>
         Code::Unauthorized => "the kernel could not say who you are: try outside of the container or user \
              namespace, or log in again"
             .to_owned(),
-        Code::Forbidden => forbidden(error).to_owned(),
+        Code::Forbidden => forbidden(error),
         Code::NotFound => not_found(call, whom),
-        Code::Busy => busy(call, whom),
+        Code::Busy => busy(error, call, whom),
         Code::Timeout | Code::Cancelled if call == Endpoint::JobStatus => {
             "`fairshare jobs` shows it; then try again, with more time where that was over".to_owned()
         }
         Code::Timeout => "try again; `fairshare health` says whether the daemon is well".to_owned(),
         Code::Cancelled => format!("`{}` shows what is held now", whom.status()),
-        Code::Io => "nothing was granted; an administrator should see whether the disk with \
-             /var/lib/fairshare is full: `fairshare health`, `df /var/lib/fairshare`"
-            .to_owned(),
+        Code::Io => unwritten(error, call),
         Code::Systemd => "try again; an administrator finds more with \
              `journalctl -u fairshared.service` and `systemctl --failed`"
             .to_owned(),
@@ -61,7 +63,7 @@ pub fn refusal(error: &WireError, call: Endpoint, whom: &Whom) -> Option<String>
              to end this"
                 .to_owned()
         }
-        Code::Degraded => degraded(call),
+        Code::Degraded => degraded(error, call),
         Code::Internal => format!(
             "this is a bug in fairshare; an administrator finds more with \
              `journalctl -u fairshared.service PEER_PID={}`, please report it",
@@ -71,14 +73,39 @@ pub fn refusal(error: &WireError, call: Endpoint, whom: &Whom) -> Option<String>
     Some(hint)
 }
 
-fn forbidden(error: &WireError) -> &'static str {
-    if error.message.contains("sandbox") {
-        "start it from a login, cron or a timer; or an administrator allows it with `from_sandboxes: true` in \
-         /etc/fairshare/policy.d"
-    } else {
-        "`fairshare policy show` says what your role is; an administrator can do this for \
-         you, or give you the role in /etc/fairshare/policy.d"
+/// What the detail of an error says, where it has one.
+fn said<T>(error: &WireError, of: impl Fn(&Detail) -> Option<T>) -> Option<T> {
+    error.detail.as_deref().and_then(of)
+}
+
+fn forbidden(error: &WireError) -> String {
+    if let Some(group) = said(error, |detail| detail.group.as_deref()) {
+        return format!(
+            "an administrator makes you a member: `sudo adduser $USER {group}`, then log in again"
+        );
     }
+    match said(error, |detail| detail.setting.as_deref()) {
+        Some(setting) => format!(
+            "start it from a login, cron or a timer; or an administrator allows it with `{setting}: true` in \
+             /etc/fairshare/policy.d"
+        ),
+        None => "`fairshare policy show` says what your role is; an administrator can do this for \
+             you, or give you the role in /etc/fairshare/policy.d"
+            .to_owned(),
+    }
+}
+
+/// What could not be stored: whether it holds all the same is what to do next depends on.
+fn unwritten(error: &WireError, call: Endpoint) -> String {
+    let holds = match said(error, |detail| detail.in_force) {
+        Some(true) => "it holds until the daemon restarts".to_owned(),
+        Some(false) => "nothing was changed".to_owned(),
+        None => format!("`fairshare status` shows what came of `{}`", call.name()),
+    };
+    format!(
+        "{holds}; an administrator should see whether the disk with /var/lib/fairshare is full: \
+         `fairshare health`, `df /var/lib/fairshare`"
+    )
 }
 
 fn not_found(call: Endpoint, whom: &Whom) -> String {
@@ -96,9 +123,10 @@ fn not_found(call: Endpoint, whom: &Whom) -> String {
 }
 
 fn taken(error: &WireError, whom: &Whom) -> String {
-    if error.message.contains("as job ") {
-        return "`fairshare jobs` shows it, `fairshare wait ID` waits for it, `fairshare cancel ID` takes it back"
-            .to_owned();
+    if let Some(id) = said(error, |detail| detail.job_id) {
+        return format!(
+            "`fairshare jobs` shows it, `fairshare wait {id}` waits for it, `fairshare cancel {id}` takes it back"
+        );
     }
     format!(
         "`{}` changes it in place, `{}` gives it back",
@@ -107,7 +135,17 @@ fn taken(error: &WireError, whom: &Whom) -> String {
     )
 }
 
-fn busy(call: Endpoint, whom: &Whom) -> String {
+fn busy(error: &WireError, call: Endpoint, whom: &Whom) -> String {
+    match said(error, |detail| detail.resource) {
+        Some(Resource::Scopes) => {
+            return "end one of them, or put many processes into one with `fairshare attach`".to_owned();
+        }
+        Some(Resource::Connections) => {
+            return "end another fairshare command of yours (`pgrep -u $USER -a fairshare`), or try again"
+                .to_owned();
+        }
+        _ => {}
+    }
     match call {
         Endpoint::Release => format!(
             "end them and try again, or `{}` does it: SIGTERM, ten seconds, SIGKILL",
@@ -125,31 +163,59 @@ fn busy(call: Endpoint, whom: &Whom) -> String {
 }
 
 fn over_limit(error: &WireError, call: Endpoint) -> String {
-    if call == Endpoint::Submit && !error.message.contains("maximum allowed") {
+    let bound = said(error, |detail| detail.bound);
+    if call == Endpoint::Submit && bound == Some(Bound::Share) {
         return "`fairshare status` shows your share, `fairshare resize` makes it larger".to_owned();
     }
-    match most_allowed(&error.message) {
-        Some(most) => format!("ask for {most} or less, or see `fairshare policy show`"),
-        None => "ask for less, or see `fairshare policy show`".to_owned(),
+    let where_it_is = match bound {
+        Some(Bound::Machine) => "`fairshare status`",
+        _ => "`fairshare policy show`",
+    };
+    match said(error, |detail| detail.resource.zip(detail.allowed).map(figure)) {
+        Some(most) => format!("ask for {most} or less, or see {where_it_is}"),
+        None => format!("ask for less, or see {where_it_is}"),
     }
 }
 
-/// The figure in `Requested CPU (16) exceeds maximum allowed (8)`.
-fn most_allowed(message: &str) -> Option<&str> {
-    let (_, rest) = message.split_once("maximum allowed (")?;
-    rest.split_once(')').map(|(most, _)| most)
+/// A figure of a refusal, as the command takes it.
+fn figure((resource, figure): (Resource, u64)) -> String {
+    match resource {
+        Resource::CpuMilli => MilliCpu(figure).to_string(),
+        Resource::MemBytes => Bytes(figure).exact(),
+        Resource::LeaseMs => humantime::format_duration(Duration::from_millis(figure)).to_string(),
+        Resource::TasksMax | Resource::Jobs | Resource::Scopes | Resource::Connections => figure.to_string(),
+    }
 }
 
-fn degraded(call: Endpoint) -> String {
-    match call {
-        Endpoint::Reload => {
+fn degraded(error: &WireError, call: Endpoint) -> String {
+    let lacking = said(error, |detail| detail.lacking.as_ref().and_then(|parts| parts.first().copied()));
+    match lacking {
+        _ if call == Endpoint::Reload => {
             "`fairshare policy check` says what is wrong, by the daemon's own code; the old policy stays in force"
-                .to_owned()
         }
-        _ => "what is held stays; an administrator mends it: `fairshare health` says what, \
+        Some(Part::Users) => {
+            "try again; an administrator sees whether the directory server answers: `getent group fairshare`"
+        }
+        Some(Part::Names) => {
+            "what is held stays; try again: an administrator sees whether the directory server answers, \
+             `fairshare health` says for which names of the policy it does not"
+        }
+        Some(Part::State) => {
+            "what is held stays; an administrator mends it: `fairshare health` says what, \
+             `df /var/lib/fairshare`, `sudo systemctl restart fairshared.service`"
+        }
+        Some(Part::Bus) => {
+            "what is held stays; an administrator mends it: `fairshare health` says what, `systemctl status dbus.service`"
+        }
+        Some(Part::Controllers) => {
+            "an administrator changes the kernel's command line and boots anew: `fairshare health` says what"
+        }
+        Some(Part::Policy) | None => {
+            "what is held stays; an administrator mends it: `fairshare health` says what, \
              `fairshare policy check` tries the policy, `fairshare admin reload` reads it again"
-            .to_owned(),
+        }
     }
+    .to_owned()
 }
 
 #[cfg(test)]
@@ -166,32 +232,84 @@ mod tests {
         }
     }
 
+    fn hint(code: Code, detail: Detail, call: Endpoint) -> String {
+        // What the sentence says is for people alone.
+        let error =
+            WireError::new(code, "Requested CPU (1) exceeds maximum allowed (1), as job 1, in a sandbox");
+        refusal(&error.detail(detail), call, &Whom::Me).unwrap()
+    }
+
+    fn over(resource: Resource, allowed: u64, bound: Bound) -> Detail {
+        Detail { bound: Some(bound), ..Detail::over(resource, u64::MAX, allowed) }
+    }
+
     #[test]
-    fn the_most_that_is_allowed_is_taken_from_the_message() {
-        let error = WireError::new(Code::OverLimit, "Requested CPU (16) exceeds maximum allowed (8)");
+    fn the_most_that_is_allowed_is_the_figure_of_the_detail() {
+        let see = "or less, or see `fairshare policy show`";
+        for (resource, allowed, most) in [
+            (Resource::CpuMilli, 8000, "8"),
+            (Resource::CpuMilli, 500, "0.5"),
+            (Resource::MemBytes, 16 << 30, "16G"),
+            (Resource::TasksMax, 4096, "4096"),
+            (Resource::LeaseMs, 28_800_000, "8h"),
+        ] {
+            let hint =
+                hint(Code::OverLimit, over(resource, allowed, Bound::Policy), Endpoint::RequestResources);
+            assert_eq!(hint, format!("ask for {most} {see}"));
+        }
+        let of_the_machine = over(Resource::CpuMilli, 8000, Bound::Machine);
         assert_eq!(
-            refusal(&error, Endpoint::RequestResources, &Whom::Me).unwrap(),
-            "ask for 8 or less, or see `fairshare policy show`"
+            hint(Code::OverLimit, of_the_machine, Endpoint::Resize),
+            "ask for 8 or less, or see `fairshare status`"
         );
-        let other = WireError::new(Code::OverLimit, "too much");
         assert_eq!(
-            refusal(&other, Endpoint::Resize, &Whom::Me).unwrap(),
+            hint(Code::OverLimit, Detail::default(), Endpoint::Resize),
             "ask for less, or see `fairshare policy show`"
         );
     }
 
     #[test]
     fn hints_of_a_submission_name_what_helps() {
-        let hint =
-            |code, message: &str, call| refusal(&WireError::new(code, message), call, &Whom::Me).unwrap();
-        let over = "Requested CPU (4) exceeds what your share has (1)";
-        assert!(hint(Code::OverLimit, over, Endpoint::Submit).contains("`fairshare resize` makes it larger"));
-        let over = "Requested CPU (16) exceeds maximum allowed (8)";
-        assert!(hint(Code::OverLimit, over, Endpoint::Submit).starts_with("ask for 8 or less"));
-        let waits = "A request of yours waits already, as job 3";
-        assert!(hint(Code::AlreadyAllocated, waits, Endpoint::Submit).contains("`fairshare cancel ID`"));
-        let many = "256 submitted commands of yours are not over yet";
-        assert!(hint(Code::Busy, many, Endpoint::Submit).contains("`fairshare jobs`"));
+        let call = Endpoint::Submit;
+        let more_than_the_share = over(Resource::CpuMilli, 1000, Bound::Share);
+        assert!(
+            hint(Code::OverLimit, more_than_the_share, call).contains("`fairshare resize` makes it larger")
+        );
+        let more_than_the_policy = over(Resource::CpuMilli, 8000, Bound::Policy);
+        assert!(hint(Code::OverLimit, more_than_the_policy, call).starts_with("ask for 8 or less"));
+        let waits = Detail { job_id: Some(3), ..Detail::default() };
+        assert!(hint(Code::AlreadyAllocated, waits, call).contains("`fairshare cancel 3`"));
+        assert!(hint(Code::AlreadyAllocated, Detail::default(), call).contains("changes it in place"));
+        assert!(hint(Code::Busy, Detail::full(Resource::Jobs, 256), call).contains("`fairshare jobs`"));
+    }
+
+    #[test]
+    fn what_could_not_be_stored_says_whether_it_holds() {
+        let unwritten = |in_force| hint(Code::Io, Detail { in_force, ..Detail::default() }, Endpoint::Renew);
+        assert!(unwritten(Some(true)).starts_with("it holds until the daemon restarts; "));
+        assert!(unwritten(Some(false)).starts_with("nothing was changed; "));
+        assert!(unwritten(None).starts_with("`fairshare status` shows"));
+    }
+
+    #[test]
+    fn what_is_in_the_way_decides_the_hint_and_not_the_sentence() {
+        let call = Endpoint::RequestResources;
+        let sandbox = Detail { setting: Some("from_sandboxes".to_owned()), ..Detail::default() };
+        assert!(hint(Code::Forbidden, sandbox, call).contains("`from_sandboxes: true`"));
+        let stranger = Detail { group: Some("fairshare".to_owned()), ..Detail::default() };
+        assert!(hint(Code::Forbidden, stranger, call).contains("`sudo adduser $USER fairshare`"));
+        assert!(hint(Code::Forbidden, Detail::default(), call).starts_with("`fairshare policy show`"));
+        assert!(
+            hint(Code::Degraded, Detail::lacking(Part::Users), call).contains("`getent group fairshare`")
+        );
+        assert!(hint(Code::Degraded, Detail::lacking(Part::State), call).contains("`df /var/lib/fairshare`"));
+        assert!(
+            hint(Code::Degraded, Detail::lacking(Part::Policy), call).contains("`fairshare policy check`")
+        );
+        assert!(
+            hint(Code::Busy, Detail::full(Resource::Scopes, 256), Endpoint::Run)
+                .contains("`fairshare attach`")
+        );
     }
 
     #[test]

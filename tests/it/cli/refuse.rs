@@ -7,6 +7,7 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 use fairshare::contract::{Answer, Pong, Subscribed};
+use fairshare::wire::detail::{Detail, Resource};
 use fairshare::wire::error::{Code, WireError};
 
 use super::*;
@@ -62,7 +63,9 @@ fn a_code_from_the_future_goes_by_what_it_says_of_itself() {
 
 #[test]
 fn the_example_of_the_design() {
-    let error = WireError::new(Code::OverLimit, "Requested CPU (16) exceeds maximum allowed (8)");
+    let detail = Detail::over(Resource::CpuMilli, 16_000, 8000);
+    let error =
+        WireError::new(Code::OverLimit, "Requested CPU (16) exceeds maximum allowed (8)").detail(detail);
     let daemon = Daemon::saying([error.into()]);
     assert_eq!(
         complaint(&daemon.run("request --cpu 16"), 1),
