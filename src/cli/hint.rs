@@ -74,7 +74,7 @@ pub fn refusal(error: &WireError, call: Endpoint, whom: &Whom) -> Option<String>
 }
 
 /// What the detail of an error says, where it has one.
-fn said<T>(error: &WireError, of: impl Fn(&Detail) -> Option<T>) -> Option<T> {
+fn said<'a, T>(error: &'a WireError, of: impl FnOnce(&'a Detail) -> Option<T>) -> Option<T> {
     error.detail.as_deref().and_then(of)
 }
 

@@ -58,7 +58,7 @@ codes! {
     Timeout = 7, true;
     /// The job was cancelled.
     Cancelled = 8, false;
-    /// State could not be written: nothing was granted.
+    /// State could not be written: detail says whether it is in force all the same.
     Io = 9, true;
     /// Bus or manager failed: what systemd said is in detail.
     Systemd = 10, true;

@@ -14,4 +14,5 @@ mod memory;
 mod messages;
 mod mutations;
 mod random;
+mod refusals;
 mod schema;

@@ -103,6 +103,7 @@ fn with_fault(
         if let Err(error) = &answer {
             assert!(error.is(Code::Io), "{what}: {error:?}");
             assert_eq!(error.message, "The state could not be written: nothing was changed");
+            assert_eq!(error.detail.as_ref().and_then(|detail| detail.in_force), Some(false), "{what}");
             assert!(error.retryable);
             assert_eq!(after, before, "{what}: refused and changed");
         } else {

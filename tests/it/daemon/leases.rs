@@ -124,6 +124,7 @@ fn a_renewal_that_is_not_stored_is_said_to_hold_for_now() {
     let unwritable = Unwritable::state(&home);
     let error = raw.refused(&renew, Code::Io);
     assert!(error.message.contains("it holds until the daemon restarts"), "{error:?}");
+    assert_eq!(error.detail.and_then(|detail| detail.in_force), Some(true));
     assert!(raw.status().0.unwrap().lease_ends_ms > ends);
     drop(unwritable);
     raw.granted(&renew);
