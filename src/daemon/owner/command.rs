@@ -12,6 +12,7 @@ use crate::ledger::refusal::Refusal;
 use crate::ledger::{Command, Member, Wait};
 use crate::policy::Policy;
 use crate::quantity::Bytes;
+use crate::wire::detail::Detail;
 use crate::wire::error::{Code, WireError};
 
 impl EventLoop {
@@ -93,8 +94,7 @@ fn out_of_no_sandbox(spec: &Spec) -> Result<(), WireError> {
         return Ok(());
     }
     let message = "The process that submits is in a sandbox: its system calls are filtered (seccomp)";
-    Err(WireError::new(Code::Forbidden, message).detail(
-        "the command would run outside of it: submit it from a login, cron or a timer, or an administrator allows it with \
-         `from_sandboxes: true`",
-    ))
+    let detail = Detail { setting: Some("from_sandboxes".to_owned()), ..Detail::default() };
+    Err(WireError::new(Code::Forbidden, message)
+        .detail(detail.and_text("the command would run outside of it")))
 }
