@@ -312,7 +312,7 @@ fn a_client_that_goes_at_any_step_costs_nothing() {
     });
     let (hello, ask) = (hello_frame(), request_frame(1, &request()));
     let whole: Vec<u8> = hello.iter().chain(&ask).copied().collect();
-    for length in 0..=whole.len() {
+    for length in 0..whole.len() {
         let mut raw = Raw::connect(daemon.socket());
         // A violation or two is logged; to be shut out takes five on one connection.
         raw.send(&whole[..length]);
@@ -324,7 +324,7 @@ fn a_client_that_goes_at_any_step_costs_nothing() {
         until("a hello", PATIENCE, || Raw::connect(daemon.socket()).greet().ok());
     }
     until("all descriptors back", PATIENCE, || (descriptors(&daemon) <= before).then_some(()));
-    // Who went before the daemon could greet it asked for nothing.
+    // Nobody has asked for anything with part of a frame.
     let mut raw = daemon.client();
     assert!(raw.status().0.is_none());
     raw.post(&request());
