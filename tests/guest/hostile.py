@@ -18,6 +18,8 @@ import cbor2
 
 SOCKET = "/run/fairshare.sock"
 UNDER_WAY, OVER = "/tmp/under-way", "/tmp/over"
+# Longer than any test: who waits for such a close waits until the attacker has gone.
+LINGER_SECONDS = 3600
 # After so many seconds without an answer whoever asks gives up.
 UNANSWERED = 60
 
@@ -100,6 +102,84 @@ def hold_on():
     under_way()
     while not os.path.exists(OVER):
         time.sleep(0.05)
+
+
+def lingering(listener):
+    """A socket whose last close waits: more was sent than anybody reads. The other end must be kept."""
+    ours = socket.socket()
+    ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+    ours.connect(listener.getsockname())
+    theirs = listener.accept()[0]
+    ours.setblocking(False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            ours.send(bytes(4096))
+    ours.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, LINGER_SECONDS))
+    return ours, theirs
+
+
+def listen():
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+    listener.bind(("127.0.0.1", 0))
+    listener.listen(64)
+    return listener
+
+
+def answered(rounds):
+    """Asks as any member does until so many answers have come while the attack is under way. Says how long the slowest took."""
+    wanted, worst = int(rounds), 0
+    while wanted > 0:
+        began = time.monotonic()
+        try:
+            client = Client()
+            client.call("status")
+            client.socket.close()
+            wanted -= os.path.exists(UNDER_WAY)
+            worst = max(worst, time.monotonic() - began)
+        except (OSError, Refused) as error:
+            # The daemon was killed, or says nothing: that is no answer.
+            sys.exit(f"no answer: {error}")
+    print(f"answered within {worst * 1000:.0f} ms")
+
+
+def let_go(sock):
+    """Closes a socket. Where it was this process's to close last, after all, that lasts, and nobody waits for it."""
+    threading.Thread(target=sock.close, daemon=True).start()
+
+
+def out_of_band():
+    """A descriptor beside each kind of out-of-band byte that a stream can have: never read, or thrown away by who reads on."""
+    listener, kept, busy = listen(), [], Client()
+    busy.socket.settimeout(10)
+    for when in ("before the hello", "after the hello", "while subscribed", "and nothing else") * 4:
+        try:
+            client = Client(greet=when in ("after the hello", "while subscribed"))
+            if when == "while subscribed":
+                client.call("subscribe")
+        except Refused:
+            # Too many connections, or too many that broke the contract.
+            continue
+        ours, theirs = lingering(listener)
+        # The daemon has something else to do until there is nobody but it to close this.
+        for _ in range(16):
+            busy.socket.sendall(busy.frame("list", {}))
+        client.socket.sendmsg([b"x"], rights([ours.fileno()]), socket.MSG_OOB)
+        let_go(ours)
+        kept.append((client, theirs))
+        try:
+            for _ in range(16):
+                busy.answer()
+        except (OSError, Refused):
+            # The daemon reads nothing more of who has sent it so much that cannot be closed.
+            break
+        if when == "and nothing else":
+            client.socket.close()
+            continue
+        # What comes after the byte makes its reader read past it.
+        with contextlib.suppress(OSError):
+            client.send({"protocol_version": 2, "client_name": "hostile", "client_version": "1", "supports": []})
+    hold_on()
 
 
 def process_of_job(client, number):

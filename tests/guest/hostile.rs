@@ -7,6 +7,9 @@ use std::time::{Duration, Instant};
 use crate::guest::Guest;
 use crate::run::Command;
 
+/// Answers that another member waits for while an attack is under way.
+const ROUNDS: u32 = 20;
+
 impl Guest {
     /// Puts the attackers into the guest and has the daemon running.
     fn prepare_for_attacks(&self) {
@@ -19,6 +22,23 @@ impl Guest {
         self.command(&format!("exec python3 /usr/local/lib/hostile.py {what}")).user(user)
     }
 }
+
+guest_test!(descriptors_that_come_out_of_band_hold_up_nobody, |guest: Guest| {
+    guest.prepare_for_attacks();
+    let pid = guest.daemon_pid();
+    guest.root("rm -f /tmp/over /tmp/under-way").expect_ok();
+    let attack = guest.hostile("alice", "out_of_band").spawn();
+    let said = guest.hostile("bob", &format!("answered {ROUNDS}")).run().expect_ok().text();
+    eprintln!("{said}");
+    // Work that brings descriptors with it: those of the attacker do not stand in its way.
+    let submit =
+        "id=$(fairshare submit --cpu 0.2 --mem 32M -- true) && fairshare wait $id && fairshare release";
+    guest.as_user("bob", submit).expect_ok();
+    // One that hangs is ended by its watchdog.
+    assert_eq!(guest.daemon_pid(), pid, "{}", guest.report("the daemon did not stay"));
+    guest.root("touch /tmp/over").expect_ok();
+    attack.wait().expect_ok();
+});
 
 guest_test!(
     a_command_that_is_stopped_before_it_takes_anything_leaves_nothing_with_systemd,
