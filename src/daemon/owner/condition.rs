@@ -26,6 +26,8 @@ pub struct Condition {
     doubts: BTreeSet<Uid>,
     /// The same, but a look has just failed.
     doubts_later: BTreeSet<Uid>,
+    /// Those of which the last look failed, also while there is another one: they are not well until one has gone well.
+    failed: BTreeSet<Uid>,
 }
 
 impl Condition {
@@ -80,6 +82,14 @@ impl Condition {
     /// This member's slice is to be looked at again, after a pause.
     pub fn doubt_later(&mut self, uid: Uid) {
         self.doubts_later.insert(uid);
+        self.failed.insert(uid);
+    }
+
+    /// There has been a look at this member's slice. It went well, unless it is in doubt for later.
+    pub fn looked(&mut self, uid: Uid) {
+        if !self.doubts_later.contains(&uid) {
+            self.failed.remove(&uid);
+        }
     }
 
     /// The pause is over.
@@ -87,9 +97,10 @@ impl Condition {
         self.doubts.append(&mut self.doubts_later);
     }
 
-    /// Whether anything is in doubt.
+    /// How many members' slices are in doubt.
     pub fn doubtful(&self) -> usize {
-        self.doubts.union(&self.doubts_later).count()
+        // What is in doubt for later has failed.
+        self.doubts.union(&self.failed).count()
     }
 
     /// Takes out the doubts that can be settled now.

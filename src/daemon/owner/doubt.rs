@@ -47,6 +47,7 @@ impl EventLoop {
         self.tell(Command::Tick);
         drop(self.store_in_background());
         for uid in uids {
+            self.condition.looked(uid);
             self.free(uid);
         }
         self.tell_status();
