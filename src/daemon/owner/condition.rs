@@ -126,3 +126,24 @@ fn controllers(cgroups: &Cgroups) -> Option<String> {
         Err(fault) => Some(chain(&fault)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_doubt_lasts_until_a_look_has_gone_well() {
+        let uid = Uid::new(1001).unwrap();
+        let mut condition = Condition::default();
+        condition.doubt(uid);
+        assert_eq!((condition.take_doubts(|_| true).len(), condition.doubtful()), (1, 0));
+        condition.doubt_later(uid);
+        condition.looked(uid);
+        assert_eq!(condition.doubtful(), 1);
+        condition.doubt_again();
+        // It is being looked at again.
+        assert_eq!((condition.take_doubts(|_| true).len(), condition.doubtful()), (1, 1));
+        condition.looked(uid);
+        assert_eq!(condition.doubtful(), 0);
+    }
+}
