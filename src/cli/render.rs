@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::exit::{Exit, Failure};
 use crate::contract::{CapacityInfo, ShareInfo, ShareState};
 use crate::quantity::{Bytes, MilliCpu};
+use crate::time::milliseconds;
 
 /// How much CPU a share uses, as well as it is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,7 +96,7 @@ fn drives_terminal(char: char) -> bool {
 /// The wall clock, in Unix milliseconds.
 pub fn now_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+    milliseconds(since)
 }
 
 /// A span of time in its two largest units, rounded down: `5h 12m`, `3d`, `40s`.

@@ -5,6 +5,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use crate::quantity::{Bytes, QuantityError};
+use crate::time::milliseconds;
 
 /// A span of time that a person named.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,7 +14,7 @@ pub struct Span(pub Duration);
 impl Span {
     /// The same as a call carries it.
     pub fn ms(self) -> u64 {
-        u64::try_from(self.0.as_millis()).unwrap_or(u64::MAX)
+        milliseconds(self.0)
     }
 }
 

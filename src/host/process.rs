@@ -117,6 +117,11 @@ impl ProcessId {
         !matches!(poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })), Ok(0))
     }
 
+    /// When it was started, in milliseconds since boot.
+    pub fn started_boot_ms(&self) -> u64 {
+        boot_ms(self.start_time)
+    }
+
     /// The number of the process.
     pub fn pid(&self) -> u32 {
         self.pid
@@ -157,9 +162,13 @@ pub struct Running {
 pub fn running(pid: u32) -> Result<Running, ProcessError> {
     read(pid, "stat", |bytes| {
         let command = String::from_utf8_lossy(parse_command(bytes)?).into_owned();
-        let ticks = parse_start_time(bytes)?;
-        Some(Running { command, started_boot_ms: ticks.saturating_mul(1000 / TICKS_PER_SECOND) })
+        Some(Running { command, started_boot_ms: boot_ms(parse_start_time(bytes)?) })
     })
+}
+
+/// A start time in ticks, in milliseconds.
+fn boot_ms(ticks: u64) -> u64 {
+    ticks.saturating_mul(1000 / TICKS_PER_SECOND)
 }
 
 /// Whether a process of `uid`'s is held by what it cannot take off again: `no_new_privs` (`PR_SET_NO_NEW_PRIVS`) or a filter of

@@ -25,6 +25,7 @@ use crate::serving::logging::chain;
 use crate::serving::peer::Peer;
 use crate::serving::quota::{NoRoom, Quota, Tell};
 use crate::serving::service::{Answered, Service, Went};
+use crate::time::milliseconds;
 use crate::wire::detail::{Detail, Part};
 use crate::wire::error::{Code, WireError};
 
@@ -166,7 +167,7 @@ impl Service for Fairshare {
         };
         let said = went.result.as_ref().err().map_or("ok".into(), |error| answer::said(error));
         let (peer_uid, peer_pid, endpoint) = (went.peer.uid.get(), went.peer.pid, went.endpoint);
-        let duration_ms = u64::try_from(went.took.as_millis()).unwrap_or(u64::MAX);
+        let duration_ms = milliseconds(went.took);
         macro_rules! log {
             ($level:ident) => {
                 $level!(

@@ -24,7 +24,7 @@ pub struct Inherited {
 /// Any [`ProcessError`].
 pub fn inherited_from(pid: u32, uid: Uid, connected_boot_ms: u64) -> Result<Inherited, ProcessError> {
     let process = ProcessId::open(pid, uid)?;
-    if super::running(pid)?.started_boot_ms > connected_boot_ms {
+    if process.started_boot_ms() > connected_boot_ms {
         return Err(ProcessError::Gone { pid });
     }
     let status =
