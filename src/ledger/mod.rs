@@ -10,6 +10,7 @@
 mod advance;
 pub mod command;
 pub mod counted;
+mod decided;
 pub mod expire;
 pub mod fairness;
 pub mod job;
@@ -30,6 +31,7 @@ use crate::time::milliseconds;
 use counted::books::Books;
 use counted::kept::Kept;
 use counted::room::{Capacity, Room};
+use decided::Own;
 use fairness::Fairness;
 use job::{JOBS_KEPT_MAX, Job, JobEnd, JobKind, JobState, SLICE_WENT};
 use queue::{Queue, Waiting};
@@ -39,6 +41,7 @@ use time::{Clock, Time};
 
 pub use crate::time::{BootId, Now};
 pub use command::{Canceller, Command, Effect, Event, Member, Outcome, Rules, Wait};
+pub use decided::Decided;
 
 /// All that is remembered across a crash, at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -287,6 +290,15 @@ impl Ledger {
         self.assert_consistent();
         self.books.capacity.assert_not_overbooked(held);
         Ok(effects)
+    }
+
+    /// Applies a command of a caller's who waits for its answer.
+    ///
+    /// # Errors
+    /// Those of [`Self::apply`].
+    pub fn decide(&mut self, now: Now, command: Command) -> Result<Decided, Refusal> {
+        let own = Own::of(&command);
+        self.apply(now, command).map(|effects| own.among(effects))
     }
 
     fn set_capacity(&mut self, whole: Room) {

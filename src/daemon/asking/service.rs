@@ -7,21 +7,19 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{debug, error, info, warn};
 
 use super::accounts::{Accounts, REFRESH_PERIOD, Standing};
-use super::authorize::{self, Act, Authorised, authorize};
+use super::authorize::{self, Authorised, authorize};
+use super::caller::Brought;
 use super::endpoint::Beside;
 use super::handover::Delivery;
 use super::names::NAMES_PERIOD;
-use super::spec;
 use super::submission::Submission;
 use crate::contract::{Answer, Call, DESCRIPTORS_MAX, EventInfo, HeldShare, InUnit, JobStarted};
 use crate::daemon::telling::answer;
 use crate::daemon::telling::feed::{self, Follower};
 use crate::daemon::telling::reply::Reply;
-use crate::host::process::inherited::{Inherited, inherited_from};
 use crate::identity::Uid;
 use crate::policy::{Policy, Role};
 use crate::serving::incoming::Descriptors;
-use crate::serving::logging::chain;
 use crate::serving::peer::Peer;
 use crate::serving::quota::{NoRoom, Quota, Tell};
 use crate::serving::service::{Answered, Service, Went};
@@ -108,14 +106,8 @@ impl Service for Fairshare {
         descriptors: Descriptors,
         quota: &Quota,
     ) -> Result<Authorised, WireError> {
-        let mut authorised = authorize(peer, self.role(peer), call)?;
-        // With every other call the descriptors are closed here.
-        if let Act::Submit { .. } = authorised.act() {
-            let streams = spec::streams(descriptors)?;
-            let inherited = inherited(peer)?;
-            authorised.handed(streams, inherited, |bytes| quota.hold(bytes).map_err(no_room))?;
-        }
-        Ok(authorised)
+        let hold = |bytes| quota.hold(bytes).map_err(no_room);
+        authorize(peer, self.role(peer), call, Brought { descriptors, hold: &hold })
     }
 
     fn is_at_hand(authorised: &Authorised) -> bool {
@@ -206,19 +198,6 @@ impl Service for Fairshare {
         WireError::new(Code::Forbidden, "Only an admin sees everyone's")
             .detail(Detail { role, ..Detail::default() })
     }
-}
-
-/// What the process that has connected hands on to what it starts. Where that process has ended, or runs as somebody else by
-/// now, nobody can say what held it: a command would run without.
-fn inherited(peer: &Peer) -> Result<Inherited, WireError> {
-    inherited_from(peer.pid.unsigned_abs(), peer.uid, peer.connected_boot_ms).map_err(|fault| {
-        let message = "The process that has connected cannot be looked at";
-        WireError::new(Code::Forbidden, message).detail(format!(
-            "{}; a submitted command is held by what holds its submitter: submit from a process that runs as you and waits \
-             for the answer",
-            chain(&fault)
-        ))
-    })
 }
 
 /// The refusal of a submitted command for which there is no memory.

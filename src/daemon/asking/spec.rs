@@ -5,13 +5,18 @@ use std::sync::Arc;
 use rustix::fs::{AtFlags, FileType, OFlags, StatxFlags};
 use rustix::io::Errno;
 
+use super::caller::Brought;
+use super::refuse::bad;
 use crate::contract::DESCRIPTORS_MAX;
 use crate::contract::handover::Handover;
-use crate::host::process::inherited::Inherited;
+use crate::host::process::inherited::{Inherited, inherited_from};
 use crate::serving::closing::Received;
 use crate::serving::incoming::Descriptors;
+use crate::serving::logging::chain;
+use crate::serving::peer::Peer;
 use crate::serving::quota::Room;
 use crate::wire::cbor::shown;
+use crate::wire::detail::Detail;
 use crate::wire::error::{Code, WireError};
 
 /// A command as it was submitted, until it has been handed over.
@@ -22,9 +27,54 @@ pub struct Spec {
     /// Its standard input, output and error, as far as they were sent.
     pub stdio: Arc<Received>,
     /// What it has of the process that submitted it.
-    pub inherited: Option<Inherited>,
+    pub inherited: Inherited,
     /// Room in what one member may keep waiting here.
-    pub room: Option<Arc<Room>>,
+    pub room: Arc<Room>,
+}
+
+impl Spec {
+    /// A command of the peer's with what came with it, encoded.
+    ///
+    /// # Errors
+    /// BadRequest, naming the descriptor that no command can have; Forbidden, where the process that has connected cannot be
+    /// looked at; those of [`Brought::hold`]; Internal, where the command cannot be encoded.
+    pub fn of(handover: Handover, peer: &Peer, brought: &mut Brought<'_>) -> Result<Self, WireError> {
+        let stdio = Arc::new(streams(brought.take(peer.uid))?);
+        let inherited = inherited(peer)?;
+        let encoded = Handover { umask: inherited.umask, ..handover }.encode();
+        let mut bytes = encoded
+            .map_err(|why| WireError::new(Code::Internal, "The command cannot be handed over").detail(why))?;
+        bytes.shrink_to_fit();
+        let room = Arc::new((brought.hold)(bytes.len())?);
+        Ok(Self { handover: bytes, stdio, inherited, room })
+    }
+
+    /// Whether it may be run by PID 1, outside of the filter of system calls that the process that submits it may have.
+    ///
+    /// # Errors
+    /// Forbidden, with the setting of the policy that allows it.
+    pub fn is_out_of_no_sandbox(&self) -> Result<(), WireError> {
+        if !self.inherited.filtered {
+            return Ok(());
+        }
+        let message = "The process that submits is in a sandbox: its system calls are filtered (seccomp)";
+        let detail = Detail { setting: Some("from_sandboxes".to_owned()), ..Detail::default() };
+        Err(WireError::new(Code::Forbidden, message)
+            .detail(detail.and_text("the command would run outside of it")))
+    }
+}
+
+/// What the process that has connected hands on to what it starts. Where that process has ended, or runs as somebody else by
+/// now, nobody can say what held it: a command would run without.
+fn inherited(peer: &Peer) -> Result<Inherited, WireError> {
+    inherited_from(peer.pid.unsigned_abs(), peer.uid, peer.connected_boot_ms).map_err(|fault| {
+        let message = "The process that has connected cannot be looked at";
+        WireError::new(Code::Forbidden, message).detail(format!(
+            "{}; a submitted command is held by what holds its submitter: submit from a process that runs as you and waits \
+             for the answer",
+            chain(&fault)
+        ))
+    })
 }
 
 /// Whether a command can be what it says.
@@ -32,21 +82,20 @@ pub struct Spec {
 /// # Errors
 /// BadRequest, naming the argument or variable.
 pub fn checked(handover: Handover) -> Result<Handover, WireError> {
-    let bad = |what: String| Err(WireError::new(Code::BadRequest, what));
     let nul = |text: &str| text.contains('\0');
     if handover.argv.first().is_none_or(String::is_empty) {
-        return bad("argv[0] is empty".to_owned());
+        return Err(bad("argv[0] is empty".to_owned()));
     }
     if let Some(at) = handover.argv.iter().position(|argument| nul(argument)) {
-        return bad(format!("argv[{at}] has a NUL in it"));
+        return Err(bad(format!("argv[{at}] has a NUL in it")));
     }
     if !handover.cwd.starts_with('/') || nul(&handover.cwd) {
-        return bad("cwd is not an absolute path".to_owned());
+        return Err(bad("cwd is not an absolute path".to_owned()));
     }
     for (name, value) in &handover.env {
         if name.is_empty() || name.contains('=') || nul(name) || nul(value) {
             let name = shown(name);
-            return bad(format!("env: no environment can have the variable \"{name}\", or its value"));
+            return Err(bad(format!("env: no environment can have the variable \"{name}\", or its value")));
         }
     }
     Ok(handover)
@@ -56,8 +105,7 @@ pub fn checked(handover: Handover) -> Result<Handover, WireError> {
 ///
 /// # Errors
 /// BadRequest, naming the descriptor.
-pub fn streams(descriptors: Descriptors) -> Result<Received, WireError> {
-    let bad = |what: String| WireError::new(Code::BadRequest, what);
+fn streams(descriptors: Descriptors) -> Result<Received, WireError> {
     if descriptors.cut {
         return Err(bad(format!("More than {DESCRIPTORS_MAX} descriptors were sent")));
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::said::Said;
 use super::share::{Context, logged};
 use crate::contract::{Answer, InUnit};
+use crate::daemon::asking::deed::Whom;
 use crate::daemon::telling::answer;
 use crate::daemon::telling::reply::Reply;
 use crate::host::process::{self, ProcessError, ProcessId};
@@ -31,14 +32,6 @@ pub struct Entering {
     pub whom: Whom,
     /// Whether they may come out of a sandbox (`from_sandboxes` of the policy).
     pub from_sandboxes: bool,
-}
-
-/// Which processes are to go in.
-pub enum Whom {
-    /// The one that calls.
-    Caller(u32),
-    /// Those that the caller names. Who has ended meanwhile, and the member's own systemd, are left where they are.
-    Named(Vec<u32>),
 }
 
 /// Where a process is before it is moved, by its cgroup.

@@ -18,7 +18,6 @@ use crate::daemon::asking::handover::{Offer, Taker};
 use crate::daemon::asking::spec::Spec;
 use crate::daemon::telling::answer;
 use crate::daemon::telling::reply::Reply;
-use crate::host::process::inherited::Inherited;
 use crate::identity::{JobId, Uid, UnitName};
 use crate::ledger::Image;
 use crate::ledger::job::{Cause, Exit, JobEnd, Ran, Work};
@@ -115,15 +114,13 @@ async fn start(
     spec: Arc<Spec>,
 ) -> Result<(Following, Offer), String> {
     let (service, slice) = (UnitName::JobService(uid, job), UnitName::JobSlice(uid, job));
-    let offer = Offer::of(&spec.handover, Arc::clone(&spec.stdio), spec.room.clone())?;
+    let offer = Offer::of(&spec.handover, Arc::clone(&spec.stdio), Some(Arc::clone(&spec.room)))?;
     let inherited = spec.inherited;
     drop(spec);
     let number = job.to_string();
     let program = Program { path: PROGRAM, argv: &["fairshare", BECOME, &number, &cx.socket] };
     let mut properties = property::service(uid, job, work.time_limit_ms);
-    if let Some(Inherited { no_new_privs, rlimits, .. }) = inherited {
-        properties.extend(property::inherited(no_new_privs, rlimits.properties()));
-    }
+    properties.extend(property::inherited(inherited.no_new_privs, inherited.rlimits.properties()));
     let of_slice = property::job_slice(work.limits);
     // Before the start, so that no change is missed.
     let changes = cx.systemd.follow(service).await.map_err(|fault| told(&fault))?;

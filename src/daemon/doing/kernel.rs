@@ -3,11 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use tracing::error;
-
 use crate::cgroup::{Cgroups, Difference};
 use crate::contract::Usage;
-use crate::daemon::telling::answer;
+use crate::daemon::telling::shown::usage;
 use crate::identity::{Uid, UnitName};
 use crate::ledger::share::Share;
 use crate::serving::logging::chain;
@@ -17,18 +15,6 @@ const USAGES_READERS_MAX: usize = 2;
 
 /// ... each of at least so many shares: for fewer, a second thread costs more than it saves.
 const USAGES_PER_READER_MIN: usize = 32;
-
-/// What one share uses, `None` where the kernel does not say.
-pub fn usage(cgroups: &Cgroups, uid: Uid) -> Option<Usage> {
-    let unit = UnitName::Share(uid);
-    match cgroups.usage(unit) {
-        Ok(usage) => usage.map(answer::usage),
-        Err(fault) => {
-            error!(unit = %unit, "{}", chain(&fault));
-            None
-        }
-    }
-}
 
 /// Whether the kernel holds the figures of this share.
 ///

@@ -26,7 +26,7 @@ const COMMAND_CHARS_MAX: usize = 16;
 
 /// What is shown of each process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Shown {
+pub enum Naming {
     /// Its number, to everybody.
     Number,
     /// Its command and since when it runs too, to the member whose it is.
@@ -46,7 +46,7 @@ pub struct Occupants {
 ///
 /// # Errors
 /// Any [`CgroupFault`].
-pub fn look(cgroups: &Cgroups, unit: UnitName, shown: Shown) -> Result<Option<Occupants>, CgroupFault> {
+pub fn look(cgroups: &Cgroups, unit: UnitName, naming: Naming) -> Result<Option<Occupants>, CgroupFault> {
     // One file of one cgroup, where many cgroups may be below it.
     if cgroups.populated(unit)? != Some(true) {
         return Ok(None);
@@ -57,12 +57,12 @@ pub fn look(cgroups: &Cgroups, unit: UnitName, shown: Shown) -> Result<Option<Oc
         // More than are named: the kernel has counted them, each thread for itself.
         some => cgroups.tasks(unit)?.map_or(some, |tasks| usize::try_from(tasks.0).unwrap_or(some)).max(1),
     };
-    Ok(Some(occupants(&pids, count, shown)))
+    Ok(Some(occupants(&pids, count, naming)))
 }
 
 /// The same for whoever is refused, within a deadline.
-pub async fn look_for_refusal(cgroups: Arc<Cgroups>, unit: UnitName, shown: Shown) -> Option<Occupants> {
-    let looking = tokio::task::spawn_blocking(move || look(&cgroups, unit, shown));
+pub async fn look_for_refusal(cgroups: Arc<Cgroups>, unit: UnitName, naming: Naming) -> Option<Occupants> {
+    let looking = tokio::task::spawn_blocking(move || look(&cgroups, unit, naming));
     match timeout(LOOK_TIMEOUT, looking).await {
         Ok(Ok(Ok(occupants))) => occupants,
         Ok(Ok(Err(fault))) => {
@@ -73,13 +73,13 @@ pub async fn look_for_refusal(cgroups: Arc<Cgroups>, unit: UnitName, shown: Show
     }
 }
 
-fn occupants(pids: &[u32], count: usize, shown: Shown) -> Occupants {
+fn occupants(pids: &[u32], count: usize, naming: Naming) -> Occupants {
     let named = pids.iter().take(NAMED_MAX);
     let more = count.saturating_sub(named.len());
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-    let named = match shown {
-        Shown::Number => format!("pid {}", named.map(u32::to_string).collect::<Vec<_>>().join(" ")),
-        Shown::Command => named.map(|pid| command(*pid)).collect::<Vec<_>>().join("; "),
+    let named = match naming {
+        Naming::Number => format!("pid {}", named.map(u32::to_string).collect::<Vec<_>>().join(" ")),
+        Naming::Command => named.map(|pid| command(*pid)).collect::<Vec<_>>().join("; "),
     };
     let count = if count == 1 { "1 process is".to_owned() } else { format!("{count} processes are") };
     Occupants { count, named: format!("{named}{more}") }
@@ -111,20 +111,20 @@ mod tests {
     #[test]
     fn processes_are_counted_and_the_first_are_named() {
         let (pids, own) = ((1..=17).collect::<Vec<u32>>(), std::process::id());
-        let many = occupants(&pids, 40, Shown::Number);
+        let many = occupants(&pids, 40, Naming::Number);
         assert_eq!(many.count, "40 processes are");
         assert_eq!(many.named, "pid 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 and 24 more");
-        let one = occupants(&[own], 1, Shown::Number);
+        let one = occupants(&[own], 1, Naming::Number);
         assert_eq!((one.count.as_str(), one.named), ("1 process is", format!("pid {own}")));
     }
 
     #[test]
     fn a_process_has_its_command_and_its_age() {
         let own = std::process::id();
-        let shown = occupants(&[own], 1, Shown::Command).named;
+        let shown = occupants(&[own], 1, Naming::Command).named;
         let (before, since) = shown.split_once(&format!(" (pid {own}), since ")).expect(&shown);
         assert!(!before.is_empty() && humantime::parse_duration(since).is_ok(), "{shown}");
-        let gone = occupants(&[u32::MAX], 1, Shown::Command).named;
+        let gone = occupants(&[u32::MAX], 1, Naming::Command).named;
         assert_eq!(gone, format!("pid {}", u32::MAX));
     }
 

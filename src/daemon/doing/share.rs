@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep};
 use tracing::{error, info, warn};
 
 use super::kernel;
-use super::occupants::{self, Occupants, Shown};
+use super::occupants::{self, Naming, Occupants};
 use super::persist::Persist;
 use super::said::Said;
 use super::unkillable;
@@ -413,8 +413,8 @@ async fn kept(cx: &Context, share: &Share, still: String) -> WireError {
 }
 
 /// Answers a release that is refused with who is inside.
-pub async fn occupied(cgroups: Arc<Cgroups>, uid: Uid, shown: Shown, reply: Reply) {
-    let inside = occupants::look_for_refusal(cgroups, UnitName::Share(uid), shown).await;
+pub async fn occupied(cgroups: Arc<Cgroups>, uid: Uid, naming: Naming, reply: Reply) {
+    let inside = occupants::look_for_refusal(cgroups, UnitName::Share(uid), naming).await;
     reply.send(Err(match inside {
         Some(Occupants { count, named }) => {
             WireError::new(Code::Busy, format!("{count} inside the share")).detail(named)

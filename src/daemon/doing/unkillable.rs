@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::time::sleep;
 use tracing::{error, info, warn};
 
-use super::occupants::{self, Occupants, Shown};
+use super::occupants::{self, Naming, Occupants};
 use crate::cgroup::Cgroups;
 use crate::identity::UnitName;
 use crate::serving::logging::chain;
@@ -35,7 +35,7 @@ pub async fn over(cgroups: &Arc<Cgroups>, unit: UnitName) -> Result<(), String> 
     }
     let looking = {
         let cgroups = Arc::clone(cgroups);
-        tokio::task::spawn_blocking(move || occupants::look(&cgroups, unit, Shown::Number))
+        tokio::task::spawn_blocking(move || occupants::look(&cgroups, unit, Naming::Number))
     };
     match looking.await {
         Ok(Ok(None)) => Ok(()),

@@ -5,29 +5,13 @@ use tracing::{error, info};
 
 use super::EventLoop;
 use crate::cgroup::Group;
-use crate::contract::CapacityInfo;
 use crate::daemon::doing::bound;
-use crate::host::account::Account;
 use crate::host::machine;
 use crate::ledger::{Command, Rules};
-use crate::policy::{MemberPolicy, Policy};
 use crate::quantity::PartialAmount;
 use crate::serving::logging::chain;
 
 impl EventLoop {
-    /// What can be handed out, what is left of it, and who holds and waits.
-    pub(crate) fn capacity(&self) -> CapacityInfo {
-        let capacity = self.ledger.capacity();
-        CapacityInfo {
-            cpu_milli: capacity.whole().cpu().0,
-            mem_bytes: capacity.whole().mem().0,
-            free_cpu_milli: capacity.free().cpu().0,
-            free_mem_bytes: capacity.free().mem().0,
-            shares: self.ledger.shares().len() as u64,
-            waiting: self.ledger.waiting() as u64,
-        }
-    }
-
     /// Notices that the machine has become another: CPUs go and come while it runs, and nobody says so.
     pub(crate) fn look_at_machine(&mut self) {
         if machine::read(&self.parts.online).is_ok_and(|machine| Some(machine) != self.machine) {
@@ -84,15 +68,5 @@ impl EventLoop {
         if idle && drifted {
             self.bound_all();
         }
-    }
-
-    /// What the policy says for a member, and no more tasks than all shares together may have.
-    pub(crate) fn member_policy(&self, policy: &Policy, account: &Account) -> MemberPolicy {
-        let mut member = policy.member(account.uid, &account.groups);
-        if let Some(all) = self.bounds.tasks {
-            member.max.tasks = member.max.tasks.min(all);
-            member.defaults.tasks = member.defaults.tasks.min(all);
-        }
-        member
     }
 }

@@ -5,157 +5,82 @@ use std::sync::Arc;
 use tracing::{error, info, warn};
 
 use super::EventLoop;
-use crate::contract::{Answer, Changed, HeldShare, JobInfo, JobStarted, OneJob, Released, ShareInfo};
-use crate::daemon::asking::authorize::{Act, Authorised};
+use crate::contract::{Answer, JobStarted, ShareInfo};
+use crate::daemon::asking::authorize::Authorised;
+use crate::daemon::asking::deed::{Saying, Whom};
 use crate::daemon::clock;
-use crate::daemon::doing::enter::{self, Entering, Whom};
+use crate::daemon::doing::enter::{self, Entering};
 use crate::daemon::doing::job;
 use crate::daemon::doing::lower;
+use crate::daemon::doing::occupants::Naming;
 use crate::daemon::doing::share::{self, Context};
 use crate::daemon::telling::answer;
 use crate::daemon::telling::reply::Reply;
 use crate::identity::{JobId, Uid, UnitName};
-use crate::ledger::job::{Job, JobEnd, JobState};
-use crate::ledger::queue::Place;
+use crate::ledger::job::JobEnd;
 use crate::ledger::refusal::Refusal;
 use crate::ledger::share::{Phase, Share};
-use crate::ledger::{Canceller, Command, Effect, Event};
+use crate::ledger::{Command, Decided, Effect, Event};
 use crate::policy::{Role, Visibility};
-use crate::wire::error::{Code, WireError};
+use crate::wire::error::WireError;
 
 /// How many of those who hold the room a refusal names, the largest first.
 const HOLDERS_NAMED_MAX: usize = 8;
 
 impl EventLoop {
-    /// What the ledger made of a call that changes the caller's share.
-    pub(crate) fn carry_out(
-        &mut self,
-        cx: &Context,
-        uid: Uid,
-        authorised: &Authorised,
-        effects: Vec<Effect>,
-        reply: Reply,
-    ) {
-        let (mut effects, events) = apart(effects);
-        if let Act::Submit { spec, .. } = authorised.act() {
-            let job = effects.first().and_then(|effect| self.work_of(effect));
-            self.specs.extend(job.map(|job| (job, Arc::clone(spec))));
-        }
-        // What the caller changed may let others in who wait: that is not what is answered.
-        let own =
-            effects.first().is_some_and(|first| authorised.act().asks_for(first) && first.uid() == Some(uid));
-        let others = effects.split_off(usize::from(own));
-        match effects.pop() {
-            Some(Effect::Enter { uid, run }) => {
-                let whom = if let Act::Attach { pids } = authorised.act() {
-                    Whom::Named(pids.clone())
-                } else {
-                    Whom::Caller(authorised.peer().pid.unsigned_abs())
-                };
-                let from_sandboxes = self.policy.as_ref().is_some_and(|policy| policy.from_sandboxes);
-                let entering = Entering { uid, run, whom, from_sandboxes };
-                tokio::spawn(enter::enter(cx.clone(), entering, reply));
-                self.busy.entry(uid).or_default();
-            }
-            Some(effect) => self.start(cx, effect, reply),
-            None => match self.nothing_to_do(authorised) {
-                Ok(answer) => {
-                    drop(tokio::spawn(share::stored(cx.clone(), self.ledger.image(), reply, answer)))
-                }
+    /// Says to the ledger what a call has it do, and carries out what that comes to.
+    pub(crate) fn say(&mut self, authorised: &Authorised, saying: Saying, reply: Reply) {
+        let Saying { command, spec, at_once } = saying;
+        let Some((cx, decided, reply)) = self.decide(authorised, command, reply) else { return };
+        let job = decided.own.as_ref().and_then(|effect| self.work_of(effect));
+        self.specs.extend(job.zip(spec));
+        match decided.own.clone() {
+            Some(effect) => self.start(&cx, effect, reply),
+            None => match at_once(&self.shown(), &decided) {
+                Ok(answer) => drop(tokio::spawn(share::stored(cx, self.ledger.image(), reply, answer))),
                 Err(error) => reply.send(Err(error)),
             },
         }
-        self.carry_out_others(others);
-        events.into_iter().for_each(|event| self.publish(event));
+        self.carry_out_others(decided.others);
         self.tell_status();
     }
 
-    /// The answer to a call that needs nothing done in the world.
-    fn nothing_to_do(&self, authorised: &Authorised) -> Result<Answer, WireError> {
-        match authorised.act() {
-            Act::Resize { account, .. } | Act::Renew { account, .. } => {
-                let share =
-                    self.ledger.share(account.uid).ok_or_else(|| answer::refusal(&Refusal::NoShare))?;
-                Ok(Answer::Share(HeldShare { share: self.shown(share) }))
-            }
-            Act::Release { .. } => Ok(Answer::Released(Released { released: false })),
-            Act::Ping
-            | Act::Health
-            | Act::Status { .. }
-            | Act::List
-            | Act::Policy { .. }
-            | Act::Request { .. }
-            | Act::Run
-            | Act::Attach { .. }
-            | Act::Submit { .. }
-            | Act::JobStatus { .. }
-            | Act::JobList { .. }
-            | Act::JobCancel { .. }
-            | Act::Drain
-            | Act::Undrain
-            | Act::JobFetch { .. }
-            | Act::Subscribe { .. }
-            | Act::Reload => {
-                Err(WireError::new(Code::Internal, "There was nothing to do, and should have been"))
-            }
+    /// Has processes put into a member's share.
+    pub(crate) fn let_in(&mut self, authorised: &Authorised, uid: Uid, whom: Whom, reply: Reply) {
+        let Some((cx, decided, reply)) = self.decide(authorised, Command::Enter { uid }, reply) else {
+            return;
+        };
+        if let Some(Effect::Enter { uid, run }) = decided.own {
+            let from_sandboxes = self.policy.as_ref().is_some_and(|policy| policy.from_sandboxes);
+            let entering = Entering { uid, run, whom, from_sandboxes };
+            self.busy.entry(uid).or_default();
+            tokio::spawn(enter::enter(cx, entering, reply));
         }
+        self.carry_out_others(decided.others);
+        self.tell_status();
     }
 
-    /// A call that changes nobody's share: an admin's word, or a job called back.
-    pub(crate) fn decide(&mut self, authorised: &Authorised, reply: Reply) {
-        let Some(cx) = self.context.clone() else { return reply.send(Err(self.condition.refusal())) };
-        let was_draining = self.ledger.draining();
-        let command = match authorised.act() {
-            Act::JobCancel { job } if authorised.role() == Role::Admin => {
-                Command::Cancel { job: *job, by: Canceller::Admin }
-            }
-            Act::JobCancel { job } => {
-                Command::Cancel { job: *job, by: Canceller::Member(authorised.peer().uid) }
-            }
-            Act::Drain => Command::Drain,
-            Act::Undrain => Command::Undrain,
-            Act::Ping
-            | Act::Health
-            | Act::Status { .. }
-            | Act::List
-            | Act::Policy { .. }
-            | Act::Request { .. }
-            | Act::Renew { .. }
-            | Act::Resize { .. }
-            | Act::Release { .. }
-            | Act::Run
-            | Act::Attach { .. }
-            | Act::Submit { .. }
-            | Act::JobStatus { .. }
-            | Act::JobList { .. }
-            | Act::JobFetch { .. }
-            | Act::Subscribe { .. }
-            | Act::Reload => {
-                return reply
-                    .send(Err(WireError::new(Code::Internal, "A call was taken for an admin's word")));
-            }
+    /// What the ledger makes of a call's command, and with what it is carried out. A refusal is answered here.
+    fn decide(
+        &mut self,
+        authorised: &Authorised,
+        command: Command,
+        reply: Reply,
+    ) -> Option<(Context, Decided, Reply)> {
+        let Some(cx) = self.context.clone() else {
+            reply.send(Err(self.condition.refusal()));
+            return None;
         };
-        let effects = match self.ledger.apply(clock::now(), command) {
-            Ok(effects) => effects,
-            Err(refusal) => return reply.send(Err(answer::refusal(&refusal))),
-        };
-        let answer = if let Act::JobCancel { job } = authorised.act() {
-            match self.ledger.jobs().get(job) {
-                Some(job) => Answer::Job(OneJob { job: self.job_shown(job) }),
-                None => return reply.send(Err(answer::refusal(&Refusal::NoJob))),
+        match self.ledger.decide(clock::now(), command) {
+            Ok(decided) => return Some((cx, decided, reply)),
+            Err(Refusal::Occupied) => {
+                let uid = authorised.target();
+                let naming = if authorised.peer().uid == uid { Naming::Command } else { Naming::Number };
+                tokio::spawn(share::occupied(Arc::clone(&cx.cgroups), uid, naming, reply));
             }
-        } else {
-            Answer::Changed(Changed { changed: self.ledger.draining() != was_draining })
-        };
-        // A command that runs is answered for when it has ended.
-        let (call_back, effects): (Vec<Effect>, Vec<Effect>) =
-            effects.into_iter().partition(|effect| matches!(effect, Effect::CallBack { .. }));
-        match call_back.into_iter().next() {
-            Some(effect) => self.start(&cx, effect, reply),
-            None => drop(tokio::spawn(share::stored(cx, self.ledger.image(), reply, answer))),
+            Err(refusal) => reply.send(Err(self.refusal(&refusal, authorised))),
         }
-        self.carry_out_others(effects);
-        self.tell_status();
+        None
     }
 
     /// Effects that nobody who could be answered called for, and events.
@@ -205,7 +130,7 @@ impl EventLoop {
     /// Carries out an effect for a member who is marked busy.
     pub(crate) fn spawn(&mut self, cx: &Context, uid: Uid, effect: Effect, reply: Reply) {
         let (cx, image) = (cx.clone(), self.ledger.image());
-        let share = self.ledger.share(uid).cloned().map(|share| (self.shown(&share), share));
+        let share = self.ledger.share(uid).cloned().map(|share| (self.shown().share(&share), share));
         match (effect, share) {
             (effect @ Effect::Grant(_), Some((_, share))) if self.work_of(&effect).is_some() => {
                 let job = self.work_of(&effect);
@@ -242,7 +167,7 @@ impl EventLoop {
             (Effect::Renew(_), Some((_, share))) => {
                 let lease =
                     if let Phase::Renewing { lease } = share.phase { Some(lease) } else { share.lease };
-                let shown = self.shown(&Share { lease, ..share.clone() });
+                let shown = self.shown().share(&Share { lease, ..share.clone() });
                 tokio::spawn(lower::renew(cx, share, shown, image, reply));
             }
             (Effect::Withdraw(_), _) => drop(tokio::spawn(share::release(cx, uid, image, reply))),
@@ -270,38 +195,9 @@ impl EventLoop {
         error
     }
 
-    /// A job as it is shown.
-    pub(crate) fn job_shown(&self, job: &Job) -> JobInfo {
-        let places =
-            if matches!(job.state, JobState::Queued { .. }) { self.ledger.places() } else { Vec::new() };
-        self.job_in(&places, job)
-    }
-
-    /// Jobs as they are shown.
-    pub(crate) fn jobs_shown<'a>(&self, jobs: impl Iterator<Item = &'a Arc<Job>>) -> Vec<JobInfo> {
-        let places = self.ledger.places();
-        jobs.map(|job| self.job_in(&places, job)).collect()
-    }
-
-    /// A job with its place in the queue, and when it starts if leases tell.
-    fn job_in(&self, places: &[Place], job: &Job) -> JobInfo {
-        let mut shown = answer::job(job);
-        if let Some(place) = places.iter().find(|place| place.waiting.job == job.id) {
-            shown.place = Some(place.place);
-            shown.starts_ms = place.starts.map(|at| self.ledger.wall_ms(clock::now(), at));
-        }
-        shown
-    }
-
-    /// A share as it is shown, without its use.
-    pub(crate) fn shown(&self, share: &Share) -> ShareInfo {
-        let ends = share.lease.map(|lease| self.ledger.wall_ms(clock::now(), lease.ends));
-        answer::share(share, ends, None)
-    }
-
     /// Tells followers of something that happened to a member's share, with the share as it is now, if there still is one.
     pub(crate) fn tell_of_share(&mut self, kind: &str, uid: Uid, message: Option<String>) {
-        let shown = self.ledger.share(uid).map(|share| self.shown(share));
+        let shown = self.ledger.share(uid).map(|share| self.shown().share(share));
         self.feed.share(kind, uid, shown, message);
     }
 
@@ -349,7 +245,7 @@ impl EventLoop {
                         self.specs.remove(&id);
                         self.offers.remove(&id);
                     }
-                    let (uid, shown) = (job.uid, self.job_shown(job));
+                    let (uid, shown) = (job.uid, self.shown().job(job));
                     self.feed.job(uid, shown);
                 }
             }

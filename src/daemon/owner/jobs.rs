@@ -139,7 +139,7 @@ impl EventLoop {
 
     fn answer_job(&self, job: JobId, reply: Reply) {
         reply.send(match self.ledger.jobs().get(&job) {
-            Some(job) => Ok(Answer::Job(OneJob { job: self.job_shown(job) })),
+            Some(job) => Ok(Answer::Job(OneJob { job: self.shown().job(job) })),
             None => Err(answer::refusal(&Refusal::NoJob)),
         });
     }

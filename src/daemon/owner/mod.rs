@@ -1,15 +1,14 @@
 //! The one owner of the ledger, and everything that can wake it.
 
 mod bound;
-mod command;
 mod condition;
 mod doubt;
 mod effects;
 pub mod event;
 mod inside;
 mod jobs;
+mod look;
 mod naming;
-mod query;
 mod recovery;
 mod reload;
 mod status;
@@ -39,6 +38,7 @@ use crate::daemon::following::pressure::Pressed;
 use crate::daemon::parts::Parts;
 use crate::daemon::telling::feed::Feed;
 use crate::daemon::telling::reply::Reply;
+use crate::daemon::telling::shown::Shown;
 use crate::host::machine;
 use crate::identity::{JobId, Uid, UnitName};
 use crate::ledger::{Canceller, Command, Effect, Ledger, Outcome};
@@ -273,7 +273,10 @@ impl EventLoop {
         match event {
             Event::NotStored => (self.stored, self.store_again) = (None, true),
             Event::WaitingKnown(accounts) => self.reconsider(&accounts),
-            Event::Usages(usages) => self.usages.arrived(usages, &self.ledger, self.capacity()),
+            Event::Usages(usages) => {
+                let shown = Shown { ledger: &self.ledger, cgroups: &self.parts.cgroups };
+                self.usages.arrived(usages, &shown);
+            }
             Event::Reloaded(result, reply) => self.reloaded(result, reply),
             Event::Recovered(recovery) => drop(self.recovered(*recovery)),
             Event::Mended(survey, uids) => self.mended(survey, uids),

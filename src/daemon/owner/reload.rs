@@ -103,8 +103,8 @@ impl EventLoop {
 
     /// Judges the requests of these members, if they still wait, by the policy that is in force.
     pub(crate) fn reconsider(&mut self, accounts: &[Account]) {
-        let Some(policy) = self.policy.clone() else { return };
-        let members = accounts.iter().map(|account| self.member(&policy, account)).collect();
+        let now = self.present();
+        let members = accounts.iter().filter_map(|account| now.member(account).ok()).collect();
         self.tell(Command::Reconsider { members });
         drop(self.store_in_background());
     }

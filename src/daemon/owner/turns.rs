@@ -3,16 +3,15 @@
 use std::sync::Arc;
 
 use super::EventLoop;
-use crate::daemon::asking::authorize::Act;
+use crate::contract::{Answer, Subscribed};
+use crate::daemon::asking::deed::Deed;
+use crate::daemon::asking::present::Present;
 use crate::daemon::asking::submission::Submission;
-use crate::daemon::clock;
 use crate::daemon::doing::job::Fetch;
-use crate::daemon::doing::occupants::Shown;
-use crate::daemon::doing::share;
 use crate::daemon::telling::reply::Reply;
+use crate::daemon::telling::shown::Shown;
 use crate::identity::Uid;
 use crate::ledger::Effect;
-use crate::ledger::refusal::Refusal;
 use crate::serving::places::PLACES_PER_UID_MAX;
 use crate::wire::error::{Code, WireError};
 
@@ -33,19 +32,9 @@ impl EventLoop {
         if kind.needs.capacity {
             self.look_at_machine();
         }
-        let Some(uid) = submission.authorised.turn() else {
-            let Submission { authorised, reply, outlet, taker } = submission;
-            if let (Act::JobFetch { job }, Some(taker)) = (authorised.act(), taker) {
-                return self.fetch(*job, Fetch { peer: Arc::clone(authorised.peer()), taker, reply });
-            }
-            // From before the answer, so that nothing is missed after it.
-            if let (Act::Subscribe { interest }, Some(outlet)) = (authorised.act(), outlet) {
-                self.feed.add(*interest, Arc::clone(authorised.peer()), outlet);
-            }
-            return self.query(&authorised, reply);
-        };
+        let Some(uid) = submission.authorised.turn() else { return self.take_turn(submission) };
         match self.busy.get_mut(&uid) {
-            None => self.change(uid, submission),
+            None => self.take_turn(submission),
             Some(waiting) if waiting.len() < CALLS_WAITING_MAX => waiting.push_back(submission),
             Some(_) => {
                 let error = WireError::new(Code::Busy, "Too many calls are waiting for an earlier one");
@@ -80,7 +69,7 @@ impl EventLoop {
             self.busy.insert(uid, waiting);
             return self.free(uid);
         }
-        self.change(uid, next);
+        self.take_turn(next);
         // A call that was refused left nothing under way: then the one after it has its turn.
         let refused = !self.busy.contains_key(&uid);
         self.busy.entry(uid).or_default().append(&mut waiting);
@@ -99,30 +88,51 @@ impl EventLoop {
         next
     }
 
-    /// A call that changes a share: the ledger's word, and the effect on its way.
-    fn change(&mut self, uid: Uid, submission: Submission) {
-        let Submission { mut authorised, reply, .. } = submission;
+    /// A call has its turn.
+    fn take_turn(&mut self, submission: Submission) {
+        let Submission { mut authorised, reply, outlet, taker } = submission;
         // It may have waited, and another policy have come meanwhile.
         if let Err(error) = authorised.judge(self.policy.as_deref()) {
             return reply.send(Err(error));
         }
-        let Some(cx) = self.context.clone() else {
-            return reply.send(Err(self.condition.refusal()));
-        };
-        let command = match self.command(uid, authorised.act(), &cx) {
-            Ok(command) => command,
-            Err(error) => return reply.send(Err(error)),
-        };
-        match self.ledger.apply(clock::now(), command) {
-            Err(Refusal::Occupied) => {
-                let shown = if authorised.peer().uid == uid { Shown::Command } else { Shown::Number };
-                tokio::spawn(share::occupied(Arc::clone(&cx.cgroups), uid, shown, reply));
+        match authorised.deed(&self.present()) {
+            Err(error) => reply.send(Err(error)),
+            Ok(Deed::Answer(answer)) => reply.send(Ok(answer)),
+            Ok(Deed::Say(saying)) => self.say(&authorised, saying, reply),
+            Ok(Deed::Enter { uid, whom }) => self.let_in(&authorised, uid, whom, reply),
+            Ok(Deed::Hand(job)) => {
+                let peer = Arc::clone(authorised.peer());
+                match taker {
+                    Some(taker) => self.fetch(job, Fetch { peer, taker, reply }),
+                    None => reply.send(Err(nowhere_to_go("descriptors"))),
+                }
             }
-            Err(refusal) => {
-                let error = self.refusal(&refusal, &authorised);
-                reply.send(Err(error));
-            }
-            Ok(effects) => self.carry_out(&cx, uid, &authorised, effects, reply),
+            Ok(Deed::Follow(interest)) => match outlet {
+                Some(outlet) => {
+                    self.feed.add(interest, Arc::clone(authorised.peer()), outlet);
+                    reply.send(Ok(Answer::Subscribed(Subscribed { subscribed: true })));
+                }
+                None => reply.send(Err(nowhere_to_go("events"))),
+            },
+            Ok(Deed::Look { names }) => reply.send(Ok(self.health(names))),
+            Ok(Deed::List { only }) => self.list(only, reply),
+            Ok(Deed::Reload) => self.reload(Some(reply)),
         }
     }
+
+    /// What the ledger has, as it is shown.
+    pub(crate) fn shown(&self) -> Shown<'_> {
+        Shown { ledger: &self.ledger, cgroups: &self.parts.cgroups }
+    }
+
+    /// What is so at this moment.
+    pub(crate) fn present(&self) -> Present<'_> {
+        let policy = self.policy.as_deref().ok_or_else(|| self.condition.refusal());
+        Present { shown: self.shown(), policy, tasks: self.bounds.tasks }
+    }
+}
+
+/// An endpoint that has something come with its answer says so in [`Endpoint::BESIDE`](crate::daemon::asking::endpoint::Endpoint).
+fn nowhere_to_go(what: &str) -> WireError {
+    WireError::new(Code::Internal, format!("There is nowhere for {what} to go"))
 }

@@ -5,13 +5,11 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::contract::{Answer, CapacityInfo, ListAnswer, ShareInfo, Usage};
-use crate::daemon::clock;
-use crate::daemon::telling::answer;
+use crate::contract::{Answer, ListAnswer, ShareInfo, Usage};
 use crate::daemon::telling::reply::Reply;
+use crate::daemon::telling::shown::{Shown, is_held};
 use crate::identity::Uid;
-use crate::ledger::Ledger;
-use crate::ledger::share::{Phase, Share};
+use crate::ledger::share::Share;
 
 /// How old the figures of a list may be: many who ask at once cost one reading.
 pub const USAGES_FRESH: Duration = Duration::from_secs(1);
@@ -27,15 +25,9 @@ pub struct Usages {
 
 impl Usages {
     /// Answers a list, or keeps it until all figures have been read; whether that is to be begun.
-    pub fn wants_reading(
-        &mut self,
-        reply: Reply,
-        only: Option<Uid>,
-        ledger: &Ledger,
-        capacity: CapacityInfo,
-    ) -> bool {
+    pub fn wants_reading(&mut self, reply: Reply, only: Option<Uid>, shown: &Shown<'_>) -> bool {
         if self.read_at.is_some_and(|at| at.elapsed() < USAGES_FRESH) {
-            reply.send(Ok(self.list(ledger, capacity, only)));
+            reply.send(Ok(self.list(shown, only)));
             return false;
         }
         self.waiting.push((reply, only));
@@ -43,27 +35,18 @@ impl Usages {
     }
 
     /// Takes a reading, and answers the lists that waited for it.
-    pub fn arrived(&mut self, read: BTreeMap<Uid, Usage>, ledger: &Ledger, capacity: CapacityInfo) {
+    pub fn arrived(&mut self, read: BTreeMap<Uid, Usage>, shown: &Shown<'_>) {
         (self.read, self.read_at) = (read, Some(Instant::now()));
         for (reply, only) in std::mem::take(&mut self.waiting) {
-            reply.send(Ok(self.list(ledger, capacity, only)));
+            reply.send(Ok(self.list(shown, only)));
         }
     }
 
-    fn list(&self, ledger: &Ledger, capacity: CapacityInfo, only: Option<Uid>) -> Answer {
-        let visible = ledger.shares().values().filter(|share| only.is_none_or(|uid| share.uid == uid));
-        let visible = visible.filter(|share| is_held(share));
-        let now = clock::now();
-        let shown = |share: &Share| {
-            let ends = share.lease.map(|lease| ledger.wall_ms(now, lease.ends));
-            answer::share(share, ends, self.read.get(&share.uid).cloned())
-        };
-        let shares: Vec<ShareInfo> = visible.map(shown).collect();
-        Answer::List(ListAnswer { shares, capacity })
+    fn list(&self, shown: &Shown<'_>, only: Option<Uid>) -> Answer {
+        let visible = shown.ledger.shares().values();
+        let visible = visible.filter(|share| only.is_none_or(|uid| share.uid == uid) && is_held(share));
+        let in_use =
+            |share: &Share| ShareInfo { usage: self.read.get(&share.uid).cloned(), ..shown.share(share) };
+        Answer::List(ListAnswer { shares: visible.map(in_use).collect(), capacity: shown.capacity() })
     }
-}
-
-/// Whether the member has it: what is still being made is not enforced, and may come to nothing.
-pub fn is_held(share: &Share) -> bool {
-    !matches!(share.phase, Phase::Granting { .. })
 }

@@ -3,3 +3,4 @@
 pub mod answer;
 pub mod feed;
 pub mod reply;
+pub mod shown;

@@ -2,7 +2,11 @@
 
 use super::{Account, Beside, Endpoint, Needs, Turn};
 use crate::contract::Health;
+use crate::daemon::asking::caller::{Asking, Caller};
+use crate::daemon::asking::deed::Deed;
+use crate::daemon::asking::present::Present;
 use crate::policy::Role;
+use crate::wire::error::WireError;
 
 impl Endpoint for Health {
     const LEAST: Role = Role::ReadOnly;
@@ -12,4 +16,15 @@ impl Endpoint for Health {
     const AT_HAND: bool = false;
     const QUESTION: bool = true;
     const BESIDE: Beside = Beside::Nothing;
+
+    type Act = ();
+
+    fn act(self, _asking: &mut Asking<'_>) -> Result<Self::Act, WireError> {
+        Ok(())
+    }
+
+    fn deed(_act: &Self::Act, by: &Caller, _now: &Present<'_>) -> Result<Deed, WireError> {
+        // What names others' slices and figures is for admins.
+        Ok(Deed::Look { names: by.role == Role::Admin })
+    }
 }

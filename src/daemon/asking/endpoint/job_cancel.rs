@@ -1,8 +1,17 @@
 //! `job_cancel`: end a job.
 
 use super::{Account, Beside, Endpoint, Needs, Turn};
-use crate::contract::JobCancel;
+use crate::contract::{Answer, JobCancel, OneJob};
+use crate::daemon::asking::caller::{Asking, Caller};
+use crate::daemon::asking::deed::{Deed, Saying};
+use crate::daemon::asking::present::Present;
+use crate::daemon::telling::answer;
+use crate::daemon::telling::shown::Shown;
+use crate::identity::JobId;
+use crate::ledger::refusal::Refusal;
+use crate::ledger::{Canceller, Command, Decided};
 use crate::policy::Role;
+use crate::wire::error::WireError;
 
 impl Endpoint for JobCancel {
     const LEAST: Role = Role::Operator;
@@ -12,4 +21,20 @@ impl Endpoint for JobCancel {
     const AT_HAND: bool = false;
     const QUESTION: bool = false;
     const BESIDE: Beside = Beside::Nothing;
+
+    type Act = JobId;
+
+    fn act(self, _asking: &mut Asking<'_>) -> Result<Self::Act, WireError> {
+        Ok(JobId(self.job_id))
+    }
+
+    fn deed(act: &Self::Act, by: &Caller, _now: &Present<'_>) -> Result<Deed, WireError> {
+        let job = *act;
+        let by = if by.role == Role::Admin { Canceller::Admin } else { Canceller::Member(by.peer.uid) };
+        let ended = move |shown: &Shown<'_>, _: &Decided| match shown.ledger.jobs().get(&job) {
+            Some(job) => Ok(Answer::Job(OneJob { job: shown.job(job) })),
+            None => Err(answer::refusal(&Refusal::NoJob)),
+        };
+        Ok(Deed::Say(Saying::new(Command::Cancel { job, by }).or_at_once(ended)))
+    }
 }

@@ -2,7 +2,12 @@
 
 use super::{Account, Beside, Endpoint, Needs, Turn};
 use crate::contract::JobFetch;
+use crate::daemon::asking::caller::{Asking, Caller};
+use crate::daemon::asking::deed::Deed;
+use crate::daemon::asking::present::Present;
+use crate::identity::JobId;
 use crate::policy::Role;
+use crate::wire::error::WireError;
 
 impl Endpoint for JobFetch {
     // The job's own process: who could submit it may have another role by then.
@@ -14,4 +19,14 @@ impl Endpoint for JobFetch {
     const AT_HAND: bool = false;
     const QUESTION: bool = false;
     const BESIDE: Beside = Beside::Descriptors;
+
+    type Act = JobId;
+
+    fn act(self, _asking: &mut Asking<'_>) -> Result<Self::Act, WireError> {
+        Ok(JobId(self.job_id))
+    }
+
+    fn deed(act: &Self::Act, _by: &Caller, _now: &Present<'_>) -> Result<Deed, WireError> {
+        Ok(Deed::Hand(*act))
+    }
 }

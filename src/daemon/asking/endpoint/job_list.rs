@@ -1,8 +1,12 @@
 //! `job_list`: all jobs that the caller may see.
 
 use super::{Account, Beside, Endpoint, Needs, Turn};
-use crate::contract::JobList;
+use crate::contract::{Answer, JobList, Jobs};
+use crate::daemon::asking::caller::{Asking, Caller};
+use crate::daemon::asking::deed::Deed;
+use crate::daemon::asking::present::Present;
 use crate::policy::Role;
+use crate::wire::error::WireError;
 
 impl Endpoint for JobList {
     const LEAST: Role = Role::ReadOnly;
@@ -12,4 +16,15 @@ impl Endpoint for JobList {
     const AT_HAND: bool = true;
     const QUESTION: bool = true;
     const BESIDE: Beside = Beside::Nothing;
+
+    type Act = bool;
+
+    fn act(self, asking: &mut Asking<'_>) -> Result<Self::Act, WireError> {
+        asking.whole(self.all)
+    }
+
+    fn deed(act: &Self::Act, by: &Caller, now: &Present<'_>) -> Result<Deed, WireError> {
+        let jobs = now.shown.ledger.jobs().values().filter(|job| *act || job.uid == by.peer.uid);
+        Ok(Deed::Answer(Answer::Jobs(Jobs { jobs: now.shown.jobs(jobs) })))
+    }
 }

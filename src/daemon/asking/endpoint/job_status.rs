@@ -1,8 +1,15 @@
 //! `job_status`: one job.
 
 use super::{Account, Beside, Endpoint, Needs, Turn};
-use crate::contract::JobStatus;
+use crate::contract::{Answer, JobStatus, OneJob};
+use crate::daemon::asking::caller::{Asking, Caller};
+use crate::daemon::asking::deed::Deed;
+use crate::daemon::asking::present::Present;
+use crate::daemon::telling::answer;
+use crate::identity::JobId;
+use crate::ledger::refusal::Refusal;
 use crate::policy::Role;
+use crate::wire::error::WireError;
 
 impl Endpoint for JobStatus {
     const LEAST: Role = Role::ReadOnly;
@@ -12,4 +19,18 @@ impl Endpoint for JobStatus {
     const AT_HAND: bool = true;
     const QUESTION: bool = true;
     const BESIDE: Beside = Beside::Nothing;
+
+    type Act = JobId;
+
+    fn act(self, _asking: &mut Asking<'_>) -> Result<Self::Act, WireError> {
+        Ok(JobId(self.job_id))
+    }
+
+    fn deed(act: &Self::Act, by: &Caller, now: &Present<'_>) -> Result<Deed, WireError> {
+        let job = now.shown.ledger.jobs().get(act);
+        // Who may not know of it is not told that there is one.
+        let job = job.filter(|job| job.uid == by.peer.uid || by.role == Role::Admin);
+        let job = job.ok_or_else(|| answer::refusal(&Refusal::NoJob))?;
+        Ok(Deed::Answer(Answer::Job(OneJob { job: now.shown.job(job) })))
+    }
 }

@@ -2,7 +2,12 @@
 
 use super::{Account, Beside, Endpoint, Needs, Turn};
 use crate::contract::List;
+use crate::daemon::asking::caller::{Asking, Caller};
+use crate::daemon::asking::deed::Deed;
+use crate::daemon::asking::present::Present;
 use crate::policy::Role;
+use crate::policy::Visibility;
+use crate::wire::error::WireError;
 
 impl Endpoint for List {
     const LEAST: Role = Role::ReadOnly;
@@ -12,4 +17,16 @@ impl Endpoint for List {
     const AT_HAND: bool = false;
     const QUESTION: bool = true;
     const BESIDE: Beside = Beside::Nothing;
+
+    type Act = ();
+
+    fn act(self, _asking: &mut Asking<'_>) -> Result<Self::Act, WireError> {
+        Ok(())
+    }
+
+    fn deed(_act: &Self::Act, by: &Caller, now: &Present<'_>) -> Result<Deed, WireError> {
+        let names = now.policy.as_ref().is_ok_and(|policy| policy.visibility == Visibility::Names);
+        let all = names || by.role == Role::Admin;
+        Ok(Deed::List { only: (!all).then_some(by.peer.uid) })
+    }
 }

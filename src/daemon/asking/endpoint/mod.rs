@@ -21,11 +21,17 @@ mod submit;
 mod subscribe;
 mod undrain;
 
-use crate::contract::{self, for_each_endpoint};
+use std::fmt::Debug;
+
+use super::caller::{Asking, Caller};
+use super::deed::Deed;
+use super::present::Present;
+use crate::contract::{self, Call, for_each_endpoint};
 use crate::policy::Role;
+use crate::wire::error::WireError;
 
 /// What is to be known of an endpoint. Nothing of it has a default: whoever adds an endpoint is asked.
-pub trait Endpoint {
+pub trait Endpoint: Sized {
     /// The least role that may call it, on one's own things. Naming another member takes [`Role::Admin`] everywhere.
     const LEAST: Role;
     /// Whose turn a call waits for.
@@ -40,6 +46,22 @@ pub trait Endpoint {
     const QUESTION: bool;
     /// What comes with the answer beside it.
     const BESIDE: Beside;
+
+    /// A call of it, typed and checked.
+    type Act: Debug + Send + 'static;
+
+    /// What a call asks for.
+    ///
+    /// # Errors
+    /// BadRequest, where a figure cannot be; Forbidden, where the role is too low for what the call names.
+    fn act(self, asking: &mut Asking<'_>) -> Result<Self::Act, WireError>;
+
+    /// What the owner of the ledger does for it, at its turn. Nothing that blocks, and nothing that changes anything: that is
+    /// the owner's.
+    ///
+    /// # Errors
+    /// The refusal that is answered.
+    fn deed(act: &Self::Act, by: &Caller, now: &Present<'_>) -> Result<Deed, WireError>;
 }
 
 /// Whose turn a call waits for: of each member one thing at a time is under way.
@@ -115,13 +137,35 @@ impl Kind {
     }
 }
 
-macro_rules! kinds {
+macro_rules! endpoints {
     ($($name:ident),+ $(,)?) => {
         /// What an endpoint of the contract says of itself.
         pub fn kind(endpoint: contract::Endpoint) -> Kind {
             match endpoint { $(contract::Endpoint::$name => Kind::of::<contract::$name>()),+ }
         }
+
+        /// What is to be done, typed and checked.
+        #[derive(Debug)]
+        pub enum Act { $(#[doc = concat!("See [`", stringify!($name), "`](contract::", stringify!($name), ").")] $name(<contract::$name as Endpoint>::Act)),+ }
+
+        impl Act {
+            /// What `call` asks for.
+            ///
+            /// # Errors
+            /// Those of [`Endpoint::act`].
+            pub fn of(call: Call, asking: &mut Asking<'_>) -> Result<Self, WireError> {
+                match call { $(Call::$name(body) => body.act(asking).map(Self::$name)),+ }
+            }
+
+            /// What the owner of the ledger does for it.
+            ///
+            /// # Errors
+            /// Those of [`Endpoint::deed`].
+            pub fn deed(&self, by: &Caller, now: &Present<'_>) -> Result<Deed, WireError> {
+                match self { $(Self::$name(act) => <contract::$name as Endpoint>::deed(act, by, now)),+ }
+            }
+        }
     };
 }
 
-for_each_endpoint!(kinds);
+for_each_endpoint!(endpoints);

@@ -1,8 +1,13 @@
 //! `ping`: whether the daemon answers.
 
 use super::{Account, Beside, Endpoint, Needs, Turn};
-use crate::contract::Ping;
+use crate::contract::{Answer, Ping, Pong};
+use crate::daemon::asking::caller::{Asking, Caller};
+use crate::daemon::asking::deed::Deed;
+use crate::daemon::asking::present::Present;
+use crate::daemon::clock;
 use crate::policy::Role;
+use crate::wire::error::WireError;
 
 impl Endpoint for Ping {
     const LEAST: Role = Role::ReadOnly;
@@ -12,4 +17,14 @@ impl Endpoint for Ping {
     const AT_HAND: bool = true;
     const QUESTION: bool = true;
     const BESIDE: Beside = Beside::Nothing;
+
+    type Act = ();
+
+    fn act(self, _asking: &mut Asking<'_>) -> Result<Self::Act, WireError> {
+        Ok(())
+    }
+
+    fn deed(_act: &Self::Act, _by: &Caller, _now: &Present<'_>) -> Result<Deed, WireError> {
+        Ok(Deed::Answer(Answer::Pong(Pong { at_ms: clock::now().wall_ms })))
+    }
 }

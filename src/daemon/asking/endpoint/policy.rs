@@ -1,8 +1,13 @@
 //! `policy`: what the policy says for one member.
 
 use super::{Account, Beside, Endpoint, Needs, Turn};
-use crate::contract::Policy;
+use crate::contract::{Answer, Policy, PolicyAnswer};
+use crate::daemon::asking::caller::{Asking, Caller};
+use crate::daemon::asking::deed::Deed;
+use crate::daemon::asking::present::Present;
+use crate::daemon::telling::answer;
 use crate::policy::Role;
+use crate::wire::error::WireError;
 
 impl Endpoint for Policy {
     const LEAST: Role = Role::ReadOnly;
@@ -12,4 +17,15 @@ impl Endpoint for Policy {
     const AT_HAND: bool = true;
     const QUESTION: bool = true;
     const BESIDE: Beside = Beside::Nothing;
+
+    type Act = ();
+
+    fn act(self, _asking: &mut Asking<'_>) -> Result<Self::Act, WireError> {
+        Ok(())
+    }
+
+    fn deed(_act: &Self::Act, by: &Caller, now: &Present<'_>) -> Result<Deed, WireError> {
+        let policy = answer::policy(&now.member(&by.whom)?.policy);
+        Ok(Deed::Answer(Answer::Policy(PolicyAnswer { policy })))
+    }
 }

@@ -1,8 +1,13 @@
 //! `release`: give a share back.
 
 use super::{Account, Beside, Endpoint, Needs, Turn};
-use crate::contract::Release;
+use crate::contract::{Answer, Release, Released};
+use crate::daemon::asking::caller::{Asking, Caller};
+use crate::daemon::asking::deed::{Deed, Saying};
+use crate::daemon::asking::present::Present;
+use crate::ledger::Command;
 use crate::policy::Role;
+use crate::wire::error::WireError;
 
 impl Endpoint for Release {
     const LEAST: Role = Role::Operator;
@@ -12,4 +17,18 @@ impl Endpoint for Release {
     const AT_HAND: bool = false;
     const QUESTION: bool = false;
     const BESIDE: Beside = Beside::Nothing;
+
+    type Act = bool;
+
+    fn act(self, _asking: &mut Asking<'_>) -> Result<Self::Act, WireError> {
+        Ok(self.stop.unwrap_or(false))
+    }
+
+    fn deed(act: &Self::Act, by: &Caller, now: &Present<'_>) -> Result<Deed, WireError> {
+        let uid = by.whom.uid;
+        let command = Command::Release { uid, populated: now.populated(uid)?, stop: *act };
+        Ok(Deed::Say(
+            Saying::new(command).or_at_once(|_, _| Ok(Answer::Released(Released { released: false }))),
+        ))
+    }
 }

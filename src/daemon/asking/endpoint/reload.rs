@@ -2,7 +2,11 @@
 
 use super::{Account, Beside, Endpoint, Needs, Turn};
 use crate::contract::Reload;
+use crate::daemon::asking::caller::{Asking, Caller};
+use crate::daemon::asking::deed::Deed;
+use crate::daemon::asking::present::Present;
 use crate::policy::Role;
+use crate::wire::error::WireError;
 
 impl Endpoint for Reload {
     const LEAST: Role = Role::Admin;
@@ -12,4 +16,14 @@ impl Endpoint for Reload {
     const AT_HAND: bool = false;
     const QUESTION: bool = false;
     const BESIDE: Beside = Beside::Nothing;
+
+    type Act = ();
+
+    fn act(self, _asking: &mut Asking<'_>) -> Result<Self::Act, WireError> {
+        Ok(())
+    }
+
+    fn deed(_act: &Self::Act, _by: &Caller, _now: &Present<'_>) -> Result<Deed, WireError> {
+        Ok(Deed::Reload)
+    }
 }

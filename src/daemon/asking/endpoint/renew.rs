@@ -1,8 +1,15 @@
 //! `renew`: move the end of a lease.
 
+use std::time::Duration;
+
 use super::{Account, Beside, Endpoint, Needs, Turn};
 use crate::contract::Renew;
+use crate::daemon::asking::caller::{Asking, Caller};
+use crate::daemon::asking::deed::{Deed, Saying};
+use crate::daemon::asking::present::Present;
+use crate::ledger::Command;
 use crate::policy::Role;
+use crate::wire::error::WireError;
 
 impl Endpoint for Renew {
     const LEAST: Role = Role::Operator;
@@ -13,4 +20,15 @@ impl Endpoint for Renew {
     const AT_HAND: bool = false;
     const QUESTION: bool = false;
     const BESIDE: Beside = Beside::Nothing;
+
+    type Act = Duration;
+
+    fn act(self, _asking: &mut Asking<'_>) -> Result<Self::Act, WireError> {
+        Ok(Duration::from_millis(self.lease_ms))
+    }
+
+    fn deed(act: &Self::Act, by: &Caller, now: &Present<'_>) -> Result<Deed, WireError> {
+        let command = Command::Renew { member: now.member(&by.whom)?, lease: *act };
+        Ok(Deed::Say(Saying::new(command).or_as_held(by.whom.uid)))
+    }
 }

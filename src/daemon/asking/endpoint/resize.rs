@@ -2,7 +2,14 @@
 
 use super::{Account, Beside, Endpoint, Needs, Turn};
 use crate::contract::Resize;
+use crate::daemon::asking::caller::{Asking, Caller};
+use crate::daemon::asking::deed::{Deed, Saying};
+use crate::daemon::asking::figures::figures;
+use crate::daemon::asking::present::Present;
+use crate::ledger::Command;
 use crate::policy::Role;
+use crate::quantity::PartialAmount;
+use crate::wire::error::WireError;
 
 impl Endpoint for Resize {
     const LEAST: Role = Role::Operator;
@@ -12,4 +19,16 @@ impl Endpoint for Resize {
     const AT_HAND: bool = false;
     const QUESTION: bool = false;
     const BESIDE: Beside = Beside::Nothing;
+
+    type Act = PartialAmount;
+
+    fn act(self, _asking: &mut Asking<'_>) -> Result<Self::Act, WireError> {
+        figures(self.amounts())
+    }
+
+    fn deed(act: &Self::Act, by: &Caller, now: &Present<'_>) -> Result<Deed, WireError> {
+        let (member, in_use) = (now.member(&by.whom)?, now.memory(by.whom.uid)?);
+        let command = Command::Resize { member, amount: *act, in_use };
+        Ok(Deed::Say(Saying::new(command).or_as_held(by.whom.uid)))
+    }
 }

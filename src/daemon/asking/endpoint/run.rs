@@ -2,7 +2,11 @@
 
 use super::{Account, Beside, Endpoint, Needs, Turn};
 use crate::contract::Run;
+use crate::daemon::asking::caller::{Asking, Caller};
+use crate::daemon::asking::deed::{Deed, Whom};
+use crate::daemon::asking::present::Present;
 use crate::policy::Role;
+use crate::wire::error::WireError;
 
 impl Endpoint for Run {
     const LEAST: Role = Role::Operator;
@@ -12,4 +16,14 @@ impl Endpoint for Run {
     const AT_HAND: bool = false;
     const QUESTION: bool = false;
     const BESIDE: Beside = Beside::Nothing;
+
+    type Act = ();
+
+    fn act(self, _asking: &mut Asking<'_>) -> Result<Self::Act, WireError> {
+        Ok(())
+    }
+
+    fn deed(_act: &Self::Act, by: &Caller, _now: &Present<'_>) -> Result<Deed, WireError> {
+        Ok(Deed::Enter { uid: by.whom.uid, whom: Whom::Caller(by.peer.pid.unsigned_abs()) })
+    }
 }

@@ -1,8 +1,13 @@
 //! `status`: one share, and what is left of the machine.
 
 use super::{Account, Beside, Endpoint, Needs, Turn};
-use crate::contract::Status;
+use crate::contract::{Answer, Status, StatusAnswer};
+use crate::daemon::asking::caller::{Asking, Caller};
+use crate::daemon::asking::deed::Deed;
+use crate::daemon::asking::present::Present;
+use crate::daemon::telling::shown::{Shown, is_held};
 use crate::policy::Role;
+use crate::wire::error::WireError;
 
 impl Endpoint for Status {
     const LEAST: Role = Role::ReadOnly;
@@ -12,4 +17,17 @@ impl Endpoint for Status {
     const AT_HAND: bool = true;
     const QUESTION: bool = true;
     const BESIDE: Beside = Beside::Nothing;
+
+    type Act = ();
+
+    fn act(self, _asking: &mut Asking<'_>) -> Result<Self::Act, WireError> {
+        Ok(())
+    }
+
+    fn deed(_act: &Self::Act, by: &Caller, now: &Present<'_>) -> Result<Deed, WireError> {
+        let Shown { ledger, .. } = now.shown;
+        let held = ledger.share(by.whom.uid).filter(|share| is_held(share));
+        let share = held.map(|share| now.shown.share_in_use(share));
+        Ok(Deed::Answer(Answer::Status(StatusAnswer { share, capacity: now.shown.capacity() })))
+    }
 }

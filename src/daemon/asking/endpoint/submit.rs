@@ -1,8 +1,30 @@
 //! `submit`: run a command in the background.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use super::{Account, Beside, Endpoint, Needs, Turn};
 use crate::contract::Submit;
+use crate::contract::handover::{Handover, umask_default};
+use crate::daemon::asking::caller::{Asking, Caller};
+use crate::daemon::asking::deed::{Deed, Saying};
+use crate::daemon::asking::figures::figures;
+use crate::daemon::asking::present::Present;
+use crate::daemon::asking::spec::{self, Spec};
+use crate::ledger::{Command, Wait};
 use crate::policy::Role;
+use crate::quantity::PartialAmount;
+use crate::wire::error::WireError;
+
+/// What is asked for with a command.
+#[derive(Debug)]
+pub struct Asked {
+    amount: PartialAmount,
+    time_limit: Option<Duration>,
+    name: Option<String>,
+    wait: Wait,
+    spec: Arc<Spec>,
+}
 
 impl Endpoint for Submit {
     const LEAST: Role = Role::Operator;
@@ -13,4 +35,31 @@ impl Endpoint for Submit {
     const AT_HAND: bool = false;
     const QUESTION: bool = false;
     const BESIDE: Beside = Beside::Nothing;
+
+    type Act = Asked;
+
+    fn act(self, asking: &mut Asking<'_>) -> Result<Self::Act, WireError> {
+        let amount = figures(self.amounts())?;
+        let Submit { argv, cwd, env, name, lease_ms, wait, .. } = self;
+        let handover = spec::checked(Handover { argv, cwd, env, umask: umask_default() })?;
+        Ok(Asked {
+            amount,
+            time_limit: lease_ms.map(Duration::from_millis),
+            name,
+            wait: if wait.unwrap_or(false) { Wait::Granted } else { Wait::No },
+            spec: Arc::new(Spec::of(handover, &asking.caller.peer, &mut asking.brought)?),
+        })
+    }
+
+    fn deed(act: &Self::Act, by: &Caller, now: &Present<'_>) -> Result<Deed, WireError> {
+        if !now.policy()?.from_sandboxes {
+            act.spec.is_out_of_no_sandbox()?;
+        }
+        let member = now.member(&by.whom)?;
+        now.strangles_nobody(&member, act.amount)?;
+        let Asked { amount, time_limit, ref name, wait, ref spec } = *act;
+        let name = name.clone();
+        let command = Command::Submit { member, amount, time_limit, name, wait };
+        Ok(Deed::Say(Saying::new(command).of(Arc::clone(spec))))
+    }
 }

@@ -1,8 +1,14 @@
 //! `undrain`: grant again.
 
 use super::{Account, Beside, Endpoint, Needs, Turn};
-use crate::contract::Undrain;
+use crate::contract::{Answer, Changed, Undrain};
+use crate::daemon::asking::caller::{Asking, Caller};
+use crate::daemon::asking::deed::{Deed, Saying};
+use crate::daemon::asking::present::Present;
+use crate::daemon::telling::shown::Shown;
+use crate::ledger::{Command, Decided, Event};
 use crate::policy::Role;
+use crate::wire::error::WireError;
 
 impl Endpoint for Undrain {
     const LEAST: Role = Role::Admin;
@@ -12,4 +18,17 @@ impl Endpoint for Undrain {
     const AT_HAND: bool = false;
     const QUESTION: bool = false;
     const BESIDE: Beside = Beside::Nothing;
+
+    type Act = ();
+
+    fn act(self, _asking: &mut Asking<'_>) -> Result<Self::Act, WireError> {
+        Ok(())
+    }
+
+    fn deed(_act: &Self::Act, _by: &Caller, _now: &Present<'_>) -> Result<Deed, WireError> {
+        let changed = |_: &Shown<'_>, decided: &Decided| {
+            Ok(Answer::Changed(Changed { changed: decided.tells(&Event::Undrained) }))
+        };
+        Ok(Deed::Say(Saying::new(Command::Undrain).or_at_once(changed)))
+    }
 }

@@ -1,0 +1,89 @@
+//! What is so at the moment at which a call has its turn.
+
+use crate::cgroup::CgroupFault;
+use crate::daemon::telling::answer;
+use crate::daemon::telling::shown::Shown;
+use crate::host::account::Account;
+use crate::identity::{Uid, UnitName};
+use crate::ledger::Member;
+use crate::ledger::refusal::Refusal;
+use crate::policy::{MemberPolicy, Policy};
+use crate::quantity::{Bytes, PartialAmount, Tasks};
+use crate::wire::error::WireError;
+
+/// What the daemon knows at this moment.
+pub struct Present<'a> {
+    /// What the ledger has, and the kernel says of it.
+    pub shown: Shown<'a>,
+    /// The policy in force, or the refusal where there is none.
+    pub policy: Result<&'a Policy, WireError>,
+    /// How many tasks all shares can have together; `None` where that is not known.
+    pub tasks: Option<Tasks>,
+}
+
+impl Present<'_> {
+    /// The policy in force.
+    ///
+    /// # Errors
+    /// Degraded, where there is none.
+    pub fn policy(&self) -> Result<&Policy, WireError> {
+        self.policy.as_deref().map_err(Clone::clone)
+    }
+
+    /// A member as the ledger knows one.
+    ///
+    /// # Errors
+    /// Those of [`Self::policy`].
+    pub fn member(&self, account: &Account) -> Result<Member, WireError> {
+        let policy = self.policy()?;
+        Ok(Member {
+            uid: account.uid,
+            user: account.user.clone(),
+            policy: member_policy(policy, account, self.tasks),
+            swap: policy.swap,
+        })
+    }
+
+    /// The memory that a member's slice uses; nothing where there is no slice.
+    ///
+    /// # Errors
+    /// The kernel does not say.
+    pub fn memory(&self, uid: Uid) -> Result<Bytes, WireError> {
+        Ok(self.shown.cgroups.memory(UnitName::Share(uid)).map_err(said)?.unwrap_or_default())
+    }
+
+    /// Whether processes are in a member's slice.
+    ///
+    /// # Errors
+    /// The kernel does not say.
+    pub fn populated(&self, uid: Uid) -> Result<bool, WireError> {
+        Ok(self.shown.cgroups.populated(UnitName::Share(uid)).map_err(said)?.unwrap_or(false))
+    }
+
+    /// Whether a share that is to be made fits what is in its slice. A slice that someone made behind the daemon's back may
+    /// be busy: the work in it must not die of a share's limit.
+    ///
+    /// # Errors
+    /// Busy, with what is used; the kernel does not say.
+    pub fn strangles_nobody(&self, member: &Member, amount: PartialAmount) -> Result<(), WireError> {
+        if self.shown.ledger.share(member.uid).is_some() {
+            return Ok(());
+        }
+        let (in_use, asked) = (self.memory(member.uid)?, amount.or(member.policy.defaults).mem);
+        if in_use > asked { Err(answer::refusal(&Refusal::MemoryInUse { in_use, asked })) } else { Ok(()) }
+    }
+}
+
+/// What the policy says for a member on this machine: nobody is promised more tasks than all shares have together.
+pub fn member_policy(policy: &Policy, account: &Account, tasks: Option<Tasks>) -> MemberPolicy {
+    let mut member = policy.member(account.uid, &account.groups);
+    if let Some(all) = tasks {
+        member.max.tasks = member.max.tasks.min(all);
+        member.defaults.tasks = member.defaults.tasks.min(all);
+    }
+    member
+}
+
+fn said(fault: CgroupFault) -> WireError {
+    answer::cgroup(&fault)
+}

@@ -1,0 +1,93 @@
+//! What a command of a caller's comes to: what is done for them, and what follows from that for others.
+
+use super::command::{Command, Effect, Event};
+use crate::identity::Uid;
+
+/// What the ledger made of one caller's command.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decided {
+    /// What is done for the caller, and answers them when it is done; `None` where there is nothing to be done.
+    pub own: Option<Effect>,
+    /// Everything else: what the caller changed may let others in who wait, and is told to who follows events.
+    pub others: Vec<Effect>,
+}
+
+/// Which effect is done for whoever says a command, and on whose share.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Own {
+    is_own: fn(&Effect) -> bool,
+    whose: Option<Uid>,
+}
+
+impl Own {
+    pub fn of(command: &Command) -> Self {
+        Self { is_own: command.answered_by(), whose: command.whose() }
+    }
+
+    /// Finds it among the effects of that command.
+    pub fn among(self, mut others: Vec<Effect>) -> Decided {
+        let own = others.iter().position(|effect| {
+            (self.is_own)(effect) && self.whose.is_none_or(|uid| effect.uid() == Some(uid))
+        });
+        let own = own.map(|at| others.remove(at));
+        Decided { own, others }
+    }
+}
+
+impl Decided {
+    /// Whether this event is told.
+    pub fn tells(&self, event: &Event) -> bool {
+        self.others.iter().any(|effect| effect.event() == Some(event))
+    }
+}
+
+impl Command {
+    /// Which effect, answers whoever says this.
+    fn answered_by(&self) -> fn(&Effect) -> bool {
+        match self {
+            Self::Request { .. } | Self::Submit { .. } => {
+                |effect| matches!(effect, Effect::Grant(_) | Effect::Queued { .. } | Effect::Start { .. })
+            }
+            Self::Resize { .. } => |effect| matches!(effect, Effect::Resize { .. }),
+            Self::Renew { .. } => |effect| matches!(effect, Effect::Renew(_)),
+            Self::Release { .. } => |effect| matches!(effect, Effect::Withdraw(_) | Effect::Stop { .. }),
+            Self::Enter { .. } => |effect| matches!(effect, Effect::Enter { .. }),
+            Self::Cancel { .. } => |effect| matches!(effect, Effect::CallBack { .. }),
+            Self::SetCapacity { .. }
+            | Self::SetRules(_)
+            | Self::Reconsider { .. }
+            | Self::WorkEnded { .. }
+            | Self::NeverBegan { .. }
+            | Self::Occupancy { .. }
+            | Self::Drain
+            | Self::Undrain
+            | Self::Tick
+            | Self::Settle { .. }
+            | Self::SliceGone { .. } => |_| false,
+        }
+    }
+
+    /// The member on whose share it is done, where it is one member's.
+    fn whose(&self) -> Option<Uid> {
+        match self {
+            Self::Request { member, .. }
+            | Self::Submit { member, .. }
+            | Self::Resize { member, .. }
+            | Self::Renew { member, .. } => Some(member.uid),
+            Self::Release { uid, .. }
+            | Self::Enter { uid }
+            | Self::Occupancy { uid, .. }
+            | Self::Settle { uid, .. }
+            | Self::SliceGone { uid } => Some(*uid),
+            Self::SetCapacity { .. }
+            | Self::SetRules(_)
+            | Self::Reconsider { .. }
+            | Self::WorkEnded { .. }
+            | Self::NeverBegan { .. }
+            | Self::Cancel { .. }
+            | Self::Drain
+            | Self::Undrain
+            | Self::Tick => None,
+        }
+    }
+}
