@@ -288,6 +288,21 @@ async fn who_follows_another_daemon_hears_its_events_and_why_they_end() {
 }
 
 #[tokio::test]
+async fn who_follows_another_daemon_and_asks_for_more_in_the_same_breath_is_closed() {
+    let daemon = Daemon::start();
+    let mut client = daemon.client().await;
+    let said = |request_id, verb, text: &str| {
+        let mut frame = Vec::new();
+        let call = Say { verb, body: Text { text: text.to_owned() } };
+        encode_frame(&Request { v: PROTOCOL_VERSION, request_id, call }, &mut frame).unwrap();
+        frame
+    };
+    client.stream.write_all(&[said(1, Verb::Count, "3"), said(2, Verb::Echo, "a")].concat()).await.unwrap();
+    assert_eq!(client.hears().await, (1, Body::Ok("3".to_owned())));
+    assert!(client.frame().await.is_none(), "events, or an answer");
+}
+
+#[tokio::test]
 async fn another_daemon_hands_descriptors_over_with_an_answer() {
     let daemon = Daemon::start();
     let mut client = daemon.client().await;

@@ -14,6 +14,9 @@ impl<S: Service> Session<S> {
     /// Sends events for as long as both ends live. A client that says something more has misunderstood.
     pub(super) async fn follow(&mut self, request_id: u64, mut follower: S::Stream) -> Result<(), End> {
         self.flush().await?;
+        if !self.input.is_empty() {
+            return Err(End::SpokeWhileFollowing);
+        }
         loop {
             let event = tokio::select! {
                 event = follower.next() => match event {

@@ -60,6 +60,9 @@ impl<S: Service> Session<S> {
     }
 
     async fn closed_by_the_peer(&mut self) -> End {
+        if !self.input.is_empty() {
+            return End::SpokeWhileFollowing;
+        }
         loop {
             let ready = tokio::select! {
                 _ = self.stopping.changed() => return End::Closed,
