@@ -54,6 +54,10 @@ struct User {
 }
 
 impl User {
+    fn of(uid: Uid) -> Self {
+        Self { quota: Arc::new(Quota::of(uid)), ..Self::default() }
+    }
+
     fn admit(&self, now: Instant) -> Result<(), WireError> {
         let left = self.shut_out_until.map_or(Duration::ZERO, |until| until.saturating_duration_since(now));
         if !left.is_zero() {
@@ -159,7 +163,7 @@ impl<S: Service> Listener<S> {
             }
         };
         let now = Instant::now();
-        let user = self.users.entry(peer.uid).or_default();
+        let user = self.users.entry(peer.uid).or_insert_with(|| User::of(peer.uid));
         if let Err(error) = user.admit(now).and_then(|()| self.places.take(peer.uid, user.open)) {
             if user.may_complain(now) {
                 let peer_uid = peer.uid.get();
@@ -188,7 +192,7 @@ impl<S: Service> Listener<S> {
             Err(error) => return warn!("a session ended without saying how, proceeding: {error}"),
         };
         let now = Instant::now();
-        let user = self.users.entry(uid).or_default();
+        let user = self.users.entry(uid).or_insert_with(|| User::of(uid));
         user.open = user.open.saturating_sub(1);
         self.places.give_back(uid);
         let complaint = match end {

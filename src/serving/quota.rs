@@ -1,11 +1,14 @@
-//! What all connections of one user share: room for large frames, and lines in the journal.
+//! What all connections of one user share: room for large frames, starts, and lines in the journal.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
+
+use crate::identity::Uid;
+use crate::time::milliseconds;
 
 /// A payload up to this many bytes is read by every connection for itself.
 ///
@@ -69,6 +72,39 @@ pub const CALLS_TOLD_MAX: u32 = 300;
 /// ... in this time.
 pub const CALLS_TOLD_WINDOW: Duration = Duration::from_secs(60);
 
+/// Starts that one user can have in a row ...
+///
+/// PID 1 writes two or three lines into the journal for each unit that it starts, and the journal takes 10 000 lines in 30 s from
+/// it before it drops what comes then, whomever that is about (`RateLimitBurst=`, journald.conf(5)): it takes six users at once
+/// who do their most.
+pub const STARTS_MAX: u32 = 256;
+
+/// ... and then one in this time, on the average.
+pub const START_PERIOD: Duration = Duration::from_millis(100);
+
+/// One of a user's starts. It is given back with the value, where nothing was started.
+#[derive(Debug)]
+pub struct Start<'a> {
+    /// None once something was started.
+    of: Option<&'a Quota>,
+}
+
+impl Start<'_> {
+    /// Something was started.
+    pub fn started(mut self) {
+        self.of = None;
+    }
+}
+
+impl Drop for Start<'_> {
+    fn drop(&mut self) {
+        if let Some(quota) = self.of {
+            let spread = quota.starts.load(Ordering::Relaxed);
+            quota.starts.store(spread.saturating_sub(milliseconds(START_PERIOD)), Ordering::Relaxed);
+        }
+    }
+}
+
 /// What is left to one user. Counters without an order between them: all sessions run on one thread.
 #[derive(Debug)]
 pub struct Quota {
@@ -78,6 +114,10 @@ pub struct Quota {
     start: Instant,
     window: AtomicU64,
     told: AtomicU32,
+    /// How long from `start` on the user's starts are spread, in milliseconds, at one in [`START_PERIOD`].
+    starts: AtomicU64,
+    /// Whether starts have no bound.
+    starts_freely: bool,
 }
 
 /// Whether a line goes to the journal.
@@ -97,6 +137,11 @@ impl Quota {
         Self::beside(Arc::clone(&HELD))
     }
 
+    /// Everything is left of this user's own. Root starts as much as it likes by itself, and no bound holds it.
+    pub fn of(uid: Uid) -> Self {
+        Self { starts_freely: uid == Uid::ROOT, ..Self::new() }
+    }
+
     /// Everything is left of one user's own, and of `all_held` what others have not taken.
     fn beside(all_held: Arc<Semaphore>) -> Self {
         Self {
@@ -106,7 +151,24 @@ impl Quota {
             start: Instant::now(),
             window: AtomicU64::new(0),
             told: AtomicU32::new(0),
+            starts: AtomicU64::new(0),
+            starts_freely: false,
         }
+    }
+
+    /// Waits for the turn of one more start of this user's: nobody else waits for it.
+    pub async fn start(&self) -> Start<'_> {
+        if self.starts_freely {
+            return Start { of: None };
+        }
+        let from = self.starts.load(Ordering::Relaxed).max(milliseconds(self.start.elapsed()));
+        let spread = from.saturating_add(milliseconds(START_PERIOD));
+        self.starts.store(spread, Ordering::Relaxed);
+        // It is given back if nobody waits for it any more.
+        let start = Start { of: Some(self) };
+        let turn = Duration::from_millis(spread).saturating_sub(START_PERIOD.saturating_mul(STARTS_MAX));
+        sleep_until(self.start + turn).await;
+        start
     }
 
     /// Waits for room for a large frame. It is given back with the value.
@@ -144,10 +206,12 @@ impl Quota {
         }
     }
 
-    /// Whether nothing needs to be remembered: no line was told in this window.
+    /// Whether nothing needs to be remembered: no line was told in this window, and all starts are long ago.
     pub fn is_blank(&self) -> bool {
         let waiting = self.held.available_permits() < HELD_BYTES_PER_UID_MAX;
+        let started = self.starts.load(Ordering::Relaxed) > milliseconds(self.start.elapsed());
         !waiting
+            && !started
             && (self.told.load(Ordering::Relaxed) == 0
                 || self.window.load(Ordering::Relaxed) != self.now_window())
     }
@@ -179,6 +243,48 @@ mod tests {
         rooms.pop();
         let _room = last.hold(largest).unwrap();
         assert!(last.hold(0).is_err_and(|none| none == NoRoom::OfOwn));
+    }
+
+    /// Has so many started, one after the other: how long that took.
+    async fn starts(quota: &Quota, count: u32) -> Duration {
+        let began = Instant::now();
+        for _ in 0..count {
+            quota.start().await.started();
+        }
+        began.elapsed()
+    }
+
+    /// The clock goes by milliseconds here.
+    fn periods(took: Duration) -> u128 {
+        took.as_millis() / START_PERIOD.as_millis()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn after_many_starts_the_next_wait_for_their_time() {
+        let quota = Quota::of(Uid::new(1000).unwrap());
+        assert_eq!(starts(&quota, STARTS_MAX).await, Duration::ZERO);
+        assert!(!quota.is_blank());
+        assert_eq!(periods(starts(&quota, 10).await), 10);
+        // What was not started for a while can be started at once, and no more than that.
+        tokio::time::advance(START_PERIOD * STARTS_MAX * 2).await;
+        assert!(quota.is_blank());
+        assert_eq!(starts(&quota, STARTS_MAX).await, Duration::ZERO);
+        assert_eq!(periods(starts(&quota, 1).await), 1);
+        assert_eq!(starts(&Quota::of(Uid::ROOT), 2 * STARTS_MAX).await, Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn all_who_wait_at_once_have_one_turn_each_and_what_starts_nothing_is_given_back() {
+        let quota = Quota::of(Uid::new(1000).unwrap());
+        for _ in 0..2 * STARTS_MAX {
+            drop(quota.start().await);
+        }
+        let began = Instant::now();
+        starts(&quota, STARTS_MAX).await;
+        assert_eq!(began.elapsed(), Duration::ZERO, "what started nothing was counted");
+        let all = (0..10).map(|_| async { quota.start().await.started() });
+        futures_util::future::join_all(all).await;
+        assert_eq!(periods(began.elapsed()), 10);
     }
 
     #[tokio::test(start_paused = true)]

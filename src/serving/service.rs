@@ -67,6 +67,10 @@ pub trait Service: Clone + Send + Sync + 'static {
     /// Whether the call changes nothing: asked often, and in the journal only where it failed.
     fn is_question(asked: &Self::Asked) -> bool;
 
+    /// Whether the call starts something, of which a user has so many at once and then
+    /// [so many a second](super::quota::STARTS_MAX): who has more started waits for the next.
+    fn is_start(asked: &Self::Asked) -> bool;
+
     /// Has a call done.
     ///
     /// # Errors

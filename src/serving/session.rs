@@ -13,7 +13,7 @@ use tracing::{debug, error};
 use super::closing::{self, Connection};
 use super::incoming::{Descriptors, Incoming, Message, Read};
 use super::peer::Peer;
-use super::quota::{FRAME_SMALL_BYTES_MAX, LargeFrame, Quota};
+use super::quota::{FRAME_SMALL_BYTES_MAX, LargeFrame, Quota, Start};
 use super::service::{Answered, Service, Went};
 use crate::wire::detail::{Detail, Versions};
 use crate::wire::envelope::{Body, Calls as _, Request, Response, decode_request};
@@ -324,8 +324,24 @@ impl<S: Service> Session<S> {
         {
             return Err(end);
         }
+        let start = if S::is_start(&asked) { self.start().await } else { None };
         let Some(standing) = &self.standing else { return Err(End::NoHello) };
-        Ok(self.service.answer(&self.peer, standing, asked).await)
+        let answered = self.service.answer(&self.peer, standing, asked).await;
+        if let (Ok(_), Some(start)) = (&answered, start) {
+            start.started();
+        }
+        Ok(answered)
+    }
+
+    /// Waits for the turn of one of this user's starts. A daemon that stops has nobody wait.
+    async fn start(&self) -> Option<Start<'_>> {
+        // Of its own: that the daemon stops is still to be seen by who reads.
+        let mut stopping = self.stopping.clone();
+        tokio::select! {
+            biased;
+            start = self.quota.start() => Some(start),
+            _ = stopping.wait_for(|stops| *stops) => None,
+        }
     }
 
     async fn violation(&mut self, request_id: u64, error: WireError) -> Result<(), End> {

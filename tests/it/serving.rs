@@ -151,6 +151,10 @@ impl Service for Echo {
         true
     }
 
+    fn is_start(_: &Say) -> bool {
+        false
+    }
+
     async fn answer(&self, _: &Arc<Peer>, _: &Anybody, asked: Say) -> Result<Answered<Self>, WireError> {
         let text = asked.body.text;
         Ok(match asked.verb {

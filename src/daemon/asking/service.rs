@@ -118,6 +118,10 @@ impl Service for Fairshare {
         authorised.kind().question
     }
 
+    fn is_start(authorised: &Authorised) -> bool {
+        authorised.kind().starts_a_unit
+    }
+
     async fn answer(
         &self,
         peer: &Arc<Peer>,

@@ -18,6 +18,7 @@ impl Endpoint for Attach {
     const AT_HAND: bool = false;
     const QUESTION: bool = false;
     const BESIDE: Beside = Beside::Nothing;
+    const STARTS_A_UNIT: bool = true;
 
     type Act = Vec<u32>;
 

@@ -16,6 +16,7 @@ impl Endpoint for Health {
     const AT_HAND: bool = false;
     const QUESTION: bool = true;
     const BESIDE: Beside = Beside::Nothing;
+    const STARTS_A_UNIT: bool = false;
 
     type Act = ();
 

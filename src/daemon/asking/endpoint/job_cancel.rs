@@ -21,6 +21,7 @@ impl Endpoint for JobCancel {
     const AT_HAND: bool = false;
     const QUESTION: bool = false;
     const BESIDE: Beside = Beside::Nothing;
+    const STARTS_A_UNIT: bool = false;
 
     type Act = JobId;
 

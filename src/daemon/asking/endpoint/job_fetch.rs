@@ -19,6 +19,7 @@ impl Endpoint for JobFetch {
     const AT_HAND: bool = false;
     const QUESTION: bool = false;
     const BESIDE: Beside = Beside::Descriptors;
+    const STARTS_A_UNIT: bool = false;
 
     type Act = JobId;
 

@@ -16,6 +16,7 @@ impl Endpoint for JobList {
     const AT_HAND: bool = true;
     const QUESTION: bool = true;
     const BESIDE: Beside = Beside::Nothing;
+    const STARTS_A_UNIT: bool = false;
 
     type Act = bool;
 

@@ -19,6 +19,7 @@ impl Endpoint for JobStatus {
     const AT_HAND: bool = true;
     const QUESTION: bool = true;
     const BESIDE: Beside = Beside::Nothing;
+    const STARTS_A_UNIT: bool = false;
 
     type Act = JobId;
 

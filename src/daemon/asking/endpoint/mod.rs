@@ -46,6 +46,9 @@ pub trait Endpoint: Sized {
     const QUESTION: bool;
     /// What comes with the answer beside it.
     const BESIDE: Beside;
+    /// Whether PID 1 starts a unit for it, which it tells the journal: of these a user has so many at once and then
+    /// [so many a second](crate::serving::quota::STARTS_MAX).
+    const STARTS_A_UNIT: bool;
 
     /// A call of it, typed and checked.
     type Act: Debug + Send + 'static;
@@ -121,6 +124,8 @@ pub struct Kind {
     pub question: bool,
     /// [`Endpoint::BESIDE`].
     pub beside: Beside,
+    /// [`Endpoint::STARTS_A_UNIT`].
+    pub starts_a_unit: bool,
 }
 
 impl Kind {
@@ -133,6 +138,7 @@ impl Kind {
             at_hand: E::AT_HAND,
             question: E::QUESTION,
             beside: E::BESIDE,
+            starts_a_unit: E::STARTS_A_UNIT,
         }
     }
 }

@@ -17,6 +17,7 @@ impl Endpoint for Ping {
     const AT_HAND: bool = true;
     const QUESTION: bool = true;
     const BESIDE: Beside = Beside::Nothing;
+    const STARTS_A_UNIT: bool = false;
 
     type Act = ();
 

@@ -20,6 +20,7 @@ impl Endpoint for Renew {
     const AT_HAND: bool = false;
     const QUESTION: bool = false;
     const BESIDE: Beside = Beside::Nothing;
+    const STARTS_A_UNIT: bool = false;
 
     type Act = Duration;
 

@@ -35,6 +35,7 @@ impl Endpoint for Submit {
     const AT_HAND: bool = false;
     const QUESTION: bool = false;
     const BESIDE: Beside = Beside::Nothing;
+    const STARTS_A_UNIT: bool = true;
 
     type Act = Asked;
 

@@ -18,6 +18,7 @@ impl Endpoint for Subscribe {
     const AT_HAND: bool = true;
     const QUESTION: bool = false;
     const BESIDE: Beside = Beside::Events;
+    const STARTS_A_UNIT: bool = false;
 
     type Act = Interest;
 

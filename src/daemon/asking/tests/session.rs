@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout};
 
 use crate::contract::{
-    Answer, Body, Call, InUnit, Ping, Pong, Request, Response, Subscribe, Subscribed, decode_response,
+    Answer, Body, Call, InUnit, Ping, Pong, Request, Response, Run, Subscribe, Subscribed, decode_response,
 };
 use crate::daemon::asking::accounts::Accounts;
 use crate::daemon::asking::service::Fairshare;
@@ -21,6 +21,7 @@ use crate::host::account::Directory;
 use crate::identity::{Gid, Uid};
 use crate::serving::closing::Connection;
 use crate::serving::peer::Peer;
+use crate::serving::quota::{START_PERIOD, STARTS_MAX};
 use crate::serving::session::*;
 use crate::wire::error::{Code, WireError};
 use crate::wire::frame::{FrameBuffer, encode_frame};
@@ -230,6 +231,38 @@ async fn five_violations_within_ten_seconds_close_the_connection() {
     assert!(request_id == 0 && error.is(Code::RateLimited), "{error:?}");
     assert_eq!(error.retry_after_ms, Some(10_000));
     assert!(matches!(session.await.unwrap(), End::RateLimited));
+}
+
+/// What PID 1 starts it tells the journal, which drops what is too much of that, whomever it is about.
+#[tokio::test(start_paused = true)]
+async fn who_has_many_units_started_waits_for_the_next() {
+    let (ours, theirs) = Blocking::pair().unwrap();
+    let Served { session, mut client, mut calls, stop } = serve(ours, theirs);
+    client.write_all(&hello()).await.unwrap();
+    assert_eq!(heard(&client, 1).await.len(), 1);
+    let began = Instant::now();
+    for request_id in 0..u64::from(STARTS_MAX) + 20 {
+        client.write_all(&request(request_id, Call::Run(Run {}))).await.unwrap();
+        let Some(submission) = calls.recv().await else { panic!("nothing was asked") };
+        // A refusal starts nothing, and counts for nothing.
+        let refused = Err(WireError::new(Code::NotFound, "There is no share"));
+        let started = Ok(Answer::Unit(InUnit { unit: String::new() }));
+        submission.reply.send(if request_id < 10 { refused } else { started });
+        assert_eq!(heard(&client, 1).await.len(), 1);
+    }
+    assert_eq!(began.elapsed().as_millis() / START_PERIOD.as_millis(), 10);
+    // What starts nothing waits for nothing, and when the daemon stops nobody does.
+    let began = Instant::now();
+    let both = [request(1, Call::Ping(Ping {})), request(2, Call::Run(Run {}))].concat();
+    client.write_all(&both).await.unwrap();
+    let Some(submission) = calls.recv().await else { panic!("nothing was asked") };
+    submission.reply.send(Ok(Answer::Pong(Pong { at_ms: 0 })));
+    assert_eq!(heard(&client, 1).await.len(), 1);
+    assert!(calls.try_recv().is_err());
+    stop.send_replace(true);
+    assert!(calls.recv().await.is_some());
+    assert_eq!(began.elapsed(), Duration::ZERO);
+    assert!(matches!(session.await.unwrap(), End::Closed));
 }
 
 #[tokio::test(start_paused = true)]
