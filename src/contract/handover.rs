@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::submit::DESCRIPTORS_MAX;
+use crate::wire::os_text::OsText;
 
 /// The first argument of `fairshare` when it is to become a submitted command. The job's number and the daemon's socket follow.
 pub const BECOME: &str = "--become-job";
@@ -27,11 +28,11 @@ pub const HANDED_MAX: usize = 1 + DESCRIPTORS_MAX;
 #[serde(deny_unknown_fields)]
 pub struct Handover {
     /// The command and its arguments.
-    pub argv: Vec<String>,
+    pub argv: Vec<OsText>,
     /// The folder that it runs in.
-    pub cwd: String,
+    pub cwd: OsText,
     /// Its whole environment.
-    pub env: BTreeMap<String, String>,
+    pub env: BTreeMap<OsText, OsText>,
     /// With which `umask(2)` it creates files.
     #[serde(default = "umask_default")]
     pub umask: u32,

@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use super::amounts::names_amounts;
 use super::ask::{Ask, Repeat};
 use super::job::JobStarted;
-use crate::wire::cbor::shown;
 use crate::wire::field::{optional, optional_name};
+use crate::wire::os_text::OsText;
 
 /// The most descriptors that go with a `submit`: standard input, output, error.
 pub const DESCRIPTORS_MAX: usize = 3;
@@ -21,12 +21,12 @@ pub const DESCRIPTORS_MAX: usize = 3;
 pub struct Submit {
     /// The command and its arguments, at least one.
     #[serde(deserialize_with = "argv")]
-    pub argv: Vec<String>,
+    pub argv: Vec<OsText>,
     /// The folder it runs in, absolute.
-    pub cwd: String,
+    pub cwd: OsText,
     /// The command's environment.
     #[serde(deserialize_with = "env")]
-    pub env: BTreeMap<String, String>,
+    pub env: BTreeMap<OsText, OsText>,
     /// CPU in thousandths of one CPU, of the share or of the one that is taken for it.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional")]
     pub cpu_milli: Option<u64>,
@@ -59,35 +59,35 @@ impl Ask for Submit {
     }
 }
 
-/// `[1* tstr]`.
-fn argv<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
-    let argv = Vec::<String>::deserialize(from)?;
+/// `[1* os-text]`.
+fn argv<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<OsText>, D::Error> {
+    let argv = Vec::<OsText>::deserialize(from)?;
     if argv.is_empty() {
-        return Err(D::Error::custom("expected a command, found no text at all"));
+        return Err(D::Error::custom("expected a command, found none"));
     }
     Ok(argv)
 }
 
-/// `{ * tstr => tstr }`, where serde alone would let the last of two equal keys win.
-fn env<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeMap<String, String>, D::Error> {
+/// `{ * os-text => os-text }`, where serde alone would let the last of two equal keys win.
+fn env<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeMap<OsText, OsText>, D::Error> {
     from.deserialize_map(Env)
 }
 
 struct Env;
 
 impl<'de> Visitor<'de> for Env {
-    type Value = BTreeMap<String, String>;
+    type Value = BTreeMap<OsText, OsText>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a map of text to text")
+        f.write_str("a map of names to values")
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut env = BTreeMap::new();
-        while let Some(key) = map.next_key::<String>()? {
+        while let Some(key) = map.next_key::<OsText>()? {
             let value = map.next_value()?;
             if env.contains_key(&key) {
-                return Err(A::Error::custom(format!("repeated key `{}`", shown(&key))));
+                return Err(A::Error::custom(format!("repeated key `{key}`")));
             }
             env.insert(key, value);
         }

@@ -11,4 +11,5 @@ pub mod error;
 pub mod field;
 pub mod frame;
 pub mod hello;
+pub mod os_text;
 mod role;

@@ -189,7 +189,7 @@ def main():
         child.wait()
     child.kill()
     child.wait()
-    job = client.call("submit", argv=["sleep", "100"], cwd="/", env={"PATH": "/usr/bin"}, name="test")
+    job = client.call("submit", argv=["sleep", b"100"], cwd="/", env={"PATH": "/usr/bin", b"V\xe9": b"\xff"}, name="test")
     client.call("job_status", job_id=job["job_started"] if job else 999999)
     client.call("job_cancel", job_id=job["job_started"] if job else 999999)
     if role == "admin":

@@ -126,7 +126,8 @@ def texts():
     call(connect(), "no-text", command(argv=["sh", MARK]), bytes_of_mark=b"\xff\xfe\xff\xfe")
     call(connect(), "no-text-variable", command(env={"A": MARK}), bytes_of_mark=b"\xff\xfe\xff\xfe")
     call(connect(), "many", command(argv=["true"] + ["a"] * 5000))
-    call(connect(), "bytes", command(argv=[b"true"]))
+    call(connect(), "bytes", command(argv=[b"true", b"\xe9"], env={"PATH": b"/usr/bin:/bin", b"V\xe9": b"\xff"}))
+    call(connect(), "nul-bytes", command(argv=["sh", b"\xe9\0"]))
 
 
 {"streams": streams, "texts": texts}[sys.argv[1]]()

@@ -21,15 +21,16 @@ const STREAMS: [(&str, &str); 14] = [
 ];
 
 /// What is answered to texts that no command can have.
-const TEXTS: [(&str, &str); 8] = [
+const TEXTS: [(&str, &str); 9] = [
     ("nul", "1 argv[2] has a NUL in it"),
     ("nul-folder", "1 cwd is not an absolute path"),
     ("nul-variable", "1 env: no environment can have the variable \"A\", or its value"),
-    ("no-command", "1 body.argv: expected a command, found no text at all"),
+    ("no-command", "1 body.argv: expected a command, found none"),
     ("no-text", "1 body.argv[1]: text that is not UTF-8"),
     ("no-text-variable", "1 body.env.A: text that is not UTF-8"),
     ("many", "0 {'ok': {'job_started': 4}}"),
-    ("bytes", "1 body.argv[0]: expected text, found a byte string"),
+    ("bytes", "0 {'ok': {'job_started': 5}}"),
+    ("nul-bytes", "1 argv[1] has a NUL in it"),
 ];
 
 guest_test!(what_no_command_can_have_is_refused_by_name_and_closed, |guest: Guest| {
@@ -51,8 +52,19 @@ guest_test!(what_no_command_can_have_is_refused_by_name_and_closed, |guest: Gues
             assert!(line.starts_with(&format!("{what} {answer}")), "{what} {answer}: {line}");
         }
     }
-    for id in 1..=4 {
+    for id in 1..=5 {
         guest.as_user("alice", &format!("fairshare wait {id}")).expect_ok();
     }
     guest.await_cmd(&format!("test $({descriptors}) -le {before}"));
+});
+
+guest_test!(a_folder_and_a_file_that_are_not_utf_8_are_submitted_as_they_are_run, |guest: Guest| {
+    let script = r#"
+        folder=$(printf 'donn\351es'); file=$(printf 'caf\351')
+        mkdir "$folder" && cd "$folder" && echo hi > "$file" || exit
+        V=$(printf '\377') fairshare run --cpu 0.25 --mem 100M -- cat "$file" || exit
+        id=$(V=$(printf '\377') fairshare submit -- sh -c 'cat "$1"; printf %s "$V" | od -An -tx1' sh "$file") || exit
+        fairshare wait "$id" && cat "fairshare-$id.out"
+    "#;
+    assert_eq!(guest.as_user("alice", script).expect_ok().text(), "hi\nhi\n ff");
 });

@@ -426,7 +426,7 @@ fn events_come_one_after_another_until_the_daemon_goes() {
 
 #[test]
 fn descriptors_go_along_with_a_submission() {
-    let submission = Submit { argv: vec!["true".to_owned()], cwd: "/".to_owned(), ..Submit::default() };
+    let submission = Submit { argv: vec!["true".into()], cwd: "/".into(), ..Submit::default() };
     let asked = Call::Submit(submission.clone());
     let daemon = Daemon::play(vec![scene(move |peer| {
         peer.greet();

@@ -18,6 +18,7 @@ use crate::client::{Client, ClientError, Deadlines};
 use crate::contract::handover::Handover;
 use crate::sys::signals;
 use crate::wire::error::{Code, WireError};
+use crate::wire::os_text::OsText;
 
 /// Where a command is looked for by who has no PATH (`confstr(3)`, `_CS_PATH`, with what Debian adds).
 const PATH_DEFAULT: &str = "/usr/local/bin:/usr/bin:/bin";
@@ -119,15 +120,17 @@ fn become_it(Taken { handover, streams }: &Taken) -> Failure {
         return Failure::new(Exit::NOT_EXECUTABLE, format!("no standard input: {errno}"));
     }
     rustix::process::umask(Mode::from_bits_truncate(handover.umask));
-    if let Err(error) = std::env::set_current_dir(&handover.cwd) {
-        return Failure::new(Exit::NOT_EXECUTABLE, format!("{}: cannot go there: {error}", handover.cwd))
+    let folder = handover.cwd.as_os_str();
+    if let Err(error) = std::env::set_current_dir(folder) {
+        return Failure::new(Exit::NOT_EXECUTABLE, format!("{}: cannot go there: {error}", folder.display()))
             .hint("the folder that a command was submitted from must be there when it starts");
     }
     let word =
-        |word: String| CString::new(word).map_err(|_| Failure::new(Exit::USAGE, "a NUL in an argument"));
-    let argv: Result<Vec<CString>, Failure> = handover.argv.iter().cloned().map(word).collect();
-    let env: Result<Vec<CString>, Failure> =
-        handover.env.iter().map(|(name, value)| word(format!("{name}={value}"))).collect();
+        |word: Vec<u8>| CString::new(word).map_err(|_| Failure::new(Exit::USAGE, "a NUL in an argument"));
+    let argv: Result<Vec<CString>, Failure> =
+        handover.argv.iter().map(|argument| word(argument.as_bytes().to_vec())).collect();
+    let variable = |(name, value): (&OsText, &OsText)| [name.as_bytes(), b"=", value.as_bytes()].concat();
+    let env: Result<Vec<CString>, Failure> = handover.env.iter().map(|pair| word(variable(pair))).collect();
     match (argv, env) {
         (Ok(argv), Ok(env)) => execute(handover, argv, &env),
         (Err(failure), _) | (_, Err(failure)) => failure,
@@ -136,11 +139,12 @@ fn become_it(Taken { handover, streams }: &Taken) -> Failure {
 
 /// Looked for as `execvp(3)` does, but in the command's own PATH.
 fn execute(handover: &Handover, argv: Vec<CString>, env: &[CString]) -> Failure {
-    let name = handover.argv.first().map_or("", String::as_str);
+    let name = handover.argv.first().map_or(OsStr::new(""), OsText::as_os_str);
+    let path = handover.env.get(&OsText::from("PATH"));
     signals::restore_sigpipe();
     let mut worst = Errno::ENOENT;
-    for program in places(name, handover.env.get("PATH").map_or(PATH_DEFAULT, String::as_str)) {
-        let Ok(program) = CString::new(program.as_bytes()) else { continue };
+    for program in places(name.as_bytes(), path.map_or(PATH_DEFAULT.as_bytes(), OsText::as_bytes)) {
+        let Ok(program) = CString::new(program) else { continue };
         match execve(&program, &argv, env) {
             Err(Errno::ENOEXEC) => {
                 let rest = argv.iter().skip(1).cloned();
@@ -159,15 +163,15 @@ fn execute(handover: &Handover, argv: Vec<CString>, env: &[CString]) -> Failure 
             }
         }
     }
-    not_executed(OsStr::new(name), worst)
+    not_executed(name, worst)
 }
 
-fn places(name: &str, path: &str) -> Vec<OsString> {
-    if name.contains('/') {
-        return vec![name.into()];
+fn places(name: &[u8], path: &[u8]) -> Vec<Vec<u8>> {
+    if name.contains(&b'/') {
+        return vec![name.to_vec()];
     }
-    let place = |folder: &str| if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") };
-    path.split(':').map(|folder| place(folder).into()).collect()
+    let place = |folder: &[u8]| if folder.is_empty() { name.to_vec() } else { [folder, b"/", name].concat() };
+    path.split(|byte| *byte == b':').map(place).collect()
 }
 
 #[cfg(test)]
@@ -176,8 +180,9 @@ mod tests {
 
     #[test]
     fn commands_are_looked_for_as_a_shell_does() {
-        assert_eq!(places("make", "/a:/b"), ["/a/make", "/b/make"]);
-        assert_eq!(places("make", ":/b"), ["make", "/b/make"]);
-        assert_eq!(places("./make", "/a"), ["./make"]);
+        assert_eq!(places(b"make", b"/a:/b"), [b"/a/make", b"/b/make"]);
+        assert_eq!(places(b"make", b":/b"), [&b"make"[..], b"/b/make"]);
+        assert_eq!(places(b"./make", b"/a"), [b"./make"]);
+        assert_eq!(places(b"caf\xe9", b"/\xe9"), [b"/\xe9/caf\xe9"]);
     }
 }

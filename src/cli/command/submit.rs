@@ -1,7 +1,5 @@
 //! `fairshare submit`: a command that goes on by itself.
 
-use std::collections::BTreeMap;
-use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, OpenOptions};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
@@ -18,6 +16,7 @@ use crate::cli::tell::note;
 use crate::cli::whom::Whom;
 use crate::client::ClientError;
 use crate::contract::{self, Addressed, JobStarted};
+use crate::wire::os_text::OsText;
 
 /// Submits the command, and prints the job's number.
 ///
@@ -25,14 +24,9 @@ use crate::contract::{self, Addressed, JobStarted};
 /// Refused, no daemon answers, or a file cannot be opened.
 pub fn run(args: &Submit, socket: &Path) -> Result<Exit, Failure> {
     let submission = contract::Submit {
-        argv: args
-            .command
-            .iter()
-            .enumerate()
-            .map(|(at, word)| argument(at, word))
-            .collect::<Result<_, _>>()?,
+        argv: args.command.iter().cloned().map(Into::into).collect(),
         cwd: folder()?,
-        env: environment()?,
+        env: env::vars_os().map(|(name, value)| (name.into(), value.into())).collect(),
         name: args.name.clone(),
         lease_ms: args.time_limit.map(|limit| limit.ms()),
         wait: Some(true),
@@ -129,27 +123,10 @@ fn unopened(path: &Path, error: &io::Error, option: &str) -> Failure {
         .hint(format!("`{option} FILE` names another file"))
 }
 
-fn argument(at: usize, word: &OsStr) -> Result<String, Failure> {
-    let text = word.to_str().ok_or_else(|| {
-        Failure::new(Exit::USAGE, format!("argument {at} of the command ({}) is not UTF-8", word.display()))
-            .hint("put it in a script, and submit that")
-    })?;
-    Ok(text.to_owned())
-}
-
-fn folder() -> Result<String, Failure> {
-    let lost = |why: String| Failure::new(Exit::REFUSED, why).hint("`cd` to a folder first");
-    let folder =
-        env::current_dir().map_err(|error| lost(format!("this folder is not there any more: {error}")))?;
-    folder.into_os_string().into_string().map_err(|_| lost("the name of this folder is not UTF-8".to_owned()))
-}
-
-fn environment() -> Result<BTreeMap<String, String>, Failure> {
-    let text = |text: OsString, name: &OsStr| {
-        text.into_string().map_err(|_| {
-            Failure::new(Exit::REFUSED, format!("the variable {} is not UTF-8", name.display()))
-                .hint(format!("`env -u {} fairshare submit ...` leaves it out", name.display()))
-        })
+fn folder() -> Result<OsText, Failure> {
+    let lost = |error| {
+        Failure::new(Exit::REFUSED, format!("this folder is not there any more: {error}"))
+            .hint("`cd` to a folder first")
     };
-    env::vars_os().map(|(name, value)| Ok((text(name.clone(), &name)?, text(value, &name)?))).collect()
+    env::current_dir().map(|folder| folder.into_os_string().into()).map_err(lost)
 }

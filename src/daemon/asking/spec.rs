@@ -15,9 +15,9 @@ use crate::serving::incoming::Descriptors;
 use crate::serving::logging::chain;
 use crate::serving::peer::Peer;
 use crate::serving::quota::Room;
-use crate::wire::cbor::shown;
 use crate::wire::detail::Detail;
 use crate::wire::error::{Code, WireError};
+use crate::wire::os_text::OsText;
 
 /// A command as it was submitted, until it has been handed over.
 #[derive(Debug)]
@@ -82,19 +82,18 @@ fn inherited(peer: &Peer) -> Result<Inherited, WireError> {
 /// # Errors
 /// BadRequest, naming the argument or variable.
 pub fn checked(handover: Handover) -> Result<Handover, WireError> {
-    let nul = |text: &str| text.contains('\0');
-    if handover.argv.first().is_none_or(String::is_empty) {
+    let nul = |text: &OsText| text.as_bytes().contains(&0);
+    if handover.argv.first().is_none_or(|argument| argument.as_bytes().is_empty()) {
         return Err(bad("argv[0] is empty".to_owned()));
     }
-    if let Some(at) = handover.argv.iter().position(|argument| nul(argument)) {
+    if let Some(at) = handover.argv.iter().position(nul) {
         return Err(bad(format!("argv[{at}] has a NUL in it")));
     }
-    if !handover.cwd.starts_with('/') || nul(&handover.cwd) {
+    if !handover.cwd.as_bytes().starts_with(b"/") || nul(&handover.cwd) {
         return Err(bad("cwd is not an absolute path".to_owned()));
     }
     for (name, value) in &handover.env {
-        if name.is_empty() || name.contains('=') || nul(name) || nul(value) {
-            let name = shown(name);
+        if name.as_bytes().is_empty() || name.as_bytes().contains(&b'=') || nul(name) || nul(value) {
             return Err(bad(format!("env: no environment can have the variable \"{name}\", or its value")));
         }
     }

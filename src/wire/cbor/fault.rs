@@ -63,8 +63,19 @@ impl std::error::Error for DecodeError {}
 
 /// A sender's text as it may stand in a message or a journal: one line, short, nothing that a terminal would obey.
 pub fn shown(text: &str) -> String {
-    let mut shown: String = text.chars().flat_map(char::escape_debug).take(SHOWN_CHARS_MAX).collect();
-    if text.chars().flat_map(char::escape_debug).nth(SHOWN_CHARS_MAX).is_some() {
+    shown_bytes(text.as_bytes())
+}
+
+/// The same of what may be no text: a byte that is none is shown as `\xe9`.
+pub(in crate::wire) fn shown_bytes(bytes: &[u8]) -> String {
+    let escaped = || {
+        bytes.utf8_chunks().flat_map(|chunk| {
+            let text = chunk.valid().chars().flat_map(char::escape_debug);
+            text.chain(chunk.invalid().escape_ascii().map(char::from))
+        })
+    };
+    let mut shown: String = escaped().take(SHOWN_CHARS_MAX).collect();
+    if escaped().nth(SHOWN_CHARS_MAX).is_some() {
         shown.pop();
         shown.push('…');
     }
@@ -82,5 +93,8 @@ mod tests {
         let long = shown(&"é".repeat(1_000_000));
         assert_eq!((long.chars().count(), long.ends_with('…')), (SHOWN_CHARS_MAX, true));
         assert_eq!(shown(&"x".repeat(SHOWN_CHARS_MAX)), "x".repeat(SHOWN_CHARS_MAX));
+        assert_eq!(shown_bytes(b"caf\xe9 \xc3\xa9\n\xff"), r"caf\xe9 é\n\xff");
+        let long = shown_bytes(&[0x9b; 1_000_000]);
+        assert_eq!((long.chars().count(), long.ends_with('…')), (SHOWN_CHARS_MAX, true));
     }
 }

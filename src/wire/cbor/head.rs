@@ -10,6 +10,12 @@ use super::fault::DecodeError;
 /// How deep arrays, maps and tags may be nested. A message of the contract needs 7.
 pub const DEPTH_MAX: usize = 16;
 
+const NOT_UTF8: &str = "text that is not UTF-8";
+const OTHER_SEGMENT: &str = "a segment of another kind than its string";
+
+/// How the next segment of a string of indefinite length is taken; `None` at its break.
+type Segment<'a> = fn(&mut Cursor<'a>) -> Result<Option<&'a [u8]>, DecodeError>;
+
 /// The start of an item. Where there is a length, `None` is an indefinite one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::wire) enum Head {
@@ -143,22 +149,47 @@ impl<'a> Cursor<'a> {
 
     /// A text, copied only where it came in segments.
     pub(in crate::wire) fn text(&mut self) -> Result<Cow<'a, str>, DecodeError> {
+        let start = self.offset;
         match self.expect("text", text_length)? {
             Some(length) => self.utf8(length).map(Cow::Borrowed),
-            None => {
-                // Measured first: what is allocated is then what came.
-                let mut ahead = self.clone();
-                let mut length = 0_usize;
-                while let Some(segment) = ahead.segment()? {
-                    length = length.saturating_add(segment.len());
-                }
-                let mut text = String::with_capacity(length);
-                while let Some(segment) = self.segment()? {
-                    text.push_str(segment);
-                }
-                Ok(Cow::Owned(text))
-            }
+            None => String::from_utf8(self.segments(Self::text_segment)?)
+                .map(Cow::Owned)
+                .map_err(|_| DecodeError::at(start, NOT_UTF8)),
         }
+    }
+
+    /// The bytes of a text or of a byte string, copied only where they came in segments.
+    pub(in crate::wire) fn text_or_bytes(&mut self) -> Result<Cow<'a, [u8]>, DecodeError> {
+        match self.peek()? {
+            Head::Bytes(Some(length)) => {
+                self.head()?;
+                self.take(length).map(Cow::Borrowed)
+            }
+            Head::Bytes(None) => {
+                self.head()?;
+                self.segments(Self::byte_segment).map(Cow::Owned)
+            }
+            Head::Text(_) => Ok(match self.text()? {
+                Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
+                Cow::Owned(text) => Cow::Owned(text.into_bytes()),
+            }),
+            head => Err(DecodeError::unexpected(self.offset, "text or a byte string", head.describe())),
+        }
+    }
+
+    /// What the segments of a string of indefinite length are together.
+    fn segments(&mut self, next: Segment<'a>) -> Result<Vec<u8>, DecodeError> {
+        // Measured first: what is allocated is then what came.
+        let mut ahead = self.clone();
+        let mut length = 0_usize;
+        while let Some(segment) = next(&mut ahead)? {
+            length = length.saturating_add(segment.len());
+        }
+        let mut whole = Vec::with_capacity(length);
+        while let Some(segment) = next(self)? {
+            whole.extend_from_slice(segment);
+        }
+        Ok(whole)
     }
 
     /// One level down.
@@ -237,24 +268,34 @@ impl<'a> Cursor<'a> {
                 (Head::Bytes(Some(length)), Head::Bytes(_)) | (Head::Text(Some(length)), Head::Text(_)) => {
                     self.take(length)?;
                 }
-                _ => return Err(DecodeError::at(start, "a segment of another kind than its string")),
+                _ => return Err(DecodeError::at(start, OTHER_SEGMENT)),
             }
         }
     }
 
     /// The next segment of a text of indefinite length; each is UTF-8 by itself (RFC 8949, 3.2.3).
-    fn segment(&mut self) -> Result<Option<&'a str>, DecodeError> {
+    fn text_segment(&mut self) -> Result<Option<&'a [u8]>, DecodeError> {
         let start = self.offset;
         match self.head()? {
             Head::Break => Ok(None),
-            Head::Text(Some(length)) => self.utf8(length).map(Some),
-            _ => Err(DecodeError::at(start, "a segment of another kind than its string")),
+            Head::Text(Some(length)) => self.utf8(length).map(|text| Some(text.as_bytes())),
+            _ => Err(DecodeError::at(start, OTHER_SEGMENT)),
+        }
+    }
+
+    /// The next segment of a byte string of indefinite length.
+    fn byte_segment(&mut self) -> Result<Option<&'a [u8]>, DecodeError> {
+        let start = self.offset;
+        match self.head()? {
+            Head::Break => Ok(None),
+            Head::Bytes(Some(length)) => self.take(length).map(Some),
+            _ => Err(DecodeError::at(start, OTHER_SEGMENT)),
         }
     }
 
     fn utf8(&mut self, length: u64) -> Result<&'a str, DecodeError> {
         let start = self.offset;
-        std::str::from_utf8(self.take(length)?).map_err(|_| DecodeError::at(start, "text that is not UTF-8"))
+        std::str::from_utf8(self.take(length)?).map_err(|_| DecodeError::at(start, NOT_UTF8))
     }
 
     fn take(&mut self, length: u64) -> Result<&'a [u8], DecodeError> {

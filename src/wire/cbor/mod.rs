@@ -6,9 +6,10 @@ mod head;
 mod item;
 mod strict;
 
+pub(super) use fault::shown_bytes;
 pub use fault::{DecodeError, shown};
 pub use head::DEPTH_MAX;
 pub(super) use head::{Cursor, Head};
 pub use item::Item;
 pub use strict::ITEMS_MAX;
-pub(super) use strict::whole;
+pub(super) use strict::{OS_TEXT, whole};

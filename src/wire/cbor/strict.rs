@@ -1,14 +1,15 @@
 //! serde over a [`Cursor`]: types take from the bytes what the schema has, and nothing else passes.
 //!
-//! There is no way from here to a value of unknown kind: floats, tags, byte strings and the like are not
-//! turned away one by one, they have no method to come in by.
+//! There is no way from here to a value of unknown kind: floats, tags and the like are not turned away one by one, they have
+//! no method to come in by. A byte string has only that of [`OS_TEXT`].
 
+use std::borrow::Cow;
 use std::fmt;
 
 use serde::de::{self, Deserialize, DeserializeSeed, Deserializer, IntoDeserializer, Visitor};
 use serde::forward_to_deserialize_any;
 
-use super::fault::{DecodeError, shown};
+use super::fault::{DecodeError, shown, shown_bytes};
 use super::head::{Cursor, FALSE, Head, NULL, TRUE};
 
 /// The most items that an array may have, and pairs a map, for one that is decoded.
@@ -20,6 +21,9 @@ pub const ITEMS_MAX: usize = 16_384;
 
 /// The name of the newtype whose bytes are handed out instead of its value.
 pub(super) const ITEM: &str = "fairshare::wire::cbor::Item";
+
+/// The name of the newtype that is taken from a text and from a byte string, as a key too.
+pub(in crate::wire) const OS_TEXT: &str = "fairshare::wire::OsText";
 
 /// The value that the whole of `payload` is.
 ///
@@ -78,12 +82,15 @@ impl<'de> Deserializer<'de> for &mut Cursor<'de> {
         name: &'static str,
         visitor: V,
     ) -> Result<V::Value, DecodeError> {
-        if name != ITEM {
-            return visitor.visit_newtype_struct(self);
+        match name {
+            ITEM => {
+                let start = self.offset();
+                self.skip()?;
+                visitor.visit_borrowed_bytes(self.since(start))
+            }
+            OS_TEXT => hand_out(self.text_or_bytes()?, visitor),
+            _ => visitor.visit_newtype_struct(self),
         }
-        let start = self.offset();
-        self.skip()?;
-        visitor.visit_borrowed_bytes(self.since(start))
     }
 
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
@@ -199,14 +206,48 @@ impl<'de> de::MapAccess<'de> for Items<'_, 'de> {
             return Ok(None);
         }
         let start = self.cursor.offset();
-        let key = self.cursor.text()?;
-        self.key = shown(&key);
-        seed.deserialize(key.into_deserializer()).map(Some).map_err(|error: DecodeError| error.or_at(start))
+        let key = Key { cursor: &mut *self.cursor, shown: &mut self.key };
+        seed.deserialize(key).map(Some).map_err(|error| error.or_at(start))
     }
 
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, DecodeError> {
         let start = self.cursor.offset();
         seed.deserialize(&mut *self.cursor).map_err(|error| error.or_at(start).in_key(&self.key))
+    }
+}
+
+/// The key of a pair, which is text, or an [`OS_TEXT`].
+struct Key<'r, 'de> {
+    cursor: &'r mut Cursor<'de>,
+    /// Where the key goes for an error in its value.
+    shown: &'r mut String,
+}
+
+impl<'de> Deserializer<'de> for Key<'_, 'de> {
+    type Error = DecodeError;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
+        let key = self.cursor.text()?;
+        *self.shown = shown(&key);
+        key.into_deserializer().deserialize_any(visitor)
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, DecodeError> {
+        if name != OS_TEXT {
+            return visitor.visit_newtype_struct(self);
+        }
+        let key = self.cursor.text_or_bytes()?;
+        *self.shown = shown_bytes(&key);
+        hand_out(key, visitor)
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option unit unit_struct seq tuple
+        tuple_struct map struct enum identifier ignored_any
     }
 }
 
@@ -288,6 +329,13 @@ impl de::Error for DecodeError {
 
     fn duplicate_field(field: &'static str) -> Self {
         Self::somewhere(format!("repeated key `{field}`"))
+    }
+}
+
+fn hand_out<'de, V: Visitor<'de>>(bytes: Cow<'de, [u8]>, visitor: V) -> Result<V::Value, DecodeError> {
+    match bytes {
+        Cow::Borrowed(bytes) => visitor.visit_borrowed_bytes(bytes),
+        Cow::Owned(bytes) => visitor.visit_byte_buf(bytes),
     }
 }
 

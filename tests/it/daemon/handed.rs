@@ -2,12 +2,14 @@
 //! it takes.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{Read as _, Seek as _};
 use std::os::fd::AsFd as _;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, ExitStatus};
 use std::sync::mpsc;
 
 use fairshare::client::{Client, ClientError, Deadlines};
@@ -16,6 +18,7 @@ use fairshare::contract::{
     Amounts, Answer, Call, JobInfo, JobStarted, JobState, JobStatus, OneJob, Release, Submit,
 };
 use fairshare::wire::error::{Code, WireError};
+use fairshare::wire::os_text::OsText;
 use rustix::process::Signal;
 
 use super::harness::{Daemon, Home, PATIENCE};
@@ -75,12 +78,12 @@ fn what_a_command_reads_and_writes_goes_to_its_process_and_not_over_the_bus() {
     daemon.client().granted(&request());
     let files = [(); 3].map(|()| tempfile::tempfile().unwrap());
     let streams = files.each_ref().map(|file| file.as_fd());
-    let argv = vec!["secret".to_owned()];
+    let argv = vec!["secret".into()];
     let id = client(&daemon).call_with(&Submit { argv, ..submission() }, &streams).unwrap().job_started;
     let (_connection, handed) = fetched(&world, &daemon, id);
     let inode = |file: &File| file.metadata().unwrap().ino();
     assert_eq!(handed[1..].iter().map(inode).collect::<Vec<_>>(), files.each_ref().map(inode));
-    assert_eq!(handover(&handed[0]).argv, ["secret"]);
+    assert_eq!(handover(&handed[0]).argv, ["secret".into()]);
     let unit = world.unit(&service(id)).unwrap();
     for stream in ["StandardInput", "StandardOutput", "StandardError"] {
         assert_eq!(unit.text(stream), Some("null"), "{stream}");
@@ -215,7 +218,7 @@ fn what_was_not_fetched_takes_room_that_a_member_has_only_so_much_of() {
     let daemon = home.activate();
     let mut raw = daemon.client();
     raw.granted(&request());
-    let env = BTreeMap::from([("LARGE".to_owned(), "x".repeat(300 << 10))]);
+    let env = BTreeMap::from([("LARGE".into(), "x".repeat(300 << 10).into())]);
     let large = Call::Submit(Submit { env, ..submission() });
     let mut taken = Vec::new();
     for _ in 0..4 {
@@ -245,9 +248,9 @@ fn what_waits_takes_as_much_of_the_daemons_memory_as_it_has_bytes() {
     world.take_calls();
     raw.post(&Call::Release(Release { stop: None, for_uid: None }));
     until("the share to be stopped", PATIENCE, || stops(&world.take_calls()).then_some(()));
-    let mut argv = vec![String::new(); MANY.into()];
-    argv[0] = "true".to_owned();
-    let env = (0..MANY).map(|number| (format!("{number:03x}"), String::new())).collect();
+    let mut argv = vec![OsText::default(); MANY.into()];
+    argv[0] = "true".into();
+    let env = (0..MANY).map(|number| (format!("{number:03x}").into(), OsText::default())).collect();
     let submit = Call::Submit(Submit { argv, env, ..submission() });
     let (_, before) = held_by(daemon.pid());
     let (answered, answers) = mpsc::channel();
@@ -310,7 +313,7 @@ fn a_command_that_was_fetched_goes_on_without_its_daemon() {
     let (_connection, handed) = fetched(&world, &daemon, id);
     daemon.stop();
     // However late it reads: a daemon that stops takes nothing back.
-    assert_eq!(handover(&handed[0]).argv, ["true"]);
+    assert_eq!(handover(&handed[0]).argv, ["true".into()]);
     let daemon = home.activate();
     world.end_service(&service(id), 3);
     let mut raw = daemon.client();
@@ -339,6 +342,17 @@ fn the_process_waits_while_the_daemon_is_restarted_and_then_is_told() {
     assert_eq!(job(&mut raw, id).state, JobState::Interrupted);
 }
 
+/// Lets the process that systemd would start become the command, and waits for its end.
+fn becomes(world: &World, daemon: &Daemon, job: u64) -> ExitStatus {
+    until("the process", PATIENCE, || runs(world, job).then_some(()));
+    let program = world.program(&service(job)).unwrap();
+    daemon.signal(Signal::STOP);
+    let mut shim = Command::new(env!("CARGO_BIN_EXE_fairshare")).args(&program[1..]).spawn().unwrap();
+    world.pretend_processes(&service(job), &[shim.id()]);
+    daemon.signal(Signal::CONT);
+    shim.wait().unwrap()
+}
+
 /// The whole way, with the process that systemd starts.
 #[test]
 fn the_process_becomes_the_command() {
@@ -348,18 +362,38 @@ fn the_process_becomes_the_command() {
     daemon.client().granted(&request());
     let mut output = tempfile::tempfile().unwrap();
     let null = File::open("/dev/null").unwrap();
-    let argv = ["sh", "-c", "echo out; echo err >&2; pwd; exit 7"].map(str::to_owned).to_vec();
-    let submission = Submit { argv, cwd: "/usr".to_owned(), ..submission() };
+    let argv = ["sh", "-c", "echo out; echo err >&2; pwd; exit 7"].map(Into::into).to_vec();
+    let submission = Submit { argv, cwd: "/usr".into(), ..submission() };
     let id = client(&daemon).call_with(&submission, &[null.as_fd(), output.as_fd()]).unwrap().job_started;
-    until("the process", PATIENCE, || runs(&world, id).then_some(()));
-    let program = world.program(&service(id)).unwrap();
-    daemon.signal(Signal::STOP);
-    let mut shim = Command::new(env!("CARGO_BIN_EXE_fairshare")).args(&program[1..]).spawn().unwrap();
-    world.pretend_processes(&service(id), &[shim.id()]);
-    daemon.signal(Signal::CONT);
-    assert_eq!(shim.wait().unwrap().code(), Some(7));
+    assert_eq!(becomes(&world, &daemon, id).code(), Some(7));
     let mut said = String::new();
     output.rewind().unwrap();
     output.read_to_string(&mut said).unwrap();
     assert_eq!(said, "out\nerr\n/usr\n");
+}
+
+/// As files have been called in Latin-1.
+#[test]
+fn a_command_whose_words_are_not_utf_8_is_submitted_and_run_as_it_was_typed() {
+    let world = World::start();
+    let mut home = Home::new(&world);
+    let daemon = home.activate();
+    daemon.client().granted(&request());
+    let folder = tempfile::tempdir().unwrap();
+    let [inner, file, name, value] =
+        [&b"donn\xe9es"[..], b"caf\xe9", b"V\xe9", b"w\xff"].map(OsStr::from_bytes);
+    let inner = folder.path().join(inner);
+    std::fs::create_dir(&inner).unwrap();
+    std::fs::write(inner.join(file), "hi").unwrap();
+    let mut submit = Command::new(env!("CARGO_BIN_EXE_fairshare"));
+    submit.args(["submit", "--output", "out", "--", "cat"]).arg(file);
+    submit.args(["/proc/self/cmdline", "/proc/self/environ"]);
+    submit.env("FAIRSHARE_SOCKET", daemon.socket()).env(name, value).current_dir(&inner);
+    let submitted = submit.output().unwrap();
+    assert!(submitted.status.success(), "{submitted:?}");
+    let id = str::from_utf8(&submitted.stdout).unwrap().trim().parse().unwrap();
+    assert_eq!(becomes(&world, &daemon, id).code(), Some(0));
+    let said = std::fs::read(inner.join("out")).unwrap();
+    let rest = said.strip_prefix(b"hicat\0caf\xe9\0/proc/self/cmdline\0/proc/self/environ\0").unwrap();
+    assert!(rest.split(|byte| *byte == 0).any(|variable| variable == b"V\xe9=w\xff"), "{said:?}");
 }

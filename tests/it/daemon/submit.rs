@@ -10,6 +10,7 @@ use std::os::unix::net::UnixStream;
 use fairshare::client::{Client, ClientError, Deadlines};
 use fairshare::contract::{Answer, Body, Call, JobList, JobState, JobStatus, Jobs, OneJob, Release, Submit};
 use fairshare::wire::error::{Code, WireError};
+use fairshare::wire::os_text::OsText;
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 
 use super::harness::{Daemon, Home, PATIENCE};
@@ -74,13 +75,22 @@ fn what_cannot_be_executed_is_refused_by_name() {
     let world = World::start();
     let mut home = Home::new(&world);
     let daemon = home.activate();
-    let env = |name: &str, value: &str| BTreeMap::from([(name.to_owned(), value.to_owned())]);
+    let env = |name: &str, value: &[u8]| BTreeMap::from([(name.into(), value.to_vec().into())]);
+    let bytes = |bytes: &[u8]| OsText::from(bytes.to_vec());
     for (wrong, says) in [
         (Submit { argv: vec!["a".into(), "b\0".into()], ..submission() }, "argv[1]"),
-        (Submit { argv: vec![String::new()], ..submission() }, "argv[0]"),
+        (Submit { argv: vec![OsText::default()], ..submission() }, "argv[0]"),
+        (Submit { argv: vec!["a".into(), "b".into(), bytes(b"\xe9\0")], ..submission() }, "argv[2]"),
+        (Submit { cwd: bytes(b"\xe9/"), ..submission() }, "cwd"),
+        (Submit { cwd: bytes(b"/\xe9\0"), ..submission() }, "cwd"),
+        (Submit { env: env("A", b"\xe9\0"), ..submission() }, "the variable \"A\""),
+        (
+            Submit { env: BTreeMap::from([(bytes(b"\x9b\xe9="), OsText::default())]), ..submission() },
+            r#"the variable "\x9b\xe9=""#,
+        ),
         (Submit { cwd: "home".into(), ..submission() }, "cwd"),
-        (Submit { env: env("A=B", "c"), ..submission() }, "env"),
-        (Submit { env: env("A", "c\0d"), ..submission() }, "env"),
+        (Submit { env: env("A=B", b"c"), ..submission() }, "env"),
+        (Submit { env: env("A", b"c\0d"), ..submission() }, "env"),
         (Submit { lease_ms: Some(0), ..submission() }, "longer than 0"),
     ] {
         let error = refused(&daemon, wrong, &[]);

@@ -51,11 +51,29 @@ fn any_well_formed_encoding_is_taken() {
     let indefinite = b"\xbf\x64argv\x9f\x7f\x62tr\x62ue\xff\xff\x63cwd\x61/\x63env\xbf\x61A\x7f\xff\xff\xff";
     match decode_request(&request("submit", indefinite)).unwrap().call {
         Call::Submit(submission) => {
-            assert_eq!(submission.argv, ["true"]);
-            assert_eq!(submission.env["A"], "");
+            assert_eq!(submission.argv, ["true".into()]);
+            assert_eq!(submission.env[&"A".into()], "".into());
         }
         other => panic!("{other:?}"),
     }
+}
+
+#[test]
+fn what_the_kernel_takes_is_text_or_bytes_and_the_same_either_way() {
+    let bodies = [
+        &b"\xa3\x64argv\x82\x64true\x41\xe9\x63cwd\x61/\x63env\xa1\x61A\x41\xff"[..],
+        b"\xa3\x64argv\x82\x44true\x5f\x41\xe9\xff\x63cwd\x41/\x63env\xa1\x41A\x58\x01\xff",
+        b"\xbf\x64argv\x9f\x5f\x42tr\x42ue\xff\x5f\x40\x41\xe9\xff\xff\x63cwd\x5f\x41/\xff\x63env\xbf\x5f\x41A\xff\x5f\x41\xff\xff\xff\xff",
+    ];
+    let [text, bytes, segments] = bodies.map(|body| {
+        match decode_request(&request("submit", body)).unwrap_or_else(|bad| panic!("{bad}")).call {
+            Call::Submit(submission) => submission,
+            other => panic!("{other:?}"),
+        }
+    });
+    assert_eq!((&text, &text), (&bytes, &segments));
+    assert_eq!(text.argv, ["true".into(), vec![0xe9].into()]);
+    assert_eq!((text.cwd, &text.env[&"A".into()]), ("/".into(), &vec![0xff].into()));
 }
 
 #[test]
@@ -83,41 +101,62 @@ fn what_is_not_in_the_contract_is_refused_with_the_id_of_the_request() {
         ("release", b"\xa1\x64stop\xf8\x15", "a reserved head"),
         ("renew", b"\xa0", "body: the key `lease_ms` is missing"),
         ("attach", b"\xa1\x64pids\x80", "body.pids: expected 1 to 64 pids, found 0"),
-        (
-            "submit",
-            b"\xa3\x64argv\x80\x63cwd\x60\x63env\xa0",
-            "body.argv: expected a command, found no text at all",
-        ),
-        (
-            "submit",
-            b"\xa3\x64argv\x81\x62\xc3\x28\x63cwd\x60\x63env\xa0",
-            "body.argv[0]: text that is not UTF-8",
-        ),
-        (
-            "submit",
-            b"\xa3\x64argv\x81\x7f\x61\xc3\x61\xa9\xff\x63cwd\x60\x63env\xa0",
-            "body.argv[0]: text that is not UTF-8",
-        ),
-        (
-            "submit",
-            b"\xa3\x64argv\x81\x61x\x63cwd\x60\x63env\xa2\x61A\x60\x61A\x60",
-            "body.env: repeated key `A`",
-        ),
-        (
-            "submit",
-            b"\xa3\x64argv\x81\x61x\x63cwd\x60\x63env\xa1\x61A\x01",
-            "body.env.A: expected text, found an unsigned integer",
-        ),
-        (
-            "submit",
-            b"\xa3\x64argv\x81\x7f\x7f\x61x\xff\xff\x63cwd\x60\x63env\xa0",
-            "a segment of another kind than its string",
-        ),
         ("job_status", b"\xa1\x66job_id\x1c", "a reserved head"),
         ("job_status", b"\xa1\x66job_id\xff", "a break where an item belongs"),
         ("no\x1bsuch", b"\xa0", r"endpoint: no such endpoint: `no\u{1b}such`"),
     ] {
         let (request_id, reason) = refusal(&request(endpoint, body));
+        assert_eq!(request_id, 99, "{reason}");
+        assert!(reason.starts_with(message), "{reason}");
+    }
+}
+
+#[test]
+fn a_command_that_is_not_as_the_contract_has_it_is_refused_where_it_is_not() {
+    for (body, message) in [
+        (&b"\xa3\x64argv\x80\x63cwd\x60\x63env\xa0"[..], "body.argv: expected a command, found none"),
+        (b"\xa3\x64argv\x81\x62\xc3\x28\x63cwd\x60\x63env\xa0", "body.argv[0]: text that is not UTF-8"),
+        (
+            b"\xa3\x64argv\x81\x7f\x61\xc3\x61\xa9\xff\x63cwd\x60\x63env\xa0",
+            "body.argv[0]: text that is not UTF-8",
+        ),
+        (b"\xa3\x64argv\x81\x61x\x63cwd\x60\x63env\xa2\x61A\x60\x61A\x60", "body.env: repeated key `A`"),
+        (
+            b"\xa3\x64argv\x81\x61x\x63cwd\x60\x63env\xa1\x61A\x01",
+            "body.env.A: expected text or a byte string, found an unsigned integer",
+        ),
+        (
+            b"\xa3\x64argv\x81\x61x\x63cwd\x60\x63env\xa1\x42\x9b\xe9\xf6",
+            r"body.env.\x9b\xe9: expected text or a byte string, found null",
+        ),
+        (
+            b"\xa3\x64argv\x81\x61x\x63cwd\x60\x63env\xa1\x01\x60",
+            "body.env: expected text or a byte string, found an unsigned integer",
+        ),
+        (b"\xa3\x64argv\x81\x61x\x63cwd\x60\x63env\xa2\x61A\x60\x41A\x60", "body.env: repeated key `A`"),
+        (
+            b"\xa3\x64argv\x81\x81\x18\x78\x63cwd\x60\x63env\xa0",
+            "body.argv[0]: expected text or a byte string, found an array",
+        ),
+        (
+            b"\xa3\x64argv\x81\xd8\x18\x41x\x63cwd\x60\x63env\xa0",
+            "body.argv[0]: expected text or a byte string, found a tag",
+        ),
+        (b"\xa3\x64argv\x81\x5f\x61x\xff\x63cwd\x60\x63env\xa0", "a segment of another kind than its string"),
+        (
+            b"\xa3\x64argv\x81\x5f\x5f\x41x\xff\xff\x63cwd\x60\x63env\xa0",
+            "a segment of another kind than its string",
+        ),
+        (
+            b"\xa4\x64argv\x81\x61x\x63cwd\x60\x63env\xa0\x64name\x41x",
+            "body.name: expected text, found a byte string",
+        ),
+        (
+            b"\xa3\x64argv\x81\x7f\x7f\x61x\xff\xff\x63cwd\x60\x63env\xa0",
+            "a segment of another kind than its string",
+        ),
+    ] {
+        let (request_id, reason) = refusal(&request("submit", body));
         assert_eq!(request_id, 99, "{reason}");
         assert!(reason.starts_with(message), "{reason}");
     }

@@ -49,6 +49,15 @@ fn a_hostile_request_costs_no_more_than_4_mib() {
             "one argument in segments of one byte",
             full(&[&argv[..], b"\x7f"].concat(), b"\x61x", &[&b"\xff"[..], rest].concat()),
         ),
+        (
+            "one argument in segments of bytes",
+            full(&[&argv[..], b"\x5f"].concat(), b"\x41\xe9", &[&b"\xff"[..], rest].concat()),
+        ),
+        ("empty arguments of bytes", full(&argv, b"\x40", rest)),
+        (
+            "a claimed length of bytes",
+            full(&submit(b"\x64argv\x81\x5b\x7f\xff\xff\xff\xff\xff\xff\xff"), b"x", b""),
+        ),
         ("a claimed count", full(&claim, b"\x60", b"")),
         ("a claimed length", full(&text_claim, b"x", b"")),
         ("small variables", environment(16_384, |n| format!("\x66{n:06}\x60").into_bytes())),

@@ -7,6 +7,7 @@ use fairshare::wire::detail::{Bound, Detail, Held, Holder, Part, Resource, Room,
 use fairshare::wire::error::{Code, WireError};
 use fairshare::wire::frame::{FRAME_BYTES_MAX, encode_frame};
 use fairshare::wire::hello::{Authz, Hello, HelloAck, HelloReply, Role, decode_hello, decode_hello_reply};
+use fairshare::wire::os_text::OsText;
 
 /// Whatever goes into a frame.
 #[derive(Debug, Clone, PartialEq)]
@@ -115,9 +116,10 @@ const NOTHING: Amounts = Amounts { cpu_milli: None, mem_bytes: None, tasks_max: 
 
 #[rustfmt::skip]
 fn calls() -> Vec<(&'static str, Call)> {
-    let env = BTreeMap::from([(text("PATH"), text("/usr/bin:/bin")), (text("EMPTY"), text(""))]);
-    let submit_full = Submit { argv: vec![text("make"), text("-j4"), text("")], cwd: text("/home/alice/é"), env, name: Some(text("nightly")), lease_ms: Some(3_600_000), wait: Some(true), ..Submit::of(AMOUNTS) };
-    let submit_min = Submit { argv: vec![text("true")], cwd: text("/"), env: BTreeMap::new(), name: None, lease_ms: None, wait: None, ..Submit::of(NOTHING) };
+    let bytes = |bytes: &[u8]| OsText::from(bytes.to_vec());
+    let env = BTreeMap::from([("PATH".into(), "/usr/bin:/bin".into()), ("EMPTY".into(), "".into()), (bytes(b"V\xe9"), bytes(b"\xff"))]);
+    let submit_full = Submit { argv: vec!["make".into(), "-j4".into(), "".into(), "é".into(), bytes(b"caf\xe9")], cwd: bytes(b"/home/alice/\xe9"), env, name: Some(text("nightly")), lease_ms: Some(3_600_000), wait: Some(true), ..Submit::of(AMOUNTS) };
+    let submit_min = Submit { argv: vec!["true".into()], cwd: "/".into(), env: BTreeMap::new(), name: None, lease_ms: None, wait: None, ..Submit::of(NOTHING) };
     vec![
         ("ping", Call::Ping(Ping {})),
         ("health", Call::Health(Health {})),

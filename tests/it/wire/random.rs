@@ -10,6 +10,7 @@ use fairshare::wire::detail::Detail;
 use fairshare::wire::error::WireError;
 use fairshare::wire::frame::{FrameBuffer, FrameError};
 use fairshare::wire::hello::{Hello, decode_hello, decode_hello_reply};
+use fairshare::wire::os_text::OsText;
 use proptest::collection::{btree_map, vec};
 use proptest::option;
 use proptest::prelude::*;
@@ -21,11 +22,16 @@ fn amounts() -> impl Strategy<Value = Amounts> {
         .prop_map(|(cpu_milli, mem_bytes, tasks_max)| Amounts { cpu_milli, mem_bytes, tasks_max })
 }
 
+/// Text, or bytes that hardly ever are one.
+fn os_text() -> impl Strategy<Value = OsText> {
+    prop_oneof![any::<String>().prop_map(OsText::from), vec(any::<u8>(), 0..9).prop_map(OsText::from)]
+}
+
 fn submission() -> impl Strategy<Value = Submit> {
-    let env = btree_map(any::<String>(), any::<String>(), 0..5);
+    let env = btree_map(os_text(), os_text(), 0..5);
     let name = option::of("[a-z]{1,64}");
     let rest = (name, option::of(any::<u64>()), option::of(any::<bool>()));
-    (vec(any::<String>(), 1..5), any::<String>(), env, amounts(), rest).prop_map(
+    (vec(os_text(), 1..5), os_text(), env, amounts(), rest).prop_map(
         |(argv, cwd, env, amounts, (name, lease_ms, wait)): (_, _, BTreeMap<_, _>, _, _)| Submit {
             argv,
             cwd,

@@ -83,7 +83,10 @@ impl Schema<'_> {
             Node::Group(group) => group.members.iter().for_each(|member| self.member(member, path)),
             Node::KeyValue(pair) => match &*pair.key {
                 Node::Literal(Literal::Text(key)) => self.node(&pair.value, &format!("{path}.{key}")),
-                _ => self.node(&pair.value, &format!("{path}.*")),
+                key => {
+                    self.node(key, &format!("{path}.* (key)"));
+                    self.node(&pair.value, &format!("{path}.*"));
+                }
             },
             Node::Occur(occur) => {
                 self.member(&occur.node, path);
@@ -140,6 +143,7 @@ fn kind_of(kind: PreludeType) -> &'static str {
     match kind {
         PreludeType::Uint => "uint",
         PreludeType::Tstr => "text",
+        PreludeType::Bstr => "bytes",
         PreludeType::Bool => "bool",
         PreludeType::Nil => "null",
         other => panic!("the schema has {other}, which no message has"),
@@ -160,6 +164,7 @@ impl Seen {
             Value::Integer(_) => self.point(path, "uint"),
             Value::Bool(_) => self.point(path, "bool"),
             Value::Null => self.point(path, "null"),
+            Value::Bytes(_) => self.point(path, "bytes"),
             Value::Text(text) => {
                 self.point(path, "text");
                 self.point(path, &format!("{text:?}"));
@@ -178,12 +183,18 @@ impl Seen {
         let endpoint = pairs.iter().find(|(key, _)| key.as_text() == Some("endpoint"));
         let path =
             format!("{}{}", rule_of(path), endpoint.map_or("", |(_, endpoint)| endpoint.as_text().unwrap()));
+        // The one map whose keys are the sender's.
+        if path.ends_with(".env") {
+            for (key, value) in pairs {
+                self.value(key, &format!("{path}.* (key)"));
+                self.value(value, &format!("{path}.*"));
+            }
+            return;
+        }
         let keys = pairs.iter().map(|(key, _)| key.as_text().unwrap().to_owned()).collect();
         self.maps.entry(path.clone()).or_default().push(keys);
         for (key, value) in pairs {
-            // The one map whose keys are the sender's.
-            let key = if path.ends_with(".env") { "*" } else { key.as_text().unwrap() };
-            self.value(value, &format!("{path}.{key}"));
+            self.value(value, &format!("{path}.{}", key.as_text().unwrap()));
         }
     }
 
