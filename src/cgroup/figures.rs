@@ -53,6 +53,32 @@ pub struct Usage {
     pub pressures: Pressures,
 }
 
+/// The memory that is charged to one cgroup, and to all below it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Memory {
+    /// All of it: `memory.current`.
+    pub current: Bytes,
+    /// What of it the kernel takes back at once, without writing anything and without a swap: clean page cache. Dirty pages and
+    /// those on their way to a disk are not: whoever sets a lower limit would wait for that disk.
+    pub reclaimable: Bytes,
+}
+
+/// What is left to a cgroup beside what cannot be taken back: one part of so many of that, ...
+const MARGIN_PART: u64 = 16;
+
+/// ... but at least so many bytes. `memory.stat` lags behind by up to 64 pages a CPU (`MEMCG_CHARGE_BATCH` in the kernel's
+/// mm/memcontrol.c), and what programs take between the reading and the setting of a limit must have room.
+const MARGIN_BYTES_MIN: u64 = 16 << 20;
+
+impl Memory {
+    /// The least limit under which nothing is killed: what cannot be taken back, and a margin, where that is less than all.
+    pub fn in_use(&self) -> Bytes {
+        let kept = self.current.0.saturating_sub(self.reclaimable.0);
+        let margin = (kept / MARGIN_PART).max(MARGIN_BYTES_MIN);
+        Bytes(kept.saturating_add(margin)).min(self.current)
+    }
+}
+
 /// For how much of the last ten seconds some task of a cgroup waited, in hundredths of a percent; `None` where the kernel
 /// does not measure it (`psi=0`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -127,6 +153,20 @@ fn same<T: PartialEq + Copy>(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn in_use_is_what_cannot_be_taken_back_and_a_margin_but_never_more_than_there_is() {
+        let of = |current: u64, reclaimable: u64| {
+            Memory { current: Bytes(current << 20), reclaimable: Bytes(reclaimable << 20) }.in_use().0 >> 20
+        };
+        assert_eq!(of(250, 250), 16);
+        assert_eq!(of(250, 0), 250);
+        assert_eq!(of(250, 10), 250);
+        assert_eq!(of(2048, 1024), 1088);
+        assert_eq!(of(0, 0), 0);
+        // The two files are read one after the other.
+        assert_eq!(of(10, 250), 10);
+    }
 
     #[test]
     fn a_difference_says_what_is_and_what_should_be() {

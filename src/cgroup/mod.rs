@@ -22,10 +22,10 @@ use rustix::io::Errno;
 
 use crate::identity::{FAIRSHARE_SLICE, Uid, UnitName};
 use crate::quantity::{Bytes, Tasks};
-use parse::{parse_cpu_max, parse_key, parse_limit, parse_number, parse_pressure};
+use parse::{parse_clean_cache, parse_cpu_max, parse_key, parse_limit, parse_number, parse_pressure};
 use read::{FILE_BYTES_MAX, read_at};
 
-pub use figures::{Difference, KernelLimits, Limit, Pressures, Spent, Usage};
+pub use figures::{Difference, KernelLimits, Limit, Memory, Pressures, Spent, Usage};
 
 /// How much of a file that does not parse goes into an error, in bytes.
 const SHOWN_BYTES_MAX: usize = 80;
@@ -148,6 +148,19 @@ impl Cgroups {
     pub fn memory(&self, group: impl Into<Group>) -> Result<Option<Bytes>, CgroupFault> {
         let current = |bytes: &[u8]| parse_number(bytes).map(Bytes);
         self.at(group.into(), |cgroup| cgroup.required("memory.current", current))
+    }
+
+    /// The memory that a cgroup uses now, and what of it the kernel takes back at once; `None` where there is no such cgroup.
+    ///
+    /// # Errors
+    /// Any [`CgroupFault`].
+    pub fn memory_by_kind(&self, group: impl Into<Group>) -> Result<Option<Memory>, CgroupFault> {
+        self.at(group.into(), |cgroup| {
+            Ok(Memory {
+                current: cgroup.required("memory.current", |bytes| parse_number(bytes).map(Bytes))?,
+                reclaimable: cgroup.required("memory.stat", parse_clean_cache)?,
+            })
+        })
     }
 
     /// How many tasks are in a cgroup and below it; `None` where there is no such cgroup.

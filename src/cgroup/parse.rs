@@ -1,7 +1,7 @@
 //! The files of a cgroup, as text. Pure, and safe for any bytes.
 
 use super::figures::Limit;
-use crate::quantity::MilliCpu;
+use crate::quantity::{Bytes, MilliCpu};
 
 /// `cpu.max`: a quota or `max`, and a period, both in microseconds.
 pub fn parse_cpu_max(bytes: &[u8]) -> Option<Limit<MilliCpu>> {
@@ -34,6 +34,14 @@ pub fn parse_key(bytes: &[u8], key: &str) -> Option<u64> {
     digits(text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' '))?)
 }
 
+/// `memory.stat`: the bytes of page cache that are neither dirty nor being written. Shared memory is on the lists of anonymous
+/// memory, and not among them.
+pub fn parse_clean_cache(bytes: &[u8]) -> Option<Bytes> {
+    let of = |key| parse_key(bytes, key);
+    let cache = of("inactive_file")?.saturating_add(of("active_file")?);
+    Some(Bytes(cache.saturating_sub(of("file_dirty")?).saturating_sub(of("file_writeback")?)))
+}
+
 /// `*.pressure`: the `avg10` of the line `some`, a percentage with two decimals, in hundredths.
 pub fn parse_pressure(bytes: &[u8]) -> Option<u32> {
     let text = std::str::from_utf8(bytes).ok()?;
@@ -51,7 +59,6 @@ fn digits(text: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::quantity::Bytes;
     use proptest::prelude::*;
 
     #[test]
@@ -90,6 +97,18 @@ mod tests {
     }
 
     #[test]
+    fn clean_cache_is_what_no_disk_waits_for() {
+        let stat = "anon 7\nfile 900\nshmem 300\nfile_dirty 50\nfile_writeback 30\ninactive_anon 1\nactive_anon 2\n\
+                    inactive_file 400\nactive_file 200\nunevictable 9\n";
+        assert_eq!(parse_clean_cache(stat.as_bytes()), Some(Bytes(520)));
+        let dirty = stat.replace("file_dirty 50", "file_dirty 5000");
+        assert_eq!(parse_clean_cache(dirty.as_bytes()), Some(Bytes(0)));
+        for key in ["file_dirty", "file_writeback", "\ninactive_file", "\nactive_file"] {
+            assert_eq!(parse_clean_cache(stat.replace(key, "\nother").as_bytes()), None, "{key}");
+        }
+    }
+
+    #[test]
     fn pressure_is_the_last_ten_seconds() {
         let pressure = b"some avg10=12.34 avg60=1.00 avg300=0.00 total=99\nfull avg10=1.00 avg60=0.00 avg300=0.00 total=9\n";
         assert_eq!(parse_pressure(pressure), Some(1234));
@@ -105,6 +124,7 @@ mod tests {
             let _ = parse_limit(&bytes, Bytes);
             let _ = parse_key(&bytes, "oom_kill");
             let _ = parse_pressure(&bytes);
+            let _ = parse_clean_cache(&bytes);
         }
 
         #[test]

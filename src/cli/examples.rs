@@ -21,7 +21,8 @@ pub const RESIZE_EXAMPLES: &str = "\
 Examples:
   fairshare resize --mem 12G            CPU and tasks stay as they are
 
-Memory never goes under what is in use: no program dies of this.";
+Memory never goes under what is in use: no program dies of this. Page cache, which the kernel
+takes back, is not in use.";
 
 pub const RENEW_EXAMPLES: &str = "\
 Examples:

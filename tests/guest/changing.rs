@@ -143,3 +143,35 @@ guest_test!(release_kills_nothing_unless_it_is_told_to, |guest: Guest| {
     guest.as_user("alice", "fairshare status").expect_ok().stdout_has("none");
     guest.as_user("alice", "fairshare run --cpu 0.5 --mem 64M -- true").expect_ok();
 });
+
+guest_test!(page_cache_keeps_no_share_from_being_made_smaller, |guest: Guest| {
+    guest.as_user("alice", "head -c 250M /dev/zero > big && sync").expect_ok();
+    guest.root("echo 3 > /proc/sys/vm/drop_caches").expect_ok();
+    guest.as_user("alice", "fairshare request --cpu 0.5 --mem 500M").expect_ok();
+    guest.as_user("alice", "fairshare run -- cat big > /dev/null").expect_ok();
+    let used: u64 = guest.cgroup(SLICE, "memory.current").parse().expect("a number");
+    assert!(used > 200 << 20, "{used}: the file is not in the cache of the share");
+    // PID 1 sets the limit, and answers others meanwhile.
+    let asked = "worst=0; until test -e /tmp/over; do began=$(date +%s%3N); systemctl show -P NNames > /dev/null || exit; \
+                 took=$(($(date +%s%3N) - began)); test $took -le $worst || worst=$took; echo $worst > /tmp/worst; done";
+    let others = guest.command(asked).spawn();
+    guest.await_cmd("test -e /tmp/worst");
+    let began = std::time::Instant::now();
+    guest.as_user("alice", "fairshare resize --mem 150M").expect_ok();
+    let took = began.elapsed();
+    guest.root("touch /tmp/over").expect_ok();
+    others.wait().expect_ok();
+    eprintln!("{took:?}, and PID 1 took {} ms for others", guest.root("cat /tmp/worst").expect_ok().text());
+    assert_eq!(guest.cgroup(SLICE, "memory.max"), (150_u64 << 20).to_string());
+    // What a program holds is in use: nobody dies of a resize.
+    let holds = "x=bytearray(100<<20); open('held','w').close(); import time; time.sleep(1000)";
+    let program =
+        guest.command(&format!("exec fairshare run -- python3 -c \"{holds}\"")).user("alice").spawn();
+    guest.await_cmd("test -e ~alice/held");
+    guest.as_user("alice", "fairshare resize --mem 90M").expect_code(75).stderr_has("Memory in use");
+    assert_eq!(guest.cgroup(SLICE, "memory.max"), (150_u64 << 20).to_string());
+    guest.as_user("alice", "fairshare resize --mem 140M").expect_ok();
+    let events = guest.root(&format!("cat /sys/fs/cgroup/{SLICE}/memory.events")).expect_ok().text();
+    assert!(events.contains("oom_kill 0"), "{events}");
+    program.kill("KILL");
+});

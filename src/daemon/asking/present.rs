@@ -1,6 +1,6 @@
 //! What is so at the moment at which a call has its turn.
 
-use crate::cgroup::CgroupFault;
+use crate::cgroup::{CgroupFault, Memory};
 use crate::daemon::telling::answer;
 use crate::daemon::telling::shown::Shown;
 use crate::host::account::Account;
@@ -8,7 +8,7 @@ use crate::identity::{Uid, UnitName};
 use crate::ledger::Member;
 use crate::ledger::refusal::Refusal;
 use crate::policy::{MemberPolicy, Policy};
-use crate::quantity::{Bytes, PartialAmount, Tasks};
+use crate::quantity::{PartialAmount, Tasks};
 use crate::wire::error::WireError;
 
 /// What the daemon knows at this moment.
@@ -44,12 +44,12 @@ impl Present<'_> {
         })
     }
 
-    /// The memory that a member's slice uses; nothing where there is no slice.
+    /// The memory of a member's slice; nothing where there is no slice.
     ///
     /// # Errors
     /// The kernel does not say.
-    pub fn memory(&self, uid: Uid) -> Result<Bytes, WireError> {
-        Ok(self.shown.cgroups.memory(UnitName::Share(uid)).map_err(said)?.unwrap_or_default())
+    pub fn memory(&self, uid: Uid) -> Result<Memory, WireError> {
+        Ok(self.shown.cgroups.memory_by_kind(UnitName::Share(uid)).map_err(said)?.unwrap_or_default())
     }
 
     /// Whether processes are in a member's slice.
@@ -69,7 +69,7 @@ impl Present<'_> {
         if self.shown.ledger.share(member.uid).is_some() {
             return Ok(());
         }
-        let (in_use, asked) = (self.memory(member.uid)?, amount.or(member.policy.defaults).mem);
+        let (in_use, asked) = (self.memory(member.uid)?.current, amount.or(member.policy.defaults).mem);
         if in_use > asked { Err(answer::refusal(&Refusal::MemoryInUse { in_use, asked })) } else { Ok(()) }
     }
 }

@@ -8,6 +8,7 @@ pub mod kernel;
 pub mod lower;
 pub mod occupants;
 pub mod persist;
+pub mod resize;
 pub mod said;
 pub mod share;
 pub mod unkillable;

@@ -9,7 +9,6 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep};
 use tracing::{error, info, warn};
 
-use super::kernel;
 use super::occupants::{self, Naming, Occupants};
 use super::persist::Persist;
 use super::said::Said;
@@ -23,7 +22,6 @@ use crate::identity::{JobId, Uid, UnitName};
 use crate::ledger::refusal::Refusal;
 use crate::ledger::share::Share;
 use crate::ledger::{Image, Outcome};
-use crate::quantity::{Amount, Bytes};
 use crate::serving::logging::{chain, in_full};
 use crate::state::StateFault;
 use crate::systemd::property::{self, Property};
@@ -235,68 +233,6 @@ async fn withdraw(cx: &Context, uid: Uid, error: &WireError) -> Outcome {
             error!(unit = %unit, "{}", chain(&fault));
             Outcome::Unknown
         }
-    }
-}
-
-/// Changes the limits of a share in place.
-pub async fn resize(cx: Context, share: Share, to: Amount, shown: ShareInfo, intent: Image, reply: Reply) {
-    let turn = cx.turn(share.uid);
-    let result = resized(&cx, &share, to, intent).await;
-    drop(turn);
-    reply.send(result.map(|()| Answer::Share(HeldShare { share: shown })));
-}
-
-async fn resized(cx: &Context, share: &Share, to: Amount, intent: Image) -> Result<(), WireError> {
-    let uid = share.uid;
-    if let Err(fault) = cx.persist.save(intent).await {
-        return Err(intent_failed(cx, uid, &fault).await);
-    }
-    let new = Share { amount: to, ..share.clone() };
-    // Where the slice has drifted, setting what changes would leave the rest adrift.
-    let drifted = kernel::limits_hold(&cx.cgroups, share).is_err();
-    let properties = if drifted { limits_of(&new) } else { property::changes(share.amount, to) };
-    // What is inside has grown meanwhile, perhaps over what is to be set: looked at last, with nothing awaited after it.
-    let lowers = drifted || to.mem < share.amount.mem;
-    let spares = if lowers { spares(cx, uid, to.mem) } else { Ok(()) };
-    let (error, untouched) = match spares {
-        Ok(()) => match cx.set(&new, properties).await {
-            Ok(()) => {
-                // The intent is stored, and a start would finish it: where the outcome is not, nothing is lost.
-                let _ = cx.store_outcome(cx.settle(uid, Outcome::Done).await).await;
-                return Ok(());
-            }
-            Err(error) => (error, false),
-        },
-        Err(error) => (error, true),
-    };
-    let outcome = if untouched || set_back(cx, share, limits_of(share)).await {
-        Outcome::undone(&error)
-    } else {
-        Outcome::Unknown
-    };
-    let _ = cx.store_outcome(cx.settle(uid, outcome).await).await;
-    Err(error)
-}
-
-/// Sets the limits that a share had before a resize that failed, unless more is in use by now than it may have. Whether
-/// the kernel holds them: what systemd refused has changed nothing, and then a look later must not find an intent to finish.
-async fn set_back(cx: &Context, share: &Share, properties: Vec<Property>) -> bool {
-    let set = match spares(cx, share.uid, share.enforced().mem) {
-        Ok(()) => cx.set(share, properties).await,
-        Err(error) => Err(error),
-    };
-    set.is_ok() || kernel::limits_hold(&cx.cgroups, share).is_ok()
-}
-
-/// Refuses a limit under what a share uses at this moment: the kernel kills to get under it.
-fn spares(cx: &Context, uid: Uid, asked: Bytes) -> Result<(), WireError> {
-    let in_use = cx.cgroups.memory(UnitName::Share(uid)).map_err(|fault| {
-        error!("{}", chain(&fault));
-        answer::cgroup(&fault)
-    })?;
-    match in_use.unwrap_or_default() {
-        in_use if in_use > asked => Err(answer::refusal(&Refusal::MemoryInUse { in_use, asked })),
-        _ => Ok(()),
     }
 }
 

@@ -13,6 +13,7 @@ use crate::daemon::doing::enter::{self, Entering};
 use crate::daemon::doing::job;
 use crate::daemon::doing::lower;
 use crate::daemon::doing::occupants::Naming;
+use crate::daemon::doing::resize;
 use crate::daemon::doing::share::{self, Context};
 use crate::daemon::telling::answer;
 use crate::daemon::telling::reply::Reply;
@@ -161,7 +162,7 @@ impl EventLoop {
             (Effect::Resize { to, .. }, Some((shown, share))) => {
                 let shown =
                     ShareInfo { cpu_milli: to.cpu.0, mem_bytes: to.mem.0, tasks_max: to.tasks.0, ..shown };
-                tokio::spawn(share::resize(cx, share, to, shown, image, reply));
+                tokio::spawn(resize::resize(cx, share, to, shown, image, reply));
             }
             (Effect::Lower(_), Some((_, share))) => drop(tokio::spawn(lower::lower(cx, share, image))),
             (Effect::Renew(_), Some((_, share))) => {

@@ -61,6 +61,59 @@ fn a_resize_under_what_is_in_use_is_refused() {
     assert!(!called(&world, "SetUnitProperties", &own_slice()));
 }
 
+/// `memory.stat` with so many bytes of page cache, and so many of them dirty.
+fn cache(bytes: u64, dirty: u64) -> String {
+    format!("file {bytes}\nfile_dirty {dirty}\nfile_writeback 0\ninactive_file {bytes}\nactive_file 0")
+}
+
+fn limits_set(world: &World) -> usize {
+    let set = ("SetUnitProperties".to_owned(), own_slice());
+    world.take_calls().into_iter().filter(|call| *call == set).count()
+}
+
+/// PID 1 serves nobody while the kernel takes memory back: so a large cache goes in steps.
+#[test]
+fn page_cache_is_not_in_use_and_is_taken_back_in_steps() {
+    let (world, home, _daemon, mut raw) = held();
+    raw.granted(&resize_mem(256 << 20));
+    world.take_calls();
+    world.write_cgroup_file(&own_slice(), "memory.stat", &cache(240 << 20, 0));
+    world.write_cgroup_file(&own_slice(), "memory.current", &(244 << 20).to_string());
+    raw.granted(&resize_mem(70 << 20));
+    assert_eq!(world.cgroup_file(&own_slice(), "memory.max").unwrap(), format!("{}\n", 70 << 20));
+    assert_eq!(home.state().shares[0].amount.mem.0, 70 << 20);
+    assert_eq!(limits_set(&world), 3, "174 MiB were taken back, 64 MiB at most at once");
+    // A program needs the rest, and a margin.
+    let error = raw.refused(&resize_mem(8 << 20), Code::Busy);
+    assert_eq!(error.message, "Memory in use (20.0 MiB) exceeds the new limit (8.0 MiB)");
+}
+
+/// Whoever sets the limit would wait until a disk has written it.
+#[test]
+fn page_cache_that_is_dirty_is_in_use() {
+    let (world, _home, _daemon, mut raw) = held();
+    world.write_cgroup_file(&own_slice(), "memory.stat", &cache(48 << 20, 32 << 20));
+    world.write_cgroup_file(&own_slice(), "memory.current", &(48 << 20).to_string());
+    let error = raw.refused(&resize_mem(40 << 20), Code::Busy);
+    assert_eq!(error.message, "Memory in use (48.0 MiB) exceeds the new limit (40.0 MiB)");
+    assert_eq!(limits_set(&world), 0);
+}
+
+#[test]
+fn a_resize_that_fails_on_its_way_sets_back_what_was() {
+    let (world, home, _daemon, mut raw) = held();
+    raw.granted(&resize_mem(256 << 20));
+    world.take_calls();
+    world.write_cgroup_file(&own_slice(), "memory.stat", &cache(240 << 20, 0));
+    world.write_cgroup_file(&own_slice(), "memory.current", &(244 << 20).to_string());
+    world.faults.kernel_holds("memory.max", &(256_u64 << 20).to_string());
+    raw.refused(&resize_mem(70 << 20), Code::Systemd);
+    assert_eq!(limits_set(&world), 2, "one on the way, and the one back");
+    assert_eq!(world.unit(&own_slice()).unwrap().figure("MemoryMax"), Some(256 << 20));
+    assert_eq!(home.state().shares[0].amount.mem.0, 256 << 20);
+    assert!(raw.healthy());
+}
+
 #[test]
 fn a_resize_looks_again_when_its_intent_is_stored() {
     let (world, home, daemon, mut raw) = held();

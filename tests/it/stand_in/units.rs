@@ -127,6 +127,7 @@ impl Units {
             ("pids.max", "max\n"),
             ("memory.current", "0\n"),
             ("memory.peak", "0\n"),
+            ("memory.stat", "file_dirty 0\nfile_writeback 0\ninactive_file 0\nactive_file 0\n"),
             ("pids.current", "0\n"),
             ("cpu.stat", "usage_usec 0\nuser_usec 0\nsystem_usec 0\n"),
             ("memory.events", "low 0\nhigh 0\nmax 0\noom 0\noom_kill 0\noom_group_kill 0\n"),
@@ -177,6 +178,7 @@ impl Units {
         for (file, content) in files {
             write(&directory, file, instead.get(file).unwrap_or(&content));
         }
+        reclaim(&directory);
     }
 
     /// Puts processes into a unit, out of all others, as the kernel does.
@@ -290,4 +292,21 @@ pub fn write(directory: &Path, file: &str, content: &str) {
     let new = directory.join(format!(".{file}"));
     std::fs::write(&new, content).unwrap();
     std::fs::rename(&new, directory.join(file)).unwrap();
+}
+
+/// Takes clean page cache back until a cgroup is within its limit, as the kernel does when that is set.
+fn reclaim(directory: &Path) {
+    let read = |file: &str| std::fs::read_to_string(directory.join(file)).unwrap();
+    let number = |text: &str| text.trim().parse::<u64>().ok();
+    let (Some(limit), Some(current)) = (number(&read("memory.max")), number(&read("memory.current"))) else {
+        return;
+    };
+    let stat = read("memory.stat");
+    let cache = stat.lines().find_map(|line| number(line.strip_prefix("inactive_file ")?)).unwrap();
+    let taken = current.saturating_sub(limit).min(cache);
+    if taken > 0 {
+        write(directory, "memory.current", &format!("{}\n", current - taken));
+        let rest = format!("inactive_file {}", cache - taken);
+        write(directory, "memory.stat", &stat.replace(&format!("inactive_file {cache}"), &rest));
+    }
 }

@@ -28,7 +28,7 @@ impl Endpoint for Resize {
     }
 
     fn deed(act: &Self::Act, by: &Caller, now: &Present<'_>) -> Result<Deed, WireError> {
-        let (member, in_use) = (now.member(&by.whom)?, now.memory(by.whom.uid)?);
+        let (member, in_use) = (now.member(&by.whom)?, now.memory(by.whom.uid)?.in_use());
         let command = Command::Resize { member, amount: *act, in_use };
         Ok(Deed::Say(Saying::new(command).or_as_held(by.whom.uid)))
     }

@@ -1,0 +1,112 @@
+//! Shares that are made larger or smaller in place.
+
+use tracing::error;
+
+use super::kernel;
+use super::share::{Context, intent_failed, limits_of};
+use crate::cgroup::Memory;
+use crate::contract::{Answer, HeldShare, ShareInfo};
+use crate::daemon::telling::answer;
+use crate::daemon::telling::reply::Reply;
+use crate::identity::{Uid, UnitName};
+use crate::ledger::refusal::Refusal;
+use crate::ledger::share::Share;
+use crate::ledger::{Image, Outcome};
+use crate::quantity::{Amount, Bytes};
+use crate::serving::logging::chain;
+use crate::systemd::property::{self, Property};
+use crate::wire::error::WireError;
+
+/// The most memory that the kernel has to take back for one limit that is set. It does so within the write of PID 1, which
+/// waits and serves nobody; where pages have become dirty meanwhile, as long as a disk takes for so many.
+const TAKEN_BACK_AT_ONCE_MAX: Bytes = Bytes(64 << 20);
+
+/// Changes the limits of a share in place.
+pub async fn resize(cx: Context, share: Share, to: Amount, shown: ShareInfo, intent: Image, reply: Reply) {
+    let turn = cx.turn(share.uid);
+    let result = resized(&cx, &share, to, intent).await;
+    drop(turn);
+    reply.send(result.map(|()| Answer::Share(HeldShare { share: shown })));
+}
+
+async fn resized(cx: &Context, share: &Share, to: Amount, intent: Image) -> Result<(), WireError> {
+    let uid = share.uid;
+    if let Err(fault) = cx.persist.save(intent).await {
+        return Err(intent_failed(cx, uid, &fault).await);
+    }
+    let new = Share { amount: to, ..share.clone() };
+    // Where the slice has drifted, setting what changes would leave the rest adrift.
+    let drifted = kernel::limits_hold(&cx.cgroups, share).is_err();
+    let properties = if drifted { limits_of(&new) } else { property::changes(share.amount, to) };
+    let lowers = drifted || to.mem < share.amount.mem;
+    let mut untouched = true;
+    let near = if lowers { approach(cx, share, to.mem, &mut untouched).await } else { Ok(()) };
+    let set = match near {
+        Ok(()) => {
+            untouched = false;
+            cx.set(&new, properties).await
+        }
+        Err(error) => Err(error),
+    };
+    let Err(error) = set else {
+        // The intent is stored, and a start would finish it: where the outcome is not, nothing is lost.
+        let _ = cx.store_outcome(cx.settle(uid, Outcome::Done).await).await;
+        return Ok(());
+    };
+    let outcome = if untouched || set_back(cx, share, limits_of(share)).await {
+        Outcome::undone(&error)
+    } else {
+        Outcome::Unknown
+    };
+    let _ = cx.store_outcome(cx.settle(uid, outcome).await).await;
+    Err(error)
+}
+
+/// Brings the limit of a share's memory down to where the rest of the way to `asked` is one step, as the kernel takes page
+/// cache back while PID 1 waits. What is inside may have grown meanwhile, perhaps over what is to be set: it is looked at
+/// last, with nothing awaited after it.
+///
+/// `untouched` is false from the first limit on that was set.
+async fn approach(cx: &Context, share: &Share, asked: Bytes, untouched: &mut bool) -> Result<(), WireError> {
+    let mut limit = Bytes(u64::MAX);
+    loop {
+        let memory = memory(cx, share.uid)?;
+        let in_use = memory.in_use();
+        if in_use > asked {
+            return Err(answer::refusal(&Refusal::MemoryInUse { in_use, asked }));
+        }
+        limit = Bytes(memory.current.min(limit).0.saturating_sub(TAKEN_BACK_AT_ONCE_MAX.0));
+        if limit <= asked {
+            return Ok(());
+        }
+        let step = Share { amount: Amount { mem: limit, ..share.amount }, ..share.clone() };
+        *untouched = false;
+        cx.set(&step, limits_of(&step)).await?;
+    }
+}
+
+/// Sets the limits that a share had before a resize that failed, unless more is in use by now than it may have. Whether
+/// the kernel holds them: what systemd refused has changed nothing, and then a look later must not find an intent to finish.
+async fn set_back(cx: &Context, share: &Share, properties: Vec<Property>) -> bool {
+    let set = match spares(cx, share.uid, share.enforced().mem) {
+        Ok(()) => cx.set(share, properties).await,
+        Err(error) => Err(error),
+    };
+    set.is_ok() || kernel::limits_hold(&cx.cgroups, share).is_ok()
+}
+
+/// Refuses a limit under what a share uses at this moment, page cache too.
+fn spares(cx: &Context, uid: Uid, asked: Bytes) -> Result<(), WireError> {
+    match memory(cx, uid)?.current {
+        in_use if in_use > asked => Err(answer::refusal(&Refusal::MemoryInUse { in_use, asked })),
+        _ => Ok(()),
+    }
+}
+
+fn memory(cx: &Context, uid: Uid) -> Result<Memory, WireError> {
+    let memory = cx.cgroups.memory_by_kind(UnitName::Share(uid)).map_err(|fault| {
+        error!("{}", chain(&fault));
+        answer::cgroup(&fault)
+    })?;
+    Ok(memory.unwrap_or_default())
+}
