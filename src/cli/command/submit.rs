@@ -1,6 +1,7 @@
 //! `fairshare submit`: a command that goes on by itself.
 
 use std::fs::{self, File, OpenOptions};
+use std::io::ErrorKind;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::{env, io};
@@ -65,6 +66,15 @@ pub fn run(args: &Submit, socket: &Path) -> Result<Exit, Failure> {
     }
 }
 
+/// How many names are tried beside the first for an output that has no number yet.
+const UNNAMED_TRIES_MAX: u32 = 100;
+
+/// What an output is called until its job has a number, where so many such names are taken.
+fn unnamed(taken: u32) -> String {
+    let process = std::process::id();
+    if taken == 0 { format!(".fairshare-{process}.out") } else { format!(".fairshare-{process}-{taken}.out") }
+}
+
 /// The file of the command's output. It is opened here, as the member: nobody else opens a path that a member named.
 struct Output {
     file: File,
@@ -84,12 +94,21 @@ impl Output {
                 Ok(Self { file, path: path.to_owned(), unnamed: false })
             }
             None => {
-                let path = PathBuf::from(format!(".fairshare-{}.out", std::process::id()));
-                let file = options
-                    .create_new(true)
-                    .open(&path)
-                    .map_err(|error| unopened(&path, &error, "--output"))?;
-                Ok(Self { file, path, unnamed: true })
+                options.create_new(true);
+                let mut tries = 0;
+                loop {
+                    let path = PathBuf::from(unnamed(tries));
+                    match options.open(&path) {
+                        Ok(file) => return Ok(Self { file, path, unnamed: true }),
+                        // An earlier process with this number was not answered, and left it to the command.
+                        Err(error)
+                            if error.kind() == ErrorKind::AlreadyExists && tries < UNNAMED_TRIES_MAX =>
+                        {
+                            tries += 1;
+                        }
+                        Err(error) => return Err(unopened(&path, &error, "--output")),
+                    }
+                }
             }
         }
     }

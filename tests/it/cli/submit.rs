@@ -56,3 +56,26 @@ fn the_output_stays_where_the_command_may_have_been_submitted() {
         assert_eq!(text(&output.stderr).contains("its output goes to .fairshare-"), kept == 1);
     }
 }
+
+/// As a submit whose answer was lost leaves one, and the numbers of processes come again.
+#[test]
+fn an_output_that_another_process_of_the_same_number_left_stays_and_is_in_nobodys_way() {
+    let folder = tempfile::tempdir().unwrap();
+    let daemon = Daemon::saying([started()]);
+    let mut command = Command::new("sh");
+    let script = "echo of another >.fairshare-$$.out; echo of another >.fairshare-$$-1.out; exec \"$0\" submit -- true";
+    command.args(["-c", script, env!("CARGO_BIN_EXE_fairshare")]).current_dir(folder.path());
+    let output = command.env("FAIRSHARE_SOCKET", daemon.socket()).output().unwrap();
+    assert_eq!(
+        (output.status.code(), text(&output.stdout)),
+        (Some(0), "7\n".to_owned()),
+        "{}",
+        text(&output.stderr)
+    );
+    let files = files(folder.path());
+    assert_eq!(files.len(), 3, "{files:?}");
+    for file in files {
+        let left = if file == "fairshare-7.out" { "" } else { "of another\n" };
+        assert_eq!(fs::read_to_string(folder.path().join(&file)).unwrap(), left, "{file}");
+    }
+}
