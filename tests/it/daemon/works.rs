@@ -317,6 +317,26 @@ fn a_command_whose_start_was_put_off_while_the_bus_went_runs_when_it_is_back() {
     assert_eq!(over(&mut raw, id).state, JobState::Done);
 }
 
+/// The slice cannot be taken back, as somebody is in it, and the kernel does not hold the share's limits: what came of the grant
+/// is found out later.
+#[test]
+fn a_command_whose_grant_had_no_outcome_runs_when_its_share_is_seen_to_hold() {
+    let world = World::start();
+    let mut home = Home::new(&world);
+    let daemon = home.activate();
+    let mut raw = daemon.client();
+    world.faults.kernel_holds("memory.max", "max");
+    let id = posted(&mut raw, Amounts { mem_bytes: Some(64 << 20), ..Amounts::default() });
+    until("the slice", PATIENCE, || world.unit(&own_slice()).filter(|unit| unit.active == "active"));
+    world.pretend_processes(&own_slice(), &[4_194_000]);
+    until("the doubt", PATIENCE, || (!raw.healthy()).then_some(()));
+    assert!(!runs(&world, id));
+    world.faults.clear();
+    until("the command to run", PATIENCE, || runs(&world, id).then_some(()));
+    world.end_service(&service(id), 0);
+    assert_eq!(over(&mut raw, id).state, JobState::Done);
+}
+
 /// systemd started it and its answer was lost: whether it may go is the kernel's word all the same.
 #[test]
 fn a_command_whose_start_has_no_outcome_does_not_run_beyond_its_limits() {
