@@ -46,6 +46,7 @@ pub struct PolicyInfo {
     #[serde(deserialize_with = "nullable")]
     pub idle_ms: Option<u64>,
     pub role: Role,
+    pub from_sandboxes: bool,
 }
 
 impl Ask for Policy {

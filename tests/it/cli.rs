@@ -301,6 +301,7 @@ fn policy() -> PolicyInfo {
         lease_max_ms: Some(7 * 86_400_000),
         idle_ms: Some(30 * 60_000),
         role: Role::Operator,
+        from_sandboxes: false,
     }
 }
 

@@ -44,6 +44,10 @@ fn text(policy: &PolicyInfo) -> String {
         Role::Admin => "admin (you may act for others)",
     };
     let idle = policy.idle_ms.map(|ms| format!("an empty share is released after {}", span(ms)));
+    let sandboxes = match policy.from_sandboxes {
+        true => "what runs in one may enter a share, and submit",
+        false => "what runs in one may not enter a share, nor submit",
+    };
     let row = |name: &str, value: String| vec![name.to_owned(), value];
     render::table(&[
         row("Your role", role.to_owned()),
@@ -51,6 +55,7 @@ fn text(policy: &PolicyInfo) -> String {
         row("At most", amount(&policy.max)),
         row("Lease", lease(policy)),
         row("Idle", idle.unwrap_or_else(|| "an empty share stays".to_owned())),
+        row("Sandboxes", sandboxes.to_owned()),
     ])
 }
 

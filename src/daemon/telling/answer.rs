@@ -55,8 +55,9 @@ pub fn usage(usage: Usage) -> wire::Usage {
     }
 }
 
-/// The policy for one member as it is shown.
-pub fn policy(policy: &MemberPolicy) -> wire::PolicyInfo {
+/// The policy for one member as it is shown, and whether processes in sandboxes may come to a share, which is the same for
+/// every member.
+pub fn policy(policy: &MemberPolicy, from_sandboxes: bool) -> wire::PolicyInfo {
     let amount = |amount: Amount| wire::AmountInfo {
         cpu_milli: amount.cpu.0,
         mem_bytes: amount.mem.0,
@@ -69,6 +70,7 @@ pub fn policy(policy: &MemberPolicy) -> wire::PolicyInfo {
         lease_max_ms: policy.lease_max.map(milliseconds),
         idle_ms: policy.idle.map(milliseconds),
         role: policy.role,
+        from_sandboxes,
     }
 }
 

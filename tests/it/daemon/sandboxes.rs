@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use fairshare::contract::Call;
+use fairshare::contract::{Answer, Call, Policy, PolicyAnswer};
 use fairshare::wire::error::Code;
 
 use super::harness::{Daemon, Home, PATIENCE, POLICY};
@@ -63,6 +63,7 @@ fn who_has_filtered_system_calls_does_not_submit_unless_the_policy_says_so() {
     home.set_policy(&POLICY.replace("from_sandboxes: true", "from_sandboxes: false"));
     let daemon = home.activate();
     daemon.client().granted(&request());
+    assert!(!told_to_allow_sandboxes(&daemon));
     let said = submitted_from(FILTERED, &daemon).unwrap_err();
     assert!(said.contains("seccomp") && said.contains("`from_sandboxes: true`"), "{said}");
     assert!(!world.units().iter().any(|unit| unit.contains("-job")), "a command ran");
@@ -77,7 +78,16 @@ fn who_has_filtered_system_calls_does_not_submit_unless_the_policy_says_so() {
     }
     drop(daemon);
     home.set_policy(POLICY);
-    submits(&home.activate(), FILTERED);
+    let daemon = home.activate();
+    assert!(told_to_allow_sandboxes(&daemon));
+    submits(&daemon, FILTERED);
+}
+
+fn told_to_allow_sandboxes(daemon: &Daemon) -> bool {
+    match daemon.client().ask(&Call::Policy(Policy { for_uid: None })) {
+        Ok(Answer::Policy(PolicyAnswer { policy })) => policy.from_sandboxes,
+        other => panic!("{other:?}"),
+    }
 }
 
 /// What held it cannot be known any more.

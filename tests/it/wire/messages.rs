@@ -299,10 +299,11 @@ fn answers() -> Vec<(&'static str, Answer)> {
     let figures = |cpu_milli| AmountInfo { cpu_milli, mem_bytes: 8 << 30, tasks_max: 4096 };
     let policy_min = PolicyInfo {
         defaults: figures(2000), max: figures(8000), lease_default_ms: None, lease_max_ms: None, idle_ms: None,
-        role: Role::Operator,
+        role: Role::Operator, from_sandboxes: false,
     };
     let policy_full = PolicyInfo {
         lease_default_ms: Some(28_800_000), lease_max_ms: Some(604_800_000), idle_ms: Some(1_800_000),
+        from_sandboxes: true,
         ..policy_min.clone()
     };
     let policy_of = |role| PolicyInfo { role, ..policy_min.clone() };

@@ -26,7 +26,7 @@ impl Endpoint for Policy {
     }
 
     fn deed(_act: &Self::Act, by: &Caller, now: &Present<'_>) -> Result<Deed, WireError> {
-        let policy = answer::policy(&now.member(&by.whom)?.policy);
+        let policy = answer::policy(&now.member(&by.whom)?.policy, now.policy()?.from_sandboxes);
         Ok(Deed::Answer(Answer::Policy(PolicyAnswer { policy })))
     }
 }
