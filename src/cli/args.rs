@@ -10,9 +10,10 @@ use super::typed::{Span, memory};
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{ArgGroup, Parser, Subcommand, ValueEnum};
 
-use crate::contract::Amounts;
+use crate::contract::{Amounts, LogLevel};
 use crate::policy::file::POLICY_DIR;
 use crate::quantity::{Bytes, MilliCpu, Tasks};
 use crate::wire::field::{NAME_BYTES_MAX, is_name};
@@ -330,6 +331,14 @@ pub enum Admin {
     Drain,
     /// Have the daemon grant again
     Undrain,
+    /// Show all that the daemon remembers, as one JSON object
+    Dump,
+    /// Have the journal told more, or less, until the daemon is started again
+    Log {
+        /// Messages of this level and above
+        #[arg(value_name = "LEVEL", value_parser = level())]
+        level: LogLevel,
+    },
 }
 
 /// A member, and what to do for it.
@@ -363,6 +372,13 @@ pub enum Generated {
     /// The man page, for the package.
     #[value(hide = true)]
     Man,
+}
+
+/// The levels of messages by their names.
+fn level() -> impl TypedValueParser<Value = LogLevel> {
+    PossibleValuesParser::new(LogLevel::ALL.map(LogLevel::name)).try_map(|name| {
+        LogLevel::ALL.into_iter().find(|level| level.name() == name).ok_or("there is no such level")
+    })
 }
 
 #[cfg(test)]

@@ -118,7 +118,9 @@ Examples:
   fairshare admin resize --user alice --cpu 8
   fairshare admin release --user 1003 --stop
   fairshare admin reload
-  fairshare admin drain                 before the machine goes down";
+  fairshare admin drain                 before the machine goes down
+  fairshare admin dump | jq .past_use   whose turn is next, and why
+  fairshare admin log debug             each question in the journal too";
 
 pub const JSON_EXAMPLES: &str = "\
 Examples, a line in and the line out:

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::changed::Changed;
+use super::dump::DumpAnswer;
 use super::health::HealthAnswer;
 use super::job::{JobStarted, OneJob};
 use super::job_fetch::Handed;
@@ -49,7 +50,7 @@ macro_rules! answers {
 answers! {
     Pong(Pong), Health(HealthAnswer), Status(StatusAnswer), List(ListAnswer), Policy(PolicyAnswer), Share(HeldShare),
     Released(Released), Unit(InUnit), JobStarted(JobStarted), Job(OneJob), Jobs(Jobs), Handed(Handed), Subscribed(Subscribed),
-    Changed(Changed),
+    Changed(Changed), Dump(DumpAnswer),
 }
 
 impl From<Granted> for Answer {

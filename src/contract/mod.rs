@@ -11,6 +11,7 @@ mod attach;
 mod capacity;
 mod changed;
 mod drain;
+mod dump;
 mod event;
 pub mod handover;
 mod health;
@@ -20,6 +21,7 @@ mod job_fetch;
 mod job_list;
 mod job_status;
 mod list;
+mod log;
 mod ping;
 mod policy;
 mod release;
@@ -43,6 +45,7 @@ pub use attach::{Attach, PIDS_MAX};
 pub use capacity::CapacityInfo;
 pub use changed::Changed;
 pub use drain::Drain;
+pub use dump::{Dump, DumpAnswer, DumpInfo, JOBS_DUMPED_MAX, PastUse, ShareDump, SharePhase};
 pub use event::EventInfo;
 pub use health::{Check, Health, HealthAnswer};
 pub use job::{JobInfo, JobKind, JobStarted, JobState, OneJob};
@@ -51,6 +54,7 @@ pub use job_fetch::{Handed, JobFetch};
 pub use job_list::{JobList, Jobs};
 pub use job_status::JobStatus;
 pub use list::{List, ListAnswer};
+pub use log::{Log, LogLevel};
 pub use ping::{Ping, Pong};
 pub use policy::{AmountInfo, Policy, PolicyAnswer, PolicyInfo};
 pub use release::{Release, ReleaseAnswer, Released};
@@ -163,7 +167,7 @@ macro_rules! for_each_endpoint {
     ($of:ident) => {
         $of! {
             Ping, Health, Status, List, Policy, RequestResources, Resize, Renew, Release, Run, Attach, Submit, JobStatus, JobList,
-            JobCancel, JobFetch, Subscribe, Reload, Drain, Undrain,
+            JobCancel, JobFetch, Subscribe, Reload, Drain, Undrain, Dump, Log,
         }
     };
 }

@@ -25,6 +25,7 @@ use crate::host::machine;
 use crate::identity::Gid;
 use crate::policy::file::POLICY_DIR;
 use crate::serving::listener::Listener;
+use crate::serving::logging::Logging;
 use crate::serving::{logging, notify, socket};
 use crate::systemd::BusAddress;
 use asking::accounts::Accounts;
@@ -68,14 +69,14 @@ struct Arguments {
 /// Runs the daemon to its end.
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    logging::start("fairshared");
+    let logging = logging::start("fairshared");
     confine::give_up_exec();
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(&format!("no runtime: {error}")),
     };
     // As a task: what the runtime is entered with is woken through the kernel, and all that clients want wakes it.
-    let code = runtime.block_on(runtime.spawn(serve(arguments)));
+    let code = runtime.block_on(runtime.spawn(serve(arguments, logging)));
     let code = code.unwrap_or_else(|error| fail(&format!("the daemon ended badly: {error}")));
     // A look-up that hangs in a user database must not keep the daemon from ending.
     runtime.shutdown_background();
@@ -87,7 +88,7 @@ fn fail(why: &str) -> ExitCode {
     ExitCode::from(EXIT_CONFIG)
 }
 
-async fn serve(arguments: Arguments) -> ExitCode {
+async fn serve(arguments: Arguments, logging: Logging) -> ExitCode {
     // 1. The socket: systemd's, or our own.
     let (listening, bound) = match socket::passed() {
         Ok(Some(socket)) => (socket, None),
@@ -112,7 +113,7 @@ async fn serve(arguments: Arguments) -> ExitCode {
     // 3. Policy, state, bus, each or why not; where all are there, the world made to agree with the state.
     let (policy_told, policy) = channel::channel(None);
     let accounts = Accounts::of(Directory::from_environment());
-    let ways = (address, accounts.clone());
+    let ways = (address, accounts.clone(), logging);
     let event_loop = match prepare(arguments.policy, ways, policy_told, (events, inbox), asked).await {
         Ok(event_loop) => event_loop,
         Err(why) => return fail(&why),
@@ -153,7 +154,7 @@ fn group() -> Option<Gid> {
 /// The event loop with everything that could be had.
 async fn prepare(
     policy_path: PathBuf,
-    (socket, accounts): (Arc<str>, Accounts),
+    (socket, accounts, logging): (Arc<str>, Accounts, Logging),
     policy_told: channel::Sender<Option<Arc<crate::policy::Policy>>>,
     (events, inbox): (mpsc::Sender<Event>, mpsc::Receiver<Event>),
     calls: mpsc::Receiver<Submission>,
@@ -173,6 +174,7 @@ async fn prepare(
         bus: BusAddress::System,
         boot,
         accounts,
+        logging,
     };
     let (policy, asked) = (parts.policy.clone(), parts.accounts.clone());
     let mut event_loop = EventLoop::new(parts, policy_told, (events, inbox), calls);

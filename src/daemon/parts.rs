@@ -7,6 +7,7 @@ use super::asking::accounts::Accounts;
 use super::doing::persist::Keeper;
 use crate::cgroup::Cgroups;
 use crate::ledger::BootId;
+use crate::serving::logging::Logging;
 use crate::systemd::BusAddress;
 
 /// Where everything is.
@@ -30,4 +31,6 @@ pub struct Parts {
     pub boot: BootId,
     /// The user database.
     pub accounts: Accounts,
+    /// What is logged.
+    pub logging: Logging,
 }

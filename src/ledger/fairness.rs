@@ -75,11 +75,22 @@ impl Fairness {
     /// Forgets the accounts that are worth less than a second of the whole machine at this moment; whether there were
     /// any. Then every key may be another.
     pub(super) fn forget_trifles(&mut self, now: Time) -> bool {
-        let second =
-            self.growth(now).saturating_mul(RATE_ONE * LN_2_SECOND_MS) / u128::from(self.half_life_ms);
+        let second = self.second(now);
         let before = self.accounts.len();
         self.accounts.retain(|_, used| *used >= second);
         self.accounts.len() < before
+    }
+
+    /// What a member's past use is worth at this moment, in milliseconds of the whole machine.
+    pub fn worth_ms(&self, uid: Uid, now: Time) -> u64 {
+        let used = self.accounts.get(&uid).copied().unwrap_or(0);
+        u64::try_from(used.saturating_mul(1000).checked_div(self.second(now)).unwrap_or(0))
+            .unwrap_or(u64::MAX)
+    }
+
+    /// A second of the whole machine, used at this moment, as an account has it.
+    fn second(&self, now: Time) -> u128 {
+        self.growth(now).saturating_mul(RATE_ONE * LN_2_SECOND_MS) / u128::from(self.half_life_ms)
     }
 
     /// What orders those who wait, the least first: decayed use by weight.

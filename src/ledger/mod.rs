@@ -165,6 +165,11 @@ impl Ledger {
         self.revision
     }
 
+    /// The id of the next job.
+    pub fn next_job(&self) -> u64 {
+        self.next_job
+    }
+
     /// The boot of the machine that the clock is in.
     pub fn boot(&self) -> &BootId {
         &self.clock.boot

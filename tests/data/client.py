@@ -60,6 +60,11 @@ JOB = {"job_id": UINT, "uid": UINT, "kind": OneOf("request", "submit", "release"
 EVENT = {"at_ms": UINT, "kind": TEXT, "uid": Optional(UINT), "job_id": Optional(UINT), "job": Optional(JOB),
          "share": Optional(SHARE), "message": Optional(TEXT), "lagged": Optional(UINT)}
 CHECK = {"name": TEXT, "ok": BOOL, "detail": Optional(TEXT)}
+PHASES = ("granting", "active", "resizing", "lowering", "renewing", "releasing", "stopping")
+DUMP = {"at_ms": UINT, "boot": TEXT, "revision": UINT, "next_job": UINT, "draining": BOOL, "capacity": CAPACITY,
+        "half_life_ms": UINT, "past_use": [{"uid": UINT, "used_ms": UINT}],
+        "shares": [{"share": SHARE, "phase": OneOf(*PHASES), "job_id": Optional(UINT)}],
+        "jobs": [JOB], "jobs_left_out": UINT}
 HELLO = {"protocol_version": UINT, "daemon_version": TEXT, "features": [TEXT], "max_frame": UINT,
          "authz": {"uid": UINT, "gid": UINT, "role": OneOf(*ROLES)}}
 STARTED = {"job_started": UINT}
@@ -84,6 +89,8 @@ ANSWERS = {
     "reload": [{"changed": BOOL}],
     "drain": [{"changed": BOOL}],
     "undrain": [{"changed": BOOL}],
+    "log": [{"changed": BOOL}],
+    "dump": [{"dump": DUMP}],
 }
 
 
@@ -193,8 +200,9 @@ def main():
     client.call("job_status", job_id=job["job_started"] if job else 999999)
     client.call("job_cancel", job_id=job["job_started"] if job else 999999)
     if role == "admin":
-        for endpoint in ("reload", "drain", "undrain"):
+        for endpoint in ("reload", "drain", "undrain", "dump"):
             client.call(endpoint)
+        client.call("log", level="info")
         client.call("status", for_uid=os.getuid())
     # Sixteen without waiting, answered in order; then what is none, which is answered and forgiven.
     for number in [client.post("ping") for _ in range(16)]:

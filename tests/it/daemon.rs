@@ -9,6 +9,7 @@ mod events;
 mod handed;
 mod harness;
 mod inside;
+mod insight;
 mod leases;
 mod machine;
 mod membership;

@@ -71,6 +71,7 @@ const TOP_LEVEL: &[&str] = &[
     "policy.d",
     "tests",
     "README.md",
+    "CONTRIBUTING.md",
     "Cargo.lock",
     "Makefile",
     ".ci",

@@ -8,7 +8,7 @@ use crate::cli::exit::{Exit, Failure};
 use crate::cli::link::Link;
 use crate::cli::render;
 use crate::cli::whom::Whom;
-use crate::contract::{Addressed, Changed, Drain, Reload, Undrain};
+use crate::contract::{Addressed, Changed, Drain, Dump, DumpAnswer, Log, LogLevel, Reload, Undrain};
 
 /// Does what only an admin may.
 ///
@@ -38,6 +38,8 @@ pub fn run(args: &Admin, socket: &Path) -> Result<Exit, Failure> {
             ["Requests are granted again", "Requests were granted before this already"],
             socket,
         ),
+        Admin::Dump => dump(socket),
+        Admin::Log { level } => log(*level, socket),
     }
 }
 
@@ -47,4 +49,19 @@ fn change(call: &impl Addressed<Answer = Changed>, done: [&str; 2], socket: &Pat
     let Changed { changed } = Link::new(socket).ask(call, &Whom::Me)?;
     render::print(if changed { changed_text } else { unchanged_text })?;
     Ok(Exit::DONE)
+}
+
+fn dump(socket: &Path) -> Result<Exit, Failure> {
+    let DumpAnswer { dump } = Link::new(socket).ask(&Dump {}, &Whom::Me)?;
+    render::print(&render::json(&dump)?)?;
+    Ok(Exit::DONE)
+}
+
+fn log(level: LogLevel, socket: &Path) -> Result<Exit, Failure> {
+    let name = level.name();
+    let done = [
+        format!("Messages of level {name} and above are in the journal, until fairshared is started again"),
+        format!("Messages of level {name} and above were in the journal before this already"),
+    ];
+    change(&Log { level }, done.each_ref().map(String::as_str), socket)
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::spec::Spec;
-use crate::contract::{Answer, HeldShare};
+use crate::contract::{Answer, HeldShare, LogLevel};
 use crate::daemon::telling::answer;
 use crate::daemon::telling::feed::Interest;
 use crate::daemon::telling::shown::Shown;
@@ -42,6 +42,8 @@ pub enum Deed {
     },
     /// Reads the policy again.
     Reload,
+    /// Has the journal told messages of this level and above.
+    Log(LogLevel),
 }
 
 /// Which processes are to go in.

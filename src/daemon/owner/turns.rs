@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::EventLoop;
-use crate::contract::{Answer, Subscribed};
+use crate::contract::{Answer, Changed, Subscribed};
 use crate::daemon::asking::deed::Deed;
 use crate::daemon::asking::present::Present;
 use crate::daemon::asking::submission::Submission;
@@ -117,6 +117,10 @@ impl EventLoop {
             Ok(Deed::Look { names }) => reply.send(Ok(self.health(names))),
             Ok(Deed::List { only }) => self.list(only, reply),
             Ok(Deed::Reload) => self.reload(Some(reply)),
+            Ok(Deed::Log(level)) => {
+                let changed = self.parts.logging.set(level.name());
+                reply.send(Ok(Answer::Changed(Changed { changed })));
+            }
         }
     }
 

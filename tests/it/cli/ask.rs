@@ -5,8 +5,8 @@ use std::process::Stdio;
 use std::thread;
 
 use fairshare::contract::{
-    Amounts, Answer, Attach, Call, Changed, Drain, JobInfo, JobStarted, JobState, JobStatus, OneJob, Release,
-    Released, Reload, Renew, RequestResources, Resize, Undrain,
+    Amounts, Answer, Attach, Call, Changed, Drain, JobInfo, JobStarted, JobState, JobStatus, Log, LogLevel,
+    OneJob, Release, Released, Reload, Renew, RequestResources, Resize, Undrain,
 };
 use fairshare::wire::error::{Code, WireError};
 
@@ -162,6 +162,13 @@ fn attach_and_what_changes_the_daemon_say_what_was_done() {
         ("admin drain", Call::Drain(Drain {}), false, "already"),
         ("admin undrain", Call::Undrain(Undrain {}), true, "granted again"),
         ("admin undrain", Call::Undrain(Undrain {}), false, "already"),
+        (
+            "admin log debug",
+            Call::Log(Log { level: LogLevel::Debug }),
+            true,
+            "until fairshared is started again",
+        ),
+        ("admin log info", Call::Log(Log { level: LogLevel::Info }), false, "already"),
     ] {
         let daemon = Daemon::saying([Answer::Changed(Changed { changed }).into()]);
         let shown = shown(&daemon.run(line));

@@ -1,9 +1,9 @@
 //! A role is what the policy in force says at each call, on connections that are open as on new ones.
 
 use fairshare::contract::{
-    Amounts, Answer, Attach, Body, Call, Changed, Drain, Endpoint, Health, JobCancel, JobFetch, JobList,
-    JobStatus, List, Ping, Policy, Release, Reload, Renew, RequestResources, Resize, Run, Status, Subscribe,
-    Undrain,
+    Amounts, Answer, Attach, Body, Call, Changed, Drain, Dump, Endpoint, Health, JobCancel, JobFetch,
+    JobList, JobStatus, List, Log, LogLevel, Ping, Policy, Release, Reload, Renew, RequestResources, Resize,
+    Run, Status, Subscribe, Undrain,
 };
 use fairshare::wire::error::{Code, WireError};
 use fairshare::wire::hello::Role;
@@ -59,6 +59,8 @@ fn call(endpoint: Endpoint) -> Call {
         Endpoint::Reload => Call::Reload(Reload {}),
         Endpoint::Drain => Call::Drain(Drain {}),
         Endpoint::Undrain => Call::Undrain(Undrain {}),
+        Endpoint::Dump => Call::Dump(Dump {}),
+        Endpoint::Log => Call::Log(Log { level: LogLevel::Info }),
     }
 }
 

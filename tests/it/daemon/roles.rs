@@ -49,10 +49,12 @@ fn daemon(policy: &str) -> Option<(World, Home, Daemon)> {
 const LOOKING: [&[&str]; 4] = [&["status"], &["status", "--all"], &["health"], &["policy", "show"]];
 const HOLDING: [&[&str]; 5] =
     [&["request"], &["resize", "--mem", "128M"], &["renew", "--for", "1h"], &["release"], &["release"]];
-const RULING: [&[&str]; 6] = [
+const RULING: [&[&str]; 8] = [
     &["admin", "reload"],
     &["admin", "drain"],
     &["admin", "undrain"],
+    &["admin", "dump"],
+    &["admin", "log", "info"],
     &["admin", "request", "--user", "bin"],
     &["admin", "resize", "--user", "bin", "--mem", "32M"],
     &["admin", "release", "--user", "bin"],

@@ -151,6 +151,12 @@ fn calls() -> Vec<(&'static str, Call)> {
         ("reload", Call::Reload(Reload {})),
         ("drain", Call::Drain(Drain {})),
         ("undrain", Call::Undrain(Undrain {})),
+        ("dump", Call::Dump(Dump {})),
+        ("log-error", Call::Log(Log { level: LogLevel::Error })),
+        ("log-warn", Call::Log(Log { level: LogLevel::Warn })),
+        ("log-info", Call::Log(Log { level: LogLevel::Info })),
+        ("log-debug", Call::Log(Log { level: LogLevel::Debug })),
+        ("log-trace", Call::Log(Log { level: LogLevel::Trace })),
     ]
 }
 
@@ -341,7 +347,41 @@ fn answers() -> Vec<(&'static str, Answer)> {
         ("handed", Answer::Handed(Handed { handed: 4 })),
         ("subscribed", Answer::Subscribed(Subscribed { subscribed: true })),
         ("changed", Answer::Changed(Changed { changed: false })),
+        ("dump-min", Answer::Dump(DumpAnswer { dump: dump_min() })),
+        ("dump-full", Answer::Dump(DumpAnswer { dump: dump_full() })),
     ]
+}
+
+fn dump_min() -> DumpInfo {
+    DumpInfo {
+        at_ms: 1_700_000_000_123,
+        boot: text("8c2f0b52-1f77-4c0c-9d7c-3f8e8a4b6a11"),
+        revision: 42,
+        next_job: 18,
+        draining: false,
+        capacity: capacity(),
+        half_life_ms: 604_800_000,
+        past_use: vec![],
+        shares: vec![],
+        jobs: vec![],
+        jobs_left_out: 0,
+    }
+}
+
+/// With each phase that a share can be in.
+fn dump_full() -> DumpInfo {
+    use SharePhase::*;
+    let phases = [Granting, Active, Resizing, Lowering, Renewing, Releasing];
+    let share = |phase| ShareDump { share: share_min(), phase, job_id: None };
+    let stopping = ShareDump { share: share_full(), phase: Stopping, job_id: Some(17) };
+    DumpInfo {
+        draining: true,
+        past_use: vec![PastUse { uid: 1001, used_ms: 3_600_000 }],
+        shares: phases.into_iter().map(share).chain([stopping]).collect(),
+        jobs: vec![job_full()],
+        jobs_left_out: 3,
+        ..dump_min()
+    }
 }
 
 fn events() -> Vec<(&'static str, EventInfo)> {

@@ -2,12 +2,14 @@
 
 mod attach;
 mod drain;
+mod dump;
 mod health;
 mod job_cancel;
 mod job_fetch;
 mod job_list;
 mod job_status;
 mod list;
+mod log;
 mod ping;
 mod policy;
 mod release;

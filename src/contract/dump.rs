@@ -1,0 +1,106 @@
+//! `dump`: everything that the daemon remembers of shares, jobs and past use, for who looks into what it does.
+
+use serde::{Deserialize, Serialize};
+
+use super::ask::{Ask, Repeat};
+use super::capacity::CapacityInfo;
+use super::job::JobInfo;
+use super::share::ShareInfo;
+use crate::wire::field::optional;
+
+/// The most jobs in one dump: what is shown of them fits a frame.
+pub const JOBS_DUMPED_MAX: usize = 512;
+
+/// Asks for everything. Takes an admin.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Dump {}
+
+/// Everything.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DumpAnswer {
+    /// The whole state as one object.
+    pub dump: DumpInfo,
+}
+
+/// The whole state.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DumpInfo {
+    /// When it was so.
+    pub at_ms: u64,
+    /// The boot that the machine is in.
+    pub boot: String,
+    /// How often the state has changed: what is on disk has the same number, or is being written.
+    pub revision: u64,
+    /// The id of the next job.
+    pub next_job: u64,
+    /// Whether new requests are stopped.
+    pub draining: bool,
+    /// What can be handed out.
+    pub capacity: CapacityInfo,
+    /// After how long past use counts half.
+    pub half_life_ms: u64,
+    /// What members have used, those who have used nothing that counts left out.
+    pub past_use: Vec<PastUse>,
+    /// All shares, those too that are being made or taken away.
+    pub shares: Vec<ShareDump>,
+    /// The jobs, the oldest first: the [`JOBS_DUMPED_MAX`] newest.
+    pub jobs: Vec<JobInfo>,
+    /// How many older jobs there are.
+    pub jobs_left_out: u64,
+}
+
+/// What a member has used until their share last changed, as it counts at this moment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PastUse {
+    /// The member.
+    pub uid: u64,
+    /// In milliseconds of the whole machine.
+    pub used_ms: u64,
+}
+
+/// A share, and what is under way for it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ShareDump {
+    /// As it is shown; without its use.
+    pub share: ShareInfo,
+    /// What is under way.
+    pub phase: SharePhase,
+    /// The job that waits for it.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional")]
+    pub job_id: Option<u64>,
+}
+
+/// What is under way for a share.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SharePhase {
+    /// It is being made.
+    Granting,
+    /// Nothing.
+    Active,
+    /// It gets other figures.
+    Resizing,
+    /// Its lease is over: its limits come down to what it uses.
+    Lowering,
+    /// Its lease runs again: its limits come up.
+    Renewing,
+    /// It is being taken away.
+    Releasing,
+    /// What is inside is being stopped.
+    Stopping,
+}
+
+impl Ask for Dump {
+    const NAME: &'static str = "dump";
+    const REPEAT: Repeat = Repeat::Yes;
+    type Answer = DumpAnswer;
+
+    fn for_uid(&self) -> Option<u64> {
+        None
+    }
+}
