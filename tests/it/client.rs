@@ -6,9 +6,8 @@
     reason = "a test fails by panicking, its helpers too"
 )]
 
-use std::fs::File;
-use std::io::{IoSliceMut, Read, Seek, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::io::{IoSliceMut, Read, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::thread::JoinHandle;
@@ -18,13 +17,14 @@ use fairshare::client::{Client, ClientError, Deadlines, Violation};
 use fairshare::contract::{
     Amounts, Answer, Attach, Body, Call, CapacityInfo, Changed, EventInfo, Granted, HeldShare, InUnit,
     JobStarted, Ping, Pong, Release, ReleaseAnswer, Released, Request, RequestResources, Response, Run,
-    ShareInfo, ShareState, Status, StatusAnswer, Submit, Subscribe, Subscribed, decode_request,
+    ShareInfo, ShareState, Status, StatusAnswer, Subscribe, Subscribed, decode_request,
 };
 use fairshare::wire::error::{Code, WireError};
 use fairshare::wire::frame::{FRAME_BYTES_MAX, FrameBuffer, encode_frame};
 use fairshare::wire::hello::{Authz, HelloAck, Role, decode_hello};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 
+mod descriptors;
 mod turned_away;
 
 /// The daemon's end of a connection.
@@ -422,32 +422,6 @@ fn events_come_one_after_another_until_the_daemon_goes() {
         "{kinds:?}"
     );
     daemon.end();
-}
-
-#[test]
-fn descriptors_go_along_with_a_submission() {
-    let submission = Submit { argv: vec!["true".into()], cwd: "/".into(), ..Submit::default() };
-    let asked = Call::Submit(submission.clone());
-    let daemon = Daemon::play(vec![scene(move |peer| {
-        peer.greet();
-        assert_eq!(peer.answer(Answer::JobStarted(JobStarted { job_started: 8 })), asked);
-        assert_eq!(peer.descriptors.len(), 2);
-        let mut second = File::from(peer.descriptors.pop().unwrap());
-        second.write_all(b"heard").unwrap();
-    })]);
-    let mut output = tempfile::tempfile().unwrap();
-    let input = File::open("/dev/null").unwrap();
-    let mut client = daemon.connect().unwrap();
-    assert_eq!(client.call_with(&submission, &[input.as_fd(), output.as_fd()]).unwrap().job_started, 8);
-    daemon.end();
-    output.rewind().unwrap();
-    let mut heard = String::new();
-    output.read_to_string(&mut heard).unwrap();
-    assert_eq!(heard, "heard");
-    assert!(matches!(
-        client.call_with(&submission, &[input.as_fd(); 4]),
-        Err(ClientError::TooManyDescriptors(4))
-    ));
 }
 
 #[test]

@@ -97,3 +97,28 @@ fn a_version_that_was_not_offered_is_a_violation() {
         daemon.end();
     }
 }
+
+/// Who is told to wait for longer than a hello or a call may take has all of that time again afterwards.
+#[test]
+fn what_is_waited_as_told_is_not_taken_off_a_deadline() {
+    let time = Duration::from_secs(10);
+    let deadlines = Deadlines { hello: time, call: time };
+    let daemons = [(); 2].map(|()| {
+        let busy = |peer: &mut Peer| refuse(peer, Code::Busy, 10_100);
+        let served = |peer: &mut Peer| {
+            peer.greet();
+            peer.answer(pong(1));
+        };
+        Daemon::play(vec![scene(busy), scene(served)])
+    });
+    std::thread::scope(|scope| {
+        let [connecting, calling] = &daemons;
+        scope.spawn(|| {
+            let mut client = Client::connect(&connecting.path(), "test", "0", deadlines).unwrap();
+            assert_eq!(client.call(&Ping {}).unwrap().at_ms, 1);
+        });
+        let mut client = Client::new(&calling.path(), "test", "0", deadlines);
+        assert_eq!(client.call(&Ping {}).unwrap().at_ms, 1);
+    });
+    daemons.into_iter().for_each(Daemon::end);
+}
