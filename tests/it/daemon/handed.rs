@@ -15,17 +15,18 @@ use std::sync::mpsc;
 use fairshare::client::{Client, ClientError, Deadlines};
 use fairshare::contract::handover::{BECOME, Handover};
 use fairshare::contract::{
-    Amounts, Answer, Call, JobInfo, JobStarted, JobState, JobStatus, OneJob, Release, Submit,
+    Amounts, Answer, Call, JobCancel, JobInfo, JobStarted, JobState, JobStatus, OneJob, Release, Submit,
 };
 use fairshare::wire::error::{Code, WireError};
 use fairshare::wire::os_text::OsText;
 use rustix::process::Signal;
 
 use super::harness::{Daemon, Home, PATIENCE};
-use super::raw::{Raw, request, submission};
+use super::raw::{Raw, request, request_for, submission};
 use super::submit::descriptors;
 use super::works::{held_by, runs, service, stops, submitted};
 use crate::poll::until;
+use crate::root::is_root;
 use crate::stand_in::{Verb, World};
 
 fn client(daemon: &Daemon) -> Client {
@@ -231,6 +232,25 @@ fn what_was_not_fetched_takes_room_that_a_member_has_only_so_much_of() {
     raw.refused(&large, Code::Busy);
     drop(connection);
     until("room", PATIENCE, || raw.ask(&large).ok());
+}
+
+/// Each comes with more than the fourth part of what a member has room for.
+#[test]
+fn a_command_that_is_cancelled_while_it_waits_gives_its_room_back() {
+    if !is_root() {
+        return; // an admin has somebody else hold the share that is waited for
+    }
+    let world = World::start();
+    let mut home = Home::of_one_cpu(&world);
+    let daemon = home.activate();
+    let mut raw = daemon.client();
+    raw.granted(&request_for(1));
+    let env = BTreeMap::from([("LARGE".into(), "x".repeat(330 << 10).into())]);
+    let large = Call::Submit(Submit { env, wait: Some(true), ..submission() });
+    for _ in 0..8 {
+        let Ok(Answer::JobStarted(JobStarted { job_started })) = raw.ask(&large) else { panic!("not taken") };
+        assert!(raw.ask(&Call::JobCancel(JobCancel { job_id: job_started })).is_ok());
+    }
 }
 
 /// 98 KiB on the wire each, and 35 times as much as text by text.

@@ -10,6 +10,7 @@ use fairshare::quantity::{Amount, Bytes, MilliCpu};
 
 use super::degraded::FIGURES;
 use super::harness::{DEFAULTS, Home, share};
+use crate::root::is_root;
 use crate::stand_in::World;
 
 /// Methods of the manager that change nothing.
@@ -238,6 +239,20 @@ fn a_slice_of_nobody_is_stopped_when_empty_and_kept_and_reported_when_busy() {
     let daemon = home.activate();
     let check = daemon.client().check("strays");
     assert!(!check.ok && check.detail.unwrap().contains(&slice(NOBODY_KNOWS)));
+}
+
+/// Whose user cannot be looked up for now is not nobody's.
+#[test]
+fn a_slice_whose_user_the_database_does_not_tell_is_adopted() {
+    if !is_root() {
+        return; // the database that fails would turn this test away
+    }
+    let (world, mut home) = world_with(&[(DAEMON, &FIGURES)], Vec::new());
+    fs::remove_file(home.accounts().join("passwd")).unwrap();
+    let seen = settle(&world, &mut home);
+    assert!(!about(&seen, DAEMON).contains(&"StopUnit"), "{:?}", seen.calls);
+    assert_eq!(seen.shares.iter().map(|share| share.uid).collect::<Vec<_>>(), [DAEMON]);
+    assert!(world.unit(&slice(DAEMON)).is_some());
 }
 
 #[test]

@@ -8,11 +8,12 @@ use fairshare::contract::{
 use fairshare::wire::error::{Code, WireError};
 use fairshare::wire::hello::Role;
 
-use super::harness::{Daemon, Home, POLICY};
-use super::raw::{Raw, request, submission};
+use super::harness::{Daemon, Home, PATIENCE, POLICY};
+use super::raw::{Raw, release, request, submission};
 use super::users::{self, connections_in, member};
+use crate::poll::until;
 use crate::root::is_root;
-use crate::stand_in::World;
+use crate::stand_in::{Verb, World};
 
 const PAGE: &str = include_str!("../../../debian/man/fairshare-protocol.7");
 const MEMBER: u32 = 4001;
@@ -199,4 +200,27 @@ fn a_role_is_that_of_the_policy_in_force_at_each_call() {
     assert_eq!(open.ask(&Call::Drain(Drain {})), Ok(Answer::Changed(Changed { changed: true })));
     let ack = users::connections(&daemon, 1, 1).remove(0).greet().unwrap();
     assert_eq!(ack.authz.role, Role::Admin);
+}
+
+/// A call that waits for what is under way is judged again when its turn comes.
+#[test]
+fn a_role_that_is_taken_while_a_call_waits_is_not_used() {
+    let Some((world, home, daemon)) = daemon("") else { return };
+    let (mut first, mut second) = (member(&daemon, 1), member(&daemon, 1));
+    let held = world.faults.hold_job(Verb::Start);
+    world.take_calls();
+    first.post(&request());
+    until("the share to be under way", PATIENCE, || {
+        world.take_calls().iter().any(|(method, _)| method == "StartTransientUnit").then_some(())
+    });
+    second.post(&release());
+    // Asked later, and answered: then the call before waits.
+    daemon.client().ask(&Call::Ping(Ping {})).unwrap();
+    reload(&home, &daemon, "users: {daemon: {role: read_only}}\n");
+    drop(held);
+    assert!(matches!(first.response().map(|response| response.body), Some(Body::Ok(Answer::Share(_)))));
+    match second.response().map(|response| response.body) {
+        Some(Body::Err(error)) => assert!(error.is(Code::Forbidden), "{error:?}"),
+        other => panic!("{other:?}"),
+    }
 }

@@ -50,6 +50,7 @@ fn what_cannot_be_a_stream_is_refused_and_closed() {
         (vec![null.as_fd(), read_only.as_fd()], "standard output is not open for writing"),
         (vec![write_only.as_fd()], "standard input is not open for reading"),
         (vec![null.as_fd(), null.as_fd(), path.as_fd()], "standard error is only a path"),
+        (vec![null.as_fd(), null.as_fd(), read_only.as_fd()], "standard error is not open for writing"),
         (vec![pidfd.as_fd()], "standard input is no file, pipe or terminal"),
     ] {
         let error = refused(&daemon, submission(), &streams);

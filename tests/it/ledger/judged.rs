@@ -244,3 +244,15 @@ fn numbers_that_others_made_up_break_nothing() {
     }
     assert_eq!(ledger.jobs().len(), 3);
 }
+
+#[test]
+fn a_share_that_a_command_brought_goes_with_the_last_that_runs_in_it() {
+    let mut ledger = ledger();
+    say(&mut ledger, 0, submit(1, named(1000, GIB), Wait::No)).unwrap();
+    say(&mut ledger, 0, submit(1, PartialAmount::default(), Wait::No)).unwrap();
+    let ends = |job| Command::WorkEnded { job: JobId(job), end: JobEnd::Done };
+    say(&mut ledger, 1, ends(1)).unwrap();
+    assert!(ledger.share(uid(1)).is_some(), "the other command runs in it");
+    say(&mut ledger, 2, ends(2)).unwrap();
+    assert!(ledger.share(uid(1)).is_none());
+}
