@@ -213,3 +213,41 @@ fn the_machine_that_is_not_named_is_all_of_this_one() {
     let fairshare = env!("CARGO_BIN_EXE_fairshare");
     assert_eq!(simulate("taskset", &["-c", &one, fairshare]), simulate(fairshare, &[]));
 }
+
+/// Each has the whole machine for 10 s: they wait 0, 10, … 190 s. Of 20 waits the nearest rank of 95 % is the 19th.
+#[test]
+fn the_95th_percentile_is_a_wait_that_somebody_had() {
+    let trace: String = (0..20).map(|number| format!("0,user{number},4,1G,10\n")).collect();
+    let report = json(&simulate(POLICY, &trace, "--json"));
+    assert_eq!((&report["wait_p95_ms"], &report["wait_max_ms"]), (&180_000.into(), &190_000.into()));
+}
+
+/// ben waits 29 s for 1 s of work, which counts as 10 s: three times as long, and not thirty. Less than once is once.
+#[test]
+fn what_runs_for_moments_does_not_make_the_slowdown() {
+    let report = json(&simulate(POLICY, "0,ann,4,1G,29\n0,ben,4,1G,1\n100,cid,1,1G,1\n", "--json"));
+    close(&report["slowdown_mean"], (1.0 + 3.0 + 1.0) / 3.0);
+}
+
+/// As a member has to, who wants more time than the policy allows.
+#[test]
+fn a_wanted_time_over_the_longest_lease_is_cut_to_it() {
+    let report = json(&simulate(POLICY, "0,ann,1,1G,7200\n", "--json"));
+    assert_eq!((&report["granted"], &report["refused"]), (&1.into(), &0.into()), "{report}");
+}
+
+/// User 7 stays beyond the time that was asked for, and keeps no CPU from then on, at 120 s. User 8, who has used much, comes
+/// at this moment before user 9, who has used nothing: whoever finds room waits for nobody.
+#[test]
+fn a_lease_that_ends_at_the_moment_of_a_request_has_ended() {
+    let trace = "\
+1   0 -1   50 4 -1 -1 4 60 262144 1 8 1 1 1 1 -1 -1
+2  60 -1 1000 4 -1 -1 4 60 262144 1 7 1 1 1 1 -1 -1
+3 120 -1   10 4 -1 -1 4 60 262144 1 8 1 1 1 1 -1 -1
+4 120 -1   10 4 -1 -1 4 60 262144 1 9 1 1 1 1 -1 -1
+";
+    let report = json(&simulate(POLICY, trace, "--format swf --json"));
+    let waited = |index: usize| (&report["users"][index]["user"], &report["users"][index]["wait_mean_ms"]);
+    assert_eq!(waited(0), (&"8".into(), &0.into()), "{report}");
+    assert_eq!(waited(2), (&"9".into(), &10_000.into()), "{report}");
+}
