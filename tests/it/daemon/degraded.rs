@@ -10,7 +10,7 @@ use fairshare::wire::error::{Code, WireError};
 use rustix::process::Signal;
 
 use super::harness::{DEFAULTS, Daemon, Home, PATIENCE, POLICY, share};
-use super::raw::{Raw, release, request, resize_mem};
+use super::raw::{Raw, release, request, resize_mem, submission};
 use crate::poll::until;
 use crate::stand_in::World;
 
@@ -38,6 +38,7 @@ fn is_degraded(daemon: &Daemon, shares: usize) -> WireError {
         Call::JobList(JobList { all: None }),
         Call::Renew(Renew { lease_ms: 1000, for_uid: None }),
         Call::JobCancel(JobCancel { job_id: 1 }),
+        Call::Submit(submission()),
         Call::Drain(Drain {}),
         Call::Undrain(Undrain {}),
         Call::Subscribe(Subscribe { all: None, job_id: None }),

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
 use fairshare::contract::{Call, Reload, Undrain};
-use fairshare::state::{self, STATE_VERSION, Unusable};
+use fairshare::state::{self, STATE_VERSION, StateFile, Unusable};
 use fairshare::wire::error::Code;
 
 use super::degraded::FIGURES;
@@ -49,6 +49,16 @@ fn bytes_after_the_state_are_damage() {
     longer[12..16].copy_from_slice(&length.to_be_bytes());
     let longer = of_version(longer, STATE_VERSION);
     assert_eq!(state::parse(&longer), Err(Unusable::Damaged("bytes after its end".into())));
+}
+
+#[test]
+fn a_write_that_failed_leaves_nothing_beside_the_state() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = StateFile::open(dir.path()).unwrap();
+    // No file takes the place of a folder.
+    fs::create_dir(dir.path().join("state")).unwrap();
+    assert!(file.save(&image(Vec::new())).is_err());
+    assert!(!dir.path().join("state.new").exists());
 }
 
 /// What others hold is nobody's business, whatever the folder's mode.
