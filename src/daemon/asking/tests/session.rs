@@ -145,6 +145,29 @@ async fn a_hello_that_drips_is_late_all_the_same() {
     timed_out(&said(&client).await[0]);
 }
 
+/// Its time begins with its first byte, and not anew with each.
+#[tokio::test(start_paused = true)]
+async fn a_frame_that_drips_is_late_all_the_same() {
+    let (ours, theirs) = Blocking::pair().unwrap();
+    let other_end = ours.try_clone().unwrap();
+    let Served { session, mut client, stop: _stop, .. } = serve(ours, theirs);
+    client.write_all(&hello()).await.unwrap();
+    heard(&client, 1).await;
+    let began = Instant::now();
+    for byte in request(1, Call::Ping(Ping {})).into_iter().take(4) {
+        client.write_all(&[byte]).await.unwrap();
+        // Read before the clock moves.
+        while rustix::io::ioctl_fionread(&other_end).unwrap() > 0 {
+            tokio::task::yield_now().await;
+        }
+        tokio::time::advance(Duration::from_secs(1)).await;
+    }
+    assert!(matches!(session.await.unwrap(), End::TimedOut("The rest of a frame did not come in time")));
+    assert_eq!(began.elapsed().as_secs(), 5);
+    drop(other_end);
+    timed_out(&said(&client).await[0]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_idle_connection_ends_when_the_daemon_stops() {
     let (session, mut client, stop) = session();
