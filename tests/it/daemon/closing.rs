@@ -1,12 +1,14 @@
 //! Descriptors whose close takes as long as who sent them likes: nobody else waits for it.
 
-use std::io::{ErrorKind, IoSlice, Write as _};
+use std::io::{ErrorKind, IoSlice, Read as _, Write as _};
 use std::mem::MaybeUninit;
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use fairshare::contract::{Call, Ping, Subscribe};
+use fairshare::serving::closing::CLOSING_PER_UID_MAX;
 use rustix::net::sockopt::{set_socket_linger, set_socket_recv_buffer_size, set_socket_send_buffer_size};
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 
@@ -37,6 +39,15 @@ pub fn lingering() -> (TcpStream, TcpListener) {
     (stream, listener)
 }
 
+/// A socket that waits for nobody, in whose queue is one that lingers: nothing that the daemon sets on it makes its close
+/// shorter. And the other end of the one that lingers.
+fn lingering_inside() -> (UnixStream, TcpListener) {
+    let (inner, other_end) = lingering();
+    let (outer, sender) = UnixStream::pair().unwrap();
+    send_over(&sender, b"x", inner, SendFlags::empty());
+    (outer, other_end)
+}
+
 /// Sends these bytes with the socket, of which the daemon then has the last descriptor: it stands still until the test's own
 /// is closed, so that the close that lingers is never the test's.
 fn send(daemon: &Daemon, raw: &Raw, bytes: &[u8], socket: TcpStream, flags: SendFlags) {
@@ -47,11 +58,15 @@ fn send(daemon: &Daemon, raw: &Raw, bytes: &[u8], socket: TcpStream, flags: Send
 }
 
 fn send_with(raw: &Raw, bytes: &[u8], descriptor: impl AsFd, flags: SendFlags) {
+    send_over(&raw.stream, bytes, descriptor, flags);
+}
+
+fn send_over(stream: &UnixStream, bytes: &[u8], descriptor: impl AsFd, flags: SendFlags) {
     let descriptors = [descriptor.as_fd()];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut control = SendAncillaryBuffer::new(&mut space);
     assert!(control.push(SendAncillaryMessage::ScmRights(&descriptors)));
-    sendmsg(&raw.stream, &[IoSlice::new(bytes)], &mut control, flags).unwrap();
+    sendmsg(stream, &[IoSlice::new(bytes)], &mut control, flags).unwrap();
 }
 
 /// Runs a test, no part of which may have waited for a socket that lingers.
@@ -102,6 +117,52 @@ fn a_socket_that_lingers_holds_up_nobody() {
         send(daemon, &raw, &ping, socket);
         assert!(raw.response().is_none(), "closed");
         others_are_answered(daemon);
+    });
+}
+
+/// What cannot be closed takes descriptors of the daemon: of one user so many, and then what comes with more is not read.
+#[test]
+fn who_sent_much_that_is_not_closed_is_read_again_when_it_is() {
+    // One that is read when there is room for it yet, and one that came with the end of the frame before.
+    const TAKEN_MAX: usize = CLOSING_PER_UID_MAX + 2;
+    const SENT: usize = 2 * TAKEN_MAX;
+    without_lingering(|daemon| {
+        let mut raw = daemon.client();
+        // All of it while the daemon stands still once: a signal ends a close that lingers.
+        let unread: Vec<TcpListener> = daemon.hold(|| {
+            let sends = |id: usize| {
+                let (socket, other_end) = lingering_inside();
+                let ping = request_frame(u64::try_from(id).unwrap(), &Call::Ping(Ping {}));
+                send_with(&raw, &ping, socket, SendFlags::empty());
+                other_end
+            };
+            (0..SENT).map(sends).collect()
+        });
+        let mut answered = 0;
+        while answered <= CLOSING_PER_UID_MAX {
+            assert!(raw.response().is_some());
+            answered += 1;
+        }
+        // What comes without any is read as always, and the loop has turned many times then.
+        others_are_answered(daemon);
+        raw.stream.set_nonblocking(true).unwrap();
+        let mut more = Vec::new();
+        assert_eq!(
+            raw.stream.read_to_end(&mut more).map_err(|error| error.kind()),
+            Err(ErrorKind::WouldBlock)
+        );
+        raw.stream.set_nonblocking(false).unwrap();
+        while let Some((length, rest)) = more.split_first_chunk() {
+            let length = usize::try_from(u32::from_be_bytes(*length)).unwrap();
+            more = rest[length..].to_vec();
+            answered += 1;
+        }
+        assert!(answered <= TAKEN_MAX, "{answered} of {SENT} were taken");
+        // Nobody waits to send anything to who has gone.
+        drop(unread);
+        for _ in answered..SENT {
+            assert!(raw.response().is_some());
+        }
     });
 }
 
