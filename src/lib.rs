@@ -9,7 +9,7 @@
 //! | [`time`] | a moment on both clocks, and which boot it is of |
 //! | [`sys`] | the system calls that no safe library offers |
 //! | [`wire`] | how things go over a socket: frames, CBOR, hello, envelopes, errors |
-//! | [`serving`] | a daemon's socket, sessions and quotas, for whoever brings a service; and its notices and journal |
+//! | [`serving`] | a daemon's socket, sessions and charges by user, for whoever brings a service; and its notices and journal |
 //! | [`contract`] | what the endpoints of `fairshared` take and answer: one file an endpoint |
 //! | [`policy`] | what may be held, by whom: YAML files as one checked value |
 //! | [`ledger`] | who holds what, who may: a pure state machine |

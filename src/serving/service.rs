@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::account::User;
 use super::incoming::Descriptors;
 use super::peer::Peer;
-use super::quota::Quota;
 use crate::wire::envelope::Calls;
 use crate::wire::error::WireError;
 use crate::wire::hello::Role;
@@ -48,8 +48,8 @@ pub trait Service: Clone + Send + Sync + 'static {
     /// The role of the peer at this moment, which it is greeted with.
     fn role(&self, peer: &Peer) -> Role;
 
-    /// Whether the peer may make this call with these descriptors. What else holds memory until it is answered is taken from
-    /// the user's quota.
+    /// Whether the peer may make this call with these descriptors. What else holds memory until it is answered is
+    /// charged to the user.
     ///
     /// # Errors
     /// The refusal.
@@ -58,7 +58,7 @@ pub trait Service: Clone + Send + Sync + 'static {
         peer: &Arc<Peer>,
         call: Self::Call,
         descriptors: Descriptors,
-        quota: &Quota,
+        user: &User,
     ) -> Result<Self::Asked, WireError>;
 
     /// Whether the answer is at hand. Before any other call the answers to earlier ones are written.
@@ -68,7 +68,7 @@ pub trait Service: Clone + Send + Sync + 'static {
     fn is_question(asked: &Self::Asked) -> bool;
 
     /// Whether the call starts something, of which a user has so many at once and then
-    /// [so many a second](super::quota::STARTS_MAX): who has more started waits for the next.
+    /// [so many a second](super::account::STARTS_MAX): who has more started waits for the next.
     fn is_start(asked: &Self::Asked) -> bool;
 
     /// Has a call done.
@@ -122,8 +122,8 @@ pub struct Went<'a, A> {
     pub is_question: bool,
     /// What came of it.
     pub result: Result<&'a A, &'a WireError>,
-    /// What of the journal is left to the caller.
-    pub quota: &'a Quota,
+    /// What the caller takes of the daemon, of which lines in the journal are a part.
+    pub user: &'a User,
 }
 
 /// The word on a user who is served.

@@ -10,10 +10,10 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout, timeout_at};
 use tracing::{debug, error};
 
+use super::account::{Connected, FRAME_SMALL_BYTES_MAX, LargeFrame, Start};
 use super::closing::{self, Connection};
 use super::incoming::{Descriptors, Incoming, Message, Read};
 use super::peer::Peer;
-use super::quota::{FRAME_SMALL_BYTES_MAX, LargeFrame, Quota, Start};
 use super::service::{Answered, Service, Went};
 use crate::wire::detail::{Detail, Versions};
 use crate::wire::envelope::{Body, Calls as _, Request, Response, decode_request};
@@ -79,7 +79,7 @@ impl From<io::Error> for End {
 pub struct Session<S: Service> {
     stream: Connection,
     peer: Arc<Peer>,
-    quota: Arc<Quota>,
+    user: Connected,
     service: S,
     /// Whether the daemon stops.
     stopping: watch::Receiver<bool>,
@@ -99,7 +99,7 @@ impl<S: Service> Session<S> {
     pub fn new(
         stream: Connection,
         peer: Arc<Peer>,
-        quota: Arc<Quota>,
+        user: Connected,
         service: S,
         stopping: watch::Receiver<bool>,
     ) -> Self {
@@ -107,7 +107,7 @@ impl<S: Service> Session<S> {
         Self {
             stream,
             peer,
-            quota,
+            user,
             service,
             stopping,
             standing: None,
@@ -223,7 +223,7 @@ impl<S: Service> Session<S> {
     /// Waits until the frame that is being read may take memory.
     async fn room(&mut self, deadline: Instant) -> Result<(), End> {
         self.flush().await?;
-        let room = timeout_at(deadline, self.quota.large_frame()).await;
+        let room = timeout_at(deadline, self.user.large_frame()).await;
         // Never closed: it would be an error of ours, and no room is the safe side of it.
         let room = room.ok().and_then(Result::ok);
         self.large_frame =
@@ -298,7 +298,7 @@ impl<S: Service> Session<S> {
         descriptors: Descriptors,
     ) -> Result<Result<Answered<S>, WireError>, End> {
         let (started, endpoint) = (Instant::now(), call.endpoint_name());
-        let asked = self.service.judge(&self.peer, call, descriptors, &self.quota);
+        let asked = self.service.judge(&self.peer, call, descriptors, &self.user);
         let is_question = asked.as_ref().is_ok_and(S::is_question);
         let result = match asked {
             Ok(asked) => self.answer(asked).await?,
@@ -311,7 +311,7 @@ impl<S: Service> Session<S> {
             took: started.elapsed(),
             is_question,
             result: result.as_ref().map(Answered::answer),
-            quota: &self.quota,
+            user: &self.user,
         });
         Ok(result)
     }
@@ -339,7 +339,7 @@ impl<S: Service> Session<S> {
         let mut stopping = self.stopping.clone();
         tokio::select! {
             biased;
-            start = self.quota.start() => Some(start),
+            start = self.user.start() => Some(start),
             _ = stopping.wait_for(|stops| *stops) => None,
         }
     }

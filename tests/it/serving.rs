@@ -7,10 +7,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use fairshare::serving::account::User;
 use fairshare::serving::incoming::{Descriptors, Incoming, Read};
 use fairshare::serving::listener::Listener;
 use fairshare::serving::peer::Peer;
-use fairshare::serving::quota::Quota;
 use fairshare::serving::service::{Answered, Handed, Service, Standing, Stream, Went};
 use fairshare::wire::envelope::{Body, Calls, Request, Response, decode_response};
 use fairshare::wire::error::{Code, WireError};
@@ -136,7 +136,7 @@ impl Service for Echo {
         Role::ReadOnly
     }
 
-    fn judge(&self, _: &Arc<Peer>, call: Say, _: Descriptors, _: &Quota) -> Result<Say, WireError> {
+    fn judge(&self, _: &Arc<Peer>, call: Say, _: Descriptors, _: &User) -> Result<Say, WireError> {
         match call.body.text.as_str() {
             "" => Err(WireError::new(Code::Forbidden, "Nothing was said")),
             _ => Ok(call),

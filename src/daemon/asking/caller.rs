@@ -6,10 +6,10 @@ use super::refuse::forbidden;
 use crate::host::account::Account;
 use crate::identity::Uid;
 use crate::policy::Role;
+use crate::serving::account::Room;
 use crate::serving::closing::Received;
 use crate::serving::incoming::Descriptors;
 use crate::serving::peer::Peer;
-use crate::serving::quota::Room;
 use crate::wire::error::WireError;
 
 /// Who calls, and to whom it is done.

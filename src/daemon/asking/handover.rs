@@ -12,8 +12,8 @@ use tokio::sync::oneshot;
 use tracing::warn;
 
 use crate::contract::handover::HANDED_MAX;
+use crate::serving::account::Room;
 use crate::serving::closing::Received;
-use crate::serving::quota::Room;
 use crate::serving::service::Handed;
 use crate::serving::session::DESCRIPTORS_SENT_MAX;
 

@@ -19,9 +19,9 @@ use crate::daemon::telling::feed::{self, Follower};
 use crate::daemon::telling::reply::Reply;
 use crate::identity::Uid;
 use crate::policy::{Policy, Role};
+use crate::serving::account::{NoRoom, Tell, User};
 use crate::serving::incoming::Descriptors;
 use crate::serving::peer::Peer;
-use crate::serving::quota::{NoRoom, Quota, Tell};
 use crate::serving::service::{Answered, Service, Went};
 use crate::time::milliseconds;
 use crate::wire::detail::{Detail, Part};
@@ -104,9 +104,9 @@ impl Service for Fairshare {
         peer: &Arc<Peer>,
         call: Call,
         descriptors: Descriptors,
-        quota: &Quota,
+        user: &User,
     ) -> Result<Authorised, WireError> {
-        let hold = |bytes| quota.hold(bytes).map_err(no_room);
+        let hold = |bytes| user.hold(bytes).map_err(no_room);
         authorize(peer, self.role(peer), call, Brought { descriptors, hold: &hold })
     }
 
@@ -185,7 +185,7 @@ impl Service for Fairshare {
         }
         // What changes nothing is asked often, and would bury what does.
         let asked_often = went.is_question && code == 0;
-        match if asked_often { Tell::No } else { went.quota.tell() } {
+        match if asked_often { Tell::No } else { went.user.tell() } {
             Tell::Yes => log!(info),
             Tell::NotFromHere => {
                 warn!(

@@ -12,12 +12,12 @@ use crate::daemon::telling::reply::Reply;
 use crate::daemon::telling::shown::Shown;
 use crate::identity::Uid;
 use crate::ledger::Effect;
-use crate::serving::places::PLACES_PER_UID_MAX;
+use crate::serving::account::CONNECTIONS_PER_UID_MAX;
 use crate::wire::error::{Code, WireError};
 
 /// Calls on one member's share that wait for an earlier one. A connection has one call here at a time, so that it is admins
 /// together with the member who can pass it.
-const CALLS_WAITING_MAX: usize = PLACES_PER_UID_MAX;
+const CALLS_WAITING_MAX: usize = CONNECTIONS_PER_UID_MAX;
 
 impl EventLoop {
     /// Takes a call: what changes nothing is answered, and what changes a share has its turn.

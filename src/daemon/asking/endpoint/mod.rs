@@ -49,7 +49,7 @@ pub trait Endpoint: Sized {
     /// What comes with the answer beside it.
     const BESIDE: Beside;
     /// Whether PID 1 starts a unit for it, which it tells the journal: of these a user has so many at once and then
-    /// [so many a second](crate::serving::quota::STARTS_MAX).
+    /// [so many a second](crate::serving::account::STARTS_MAX).
     const STARTS_A_UNIT: bool;
 
     /// A call of it, typed and checked.

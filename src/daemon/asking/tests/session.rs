@@ -19,9 +19,9 @@ use crate::daemon::asking::submission::Submission;
 use crate::daemon::telling::feed::{Feed, Interest};
 use crate::host::account::Directory;
 use crate::identity::{Gid, Uid};
+use crate::serving::account::{START_PERIOD, STARTS_MAX, Users};
 use crate::serving::closing::Connection;
 use crate::serving::peer::Peer;
-use crate::serving::quota::{START_PERIOD, STARTS_MAX};
 use crate::serving::session::*;
 use crate::wire::error::{Code, WireError};
 use crate::wire::frame::{FrameBuffer, encode_frame};
@@ -47,7 +47,9 @@ fn serve(ours: Blocking, theirs: Blocking) -> Served {
     let ours = Connection::new(stream(ours), peer.uid);
     let (_, policy) = watch::channel(None);
     let service = Fairshare { calls: calls_sender, policy, accounts: Accounts::of(Directory::System) };
-    let session = Session::new(ours, Arc::new(peer), Arc::default(), service, stopping);
+    // Root has no bound on what it starts.
+    let user = Users::default().connect(Uid::new(1000).unwrap(), Instant::now()).unwrap();
+    let session = Session::new(ours, Arc::new(peer), user, service, stopping);
     Served { session: tokio::spawn(session.serve()), client: stream(theirs), calls, stop }
 }
 

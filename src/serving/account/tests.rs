@@ -1,0 +1,137 @@
+use super::*;
+
+fn uid(raw: u64) -> Uid {
+    Uid::new(raw).expect("a user")
+}
+
+/// A user whom nobody else takes anything from.
+fn user(raw: u64) -> User {
+    User::of(uid(raw), Arc::default())
+}
+
+/// The contract's figures, written down once more here.
+#[test]
+fn nobody_takes_the_last_connections_from_the_others() {
+    let (mut users, now) = (Users::default(), Instant::now());
+    let mut open = Vec::new();
+    for user in 1..=12 {
+        for _ in 0..64 {
+            open.push(users.connect(uid(user), now).expect("a connection"));
+        }
+        assert!(users.connect(uid(user), now).unwrap_err().is(Code::Busy));
+    }
+    // 768 are open: from here on a user has four.
+    for user in 13..=72 {
+        for _ in 0..4 {
+            open.push(users.connect(uid(user), now).expect("a connection"));
+        }
+        assert_eq!(users.connect(uid(user), now).unwrap_err().retry_after_ms, Some(1000));
+    }
+    // 1008 are open: from here on they are root's.
+    assert!(users.connect(uid(73), now).unwrap_err().is(Code::Busy));
+    let mut of_root = Vec::new();
+    for _ in 0..16 {
+        assert!(users.can_connect());
+        of_root.push(users.connect(Uid::ROOT, now).expect("root's own"));
+    }
+    assert!(!users.can_connect());
+    of_root.pop();
+    assert!(users.can_connect() && users.connect(uid(73), now).is_err());
+    open.pop();
+    let _connected = users.connect(uid(73), now).expect("the one that was given back");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_takes_nothing_is_forgotten_when_nothing_counts_any_more() {
+    let mut users = Users::default();
+    let connected = users.connect(uid(1), Instant::now()).unwrap();
+    let known = |users: &mut Users| {
+        users.forget(Instant::now());
+        users.known.len()
+    };
+    assert_eq!(known(&mut users), 1);
+    let room = connected.hold(1).unwrap();
+    drop(connected);
+    assert_eq!(known(&mut users), 1, "what is kept of them was forgotten");
+    drop(room);
+    assert_eq!(known(&mut users), 0);
+    let connected = users.connect(uid(1), Instant::now()).unwrap();
+    connected.start().await.started();
+    drop(connected);
+    assert_eq!(known(&mut users), 1, "what was started was forgotten");
+    tokio::time::advance(START_PERIOD).await;
+    assert_eq!(known(&mut users), 0);
+    users.closed_for_violations(uid(1), Instant::now());
+    assert_eq!(known(&mut users), 1);
+    tokio::time::advance(CLOSINGS_WINDOW).await;
+    assert_eq!(known(&mut users), 0);
+}
+
+#[test]
+fn what_waits_of_all_members_has_a_bound_of_its_own() {
+    let all = Arc::<All>::default();
+    let members: Vec<User> = (0..32).map(|number| User::of(uid(1000 + number), Arc::clone(&all))).collect();
+    let largest = HELD_BYTES_PER_UID_MAX - HELD_BESIDE_BYTES;
+    let mut rooms: Vec<_> = members.iter().filter_map(|member| member.hold(largest).ok()).collect();
+    assert_eq!(rooms.len(), HELD_BYTES_MAX / HELD_BYTES_PER_UID_MAX);
+    let last = members.last().unwrap();
+    assert!(last.hold(largest).is_err_and(|none| none == NoRoom::OfAll));
+    rooms.pop();
+    let _room = last.hold(largest).unwrap();
+    assert!(last.hold(0).is_err_and(|none| none == NoRoom::OfOwn));
+}
+
+/// Has so many started, one after the other: how long that took.
+async fn starts(user: &User, count: u32) -> Duration {
+    let began = Instant::now();
+    for _ in 0..count {
+        user.start().await.started();
+    }
+    began.elapsed()
+}
+
+/// In whole periods: the clock goes by milliseconds here.
+fn periods(took: Duration) -> u128 {
+    took.as_millis() / START_PERIOD.as_millis()
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_many_starts_the_next_wait_for_their_time() {
+    let alice = user(1000);
+    assert_eq!(starts(&alice, STARTS_MAX).await, Duration::ZERO);
+    assert_eq!(periods(starts(&alice, 10).await), 10);
+    // What was not started for a while can be started at once, and no more than that.
+    tokio::time::advance(START_PERIOD * STARTS_MAX * 2).await;
+    assert_eq!(starts(&alice, STARTS_MAX).await, Duration::ZERO);
+    assert_eq!(periods(starts(&alice, 1).await), 1);
+    assert_eq!(starts(&user(0), 2 * STARTS_MAX).await, Duration::ZERO, "root waits for none");
+}
+
+#[tokio::test(start_paused = true)]
+async fn all_who_wait_at_once_have_one_turn_each_and_what_starts_nothing_is_given_back() {
+    let alice = user(1000);
+    for _ in 0..2 * STARTS_MAX {
+        drop(alice.start().await);
+    }
+    let began = Instant::now();
+    starts(&alice, STARTS_MAX).await;
+    assert_eq!(began.elapsed(), Duration::ZERO, "what started nothing was counted");
+    let all = (0..10).map(|_| async { alice.start().await.started() });
+    futures_util::future::join_all(all).await;
+    assert_eq!(periods(began.elapsed()), 10);
+}
+
+#[tokio::test(start_paused = true)]
+async fn lines_are_counted_by_the_window() {
+    let alice = user(1000);
+    assert!(alice.is_blank());
+    for _ in 0..2 {
+        for _ in 0..CALLS_TOLD_MAX {
+            assert_eq!(alice.tell(), Tell::Yes);
+        }
+        assert_eq!([alice.tell(), alice.tell(), alice.tell()], [Tell::NotFromHere, Tell::No, Tell::No]);
+        assert!(!alice.is_blank());
+        tokio::time::advance(CALLS_TOLD_WINDOW).await;
+        assert!(alice.is_blank());
+    }
+}
