@@ -197,6 +197,7 @@ struct All {
     connections: AtomicUsize,
     connections_of_root: AtomicUsize,
     large_frames: Arc<Semaphore>,
+    decoding: Arc<Semaphore>,
     held: Arc<Semaphore>,
 }
 
@@ -206,6 +207,7 @@ impl Default for All {
             connections: AtomicUsize::new(0),
             connections_of_root: AtomicUsize::new(0),
             large_frames: Arc::new(Semaphore::new(LARGE_FRAMES_MAX)),
+            decoding: Arc::new(Semaphore::new(1)),
             held: Arc::new(Semaphore::new(HELD_BYTES_MAX)),
         }
     }
@@ -279,6 +281,22 @@ impl Drop for Connected {
 pub struct LargeFrame {
     _own: OwnedSemaphorePermit,
     _all: OwnedSemaphorePermit,
+    decoding: Arc<Semaphore>,
+    turn: Option<OwnedSemaphorePermit>,
+}
+
+impl LargeFrame {
+    /// Waits for the frame's turn to be decoded, which ends with the value.
+    ///
+    /// One frame of everybody's has it: a submission of 16 384 entries takes an emulated processor half a second, and between two
+    /// of them the loop turns for everybody else.
+    ///
+    /// # Errors
+    /// Never: nobody closes what is waited for.
+    pub async fn turn(&mut self) -> Result<(), AcquireError> {
+        self.turn = Some(Arc::clone(&self.decoding).acquire_owned().await?);
+        Ok(())
+    }
 }
 
 /// Room that something kept takes. It is given back with the value.
@@ -377,7 +395,7 @@ impl User {
         // The own one first: a user waits for the others with one frame, not with one of each connection.
         let own = Arc::clone(&self.large_frames).acquire_owned().await?;
         let all = Arc::clone(&self.all.large_frames).acquire_owned().await?;
-        Ok(LargeFrame { _own: own, _all: all })
+        Ok(LargeFrame { _own: own, _all: all, decoding: Arc::clone(&self.all.decoding), turn: None })
     }
 
     /// Room for something that takes so many bytes of memory, and is kept beyond its connection.

@@ -195,7 +195,7 @@ impl<S: Service> Session<S> {
     async fn frame(&mut self, idle_until: Instant) -> Result<Option<Message>, End> {
         // The first bytes of a frame may have come with the end of the one before.
         let mut deadline = if self.input.partial() { Instant::now() + FRAME_TIMEOUT } else { idle_until };
-        self.large_frame = None;
+        self.after_large_frame().await;
         loop {
             let length = self.input.length().map_err(End::Frame)?;
             if self.large_frame.is_none() && length > Some(FRAME_SMALL_BYTES_MAX) {
@@ -212,7 +212,13 @@ impl<S: Service> Session<S> {
                 Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(None),
                 Err(error) => return Err(error.into()),
                 Ok(Read::Closed) => return Ok(None),
-                Ok(Read::Frame(message)) => return Ok(Some(message)),
+                Ok(Read::Frame(message)) => {
+                    if let Some(large) = &mut self.large_frame {
+                        // Never closed: it would be an error of ours, and it costs others no more than time.
+                        let _ = large.turn().await;
+                    }
+                    return Ok(Some(message));
+                }
                 Ok(Read::Untaken) => self.closed(deadline).await?,
                 Ok(Read::Part) if !began => deadline = Instant::now() + FRAME_TIMEOUT,
                 Ok(Read::Part) => {}
@@ -229,6 +235,14 @@ impl<S: Service> Session<S> {
         self.large_frame =
             Some(room.ok_or(End::TimedOut("Other frames of this user were still on their way"))?);
         Ok(())
+    }
+
+    /// Ends the turn of a large frame, after everybody else has had theirs: what came meanwhile was read, and timers were seen.
+    async fn after_large_frame(&mut self) {
+        if let Some(large) = self.large_frame.take() {
+            tokio::task::yield_now().await;
+            drop(large);
+        }
     }
 
     /// Waits until more descriptors of this user may be taken.
@@ -270,7 +284,6 @@ impl<S: Service> Session<S> {
         self.still_admitted(request.request_id)?;
         let descriptors = frame.descriptors;
         drop(frame.payload);
-        self.large_frame = None;
         let id = request.request_id;
         match self.call(id, request.call, descriptors).await? {
             Err(error) => self.push(id, Body::Err(error)),
@@ -300,6 +313,7 @@ impl<S: Service> Session<S> {
         let (started, endpoint) = (Instant::now(), call.endpoint_name());
         let asked = self.service.judge(&self.peer, call, descriptors, &self.user);
         let is_question = asked.as_ref().is_ok_and(S::is_question);
+        self.after_large_frame().await;
         let result = match asked {
             Ok(asked) => self.answer(asked).await?,
             Err(error) => Err(error),

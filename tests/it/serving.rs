@@ -3,11 +3,12 @@
 use std::fs::File;
 use std::io::{Read as _, Seek as _, Write as _};
 use std::os::fd::{AsFd as _, BorrowedFd};
+use std::os::unix::net::UnixStream as Blocking;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
-use fairshare::serving::account::User;
+use fairshare::serving::account::{FRAME_SMALL_BYTES_MAX, User};
 use fairshare::serving::incoming::{Descriptors, Incoming, Read};
 use fairshare::serving::listener::Listener;
 use fairshare::serving::peer::Peer;
@@ -72,7 +73,10 @@ fn named(verb: Verb) -> &'static str {
 
 /// The other daemon: it answers what was said, counts to what was said, or hands it over in a file.
 #[derive(Clone)]
-struct Echo;
+struct Echo {
+    /// Hears what is said while it is judged.
+    listening: Arc<dyn Fn(&str) + Send + Sync>,
+}
 
 /// Everybody is served.
 struct Anybody;
@@ -137,6 +141,7 @@ impl Service for Echo {
     }
 
     fn judge(&self, _: &Arc<Peer>, call: Say, _: Descriptors, _: &User) -> Result<Say, WireError> {
+        (self.listening)(&call.body.text);
         match call.body.text.as_str() {
             "" => Err(WireError::new(Code::Forbidden, "Nothing was said")),
             _ => Ok(call),
@@ -178,6 +183,14 @@ impl Service for Echo {
     }
 }
 
+/// A request as it is sent.
+fn said(request_id: u64, verb: Verb, text: &str) -> Vec<u8> {
+    let mut frame = Vec::new();
+    let call = Say { verb, body: Text { text: text.to_owned() } };
+    encode_frame(&Request { v: PROTOCOL_VERSION, request_id, call }, &mut frame).unwrap();
+    frame
+}
+
 /// The other daemon at work. It ends with the value.
 struct Daemon {
     dir: TempDir,
@@ -186,10 +199,15 @@ struct Daemon {
 
 impl Daemon {
     fn start() -> Self {
+        Self::listening(|_| {})
+    }
+
+    /// A daemon whose judging is listened to.
+    fn listening(listening: impl Fn(&str) + Send + Sync + 'static) -> Self {
         let dir = TempDir::new().unwrap();
         let socket = UnixListener::bind(dir.path().join("socket")).unwrap();
         let (stop, stopping) = watch::channel(false);
-        tokio::spawn(Listener::new(socket, Echo, stopping).serve());
+        tokio::spawn(Listener::new(socket, Echo { listening: Arc::new(listening) }, stopping).serve());
         Self { dir, _stop: stop }
     }
 
@@ -225,8 +243,7 @@ impl Client {
     }
 
     async fn say(&mut self, request_id: u64, verb: Verb, text: &str) {
-        let body = Text { text: text.to_owned() };
-        self.send(&Request { v: PROTOCOL_VERSION, request_id, call: Say { verb, body } }).await;
+        self.stream.write_all(&said(request_id, verb, text)).await.unwrap();
     }
 
     /// The next frame with its descriptors; none where the daemon has closed.
@@ -295,15 +312,41 @@ async fn who_follows_another_daemon_hears_its_events_and_why_they_end() {
 async fn who_follows_another_daemon_and_asks_for_more_in_the_same_breath_is_closed() {
     let daemon = Daemon::start();
     let mut client = daemon.client().await;
-    let said = |request_id, verb, text: &str| {
-        let mut frame = Vec::new();
-        let call = Say { verb, body: Text { text: text.to_owned() } };
-        encode_frame(&Request { v: PROTOCOL_VERSION, request_id, call }, &mut frame).unwrap();
-        frame
-    };
     client.stream.write_all(&[said(1, Verb::Count, "3"), said(2, Verb::Echo, "a")].concat()).await.unwrap();
     assert_eq!(client.hears().await, (1, Body::Ok("3".to_owned())));
     assert!(client.frame().await.is_none(), "events, or an answer");
+}
+
+/// The loop is of one thread: whoever has many large requests decoded in a row would keep everybody waiting for all of them.
+#[tokio::test]
+async fn between_two_large_requests_others_are_answered() {
+    const LARGE: usize = 4;
+    let (asks, heard) = (Arc::new(OnceLock::<Blocking>::new()), Arc::new(Mutex::new(Vec::new())));
+    let daemon = Daemon::listening({
+        let (asks, heard, small) = (Arc::clone(&asks), Arc::clone(&heard), said(1, Verb::Echo, "small"));
+        move |text: &str| {
+            heard.lock().unwrap().push(text.len());
+            // Somebody asks while a large request is at work.
+            if let Some(mut asks) = asks.get().filter(|_| text.len() > FRAME_SMALL_BYTES_MAX) {
+                asks.write_all(&small).unwrap();
+            }
+        }
+    });
+    let mut other = daemon.client().await;
+    asks.set(other.stream.as_fd().try_clone_to_owned().unwrap().into()).unwrap();
+    let mut clients = Vec::new();
+    for _ in 0..LARGE {
+        clients.push(daemon.client().await);
+    }
+    let large = "x".repeat(2 * FRAME_SMALL_BYTES_MAX);
+    for client in &mut clients {
+        client.say(2, Verb::Echo, &large).await;
+    }
+    for client in &mut clients {
+        assert_eq!(client.hears().await.0, 2);
+        assert_eq!(other.hears().await.0, 1);
+    }
+    assert_eq!(*heard.lock().unwrap(), [large.len(), "small".len()].repeat(LARGE));
 }
 
 #[tokio::test]

@@ -81,6 +81,20 @@ fn what_waits_of_all_members_has_a_bound_of_its_own() {
     assert!(last.hold(0).is_err_and(|none| none == NoRoom::OfOwn));
 }
 
+#[tokio::test(start_paused = true)]
+async fn of_all_large_frames_one_is_decoded_at_a_time() {
+    let all = Arc::<All>::default();
+    let [alice, bob] = [1000, 1001].map(|raw| User::of(uid(raw), Arc::clone(&all)));
+    let mut of_alice = alice.large_frame().await.unwrap();
+    of_alice.turn().await.unwrap();
+    // Another user's is read meanwhile.
+    let mut of_bob = bob.large_frame().await.unwrap();
+    let early = tokio::time::timeout(Duration::from_secs(60), of_bob.turn()).await;
+    assert!(early.is_err(), "both were decoded at once");
+    drop(of_alice);
+    of_bob.turn().await.unwrap();
+}
+
 /// Has so many started, one after the other: how long that took.
 async fn starts(user: &User, count: u32) -> Duration {
     let began = Instant::now();
