@@ -7,7 +7,7 @@ use fairshare::identity::JobId;
 use fairshare::ledger::job::{JobEnd, JobState, WORKS_PER_UID_MAX};
 use fairshare::ledger::reconcile::{Found, Known, Limits, Verdict, verdicts};
 use fairshare::ledger::refusal::Refusal;
-use fairshare::ledger::{Command, Effect, Ledger, Outcome, Wait};
+use fairshare::ledger::{Canceller, Command, Effect, Ledger, Outcome, Wait};
 use fairshare::policy::{Policy, Role, Rules};
 use fairshare::quantity::{Bytes, MilliCpu, PartialAmount, Tasks};
 
@@ -255,4 +255,28 @@ fn a_share_that_a_command_brought_goes_with_the_last_that_runs_in_it() {
     assert!(ledger.share(uid(1)).is_some(), "the other command runs in it");
     say(&mut ledger, 2, ends(2)).unwrap();
     assert!(ledger.share(uid(1)).is_none());
+}
+
+/// Whoever waited is served: from then on there is something to be given back and nothing to be called back.
+#[test]
+fn while_a_share_is_made_its_request_is_not_cancelled_and_nothing_of_it_is_changed() {
+    let mut ledger = full();
+    say(&mut ledger, 1, request(&policy(), 1, named(1000, GIB), None, Wait::Granted)).unwrap();
+    let job = JobId(1);
+    ledger.apply(at(2), Command::Release { uid: uid(9), populated: false, stop: false }).unwrap();
+    let served = ledger.apply(at(2), Command::Settle { uid: uid(9), outcome: Outcome::Done }).unwrap();
+    assert!(served.contains(&Effect::Grant(uid(1))), "{served:?}");
+    let cancel = Command::Cancel { job, by: Canceller::Member(uid(1)) };
+    assert_eq!(ledger.apply(at(3), cancel), Err(Refusal::JobAtWork { job }));
+    for command in [
+        request(&policy(), 1, named(1000, GIB), None, Wait::No),
+        submit(1, PartialAmount::default(), Wait::No),
+        Command::Enter { uid: uid(1) },
+        Command::Release { uid: uid(1), populated: false, stop: false },
+    ] {
+        assert_eq!(ledger.apply(at(3), command.clone()), Err(Refusal::Unsettled), "{command:?}");
+    }
+    say(&mut ledger, 4, Command::Settle { uid: uid(1), outcome: Outcome::Done }).unwrap();
+    assert_eq!(end(&ledger, 1), Some(JobEnd::Done));
+    say(&mut ledger, 5, Command::Enter { uid: uid(1) }).unwrap();
 }

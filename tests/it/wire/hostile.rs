@@ -205,6 +205,18 @@ fn depth_counts_from_the_message_itself() {
 }
 
 #[test]
+fn an_attachment_is_of_1_to_64_processes() {
+    let attach = |count: u8| {
+        let body = [&b"\xa1\x64pids\x98"[..], &[count], &vec![7; count.into()]].concat();
+        request("attach", &body)
+    };
+    assert!(decode_request(&attach(1)).is_ok() && decode_request(&attach(64)).is_ok());
+    for count in [0, 65] {
+        assert!(refusal(&attach(count)).1.starts_with("body.pids: expected 1 to 64 pids, found"), "{count}");
+    }
+}
+
+#[test]
 fn names_are_of_1_to_64_bytes() {
     let hello = |name: &[u8]| {
         let head = [0x78, u8::try_from(name.len()).unwrap()];
