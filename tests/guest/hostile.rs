@@ -12,13 +12,23 @@ const ROUNDS: u32 = 20;
 
 impl Guest {
     /// Puts the attackers into the guest and has the daemon running.
-    fn prepare_for_attacks(&self) {
+    pub fn prepare_for_attacks(&self) {
         self.write_file("/usr/local/lib/hostile.py", include_str!("hostile.py"), 0o644);
+        self.write_file("/usr/local/lib/exhausting.py", include_str!("exhausting.py"), 0o644);
         self.as_user("bob", "fairshare status").expect_ok();
     }
 
+    /// Has no watchdog end the daemon, which on a slow host may do what it is asked for longer than that waits. One that hangs
+    /// does not answer.
+    pub fn without_watchdog(&self) {
+        self.root("mkdir -p /run/systemd/system/fairshared.service.d").expect_ok();
+        let dropin = "/run/systemd/system/fairshared.service.d/patient.conf";
+        self.write_file(dropin, "[Service]\nWatchdogSec=0\n", 0o644);
+        self.root("systemctl daemon-reload && systemctl try-restart fairshared.service").expect_ok();
+    }
+
     /// A user's attack, to be run or spawned.
-    fn hostile(&self, user: &str, what: &str) -> Command {
+    pub fn hostile(&self, user: &str, what: &str) -> Command {
         self.command(&format!("exec python3 /usr/local/lib/hostile.py {what}")).user(user)
     }
 }
@@ -36,6 +46,36 @@ guest_test!(descriptors_that_come_out_of_band_hold_up_nobody, |guest: Guest| {
     guest.as_user("bob", submit).expect_ok();
     // One that hangs is ended by its watchdog.
     assert_eq!(guest.daemon_pid(), pid, "{}", guest.report("the daemon did not stay"));
+    guest.root("touch /tmp/over").expect_ok();
+    attack.wait().expect_ok();
+});
+
+guest_test!(descriptors_that_a_stranger_sends_over_the_bus_hold_up_nobody, |guest: Guest| {
+    guest.without_watchdog();
+    guest.prepare_for_attacks();
+    let pid = guest.daemon_pid().expect("the daemon runs");
+    let daemon = "busctl list --no-legend | awk '$3 == \"fairshared\" { print $1; exit }'";
+    let name = guest.root(daemon).expect_ok().text();
+    assert!(name.starts_with(':'), "{name:?}");
+    let held_by_bus = "ls /proc/$(systemctl show -P MainPID dbus.service)/fd | wc -l";
+    let before: u32 = guest.root(held_by_bus).expect_ok().text().parse().expect("a number");
+    guest.root("rm -f /tmp/over /tmp/under-way /tmp/sent /tmp/forwarded").expect_ok();
+    // It stands still until nobody else has them, so that each close is its own.
+    guest.root(&format!("kill -STOP {pid}")).expect_ok();
+    let attack = guest.hostile("mallory", &format!("bus_descriptors {name}")).spawn();
+    // The attacker's own connection and a passer-by's are descriptors as well; those that were sent are 64.
+    guest.await_cmd(&format!("test -e /tmp/sent && test $({held_by_bus}) -le {}", before + 8));
+    guest.root("touch /tmp/forwarded").expect_ok();
+    guest.await_cmd("test -e /tmp/under-way");
+    guest.root(&format!("kill -CONT {pid}")).expect_ok();
+    let said = guest.hostile("bob", &format!("answered {ROUNDS}")).run().expect_ok().text();
+    eprintln!("{said}");
+    // What it asks of the bus is answered, and work that brings descriptors with it is done.
+    let submit =
+        "id=$(fairshare submit --cpu 0.2 --mem 32M -- true) && fairshare wait $id && fairshare release";
+    guest.as_user("bob", submit).expect_ok();
+    assert_eq!(guest.daemon_pid(), Some(pid), "{}", guest.report("the daemon did not stay"));
+    assert_eq!(guest.root(daemon).expect_ok().text(), name, "the daemon lost its connection to the bus");
     guest.root("touch /tmp/over").expect_ok();
     attack.wait().expect_ok();
 });

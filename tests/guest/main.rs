@@ -117,6 +117,7 @@ mod demo;
 mod entering;
 mod events;
 mod eviction;
+mod exhausting;
 mod handed;
 mod hostile;
 mod jobs;
