@@ -21,8 +21,12 @@
 //! | [`client`] | a connection to the daemon, for the command and for other programs |
 //! | [`daemon`] | `fairshared` |
 //! | [`cli`] | `fairshare` |
+//! | [`testing`] | what the tests reach of the rest, item by item |
 //!
 //! # The law
+//!
+//! Other programs use `client`, `contract` and `wire`. Everything else is the crate's own, so that the compiler finds what
+//! nobody uses.
 //!
 //! Arrows go up this list only, and `tests/it/tidy.rs` checks it: strangers to each other are
 //! `state`, `cgroup`, `host`, `systemd` and `simulate`, and so are `daemon` and `cli`.
@@ -32,20 +36,25 @@
 //! [`ledger::Ledger::apply`], `daemon/doing` (intent stored, systemd told, its job awaited, the kernel read back, outcome
 //! stored), `serving` (answer). Nobody in the daemon knows the owner: it listens to the messages of each room.
 
-pub mod cgroup;
-pub mod cli;
+mod cgroup;
+mod cli;
 pub mod client;
 pub mod contract;
-pub mod daemon;
-pub mod host;
-pub mod identity;
-pub mod ledger;
-pub mod policy;
-pub mod quantity;
-pub mod serving;
-pub mod simulate;
-pub mod state;
+mod daemon;
+mod host;
+mod identity;
+mod ledger;
+mod policy;
+mod quantity;
+mod serving;
+mod simulate;
+mod state;
 mod sys;
-pub mod systemd;
+mod systemd;
+#[doc(hidden)]
+pub mod testing;
 mod time;
 pub mod wire;
+
+pub use cli::main as fairshare;
+pub use daemon::main as fairshared;

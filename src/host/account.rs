@@ -71,14 +71,6 @@ struct Group {
     has_member: bool,
 }
 
-/// The user of an id; `None` where there is none.
-///
-/// # Errors
-/// The databases could not be asked: what they said.
-pub fn by_uid(uid: Uid) -> io::Result<Option<Account>> {
-    Directory::System.by_uid(uid)
-}
-
 /// The user of a name; `None` where there is none.
 ///
 /// # Errors
@@ -303,10 +295,10 @@ mod tests {
 
     #[test]
     fn the_system_knows_root_and_not_everybody() {
-        let root = by_uid(Uid::ROOT).unwrap().expect("root");
+        let root = Directory::System.by_uid(Uid::ROOT).unwrap().expect("root");
         assert_eq!((root.user.as_deref(), root.groups.contains(&Gid::ROOT)), (Some("root"), true));
         assert!(by_name("root").unwrap().is_some());
-        assert!(by_uid(uid(3_999_999_999)).unwrap().is_none());
+        assert!(Directory::System.by_uid(uid(3_999_999_999)).unwrap().is_none());
         for nobody in ["no such user", "", "a\0b"] {
             assert!(by_name(nobody).unwrap().is_none(), "{nobody:?}");
             assert!(Directory::System.group(nobody).unwrap().is_none(), "{nobody:?}");

@@ -127,11 +127,6 @@ impl ProcessId {
         self.pid
     }
 
-    /// Whose it is.
-    pub fn uid(&self) -> Uid {
-        self.uid
-    }
-
     /// The descriptor, where the kernel gave one.
     pub fn pidfd(&self) -> Option<BorrowedFd<'_>> {
         self.pidfd.as_ref().map(AsFd::as_fd)

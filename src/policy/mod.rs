@@ -10,10 +10,7 @@ use crate::quantity::{Amount, Bytes, CPU_STEP_MILLI, MEM_MAX_BYTES, MilliCpu, Pa
 /// What a member may do; each role may do what the ones before it may (1-product.md "Who may do what"). It is said in
 /// every hello, so that the wire has the one definition.
 pub use crate::wire::hello::Role;
-pub use figure::{
-    DURATION_MAX, DURATION_MIN, RATIO_MAX_MILLI, RATIO_MIN_MILLI, Ratio, WEIGHT_MAX_MILLI, WEIGHT_MIN_MILLI,
-    Weight,
-};
+pub use figure::{DURATION_MAX, DURATION_MIN, Ratio, Weight};
 
 mod draft;
 mod figure;

@@ -3,12 +3,12 @@
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
-use fairshare::identity::Uid;
-use fairshare::ledger::{BootId, Command, Effect, Ledger, Member, Now, Outcome, Wait};
-use fairshare::policy::{Machine, Policy};
-use fairshare::quantity::{Amount, Bytes, MilliCpu, PartialAmount, Tasks};
-use fairshare::simulate::replay;
-use fairshare::simulate::trace::{BadLines, Format, Trace};
+use fairshare::testing::identity::Uid;
+use fairshare::testing::ledger::{BootId, Command, Effect, Ledger, Member, Now, Outcome, Wait};
+use fairshare::testing::policy::{Machine, Policy};
+use fairshare::testing::quantity::{Amount, Bytes, MilliCpu, PartialAmount, Tasks};
+use fairshare::testing::simulate::replay;
+use fairshare::testing::simulate::trace::{BadLines, Format, Trace};
 
 /// What `apply` may take at 10 000 shares and 10 000 who wait, 99 times of 100.
 const APPLY_P99_MAX: Duration = Duration::from_micros(50);

@@ -1,6 +1,6 @@
 //! A daemon that holds many shares.
 
-use fairshare::quantity::{Amount, Bytes, MilliCpu, Tasks};
+use fairshare::testing::quantity::{Amount, Bytes, MilliCpu, Tasks};
 
 use crate::harness::{Daemon, Home, share};
 use crate::stand_in::World;

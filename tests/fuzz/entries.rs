@@ -3,13 +3,14 @@
 use std::io;
 
 use fairshare::contract::{Call, decode_request, decode_response};
-use fairshare::host::process;
-use fairshare::identity::{Gid, Uid};
-use fairshare::ledger::{BootId, Ledger};
-use fairshare::policy::file::{Names, parse};
+use fairshare::testing::cgroup;
+use fairshare::testing::host::process;
+use fairshare::testing::identity::{Gid, Uid};
+use fairshare::testing::ledger::{BootId, Ledger};
+use fairshare::testing::policy::file::{Names, parse};
+use fairshare::testing::state;
 use fairshare::wire::frame::{FRAME_BYTES_MAX, FrameBuffer, PREFIX_BYTES, READ_CHUNK_BYTES, encode_frame};
 use fairshare::wire::hello::{decode_hello, decode_hello_reply};
-use fairshare::{cgroup, state};
 
 /// A target: its name, which is that of its corpus, and what it does.
 pub type Target = (&'static str, fn(&[u8]));

@@ -1,14 +1,14 @@
-//! `fairshare::cgroup` on a made-up tree: what the kernel would have to be very wrong to show.
+//! `fairshare::testing::cgroup` on a made-up tree: what the kernel would have to be very wrong to show.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use fairshare::cgroup::{CgroupFault, Cgroups, Group, Limit, Pressures, Spent, Usage};
-use fairshare::identity::{Uid, UnitName};
-use fairshare::quantity::{Amount, Bytes, MilliCpu, PartialAmount, Tasks};
-use fairshare::systemd::{BusAddress, Systemd, property};
+use fairshare::testing::cgroup::{CgroupFault, Cgroups, Group, Limit, Pressures, Spent, Usage};
+use fairshare::testing::identity::{Uid, UnitName};
+use fairshare::testing::quantity::{Amount, Bytes, MilliCpu, PartialAmount, Tasks};
+use fairshare::testing::systemd::{BusAddress, Systemd, property};
 use tempfile::TempDir;
 
 use crate::poll;

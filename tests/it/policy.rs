@@ -12,11 +12,11 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use fairshare::host::account::Directory;
-use fairshare::identity::{Gid, Uid};
-use fairshare::policy::file::{FILE_BYTES_MAX, FILES_MAX, Names, PolicyError, left_out, load};
-use fairshare::policy::{Machine, Policy, ReserveMem, Role, Visibility};
-use fairshare::quantity::{Amount, Bytes, MilliCpu, Tasks};
+use fairshare::testing::host::account::Directory;
+use fairshare::testing::identity::{Gid, Uid};
+use fairshare::testing::policy::file::{FILE_BYTES_MAX, FILES_MAX, Names, PolicyError, left_out, load};
+use fairshare::testing::policy::{Machine, Policy, ReserveMem, Role, Visibility};
+use fairshare::testing::quantity::{Amount, Bytes, MilliCpu, Tasks};
 use proptest::prelude::*;
 
 /// alice and bob, students and staff, whoever runs the tests.

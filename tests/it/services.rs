@@ -1,12 +1,12 @@
-//! Services of `fairshare::systemd` against the stand-in.
+//! Services of `fairshare::testing::systemd` against the stand-in.
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::time::Duration;
 
-use fairshare::identity::{JobId, Uid, UnitName};
-use fairshare::systemd::unit::CLEARED_AT_ONCE_MAX;
-use fairshare::systemd::{ActiveState, BusAddress, CALL_TIMEOUT, ServiceState, Systemd};
+use fairshare::testing::identity::{JobId, Uid, UnitName};
+use fairshare::testing::systemd::unit::CLEARED_AT_ONCE_MAX;
+use fairshare::testing::systemd::{ActiveState, BusAddress, CALL_TIMEOUT, ServiceState, Systemd};
 
 use futures_util::FutureExt as _;
 use futures_util::future::join_all;

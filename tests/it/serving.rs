@@ -1,4 +1,4 @@
-//! A second daemon on `fairshare::serving`, with endpoints of the test's own: it has what every daemon of this house has.
+//! A second daemon on `fairshare::testing::serving`, with endpoints of the test's own: it has what every daemon of this house has.
 
 use std::fs::File;
 use std::io::{Read as _, Seek as _, Write as _};
@@ -8,11 +8,11 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
-use fairshare::serving::account::{FRAME_SMALL_BYTES_MAX, User};
-use fairshare::serving::incoming::{Descriptors, Incoming, Read};
-use fairshare::serving::listener::Listener;
-use fairshare::serving::peer::Peer;
-use fairshare::serving::service::{Answered, Handed, Service, Standing, Stream, Went};
+use fairshare::testing::serving::account::{FRAME_SMALL_BYTES_MAX, User};
+use fairshare::testing::serving::incoming::{Descriptors, Incoming, Read};
+use fairshare::testing::serving::listener::Listener;
+use fairshare::testing::serving::peer::Peer;
+use fairshare::testing::serving::service::{Answered, Handed, Service, Standing, Stream, Went};
 use fairshare::wire::envelope::{Body, Calls, Request, Response, decode_response};
 use fairshare::wire::error::{Code, WireError};
 use fairshare::wire::frame::encode_frame;
@@ -225,7 +225,8 @@ struct Client {
 impl Client {
     async fn connect(path: &Path) -> Self {
         let stream = UnixStream::connect(path).await.unwrap();
-        let mut client = Self { stream, incoming: Incoming::from(fairshare::identity::Uid::ROOT, 1) };
+        let mut client =
+            Self { stream, incoming: Incoming::from(fairshare::testing::identity::Uid::ROOT, 1) };
         let (client_name, client_version) = ("test".to_owned(), "1".to_owned());
         let hello =
             Hello { protocol_version: PROTOCOL_VERSION, client_name, client_version, supports: Vec::new() };

@@ -1,4 +1,4 @@
-//! `fairshare::systemd` against the stand-in: what happens when systemd or the bus does not do its part.
+//! `fairshare::testing::systemd` against the stand-in: what happens when systemd or the bus does not do its part.
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
@@ -6,10 +6,10 @@ use std::os::fd::AsFd;
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
-use fairshare::identity::{FAIRSHARE_SLICE, Uid, UnitName};
-use fairshare::quantity::{Amount, Bytes, MilliCpu, PartialAmount, Tasks};
-use fairshare::systemd::property::{self, Property};
-use fairshare::systemd::{
+use fairshare::testing::identity::{FAIRSHARE_SLICE, Uid, UnitName};
+use fairshare::testing::quantity::{Amount, Bytes, MilliCpu, PartialAmount, Tasks};
+use fairshare::testing::systemd::property::{self, Property};
+use fairshare::testing::systemd::{
     ActiveState, BusAddress, CALL_TIMEOUT, Fault, Process, START_TIMEOUT, Signal, Signals, Started,
     StopResult, Systemd,
 };

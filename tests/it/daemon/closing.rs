@@ -8,7 +8,7 @@ use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use fairshare::contract::{Call, Ping, Subscribe};
-use fairshare::serving::closing::CLOSING_PER_UID_MAX;
+use fairshare::testing::serving::closing::CLOSING_PER_UID_MAX;
 use rustix::net::sockopt::{set_socket_linger, set_socket_recv_buffer_size, set_socket_send_buffer_size};
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 

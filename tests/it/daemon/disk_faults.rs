@@ -8,7 +8,7 @@ use fairshare::contract::{
     Amounts, Answer, Call, JobCancel, JobList, JobStarted, JobState, Jobs, Ping, Release, Released,
     RequestResources, Resize,
 };
-use fairshare::ledger::share::Phase;
+use fairshare::testing::ledger::share::Phase;
 use fairshare::wire::error::{Code, WireError};
 
 use super::harness::{Daemon, Home, PATIENCE};

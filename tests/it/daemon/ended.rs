@@ -4,7 +4,7 @@ use fairshare::contract::{
     Amounts, Answer, Call, JobInfo, JobStarted, JobState, JobStatus, OneJob, Release, Reload, Renew,
     RequestResources, ShareState,
 };
-use fairshare::ledger::share::Phase;
+use fairshare::testing::ledger::share::Phase;
 use fairshare::wire::error::Code;
 
 use super::degraded::FIGURES;

@@ -11,11 +11,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use fairshare::ledger::share::{Lease, Share, Stage};
-use fairshare::ledger::time::Time;
-use fairshare::ledger::{BootId, Image, Ledger, Now};
-use fairshare::quantity::{Amount, Bytes, MilliCpu, Tasks};
-use fairshare::state;
+use fairshare::testing::ledger::share::{Lease, Share, Stage};
+use fairshare::testing::ledger::time::Time;
+use fairshare::testing::ledger::{BootId, Image, Ledger, Now};
+use fairshare::testing::quantity::{Amount, Bytes, MilliCpu, Tasks};
+use fairshare::testing::state;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
@@ -227,7 +227,7 @@ pub fn image(shares: Vec<Share>) -> Image {
 /// A share as the state file has it: granted in this boot, held.
 pub fn share(uid: u64, amount: Amount) -> Share {
     let granted = Now { boot_ms: 1, wall_ms: 1_700_000_000_000 };
-    let uid = fairshare::identity::Uid::new(uid).unwrap();
+    let uid = fairshare::testing::identity::Uid::new(uid).unwrap();
     Share { user: Some(format!("user{uid}")), ..Share::active(uid, amount, Bytes(0), granted, this_boot()) }
 }
 

@@ -6,7 +6,7 @@ use std::process::{Child, Command};
 use std::time::Duration;
 
 use fairshare::contract::{Answer, Attach, Body, Call, HeldShare, ShareState};
-use fairshare::ledger::share::Phase;
+use fairshare::testing::ledger::share::Phase;
 use fairshare::wire::error::Code;
 
 use super::degraded::FIGURES;

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use fairshare::contract::{Amounts, Answer, Call, JobStarted, Release, Renew, RequestResources};
-use fairshare::ledger::share::Share;
+use fairshare::testing::ledger::share::Share;
 use fairshare::wire::error::Code;
 
 use super::degraded::FIGURES;

@@ -3,10 +3,10 @@
 use std::fs;
 
 use fairshare::contract::ShareInfo;
-use fairshare::identity::JobId;
-use fairshare::ledger::BootId;
-use fairshare::ledger::share::{Phase, Share};
-use fairshare::quantity::{Amount, Bytes, MilliCpu};
+use fairshare::testing::identity::JobId;
+use fairshare::testing::ledger::BootId;
+use fairshare::testing::ledger::share::{Phase, Share};
+use fairshare::testing::quantity::{Amount, Bytes, MilliCpu};
 
 use super::degraded::FIGURES;
 use super::harness::{DEFAULTS, Home, share};

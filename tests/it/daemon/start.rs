@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::time::{Duration, Instant};
 
 use fairshare::contract::{Answer, Body, Call, Changed, HeldShare, Ping, Reload, Response, Status};
-use fairshare::ledger::BootId;
+use fairshare::testing::ledger::BootId;
 use fairshare::wire::error::Code;
 use rustix::process::Signal;
 

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
 use fairshare::contract::{Call, Reload, Undrain};
-use fairshare::state::{self, STATE_VERSION, StateFile, Unusable};
+use fairshare::testing::state::{self, STATE_VERSION, StateFile, Unusable};
 use fairshare::wire::error::Code;
 
 use super::degraded::FIGURES;

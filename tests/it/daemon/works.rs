@@ -6,8 +6,8 @@ use fairshare::contract::{
     Amounts, Answer, Call, JobCancel, JobFetch, JobInfo, JobStarted, JobState, JobStatus, OneJob, Release,
     Submit,
 };
-use fairshare::identity::{JobId, Uid, UnitName};
-use fairshare::ledger::share::Phase;
+use fairshare::testing::identity::{JobId, Uid, UnitName};
+use fairshare::testing::ledger::share::Phase;
 use fairshare::wire::error::Code;
 
 use super::harness::{Home, PATIENCE, Unwritable};

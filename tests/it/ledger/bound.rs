@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use fairshare::ledger::{Command, Ledger, Wait};
-use fairshare::policy::Policy;
-use fairshare::quantity::Bytes;
+use fairshare::testing::ledger::{Command, Ledger, Wait};
+use fairshare::testing::policy::Policy;
+use fairshare::testing::quantity::Bytes;
 
 use super::village::{GIB, at, ledger, member, named, policy, request, rules, settle_all, uid};
 

@@ -15,10 +15,10 @@
 
 use std::time::Duration;
 
-use fairshare::ledger::{Command, Effect, Wait};
-use fairshare::policy::Policy;
-use fairshare::quantity::PartialAmount;
-use fairshare::simulate::trace::Arrival;
+use fairshare::testing::ledger::{Command, Effect, Wait};
+use fairshare::testing::policy::Policy;
+use fairshare::testing::quantity::PartialAmount;
+use fairshare::testing::simulate::trace::Arrival;
 use proptest::prelude::*;
 
 use super::village::{

@@ -3,15 +3,15 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use fairshare::identity::JobId;
-use fairshare::ledger::counted::room::Room;
-use fairshare::ledger::expire::{EVICTION_GRACE_MS, RETRY_MS};
-use fairshare::ledger::reconcile::{Found, Limits, SwapLimit, Verdict, verdicts};
-use fairshare::ledger::refusal::Refusal;
-use fairshare::ledger::share::{Keeps, Phase};
-use fairshare::ledger::{BootId, Command, Effect, Event, Ledger, Outcome, Wait};
-use fairshare::policy::Policy;
-use fairshare::quantity::{Bytes, MilliCpu, Tasks};
+use fairshare::testing::identity::JobId;
+use fairshare::testing::ledger::counted::room::Room;
+use fairshare::testing::ledger::expire::{EVICTION_GRACE_MS, RETRY_MS};
+use fairshare::testing::ledger::reconcile::{Found, Limits, SwapLimit, Verdict, verdicts};
+use fairshare::testing::ledger::refusal::Refusal;
+use fairshare::testing::ledger::share::{Keeps, Phase};
+use fairshare::testing::ledger::{BootId, Command, Effect, Event, Ledger, Outcome, Wait};
+use fairshare::testing::policy::Policy;
+use fairshare::testing::quantity::{Bytes, MilliCpu, Tasks};
 
 use super::village::{GIB, USED, amount, at, ledger, member, named, policy, request, rules, settle_all, uid};
 
@@ -144,7 +144,7 @@ fn an_ended_share_cannot_be_resized() {
 #[test]
 fn a_crash_while_limits_change_leaves_no_room_twice() {
     let full = amount(6000, 6 * GIB);
-    let found = |limits: fairshare::quantity::Amount| {
+    let found = |limits: fairshare::testing::quantity::Amount| {
         let limits = Limits {
             cpu: Some(limits.cpu),
             mem: Some(limits.mem),
@@ -155,7 +155,7 @@ fn a_crash_while_limits_change_leaves_no_room_twice() {
         let found = Found { limits, mem_in_use: USED.mem, tasks_in_use: USED.tasks, populated: true };
         BTreeMap::from([(uid(1), found)])
     };
-    let lowered = fairshare::quantity::Amount { mem: USED.mem, tasks: USED.tasks, ..full };
+    let lowered = fairshare::testing::quantity::Amount { mem: USED.mem, tasks: USED.tasks, ..full };
     let begun = |renewing: bool| {
         let mut ledger = ledger();
         holds(&mut ledger, 0, 1, 6, 6, Some(MINUTE));

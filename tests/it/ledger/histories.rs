@@ -6,15 +6,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-use fairshare::identity::{JobId, Uid};
-use fairshare::ledger::job::JobEnd;
-use fairshare::ledger::reconcile::{Found, Limits, SwapLimit, verdicts};
-use fairshare::ledger::share::{Keeps, Phase};
-use fairshare::ledger::time::Time;
-use fairshare::ledger::{BootId, Canceller, Command, Effect, Event, Ledger, Now, Outcome, Wait};
-use fairshare::policy::Policy;
-use fairshare::quantity::{Amount, Bytes, MilliCpu, Tasks};
-use fairshare::state;
+use fairshare::testing::identity::{JobId, Uid};
+use fairshare::testing::ledger::job::JobEnd;
+use fairshare::testing::ledger::reconcile::{Found, Limits, SwapLimit, verdicts};
+use fairshare::testing::ledger::share::{Keeps, Phase};
+use fairshare::testing::ledger::time::Time;
+use fairshare::testing::ledger::{BootId, Canceller, Command, Effect, Event, Ledger, Now, Outcome, Wait};
+use fairshare::testing::policy::Policy;
+use fairshare::testing::quantity::{Amount, Bytes, MilliCpu, Tasks};
+use fairshare::testing::state;
 
 use super::steps::{HALF_LIFE_MS, LEASE_MS_MAX, Step, history};
 use super::village::{GIB, amount, member, named, rules, uid, weighted};

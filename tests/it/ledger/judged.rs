@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use fairshare::identity::JobId;
-use fairshare::ledger::job::{JobEnd, JobState, WORKS_PER_UID_MAX};
-use fairshare::ledger::reconcile::{Found, Known, Limits, Verdict, verdicts};
-use fairshare::ledger::refusal::Refusal;
-use fairshare::ledger::{Canceller, Command, Effect, Ledger, Outcome, Wait};
-use fairshare::policy::{Policy, Role, Rules};
-use fairshare::quantity::{Bytes, MilliCpu, PartialAmount, Tasks};
+use fairshare::testing::identity::JobId;
+use fairshare::testing::ledger::job::{JobEnd, JobState, WORKS_PER_UID_MAX};
+use fairshare::testing::ledger::reconcile::{Found, Known, Limits, Verdict, verdicts};
+use fairshare::testing::ledger::refusal::Refusal;
+use fairshare::testing::ledger::{Canceller, Command, Effect, Ledger, Outcome, Wait};
+use fairshare::testing::policy::{Policy, Role, Rules};
+use fairshare::testing::quantity::{Bytes, MilliCpu, PartialAmount, Tasks};
 
 use super::village::{GIB, amount, at, ledger, member, named, policy, request, settle_all, uid};
 
@@ -157,7 +157,7 @@ fn what_is_adopted_keeps_what_it_uses() {
     let known = Known { user: "u1".into(), max: amount(2000, 2 * GIB) };
     let known = BTreeMap::from([(uid(1), known)]);
     for (mem, tasks, amount) in [
-        (3 * GIB, 200, fairshare::quantity::Amount { tasks: Tasks(200), ..amount(2000, 3 * GIB) }),
+        (3 * GIB, 200, fairshare::testing::quantity::Amount { tasks: Tasks(200), ..amount(2000, 3 * GIB) }),
         (GIB, 2, amount(2000, 2 * GIB)),
     ] {
         let world = BTreeMap::from([(uid(1), found(Limits::default(), mem, tasks))]);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use fairshare::simulate::Report;
+use fairshare::testing::simulate::Report;
 
 use super::village::{Dice, GIB, arrival, named, replayed, weighted};
 

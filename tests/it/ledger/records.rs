@@ -9,15 +9,15 @@ use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use fairshare::identity::JobId;
-use fairshare::ledger::fairness::{Fairness, Meter};
-use fairshare::ledger::job::{Ask, Cause, Exit, Job, JobEnd, JobKind, JobState, Ran, Work};
-use fairshare::ledger::share::{Keeps, Lease, Phase, Share, Stage, Terms};
-use fairshare::ledger::time::{Clock, Time};
-use fairshare::ledger::{BootId, Image, Ledger, Now};
-use fairshare::policy::Weight;
-use fairshare::quantity::{Bytes, MilliCpu, PartialAmount, Tasks};
-use fairshare::state::{self, STATE_VERSION};
+use fairshare::testing::identity::JobId;
+use fairshare::testing::ledger::fairness::{Fairness, Meter};
+use fairshare::testing::ledger::job::{Ask, Cause, Exit, Job, JobEnd, JobKind, JobState, Ran, Work};
+use fairshare::testing::ledger::share::{Keeps, Lease, Phase, Share, Stage, Terms};
+use fairshare::testing::ledger::time::{Clock, Time};
+use fairshare::testing::ledger::{BootId, Image, Ledger, Now};
+use fairshare::testing::policy::Weight;
+use fairshare::testing::quantity::{Bytes, MilliCpu, PartialAmount, Tasks};
+use fairshare::testing::state::{self, STATE_VERSION};
 
 use super::village::{GIB, amount, uid};
 

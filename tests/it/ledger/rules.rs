@@ -3,14 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use fairshare::identity::JobId;
-use fairshare::ledger::counted::room::Room;
-use fairshare::ledger::expire::{EVICTION_GRACE_MS, RETRY_MS};
-use fairshare::ledger::job::{JOBS_KEPT_MAX, JOBS_KEPT_PER_UID_MAX, JobEnd, JobState};
-use fairshare::ledger::refusal::Refusal;
-use fairshare::ledger::{BootId, Canceller, Command, Effect, Event, Ledger, Outcome, Wait};
-use fairshare::policy::Policy;
-use fairshare::quantity::{Amount, Bytes, MilliCpu, PartialAmount};
+use fairshare::testing::identity::JobId;
+use fairshare::testing::ledger::counted::room::Room;
+use fairshare::testing::ledger::expire::{EVICTION_GRACE_MS, RETRY_MS};
+use fairshare::testing::ledger::job::{JOBS_KEPT_MAX, JOBS_KEPT_PER_UID_MAX, JobEnd, JobState};
+use fairshare::testing::ledger::refusal::Refusal;
+use fairshare::testing::ledger::{BootId, Canceller, Command, Effect, Event, Ledger, Outcome, Wait};
+use fairshare::testing::policy::Policy;
+use fairshare::testing::quantity::{Amount, Bytes, MilliCpu, PartialAmount};
 
 use super::village::{GIB, USED, amount, at, ledger, member, named, policy, request, rules, settle_all, uid};
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use fairshare::policy::Policy;
+use fairshare::testing::policy::Policy;
 
 use super::village::{GIB, arrival, named, policy, replayed};
 

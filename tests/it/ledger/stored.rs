@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use fairshare::ledger::reconcile::{Found, Limits, SwapLimit, Verdict, verdicts};
-use fairshare::ledger::{BootId, Command, Ledger, Now, Wait};
-use fairshare::quantity::{Bytes, MilliCpu, PartialAmount, Tasks};
-use fairshare::state;
+use fairshare::testing::ledger::reconcile::{Found, Limits, SwapLimit, Verdict, verdicts};
+use fairshare::testing::ledger::{BootId, Command, Ledger, Now, Wait};
+use fairshare::testing::quantity::{Bytes, MilliCpu, PartialAmount, Tasks};
+use fairshare::testing::state;
 
 use super::village::{GIB, amount, at, ledger, member, named, policy, request, rules, settle_all, uid};
 

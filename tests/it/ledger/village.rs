@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use fairshare::identity::Uid;
-use fairshare::ledger::share::Keeps;
-use fairshare::ledger::{BootId, Command, Effect, Ledger, Member, Now, Outcome, Rules, Wait};
-use fairshare::policy::{self, Machine, Policy, Reserve, ReserveMem, Weight};
-use fairshare::quantity::{Amount, Bytes, MilliCpu, PartialAmount, Tasks};
-use fairshare::simulate::trace::{Arrival, Trace};
-use fairshare::simulate::{Report, replay};
+use fairshare::testing::identity::Uid;
+use fairshare::testing::ledger::share::Keeps;
+use fairshare::testing::ledger::{BootId, Command, Effect, Ledger, Member, Now, Outcome, Rules, Wait};
+use fairshare::testing::policy::{self, Machine, Policy, Reserve, ReserveMem, Weight};
+use fairshare::testing::quantity::{Amount, Bytes, MilliCpu, PartialAmount, Tasks};
+use fairshare::testing::simulate::trace::{Arrival, Trace};
+use fairshare::testing::simulate::{Report, replay};
 
 pub const GIB: u64 = 1 << 30;
 
