@@ -22,7 +22,48 @@ impl Now {
     }
 }
 
+/// The pauses between tries that fail: `first`, then twice as long each, and never longer than `most`.
+pub fn backoff((first, most): (Duration, Duration)) -> Backoff {
+    Backoff { next: first.min(most), most }
+}
+
+/// Pauses without end, see [`backoff`].
+#[derive(Debug, Clone)]
+pub struct Backoff {
+    next: Duration,
+    most: Duration,
+}
+
+impl Backoff {
+    /// The pause before the next try.
+    pub fn pause(&mut self) -> Duration {
+        let pause = self.next;
+        self.next = pause.saturating_mul(2).min(self.most);
+        pause
+    }
+
+    /// Has the next pause be this one, where whoever was asked has said how long it takes.
+    pub fn as_told(&mut self, pause: Duration) {
+        self.next = pause.min(self.most);
+    }
+}
+
 /// A span in whole milliseconds; `u64::MAX` for what is longer.
 pub fn milliseconds(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_double_up_to_the_longest() {
+        let mut backoff = backoff((Duration::from_secs(1), Duration::from_secs(5)));
+        assert_eq!([0; 5].map(|_: u8| backoff.pause().as_secs()), [1, 2, 4, 5, 5]);
+        backoff.as_told(Duration::from_secs(2));
+        assert_eq!([0; 3].map(|_: u8| backoff.pause().as_secs()), [2, 4, 5]);
+        backoff.as_told(Duration::from_secs(9));
+        assert_eq!(backoff.pause().as_secs(), 5);
+    }
 }

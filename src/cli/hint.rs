@@ -118,7 +118,24 @@ fn not_found(call: Endpoint, whom: &Whom) -> String {
         Endpoint::JobStatus | Endpoint::JobCancel | Endpoint::Subscribe => {
             "`fairshare jobs` shows which jobs there are".to_owned()
         }
-        _ => format!("`{}` takes a share", whom.command("request")),
+        Endpoint::Ping
+        | Endpoint::Health
+        | Endpoint::Status
+        | Endpoint::List
+        | Endpoint::Policy
+        | Endpoint::RequestResources
+        | Endpoint::Resize
+        | Endpoint::Renew
+        | Endpoint::Release
+        | Endpoint::Run
+        | Endpoint::Submit
+        | Endpoint::JobList
+        | Endpoint::JobFetch
+        | Endpoint::Reload
+        | Endpoint::Drain
+        | Endpoint::Undrain
+        | Endpoint::Dump
+        | Endpoint::Log => format!("`{}` takes a share", whom.command("request")),
     }
 }
 
@@ -156,7 +173,24 @@ fn busy(error: &WireError, call: Endpoint, whom: &Whom) -> String {
         }
         Endpoint::JobCancel => "`fairshare jobs` shows when it is over".to_owned(),
         Endpoint::Resize => "ask for more than is in use, or end something in the share first".to_owned(),
-        _ => {
+        Endpoint::Ping
+        | Endpoint::Health
+        | Endpoint::Status
+        | Endpoint::List
+        | Endpoint::Policy
+        | Endpoint::RequestResources
+        | Endpoint::Renew
+        | Endpoint::Run
+        | Endpoint::Attach
+        | Endpoint::JobStatus
+        | Endpoint::JobList
+        | Endpoint::JobFetch
+        | Endpoint::Subscribe
+        | Endpoint::Reload
+        | Endpoint::Drain
+        | Endpoint::Undrain
+        | Endpoint::Dump
+        | Endpoint::Log => {
             "end another fairshare command of yours (`pgrep -u $USER -a fairshare`), or try again".to_owned()
         }
     }
@@ -189,10 +223,11 @@ fn figure((resource, figure): (Resource, u64)) -> String {
 
 fn degraded(error: &WireError, call: Endpoint) -> String {
     let lacking = said(error, |detail| detail.lacking.as_ref().and_then(|parts| parts.first().copied()));
+    if call == Endpoint::Reload {
+        let hint = "`fairshare policy check` says what is wrong, by the daemon's own code; the old policy stays in force";
+        return hint.to_owned();
+    }
     match lacking {
-        _ if call == Endpoint::Reload => {
-            "`fairshare policy check` says what is wrong, by the daemon's own code; the old policy stays in force"
-        }
         Some(Part::Users) => {
             "try again; an administrator sees whether the directory server answers: `getent group fairshare`"
         }

@@ -17,6 +17,7 @@ use crate::cli::exit::{Exit, Failure};
 use crate::client::{Client, ClientError, Deadlines};
 use crate::contract::handover::Handover;
 use crate::sys::signals;
+use crate::time::backoff;
 use crate::wire::error::{Code, WireError};
 use crate::wire::os_text::OsText;
 
@@ -70,7 +71,7 @@ fn taken(job: u64, socket: &Path) -> Result<Taken, String> {
 
 /// Asks until the daemon has said yes or no: it may be restarted meanwhile, or have no place for now.
 fn fetched(job: u64, socket: &Path) -> Result<(Client, Vec<OwnedFd>), String> {
-    let mut pause = PAUSE.0;
+    let mut pauses = backoff(PAUSE);
     let mut unheard = Instant::now();
     loop {
         let mut client = Client::new(socket, "fairshare", env!("CARGO_PKG_VERSION"), Deadlines::default());
@@ -81,7 +82,9 @@ fn fetched(job: u64, socket: &Path) -> Result<(Client, Vec<OwnedFd>), String> {
         match &error {
             ClientError::Refused(refusal) if is_for_now(refusal) => {
                 unheard = Instant::now();
-                pause = refusal.retry_after_ms.map_or(pause, Duration::from_millis).min(PAUSE.1);
+                if let Some(told) = refusal.retry_after_ms {
+                    pauses.as_told(Duration::from_millis(told));
+                }
             }
             ClientError::Closed | ClientError::Timeout { .. } | ClientError::Io(_) => {
                 unheard = Instant::now()
@@ -92,8 +95,7 @@ fn fetched(job: u64, socket: &Path) -> Result<(Client, Vec<OwnedFd>), String> {
                 if unheard.elapsed() < NOBODY_LISTENS_MAX => {}
             _ => return Err(error.to_string()),
         }
-        std::thread::sleep(pause);
-        pause = (pause * 2).min(PAUSE.1);
+        std::thread::sleep(pauses.pause());
     }
 }
 

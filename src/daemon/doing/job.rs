@@ -28,6 +28,7 @@ use crate::serving::service::Handed as _;
 use crate::systemd::service::Changes;
 use crate::systemd::unit::{Ended, Held};
 use crate::systemd::{Fault, Program, ServiceState, property};
+use crate::time::backoff;
 use crate::wire::error::{Code, WireError};
 
 /// What becomes the command: the members' own command, started as the member.
@@ -251,14 +252,13 @@ async fn answered<T, Answer>(cx: &Context, ask: impl Fn() -> Answer) -> Result<T
 where
     Answer: Future<Output = Result<T, Fault>>,
 {
-    let mut pause = ASK_AGAIN_PAUSE.0;
+    let mut pauses = backoff(ASK_AGAIN_PAUSE);
     loop {
         match ask().await {
             Err(fault) if !cx.systemd.is_closed() => warn!("{}, proceeding", chain(&fault)),
             answer => return answer,
         }
-        sleep(pause).await;
-        pause = (pause * 2).min(ASK_AGAIN_PAUSE.1);
+        sleep(pauses.pause()).await;
     }
 }
 
@@ -300,13 +300,12 @@ fn memory_limit(cx: &Context, unit: UnitName) -> Option<Bytes> {
 async fn ended(cx: &Context, job: JobId, end: JobEnd) {
     let (reply, image) = oneshot::channel();
     let mut due = Said::WorkEnded { job, end, reply };
-    let (mut image, mut pause) = (image, ASK_AGAIN_PAUSE.0);
+    let (mut image, mut pauses) = (image, backoff(ASK_AGAIN_PAUSE));
     while cx.said.send(due).await.is_ok() {
         let Ok(ended) = image.await else { return };
         let Err(fault) = cx.persist.save_what_gives_back(ended).await else { return };
         error!("how job {job} ended is not stored: {}", chain(&*fault));
-        sleep(pause).await;
-        pause = (pause * 2).min(ASK_AGAIN_PAUSE.1);
+        sleep(pauses.pause()).await;
         let (reply, anew) = oneshot::channel();
         (due, image) = (Said::Image(reply), anew);
     }

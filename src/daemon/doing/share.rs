@@ -26,6 +26,7 @@ use crate::serving::logging::{chain, in_full};
 use crate::state::StateFault;
 use crate::systemd::property::{self, Property};
 use crate::systemd::{Fault, Systemd};
+use crate::time::backoff;
 use crate::wire::error::{Code, WireError};
 
 /// How long the kernel's files may lag behind what systemd said.
@@ -111,7 +112,7 @@ impl Context {
         held: impl Fn(&KernelLimits) -> Result<(), Difference>,
     ) -> Result<(), WireError> {
         let deadline = Instant::now() + READ_BACK_TIMEOUT;
-        let mut pause = READ_BACK_PAUSE.0;
+        let mut pauses = backoff(READ_BACK_PAUSE);
         loop {
             let limits = self.cgroups.limits(unit).map_err(|fault| answer::cgroup(&fault))?;
             let difference = match limits.as_ref().map(&held) {
@@ -123,8 +124,7 @@ impl Context {
                 let message = "The kernel does not hold the limits that systemd was told";
                 return Err(WireError::new(Code::Systemd, message).detail(format!("{unit}: {difference}")));
             }
-            sleep(pause).await;
-            pause = (pause * 2).min(READ_BACK_PAUSE.1);
+            sleep(pauses.pause()).await;
         }
     }
 

@@ -14,6 +14,7 @@ use super::occupants::{self, Naming, Occupants};
 use crate::cgroup::Cgroups;
 use crate::identity::UnitName;
 use crate::serving::logging::chain;
+use crate::time::backoff;
 
 /// Between two looks at who stands: at first, and at most.
 const PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
@@ -49,15 +50,15 @@ pub async fn over(cgroups: &Arc<Cgroups>, unit: UnitName) -> Result<(), String> 
 
 /// Waits until nobody is in a unit that is over.
 pub async fn gone(cgroups: &Arc<Cgroups>, unit: UnitName) {
-    let mut pause = PAUSE.0;
+    let (mut pauses, mut waited) = (backoff(PAUSE), false);
     while let Err(still) = over(cgroups, unit).await {
-        if pause == PAUSE.0 {
+        if !waited {
             warn!(unit = %unit, "{still}: waiting");
         }
-        sleep(pause).await;
-        pause = (pause * 2).min(PAUSE.1);
+        waited = true;
+        sleep(pauses.pause()).await;
     }
-    if pause > PAUSE.0 {
+    if waited {
         info!(unit = %unit, "{unit} is empty at last");
     }
 }

@@ -207,30 +207,6 @@ fn collect(folder: &Path, found: &mut BTreeMap<String, String>) {
     }
 }
 
-/// How often a rule is broken in each file, where that is more or less often than `known` says: a list that may
-/// only shrink, and that is to be shortened with what it counts.
-pub fn ratchet(breaches: &[(String, usize)], known: &[(&str, usize)]) -> Vec<String> {
-    let mut by_file: BTreeMap<&str, Vec<usize>> = known.iter().map(|(path, _)| (*path, Vec::new())).collect();
-    for (path, line) in breaches {
-        by_file.entry(path).or_default().push(*line);
-    }
-    let known: BTreeMap<&str, usize> = known.iter().copied().collect();
-    let mut wrong = Vec::new();
-    for (path, lines) in by_file {
-        let allowed = known.get(path).copied().unwrap_or(0);
-        match lines.len() {
-            found if found > allowed => {
-                wrong.push(format!("{path}: {found} at lines {lines:?}, allowed are {allowed}"))
-            }
-            found if found < allowed => {
-                wrong.push(format!("{path}: only {found} are left of {allowed}: shorten the list"))
-            }
-            _ => {}
-        }
-    }
-    wrong
-}
-
 #[test]
 fn the_lexer_sees_code_only() {
     let text =
@@ -249,15 +225,6 @@ fn the_lexer_keeps_documentation_apart() {
         Source::new("src/a.rs", "//! One\n//! two.\n\n/// Three.\nstruct A;\n/// Four.\nstruct B;".into());
     assert_eq!(source.docs, [(1, "One\ntwo.".into()), (4, "Three.".into()), (6, "Four.".into())]);
     assert!(source.lines_with("doc").is_empty());
-}
-
-#[test]
-fn a_list_that_may_only_shrink_is_exact() {
-    let found = [("a".to_owned(), 1), ("a".to_owned(), 2)];
-    assert!(ratchet(&found, &[("a", 2)]).is_empty());
-    for wrong in [&[("a", 1)][..], &[("a", 3)], &[], &[("a", 2), ("b", 1)]] {
-        assert_eq!(ratchet(&found, wrong).len(), 1, "{wrong:?}");
-    }
 }
 
 #[test]
