@@ -42,7 +42,7 @@ impl Decided {
 }
 
 impl Command {
-    /// Which effect, answers whoever says this.
+    /// Which effect answers whoever says this.
     fn answered_by(&self) -> fn(&Effect) -> bool {
         match self {
             Self::Request { .. } | Self::Submit { .. } => {

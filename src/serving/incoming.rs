@@ -186,7 +186,7 @@ fn receive(
     let mut all_there_was = None;
     let read = stream.try_io(Interest::READABLE, || {
         let mut into_space = space.len() >= READ_AHEAD_BYTES;
-        let mut seen = usize::MAX;
+        let mut seen = None;
         if !into_space || !closing::has_room(uid) {
             let (count, with_descriptors) = closing::look_ahead(stream, &mut *ahead.bytes)?;
             if count == 0 {
@@ -197,11 +197,11 @@ fn receive(
             }
             into_space |= with_descriptors;
             // No more than was looked at: who sends more meanwhile may send a descriptor with it.
-            seen = if with_descriptors { usize::MAX } else { count };
+            seen = (!with_descriptors).then_some(count);
         }
         let target = if into_space { space } else { &mut ahead.bytes[..] };
         let room = target.len();
-        let target = target.get_mut(..seen.min(room)).unwrap_or_default();
+        let target = target.get_mut(..seen.unwrap_or(room).min(room)).unwrap_or_default();
         let received = closing::receive(stream, target, &mut came.kept)?;
         came.cut = received.cut;
         let arrived = match received.bytes {
@@ -214,7 +214,7 @@ fn receive(
         };
         // Less than there was room for is all there was, unless descriptors or a byte out of band stopped the kernel there:
         // saying so saves the read that would find nothing.
-        let short = received.bytes > 0 && received.bytes < room && came.kept.is_empty() && !came.cut;
+        let short = is_short(received.bytes, room, seen) && came.kept.is_empty() && !came.cut;
         if short && !at_mark(stream).unwrap_or(false) {
             all_there_was = Some(arrived);
             return Err(io::ErrorKind::WouldBlock.into());
@@ -222,6 +222,13 @@ fn receive(
         Ok(arrived)
     });
     all_there_was.map_or(read, Ok)
+}
+
+/// Whether a read brought less than there was room for. It had no more room than the look before it, where there was one: what
+/// that did not see may still be there.
+fn is_short(received: usize, room: usize, seen: Option<usize>) -> bool {
+    let room = seen.map_or(room, |_| room.min(READ_AHEAD_BYTES));
+    received > 0 && received < room
 }
 
 /// Whether there is something to be read, as `read(2)` would say it, with it left where it is.
@@ -243,6 +250,13 @@ mod tests {
     use tokio::io::AsyncWriteExt as _;
 
     use super::*;
+
+    #[test]
+    fn a_read_that_a_look_has_bounded_is_not_all_there_was() {
+        let (all, large) = (READ_AHEAD_BYTES, 2 * READ_AHEAD_BYTES);
+        assert!(is_short(100, all, None) && is_short(100, large, Some(100)) && is_short(all, large, None));
+        assert!(!is_short(0, all, None) && !is_short(all, all, None) && !is_short(all, large, Some(all)));
+    }
 
     /// Payloads of frames that are sent in one message, and how many descriptors go with it.
     type Sent<'a> = (&'a [&'a [u8]], usize);

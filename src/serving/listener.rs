@@ -1,9 +1,11 @@
 //! Accepts connections, gives each a session, and keeps count by user so that no one takes another's place.
 
+use std::io;
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustix::net::sockopt::set_socket_oobinline;
+use rustix::net::sockopt::{set_socket_oobinline, set_socket_send_buffer_size};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -28,6 +30,10 @@ pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long nobody is accepted after accepting failed, as it does when descriptors run out.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 
+/// What the kernel keeps for a client that does not read, in bytes of answers and of its own records of them: it is counted as
+/// the daemon's memory (`memory.current`), on each of 64 connections of a user.
+const UNREAD_BYTES_MAX: usize = 32 << 10;
+
 /// The listening socket and the sessions that came from it.
 pub struct Listener<S> {
     socket: UnixListener,
@@ -36,6 +42,12 @@ pub struct Listener<S> {
     stopping: watch::Receiver<bool>,
     users: Users,
     sessions: JoinSet<(Uid, i32, End)>,
+}
+
+/// Has the kernel keep no more than [`UNREAD_BYTES_MAX`] of answers for a client that does not read.
+fn bound_answers(stream: &impl AsFd) -> io::Result<()> {
+    // It keeps twice as much, for its records (socket(7), SO_SNDBUF).
+    Ok(set_socket_send_buffer_size(stream, UNREAD_BYTES_MAX / 2)?)
 }
 
 impl<S: Service> Listener<S> {
@@ -78,6 +90,9 @@ impl<S: Service> Listener<S> {
         // came with that.
         if let Err(error) = set_socket_oobinline(&stream, true) {
             return warn!("a connection was closed, its bytes cannot be had in line: {error}");
+        }
+        if let Err(error) = bound_answers(&stream) {
+            return warn!("a connection was closed, what waits for its client cannot be bounded: {error}");
         }
         let peer = match peer::identify(&stream) {
             Ok(peer) => peer,
@@ -150,5 +165,19 @@ fn refuse(stream: &UnixStream, error: WireError) {
     if encode_frame(&response, &mut frame).is_ok() {
         // The client may be gone already, and is nobody's concern any more.
         let _ = stream.try_write(&frame);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn for_who_does_not_read_little_is_kept() {
+        let (ours, _theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        bound_answers(&ours).unwrap();
+        let kept = std::iter::from_fn(|| io::Write::write(&mut &ours, &[0; 1024]).ok()).sum::<usize>();
+        assert!((1024..=UNREAD_BYTES_MAX).contains(&kept), "{kept}");
     }
 }

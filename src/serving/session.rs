@@ -36,6 +36,9 @@ pub const REQUESTS_OUTSTANDING_MAX: usize = 16;
 /// Answers are written out when they come to this many bytes, however few requests they answer.
 const ANSWER_BYTES_HELD_MAX: usize = 64 << 10;
 
+/// So much room for answers a connection keeps when they are written: what it takes while it has nothing to say.
+const ANSWER_BYTES_KEPT_MAX: usize = 4 << 10;
+
 /// The most descriptors that go with one answer.
 pub const DESCRIPTORS_SENT_MAX: usize = 4;
 
@@ -341,7 +344,10 @@ impl<S: Service> Session<S> {
         let start = if S::is_start(&asked) { self.start().await } else { None };
         let Some(standing) = &self.standing else { return Err(End::NoHello) };
         let answered = self.service.answer(&self.peer, standing, asked).await;
-        if let (Ok(_), Some(start)) = (&answered, start) {
+        // A fault may come after PID 1 was asked, and what it started was told of then.
+        if !answered.as_ref().is_err_and(starts_nothing)
+            && let Some(start) = start
+        {
             start.started();
         }
         Ok(answered)
@@ -394,9 +400,25 @@ impl<S: Service> Session<S> {
             .map_err(|_| End::TimedOut("Answers were not read in time"))??;
         self.unanswered = 0;
         self.output.clear();
-        self.output.shrink_to(ANSWER_BYTES_HELD_MAX);
+        self.output.shrink_to(ANSWER_BYTES_KEPT_MAX);
         Ok(())
     }
+}
+
+/// Whether a call that was refused so had nothing started: what refuses it is known before anybody is asked to.
+fn starts_nothing(error: &WireError) -> bool {
+    [
+        Code::BadRequest,
+        Code::Forbidden,
+        Code::OverLimit,
+        Code::NoCapacity,
+        Code::AlreadyAllocated,
+        Code::RateLimited,
+        Code::Draining,
+        Code::Degraded,
+    ]
+    .into_iter()
+    .any(|code| error.is(code))
 }
 
 fn internal(why: &str) -> WireError {

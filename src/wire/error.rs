@@ -186,7 +186,7 @@ impl WireError {
             }
             _ => {}
         }
-        if let Some(holders) = &detail.held_by {
+        if let Some(holders) = detail.held_by.as_ref().filter(|holders| !holders.is_empty()) {
             let held_by: Vec<String> = holders.iter().map(Holder::to_string).collect();
             said.push(format!("held by: {}", held_by.join(", ")));
         }

@@ -132,7 +132,8 @@ pub fn authorize(
         return Err(forbidden(format!("`{}` takes the role {}", endpoint.name(), kind.least), role));
     }
     let target = target(peer, role, call.for_uid())?;
-    let whom = Account { uid: target, user: None, groups: peer.groups.clone() };
+    let groups = if target == peer.uid { peer.groups.clone() } else { Vec::new() };
+    let whom = Account { uid: target, user: None, groups };
     let caller = Caller { peer: Arc::clone(peer), role, whom };
     let mut asking = Asking { caller: &caller, brought, everybody: false };
     let act = Act::of(call, &mut asking)?;

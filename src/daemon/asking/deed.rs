@@ -19,13 +19,8 @@ pub enum Deed {
     Answer(Answer),
     /// Says something to the ledger, and carries out what the ledger makes of it.
     Say(Saying),
-    /// Moves processes into a member's share.
-    Enter {
-        /// The member.
-        uid: Uid,
-        /// The processes.
-        whom: Whom,
-    },
+    /// Moves processes into the share of the member whose turn it is.
+    Enter(Whom),
     /// Hands what a command becomes to its own process.
     Hand(JobId),
     /// Tells the caller what happens, from before the answer, so that nothing is missed after it.
@@ -95,7 +90,7 @@ impl Saying {
 
     /// With the command that is submitted.
     #[must_use]
-    pub fn of(self, spec: Arc<Spec>) -> Self {
+    pub fn with_spec(self, spec: Arc<Spec>) -> Self {
         Self { spec: Some(spec), ..self }
     }
 }

@@ -60,12 +60,12 @@ impl Present<'_> {
         Ok(self.shown.cgroups.populated(UnitName::Share(uid)).map_err(said)?.unwrap_or(false))
     }
 
-    /// Whether a share that is to be made fits what is in its slice. A slice that someone made behind the daemon's back may
+    /// Refuses a share that is to be made and is too small for what is in its slice. A slice that someone made behind the daemon's back may
     /// be busy: the work in it must not die of a share's limit.
     ///
     /// # Errors
     /// Busy, with what is used; the kernel does not say.
-    pub fn strangles_nobody(&self, member: &Member, amount: PartialAmount) -> Result<(), WireError> {
+    pub fn refuse_to_strangle(&self, member: &Member, amount: PartialAmount) -> Result<(), WireError> {
         if self.shown.ledger.share(member.uid).is_some() {
             return Ok(());
         }

@@ -49,11 +49,11 @@ impl Spec {
         Ok(Self { handover: bytes, stdio, inherited, room })
     }
 
-    /// Whether it may be run by PID 1, outside of the filter of system calls that the process that submits it may have.
+    /// Refuses a command of a process whose system calls are filtered: PID 1 would run it outside of that filter.
     ///
     /// # Errors
     /// Forbidden, with the setting of the policy that allows it.
-    pub fn is_out_of_no_sandbox(&self) -> Result<(), WireError> {
+    pub fn refuse_filtered(&self) -> Result<(), WireError> {
         if !self.inherited.filtered {
             return Ok(());
         }

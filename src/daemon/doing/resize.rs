@@ -1,5 +1,6 @@
 //! Shares that are made larger or smaller in place.
 
+use tokio::time::{Instant, sleep};
 use tracing::error;
 
 use super::kernel;
@@ -40,7 +41,7 @@ async fn resized(cx: &Context, share: &Share, to: Amount, intent: Image) -> Resu
     let properties = if drifted { limits_of(&new) } else { property::changes(share.amount, to) };
     let lowers = drifted || to.mem < share.amount.mem;
     let mut untouched = true;
-    let near = if lowers { approach(cx, share, to.mem, &mut untouched).await } else { Ok(()) };
+    let near = if lowers { approach(cx, share, to.mem, drifted, &mut untouched).await } else { Ok(()) };
     let set = match near {
         Ok(()) => {
             untouched = false;
@@ -67,7 +68,13 @@ async fn resized(cx: &Context, share: &Share, to: Amount, intent: Image) -> Resu
 /// last, with nothing awaited after it.
 ///
 /// `untouched` is false from the first limit on that was set.
-async fn approach(cx: &Context, share: &Share, asked: Bytes, untouched: &mut bool) -> Result<(), WireError> {
+async fn approach(
+    cx: &Context,
+    share: &Share,
+    asked: Bytes,
+    drifted: bool,
+    untouched: &mut bool,
+) -> Result<(), WireError> {
     let mut limit = Bytes(u64::MAX);
     loop {
         let memory = memory(cx, share.uid)?;
@@ -81,7 +88,11 @@ async fn approach(cx: &Context, share: &Share, asked: Bytes, untouched: &mut boo
         }
         let step = Share { amount: Amount { mem: limit, ..share.amount }, ..share.clone() };
         *untouched = false;
-        cx.set(&step, limits_of(&step)).await?;
+        let limits = if drifted { limits_of(&step) } else { property::changes(share.amount, step.amount) };
+        let began = Instant::now();
+        cx.set(&step, limits).await?;
+        // As long as PID 1 was kept, so long it is left to others: half of its time is the most that one member has of it.
+        sleep(began.elapsed()).await;
     }
 }
 

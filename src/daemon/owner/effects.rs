@@ -23,7 +23,7 @@ use crate::ledger::refusal::Refusal;
 use crate::ledger::share::{Phase, Share};
 use crate::ledger::{Command, Decided, Effect, Event};
 use crate::policy::{Role, Visibility};
-use crate::wire::error::WireError;
+use crate::wire::error::{Code, WireError};
 
 /// How many of those who hold the room a refusal names, the largest first.
 const HOLDERS_NAMED_MAX: usize = 8;
@@ -47,15 +47,22 @@ impl EventLoop {
     }
 
     /// Has processes put into a member's share.
-    pub(crate) fn let_in(&mut self, authorised: &Authorised, uid: Uid, whom: Whom, reply: Reply) {
+    pub(crate) fn let_in(&mut self, authorised: &Authorised, whom: Whom, reply: Reply) {
+        let internal = |what| WireError::new(Code::Internal, what);
+        let Some(uid) = authorised.turn() else {
+            return reply.send(Err(internal("Processes go into a share at its member's turn only")));
+        };
         let Some((cx, decided, reply)) = self.decide(authorised, Command::Enter { uid }, reply) else {
             return;
         };
-        if let Some(Effect::Enter { uid, run }) = decided.own {
-            let from_sandboxes = self.policy.as_ref().is_some_and(|policy| policy.from_sandboxes);
-            let entering = Entering { uid, run, whom, from_sandboxes };
-            self.busy.entry(uid).or_default();
-            tokio::spawn(enter::enter(cx, entering, reply));
+        match decided.own {
+            Some(Effect::Enter { uid, run }) => {
+                let from_sandboxes = self.policy.as_ref().is_some_and(|policy| policy.from_sandboxes);
+                let entering = Entering { uid, run, whom, from_sandboxes };
+                self.busy.entry(uid).or_default();
+                tokio::spawn(enter::enter(cx, entering, reply));
+            }
+            _ => reply.send(Err(internal("There was nothing to enter, and should have been"))),
         }
         self.carry_out_others(decided.others);
         self.tell_status();
@@ -190,8 +197,8 @@ impl EventLoop {
         if let (Refusal::NoCapacity(_), Some(detail)) = (refusal, &mut error.detail)
             && sees
         {
-            let holders = self.ledger.holders(HOLDERS_NAMED_MAX);
-            detail.held_by = Some(holders.into_iter().map(answer::holder).collect());
+            let holders = self.ledger.holders(HOLDERS_NAMED_MAX).into_iter().map(answer::holder);
+            detail.held_by = Some(holders.collect()).filter(|holders: &Vec<_>| !holders.is_empty());
         }
         error
     }

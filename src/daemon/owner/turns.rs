@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tracing::warn;
+
 use super::EventLoop;
 use crate::contract::{Answer, Changed, Subscribed};
 use crate::daemon::asking::deed::Deed;
@@ -99,7 +101,7 @@ impl EventLoop {
             Err(error) => reply.send(Err(error)),
             Ok(Deed::Answer(answer)) => reply.send(Ok(answer)),
             Ok(Deed::Say(saying)) => self.say(&authorised, saying, reply),
-            Ok(Deed::Enter { uid, whom }) => self.let_in(&authorised, uid, whom, reply),
+            Ok(Deed::Enter(whom)) => self.let_in(&authorised, whom, reply),
             Ok(Deed::Hand(job)) => {
                 let peer = Arc::clone(authorised.peer());
                 match taker {
@@ -118,7 +120,10 @@ impl EventLoop {
             Ok(Deed::List { only }) => self.list(only, reply),
             Ok(Deed::Reload) => self.reload(Some(reply)),
             Ok(Deed::Log(level)) => {
-                let changed = self.parts.logging.set(level.name());
+                let (peer_uid, level) = (authorised.peer().uid.get(), level.name());
+                // Told before: what hides the rest would hide this too.
+                warn!(peer_uid, "uid {peer_uid} has the journal told of what is {level} and above");
+                let changed = self.parts.logging.set(level);
                 reply.send(Ok(Answer::Changed(Changed { changed })));
             }
         }
@@ -136,7 +141,8 @@ impl EventLoop {
     }
 }
 
-/// An endpoint that has something come with its answer says so in [`Endpoint::BESIDE`](crate::daemon::asking::endpoint::Endpoint).
+/// The fault of an endpoint that has something come with its answer and does not say so in
+/// [`Endpoint::BESIDE`](crate::daemon::asking::endpoint::Endpoint).
 fn nowhere_to_go(what: &str) -> WireError {
     WireError::new(Code::Internal, format!("There is nowhere for {what} to go"))
 }

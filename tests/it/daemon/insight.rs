@@ -73,5 +73,8 @@ fn the_journal_is_told_more_and_less_of_a_running_daemon() {
     // What is asked after it is told after it.
     assert!(!set(&mut raw, LogLevel::Info));
     daemon.wait_logged("log of uid 0: ok");
+    // Who hides all but faults is seen to do so.
+    assert!(set(&mut raw, LogLevel::Error));
+    daemon.wait_logged("uid 0 has the journal told of what is error and above");
     assert_eq!((times(&daemon, "list of uid 0: ok"), times(&daemon, "health of uid 0: ok")), (1, 0));
 }

@@ -1,5 +1,6 @@
 //! The error codes against the contract's own table.
 
+use fairshare::wire::detail::{Detail, Holder};
 use fairshare::wire::error::{Code, WireError};
 
 /// The table of the contract, copied from its page and not from our code.
@@ -64,4 +65,15 @@ fn the_idempotent_endpoints_are_those_of_the_contract() {
     for endpoint in Endpoint::ALL {
         assert_eq!(Endpoint::from_name(endpoint.name()), Some(*endpoint));
     }
+}
+
+#[test]
+fn where_nobody_holds_anything_no_holder_is_told_of() {
+    let told = |held_by| {
+        let detail = Detail { held_by: Some(held_by), waiting: Some(2), ..Detail::default() };
+        WireError::new(Code::NoCapacity, "m").detail(detail).more().unwrap()
+    };
+    assert_eq!(told(vec![]), "waiting before you: 2");
+    let holder = Holder { uid: 1001, user: None, cpu_milli: 4000, mem_bytes: 16 << 30 };
+    assert!(told(vec![holder]).contains("held by: uid 1001"));
 }

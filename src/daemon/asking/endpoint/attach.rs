@@ -26,8 +26,8 @@ impl Endpoint for Attach {
         self.pids.into_iter().map(pid).collect()
     }
 
-    fn deed(act: &Self::Act, by: &Caller, _now: &Present<'_>) -> Result<Deed, WireError> {
-        Ok(Deed::Enter { uid: by.whom.uid, whom: Whom::Named(act.clone()) })
+    fn deed(act: &Self::Act, _by: &Caller, _now: &Present<'_>) -> Result<Deed, WireError> {
+        Ok(Deed::Enter(Whom::Named(act.clone())))
     }
 }
 

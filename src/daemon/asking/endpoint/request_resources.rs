@@ -30,7 +30,7 @@ impl Endpoint for RequestResources {
     const AT_HAND: bool = false;
     const QUESTION: bool = false;
     const BESIDE: Beside = Beside::Nothing;
-    const STARTS_A_UNIT: bool = false;
+    const STARTS_A_UNIT: bool = true;
 
     type Act = Asked;
 
@@ -45,7 +45,7 @@ impl Endpoint for RequestResources {
     fn deed(act: &Self::Act, by: &Caller, now: &Present<'_>) -> Result<Deed, WireError> {
         let Asked { amount, lease, wait } = *act;
         let member = now.member(&by.whom)?;
-        now.strangles_nobody(&member, amount)?;
+        now.refuse_to_strangle(&member, amount)?;
         Ok(Deed::Say(Saying::new(Command::Request { member, amount, lease, wait })))
     }
 }

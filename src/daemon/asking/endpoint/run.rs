@@ -25,6 +25,6 @@ impl Endpoint for Run {
     }
 
     fn deed(_act: &Self::Act, by: &Caller, _now: &Present<'_>) -> Result<Deed, WireError> {
-        Ok(Deed::Enter { uid: by.whom.uid, whom: Whom::Caller(by.peer.pid.unsigned_abs()) })
+        Ok(Deed::Enter(Whom::Caller(by.peer.pid.unsigned_abs())))
     }
 }

@@ -54,13 +54,13 @@ impl Endpoint for Submit {
 
     fn deed(act: &Self::Act, by: &Caller, now: &Present<'_>) -> Result<Deed, WireError> {
         if !now.policy()?.from_sandboxes {
-            act.spec.is_out_of_no_sandbox()?;
+            act.spec.refuse_filtered()?;
         }
         let member = now.member(&by.whom)?;
-        now.strangles_nobody(&member, act.amount)?;
+        now.refuse_to_strangle(&member, act.amount)?;
         let Asked { amount, time_limit, ref name, wait, ref spec } = *act;
         let name = name.clone();
         let command = Command::Submit { member, amount, time_limit, name, wait };
-        Ok(Deed::Say(Saying::new(command).of(Arc::clone(spec))))
+        Ok(Deed::Say(Saying::new(command).with_spec(Arc::clone(spec))))
     }
 }

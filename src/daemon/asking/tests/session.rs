@@ -270,9 +270,15 @@ async fn who_has_many_units_started_waits_for_the_next() {
         client.write_all(&request(request_id, Call::Run(Run {}))).await.unwrap();
         let Some(submission) = calls.recv().await else { panic!("nothing was asked") };
         // A refusal starts nothing, and counts for nothing.
-        let refused = Err(WireError::new(Code::NotFound, "There is no share"));
+        let refused = Err(WireError::new(Code::Forbidden, "This process is in a sandbox"));
         let started = Ok(Answer::Unit(InUnit { unit: String::new() }));
-        submission.reply.send(if request_id < 10 { refused } else { started });
+        // Whoever has gone when PID 1 had started the unit had it started all the same.
+        let gone = Err(WireError::new(Code::NotFound, "There is no such process"));
+        submission.reply.send(match request_id {
+            0..10 => refused,
+            10..20 => gone,
+            _ => started,
+        });
         assert_eq!(heard(&client, 1).await.len(), 1);
     }
     assert_eq!(began.elapsed().as_millis() / START_PERIOD.as_millis(), 10);
