@@ -6,6 +6,7 @@ use fairshare::contract::{
     Amounts, Answer, Call, Changed, Drain, EventInfo, JobStarted, JobState, Ping, Pong, Release, Reload,
     Renew, RequestResources, ShareState, Undrain,
 };
+use rustix::process::Signal;
 
 use super::degraded::FIGURES;
 use super::harness::{DEFAULTS, Daemon, Home, POLICY, ending};
@@ -191,4 +192,23 @@ fn who_reads_too_slowly_is_told_how_much_was_missed_and_holds_nobody_up() {
     for follower in [&mut slow, &mut quick] {
         next(follower, "granted", Some(own_uid()), true);
     }
+}
+
+#[test]
+fn who_follows_and_does_not_read_delays_no_stop() {
+    // More than the socket takes.
+    const EVENTS: u64 = 600;
+    let world = World::start();
+    let mut home = Home::new(&world);
+    let mut daemon = home.activate();
+    daemon.client().granted(&request());
+    let (_unread, mut quick) = (follower(&daemon), follower(&daemon));
+    for number in 0..EVENTS {
+        world.count_memory_events(&own_slice(), 0, 1 + number);
+        next(&mut quick, "oom", Some(own_uid()), true);
+    }
+    daemon.signal(Signal::TERM);
+    assert_eq!(daemon.wait_end().code(), Some(0));
+    let said = daemon.logs();
+    assert!(!said.contains("some answers took longer"), "{said}");
 }
