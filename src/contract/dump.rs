@@ -8,8 +8,9 @@ use super::job::JobInfo;
 use super::share::ShareInfo;
 use crate::wire::field::optional;
 
-/// The most jobs in one dump: what is shown of them fits a frame.
-pub const JOBS_DUMPED_MAX: usize = 512;
+/// The most jobs in one dump. With all that an error may say each of them takes some 5 KiB: these leave half of a frame to more
+/// than a thousand shares. `job_list` has the others.
+pub const JOBS_DUMPED_MAX: usize = 100;
 
 /// Asks for everything. Takes an admin.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
