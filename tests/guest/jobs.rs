@@ -132,7 +132,10 @@ guest_test!(a_command_gets_what_its_member_has_and_nothing_else, |guest: Guest| 
     let (code, _) = guest.submitted("--output large -- head -c 104857600 /dev/zero");
     assert_eq!(code, 0);
     assert_eq!(guest.as_user("alice", "stat -c %s large").expect_ok().text(), "104857600");
-    guest.as_user("alice", "fairshare submit -- echo $'\\xff'").expect_code(2).stderr_has("argument 1");
+    // And also what is no UTF-8.
+    let (code, _) = guest.submitted("--output bytes -- printf %s $'\\xff'");
+    assert_eq!(code, 0);
+    guest.as_user("alice", "test \"$(od -An -tx1 bytes)\" = ' ff'").expect_ok();
 });
 
 guest_test!(a_large_environment_arrives_to_the_byte_or_is_refused, |guest: Guest| {
