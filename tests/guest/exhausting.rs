@@ -56,3 +56,37 @@ guest_test!(submissions_that_wait_take_no_more_memory_than_the_daemon_has, |gues
     assert_eq!(high.text(), "0", "{}", guest.report(&said));
     guest.as_user("bob", "fairshare health").expect_ok();
 });
+
+/// Scopes that a member may have (`SCOPES_MAX`), and processes that one wants to have in a scope each.
+const SCOPES_MAX: usize = 256;
+const PROCESSES: usize = 290;
+
+/// Calls in which they are asked for: after the first 256 there are ten a second (`STARTS_MAX`), so that 5000 take eight minutes.
+const ATTACHES: usize = 320;
+
+/// What is left of root's watches, of which systemd takes two for a scope.
+const WATCHES_LEFT: u32 = 560;
+
+guest_test!(scopes_of_a_member_leave_root_watches_to_have, |guest: Guest| {
+    guest.prepare_for_attacks();
+    let pid = guest.daemon_pid();
+    guest.as_user("alice", "fairshare request --cpu 1 --mem 256M").expect_ok();
+    let watches = guest.exhausting("root", "watches").run().expect_ok().text();
+    let watches: u32 = watches.parse().expect("a number");
+    guest.root(&format!("sysctl -q fs.inotify.max_user_watches={}", watches + WATCHES_LEFT)).expect_ok();
+    guest.root("rm -f /tmp/over /tmp/under-way /tmp/attached").expect_ok();
+    let attack = guest.exhausting("alice", &format!("attaches {PROCESSES} {ATTACHES}")).spawn();
+    let said = guest.hostile("bob", &format!("answered {ROUNDS}")).run().expect_ok().text();
+    eprintln!("{said}");
+    guest.await_cmd("test -e /tmp/attached");
+    guest.exhausting("root", "watch").run().expect_ok();
+    let scopes = guest.root("systemctl list-units --no-legend 'fairshare-1001-*.scope' | wc -l").expect_ok();
+    assert_eq!(scopes.text().parse(), Ok(SCOPES_MAX), "scopes");
+    guest.root("systemctl daemon-reload").expect_ok();
+    guest.as_user("bob", "fairshare run --cpu 0.2 --mem 32M -- true").expect_ok();
+    assert_eq!(guest.daemon_pid(), pid, "{}", guest.report("the daemon did not stay"));
+    guest.root("touch /tmp/over").expect_ok();
+    let said = attack.wait().expect_ok().text();
+    // 6 is Busy.
+    assert_eq!(said, format!("{SCOPES_MAX} moved\n{} refused 6", ATTACHES - SCOPES_MAX));
+});
