@@ -63,19 +63,24 @@ pub struct Memory {
     pub reclaimable: Bytes,
 }
 
-/// What is left to a cgroup beside what cannot be taken back: one part of so many of that, ...
+/// What is left to a cgroup beside what it has when its limits come down: one part of so many of that, ...
 const MARGIN_PART: u64 = 16;
 
-/// ... but at least so many bytes. `memory.stat` lags behind by up to 64 pages a CPU (`MEMCG_CHARGE_BATCH` in the kernel's
-/// mm/memcontrol.c), and what programs take between the reading and the setting of a limit must have room.
-const MARGIN_BYTES_MIN: u64 = 16 << 20;
+/// ... but at least so many bytes. The kernel kills in a cgroup whose limit is set under what it uses and that it cannot
+/// reclaim from (cgroup-v2.rst, `memory.max`): what programs take between the reading and the setting must have room, and
+/// `memory.stat` lags behind by up to 64 pages a CPU (`MEMCG_CHARGE_BATCH` in the kernel's mm/memcontrol.c).
+pub const MARGIN_BYTES_MIN: u64 = 16 << 20;
+
+/// What is used and a margin, which is at least so much.
+pub fn with_margin(used: u64, least: u64) -> u64 {
+    used.saturating_add((used / MARGIN_PART).max(least))
+}
 
 impl Memory {
     /// The least limit under which nothing is killed: what cannot be taken back, and a margin, where that is less than all.
     pub fn in_use(&self) -> Bytes {
         let kept = self.current.0.saturating_sub(self.reclaimable.0);
-        let margin = (kept / MARGIN_PART).max(MARGIN_BYTES_MIN);
-        Bytes(kept.saturating_add(margin)).min(self.current)
+        Bytes(with_margin(kept, MARGIN_BYTES_MIN)).min(self.current)
     }
 }
 

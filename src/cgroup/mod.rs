@@ -25,7 +25,9 @@ use crate::quantity::{Bytes, Tasks};
 use parse::{parse_clean_cache, parse_cpu_max, parse_key, parse_limit, parse_number, parse_pressure};
 use read::{FILE_BYTES_MAX, read_at};
 
-pub use figures::{Difference, KernelLimits, Limit, Memory, Pressures, Spent, Usage};
+pub use figures::{
+    Difference, KernelLimits, Limit, MARGIN_BYTES_MIN, Memory, Pressures, Spent, Usage, with_margin,
+};
 
 /// How much of a file that does not parse goes into an error, in bytes.
 const SHOWN_BYTES_MAX: usize = 80;

@@ -30,7 +30,7 @@ pub fn refusal(error: &WireError, call: Endpoint, whom: &Whom) -> Option<String>
              namespace, or log in again"
             .to_owned(),
         Code::Forbidden => forbidden(error),
-        Code::NotFound => not_found(call, whom),
+        Code::NotFound => not_found(About::of(call), whom),
         Code::Busy => busy(error, call, whom),
         Code::Timeout | Code::Cancelled if call == Endpoint::JobStatus => {
             "`fairshare jobs` shows it; then try again, with more time where that was over".to_owned()
@@ -108,34 +108,58 @@ fn unwritten(error: &WireError, call: Endpoint) -> String {
     )
 }
 
-fn not_found(call: Endpoint, whom: &Whom) -> String {
-    match call {
-        Endpoint::Attach => {
+/// What a call is about, as far as what helps depends on it.
+#[derive(Clone, Copy)]
+enum About {
+    Processes,
+    Job,
+    Cancelling,
+    Submission,
+    Resize,
+    Release,
+    /// Whatever is helped as most calls are.
+    Share,
+}
+
+impl About {
+    fn of(call: Endpoint) -> Self {
+        match call {
+            Endpoint::Attach => Self::Processes,
+            Endpoint::JobStatus | Endpoint::Subscribe => Self::Job,
+            Endpoint::JobCancel => Self::Cancelling,
+            Endpoint::Submit => Self::Submission,
+            Endpoint::Resize => Self::Resize,
+            Endpoint::Release => Self::Release,
+            Endpoint::Ping
+            | Endpoint::Health
+            | Endpoint::Status
+            | Endpoint::List
+            | Endpoint::Policy
+            | Endpoint::RequestResources
+            | Endpoint::Renew
+            | Endpoint::Run
+            | Endpoint::JobList
+            | Endpoint::JobFetch
+            | Endpoint::Reload
+            | Endpoint::Drain
+            | Endpoint::Undrain
+            | Endpoint::Dump
+            | Endpoint::Log => Self::Share,
+        }
+    }
+}
+
+fn not_found(about: About, whom: &Whom) -> String {
+    match about {
+        About::Processes => {
             "`fairshare status` says whether you hold a share (`fairshare request` takes one), \
              `ps -u $USER` which processes are yours"
                 .to_owned()
         }
-        Endpoint::JobStatus | Endpoint::JobCancel | Endpoint::Subscribe => {
-            "`fairshare jobs` shows which jobs there are".to_owned()
+        About::Job | About::Cancelling => "`fairshare jobs` shows which jobs there are".to_owned(),
+        About::Submission | About::Resize | About::Release | About::Share => {
+            format!("`{}` takes a share", whom.command("request"))
         }
-        Endpoint::Ping
-        | Endpoint::Health
-        | Endpoint::Status
-        | Endpoint::List
-        | Endpoint::Policy
-        | Endpoint::RequestResources
-        | Endpoint::Resize
-        | Endpoint::Renew
-        | Endpoint::Release
-        | Endpoint::Run
-        | Endpoint::Submit
-        | Endpoint::JobList
-        | Endpoint::JobFetch
-        | Endpoint::Reload
-        | Endpoint::Drain
-        | Endpoint::Undrain
-        | Endpoint::Dump
-        | Endpoint::Log => format!("`{}` takes a share", whom.command("request")),
     }
 }
 
@@ -163,34 +187,17 @@ fn busy(error: &WireError, call: Endpoint, whom: &Whom) -> String {
         }
         _ => {}
     }
-    match call {
-        Endpoint::Release => format!(
+    match About::of(call) {
+        About::Release => format!(
             "end them and try again, or `{}` does it: SIGTERM, ten seconds, SIGKILL",
             whom.command("release --stop")
         ),
-        Endpoint::Submit => {
+        About::Submission => {
             "`fairshare jobs` shows what is not over, `fairshare cancel ID` ends one".to_owned()
         }
-        Endpoint::JobCancel => "`fairshare jobs` shows when it is over".to_owned(),
-        Endpoint::Resize => "ask for more than is in use, or end something in the share first".to_owned(),
-        Endpoint::Ping
-        | Endpoint::Health
-        | Endpoint::Status
-        | Endpoint::List
-        | Endpoint::Policy
-        | Endpoint::RequestResources
-        | Endpoint::Renew
-        | Endpoint::Run
-        | Endpoint::Attach
-        | Endpoint::JobStatus
-        | Endpoint::JobList
-        | Endpoint::JobFetch
-        | Endpoint::Subscribe
-        | Endpoint::Reload
-        | Endpoint::Drain
-        | Endpoint::Undrain
-        | Endpoint::Dump
-        | Endpoint::Log => {
+        About::Cancelling => "`fairshare jobs` shows when it is over".to_owned(),
+        About::Resize => "ask for more than is in use, or end something in the share first".to_owned(),
+        About::Processes | About::Job | About::Share => {
             "end another fairshare command of yours (`pgrep -u $USER -a fairshare`), or try again".to_owned()
         }
     }

@@ -407,7 +407,7 @@ impl<S: Service> Session<S> {
 
 /// Whether a call that was refused so had nothing started: what refuses it is known before anybody is asked to.
 fn starts_nothing(error: &WireError) -> bool {
-    [
+    error.is_any(&[
         Code::BadRequest,
         Code::Forbidden,
         Code::OverLimit,
@@ -416,9 +416,7 @@ fn starts_nothing(error: &WireError) -> bool {
         Code::RateLimited,
         Code::Draining,
         Code::Degraded,
-    ]
-    .into_iter()
-    .any(|code| error.is(code))
+    ])
 }
 
 fn internal(why: &str) -> WireError {

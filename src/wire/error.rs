@@ -157,6 +157,11 @@ impl WireError {
         self.code == code.number()
     }
 
+    /// Whether this error is of one of these codes.
+    pub fn is_any(&self, codes: &[Code]) -> bool {
+        codes.iter().any(|code| self.is(*code))
+    }
+
     /// What the detail says beyond the message, for a person: one line, unless the text in it has several.
     pub fn more(&self) -> Option<String> {
         let detail = self.detail.as_ref()?;

@@ -9,9 +9,8 @@ import itertools
 import os
 import signal
 import sys
-import time
 
-from hostile import Client, Refused, hold_on, under_way
+from hostile import Client, Refused, await_file, hold_on, under_way
 
 
 def tally(answers):
@@ -77,8 +76,7 @@ def submissions(count):
     frame = clients[0].frame("submit", body)
     idle = Client()
     open(f"/tmp/ready-{os.getuid()}", "w").close()
-    while not os.path.exists("/tmp/stopping"):
-        time.sleep(0.05)
+    await_file("/tmp/stopping")
     under_way()
     for client in clients:
         client.socket.sendall(frame)

@@ -98,10 +98,14 @@ def under_way():
         open(UNDER_WAY, "w").close()
 
 
+def await_file(path):
+    while not os.path.exists(path):
+        time.sleep(0.05)
+
+
 def hold_on():
     under_way()
-    while not os.path.exists(OVER):
-        time.sleep(0.05)
+    await_file(OVER)
 
 
 def lingering(listener):
@@ -226,8 +230,7 @@ def bus_descriptors(to):
         bus.signal(to, [ours.fileno() for ours, _ in ends])
         kept += ends
     open("/tmp/sent", "w").close()
-    while not os.path.exists("/tmp/forwarded"):
-        time.sleep(0.05)
+    await_file("/tmp/forwarded")
     for ours, _ in kept:
         let_go(ours)
     hold_on()
@@ -317,8 +320,7 @@ def forks(count):
 
     Then ends the attack.
     """
-    while not os.path.exists(UNDER_WAY):
-        time.sleep(0.05)
+    await_file(UNDER_WAY)
     print(open("/sys/fs/cgroup/fairshare.slice/pids.current").read().strip(), "tasks of members,", end=" ")
     failed = 0
     for _ in range(int(count)):

@@ -101,9 +101,7 @@ fn fetched(job: u64, socket: &Path) -> Result<(Client, Vec<OwnedFd>), String> {
 
 /// Whether the daemon may say something else a moment later.
 fn is_for_now(refusal: &WireError) -> bool {
-    [Code::Busy, Code::Timeout, Code::RateLimited, Code::Draining, Code::Degraded]
-        .into_iter()
-        .any(|code| refusal.is(code))
+    refusal.is_any(&[Code::Busy, Code::Timeout, Code::RateLimited, Code::Draining, Code::Degraded])
 }
 
 /// Has what is said from here on go where the command's own goes.

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use super::spec::Spec;
-use crate::contract::{Answer, HeldShare, LogLevel};
+use crate::contract::{Answer, Changed, HeldShare, LogLevel};
 use crate::daemon::telling::answer;
 use crate::daemon::telling::feed::Interest;
 use crate::daemon::telling::shown::Shown;
 use crate::identity::{JobId, Uid};
 use crate::ledger::refusal::Refusal;
-use crate::ledger::{Command, Decided};
+use crate::ledger::{Command, Decided, Event};
 use crate::wire::error::{Code, WireError};
 
 /// What the owner of the ledger does for a call. An endpoint says it with one of these words; what none of them says is new to
@@ -86,6 +86,12 @@ impl Saying {
             let share = shown.ledger.share(uid).ok_or_else(|| answer::refusal(&Refusal::NoShare))?;
             Ok(Answer::Share(HeldShare { share: shown.share(share) }))
         })
+    }
+
+    /// With whether this event is told for an answer: whether anything has changed.
+    #[must_use]
+    pub fn or_whether_told(self, event: Event) -> Self {
+        self.or_at_once(move |_, decided| Ok(Answer::Changed(Changed { changed: decided.tells(&event) })))
     }
 
     /// With the command that is submitted.

@@ -49,7 +49,7 @@ impl Present<'_> {
     /// # Errors
     /// The kernel does not say.
     pub fn memory(&self, uid: Uid) -> Result<Memory, WireError> {
-        Ok(self.shown.cgroups.memory_by_kind(UnitName::Share(uid)).map_err(said)?.unwrap_or_default())
+        said(self.shown.cgroups.memory_by_kind(UnitName::Share(uid)))
     }
 
     /// Whether processes are in a member's slice.
@@ -57,11 +57,11 @@ impl Present<'_> {
     /// # Errors
     /// The kernel does not say.
     pub fn populated(&self, uid: Uid) -> Result<bool, WireError> {
-        Ok(self.shown.cgroups.populated(UnitName::Share(uid)).map_err(said)?.unwrap_or(false))
+        said(self.shown.cgroups.populated(UnitName::Share(uid)))
     }
 
-    /// Refuses a share that is to be made and is too small for what is in its slice. A slice that someone made behind the daemon's back may
-    /// be busy: the work in it must not die of a share's limit.
+    /// Refuses a share that is to be made and is too small for what is in its slice. A slice that someone made behind the
+    /// daemon's back may be busy: the work in it must not die of a share's limit.
     ///
     /// # Errors
     /// Busy, with what is used; the kernel does not say.
@@ -69,7 +69,8 @@ impl Present<'_> {
         if self.shown.ledger.share(member.uid).is_some() {
             return Ok(());
         }
-        let (in_use, asked) = (self.memory(member.uid)?.current, amount.or(member.policy.defaults).mem);
+        let in_use = said(self.shown.cgroups.memory(UnitName::Share(member.uid)))?;
+        let asked = amount.or(member.policy.defaults).mem;
         if in_use > asked { Err(answer::refusal(&Refusal::MemoryInUse { in_use, asked })) } else { Ok(()) }
     }
 }
@@ -84,6 +85,7 @@ pub fn member_policy(policy: &Policy, account: &Account, tasks: Option<Tasks>) -
     member
 }
 
-fn said(fault: CgroupFault) -> WireError {
-    answer::cgroup(&fault)
+/// What the kernel says of a slice; nothing is in one that is not there.
+fn said<T: Default>(said: Result<Option<T>, CgroupFault>) -> Result<T, WireError> {
+    said.map(Option::unwrap_or_default).map_err(|fault| answer::cgroup(&fault))
 }

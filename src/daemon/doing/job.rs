@@ -115,7 +115,7 @@ async fn start(
     spec: Arc<Spec>,
 ) -> Result<(Following, Offer), String> {
     let (service, slice) = (UnitName::JobService(uid, job), UnitName::JobSlice(uid, job));
-    let offer = Offer::of(&spec.handover, Arc::clone(&spec.stdio), Some(Arc::clone(&spec.room)))?;
+    let offer = Offer::of(&spec.handover, Arc::clone(&spec.stdio), Arc::clone(&spec.room))?;
     let inherited = spec.inherited;
     drop(spec);
     let number = job.to_string();

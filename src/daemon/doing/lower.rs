@@ -4,6 +4,7 @@ use tracing::{error, info, warn};
 
 use super::kernel;
 use super::share::{Context, intent_failed, limits_of};
+use crate::cgroup::{MARGIN_BYTES_MIN, with_margin};
 use crate::contract::{Answer, HeldShare, ShareInfo};
 use crate::daemon::telling::reply::Reply;
 use crate::identity::UnitName;
@@ -13,14 +14,7 @@ use crate::quantity::{Bytes, Tasks};
 use crate::serving::logging::{chain, in_full};
 use crate::wire::error::WireError;
 
-/// What a share may use beside what it uses when its limits come down: one part of so many of that, ...
-const MARGIN_PART: u64 = 16;
-
-/// ... but at least so many bytes. The kernel kills in a cgroup whose limit is set under what it uses and that it cannot
-/// reclaim from (cgroup-v2.rst, `memory.max`): what programs take between the reading and the setting must have room.
-const MARGIN_BYTES_MIN: u64 = 16 << 20;
-
-/// ... and at least so many tasks: a shell that waits has one task less than when it runs something.
+/// The least margin of tasks when limits come down: a shell that waits has one task less than when it runs something.
 const MARGIN_TASKS_MIN: u64 = 8;
 
 /// The unit in which the kernel holds memory limits, in bytes (cgroup-v2.rst: `PAGE_SIZE`).
@@ -28,11 +22,10 @@ const PAGE_BYTES: u64 = 4096;
 
 /// What a share that uses so much keeps: that and a margin in which nothing is killed, but no more than it was granted.
 fn keeps(share: &Share, mem: Bytes, tasks: Tasks) -> Keeps {
-    let margin = |used: u64, least: u64| used.saturating_add((used / MARGIN_PART).max(least));
-    let pages = margin(mem.0, MARGIN_BYTES_MIN).div_ceil(PAGE_BYTES);
+    let pages = with_margin(mem.0, MARGIN_BYTES_MIN).div_ceil(PAGE_BYTES);
     Keeps {
         mem: Bytes(pages.saturating_mul(PAGE_BYTES)).min(share.amount.mem),
-        tasks: Tasks(margin(tasks.0, MARGIN_TASKS_MIN)).min(share.amount.tasks),
+        tasks: Tasks(with_margin(tasks.0, MARGIN_TASKS_MIN)).min(share.amount.tasks),
     }
 }
 

@@ -5,7 +5,7 @@ use tracing::error;
 
 use super::kernel;
 use super::share::{Context, intent_failed, limits_of};
-use crate::cgroup::Memory;
+use crate::cgroup::CgroupFault;
 use crate::contract::{Answer, HeldShare, ShareInfo};
 use crate::daemon::telling::answer;
 use crate::daemon::telling::reply::Reply;
@@ -77,7 +77,7 @@ async fn approach(
 ) -> Result<(), WireError> {
     let mut limit = Bytes(u64::MAX);
     loop {
-        let memory = memory(cx, share.uid)?;
+        let memory = said(cx.cgroups.memory_by_kind(UnitName::Share(share.uid)))?;
         let in_use = memory.in_use();
         if in_use > asked {
             return Err(answer::refusal(&Refusal::MemoryInUse { in_use, asked }));
@@ -108,16 +108,14 @@ async fn set_back(cx: &Context, share: &Share, properties: Vec<Property>) -> boo
 
 /// Refuses a limit under what a share uses at this moment, page cache too.
 fn spares(cx: &Context, uid: Uid, asked: Bytes) -> Result<(), WireError> {
-    match memory(cx, uid)?.current {
-        in_use if in_use > asked => Err(answer::refusal(&Refusal::MemoryInUse { in_use, asked })),
-        _ => Ok(()),
-    }
+    let in_use = said(cx.cgroups.memory(UnitName::Share(uid)))?;
+    if in_use > asked { Err(answer::refusal(&Refusal::MemoryInUse { in_use, asked })) } else { Ok(()) }
 }
 
-fn memory(cx: &Context, uid: Uid) -> Result<Memory, WireError> {
-    let memory = cx.cgroups.memory_by_kind(UnitName::Share(uid)).map_err(|fault| {
+/// What the kernel says of a slice; nothing is in one that is not there. A fault is logged: the answer may reach nobody.
+fn said<T: Default>(said: Result<Option<T>, CgroupFault>) -> Result<T, WireError> {
+    said.map(Option::unwrap_or_default).map_err(|fault| {
         error!("{}", chain(&fault));
         answer::cgroup(&fault)
-    })?;
-    Ok(memory.unwrap_or_default())
+    })
 }

@@ -32,10 +32,10 @@ impl EventLoop {
     /// Says to the ledger what a call has it do, and carries out what that comes to.
     pub(crate) fn say(&mut self, authorised: &Authorised, saying: Saying, reply: Reply) {
         let Saying { command, spec, at_once } = saying;
-        let Some((cx, decided, reply)) = self.decide(authorised, command, reply) else { return };
+        let Some((cx, mut decided, reply)) = self.decide(authorised, command, reply) else { return };
         let job = decided.own.as_ref().and_then(|effect| self.work_of(effect));
         self.specs.extend(job.zip(spec));
-        match decided.own.clone() {
+        match decided.own.take() {
             Some(effect) => self.start(&cx, effect, reply),
             None => match at_once(&self.shown(), &decided) {
                 Ok(answer) => drop(tokio::spawn(share::stored(cx, self.ledger.image(), reply, answer))),

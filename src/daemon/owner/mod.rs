@@ -274,7 +274,7 @@ impl EventLoop {
             Event::NotStored => (self.stored, self.store_again) = (None, true),
             Event::WaitingKnown(accounts) => self.reconsider(&accounts),
             Event::Usages(usages) => {
-                let shown = Shown { ledger: &self.ledger, cgroups: &self.parts.cgroups };
+                let shown = Shown::of(&self.ledger, &self.parts.cgroups);
                 self.usages.arrived(usages, &shown);
             }
             Event::Reloaded(result, reply) => self.reloaded(result, reply),

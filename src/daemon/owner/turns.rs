@@ -71,7 +71,7 @@ impl EventLoop {
             self.busy.insert(uid, waiting);
             return self.free(uid);
         }
-        self.take_turn(next);
+        self.take_turn_late(next);
         // A call that was refused left nothing under way: then the one after it has its turn.
         let refused = !self.busy.contains_key(&uid);
         self.busy.entry(uid).or_default().append(&mut waiting);
@@ -90,13 +90,17 @@ impl EventLoop {
         next
     }
 
-    /// A call has its turn.
-    fn take_turn(&mut self, submission: Submission) {
-        let Submission { mut authorised, reply, outlet, taker } = submission;
-        // It may have waited, and another policy have come meanwhile.
-        if let Err(error) = authorised.judge(self.policy.as_deref()) {
-            return reply.send(Err(error));
+    /// A call that waited has its turn. Another policy may have come meanwhile.
+    fn take_turn_late(&mut self, mut submission: Submission) {
+        match submission.authorised.judge(self.policy.as_deref()) {
+            Ok(()) => self.take_turn(submission),
+            Err(error) => submission.reply.send(Err(error)),
         }
+    }
+
+    /// A call that has been judged by the policy in force has its turn.
+    fn take_turn(&mut self, submission: Submission) {
+        let Submission { authorised, reply, outlet, taker } = submission;
         match authorised.deed(&self.present()) {
             Err(error) => reply.send(Err(error)),
             Ok(Deed::Answer(answer)) => reply.send(Ok(answer)),
@@ -131,7 +135,7 @@ impl EventLoop {
 
     /// What the ledger has, as it is shown.
     pub(crate) fn shown(&self) -> Shown<'_> {
-        Shown { ledger: &self.ledger, cgroups: &self.parts.cgroups }
+        Shown::of(&self.ledger, &self.parts.cgroups)
     }
 
     /// What is so at this moment.

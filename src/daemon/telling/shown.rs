@@ -9,10 +9,10 @@ use crate::cgroup::Cgroups;
 use crate::contract::{CapacityInfo, JobInfo, ShareInfo, Usage};
 use crate::daemon::clock;
 use crate::identity::{Uid, UnitName};
-use crate::ledger::Ledger;
 use crate::ledger::job::{Job, JobState};
 use crate::ledger::queue::Place;
 use crate::ledger::share::{Phase, Share};
+use crate::ledger::{Ledger, Now};
 use crate::serving::logging::chain;
 
 /// The ledger at this moment, and where the kernel is asked what its shares use.
@@ -22,9 +22,16 @@ pub struct Shown<'a> {
     pub ledger: &'a Ledger,
     /// What the kernel says.
     pub cgroups: &'a Cgroups,
+    /// This moment: read once, whatever is shown at it.
+    pub now: Now,
 }
 
-impl Shown<'_> {
+impl<'a> Shown<'a> {
+    /// What is there at this moment.
+    pub fn of(ledger: &'a Ledger, cgroups: &'a Cgroups) -> Self {
+        Self { ledger, cgroups, now: clock::now() }
+    }
+
     /// What there is to hand out, and what is left of it.
     pub fn capacity(&self) -> CapacityInfo {
         let capacity = self.ledger.capacity();
@@ -40,7 +47,7 @@ impl Shown<'_> {
 
     /// A share, without its use.
     pub fn share(&self, share: &Share) -> ShareInfo {
-        let ends = share.lease.map(|lease| self.ledger.wall_ms(clock::now(), lease.ends));
+        let ends = share.lease.map(|lease| self.ledger.wall_ms(self.now, lease.ends));
         answer::share(share, ends, None)
     }
 
@@ -67,7 +74,7 @@ impl Shown<'_> {
         let mut shown = answer::job(job);
         if let Some(place) = places.iter().find(|place| place.waiting.job == job.id) {
             shown.place = Some(place.place);
-            shown.starts_ms = place.starts.map(|at| self.ledger.wall_ms(clock::now(), at));
+            shown.starts_ms = place.starts.map(|at| self.ledger.wall_ms(self.now, at));
         }
         shown
     }

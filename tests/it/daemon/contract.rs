@@ -9,6 +9,7 @@ use ciborium::cbor;
 use fairshare::contract::{Answer, Body, Call, Health, HeldShare, List, Ping, Pong, Response};
 use fairshare::wire::error::{Code, WireError};
 use fairshare::wire::hello::{HelloReply, decode_hello_reply};
+use rustix::io::ioctl_fionread;
 
 use super::harness::{Daemon, Home, PATIENCE};
 use super::raw::{Raw, frame, hello_frame, request, request_frame, resize_mem};
@@ -351,4 +352,28 @@ fn the_hello_is_answered_before_a_call_that_came_with_it() {
     assert!(matches!(decode_hello_reply(&hello), Ok(HelloReply::Ack(_))));
     release("0-7\n");
     assert!(matches!(raw.response().unwrap().body, Body::Ok(Answer::Share(HeldShare { .. }))));
+}
+
+/// What is in the kernel's buffer for a client is the daemon's memory.
+#[test]
+fn for_who_does_not_read_little_is_kept_and_others_are_answered() {
+    const UNREAD_BYTES_MAX: u64 = 32 << 10;
+    let (_world, _home, daemon) = daemon();
+    let mut deaf = daemon.client();
+    deaf.stream.set_nonblocking(true).unwrap();
+    let asked = request_frame(7, &Call::Ping(Ping {})).repeat(40_000);
+    let (mut sent, mut before) = (0, 0);
+    let kept = until("the daemon to write no more", PATIENCE, || {
+        let from = sent;
+        while let Ok(count) = deaf.stream.write(&asked[sent..]) {
+            sent += count;
+        }
+        assert!(sent < asked.len(), "all was taken");
+        let kept = ioctl_fionread(&deaf.stream).unwrap();
+        let stands = sent == from && kept == std::mem::replace(&mut before, kept) && kept > 0;
+        // Whoever waits for others is answered in between.
+        daemon.client().ask(&Call::Ping(Ping {})).unwrap();
+        stands.then_some(kept)
+    });
+    assert!(kept <= UNREAD_BYTES_MAX, "{kept}");
 }

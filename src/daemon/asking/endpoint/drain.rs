@@ -1,12 +1,11 @@
 //! `drain`: grant nothing more.
 
 use super::{Account, Beside, Endpoint, Needs, Turn};
-use crate::contract::{Answer, Changed, Drain};
+use crate::contract::Drain;
 use crate::daemon::asking::caller::{Asking, Caller};
 use crate::daemon::asking::deed::{Deed, Saying};
 use crate::daemon::asking::present::Present;
-use crate::daemon::telling::shown::Shown;
-use crate::ledger::{Command, Decided, Event};
+use crate::ledger::{Command, Event};
 use crate::policy::Role;
 use crate::wire::error::WireError;
 
@@ -27,9 +26,6 @@ impl Endpoint for Drain {
     }
 
     fn deed(_act: &Self::Act, _by: &Caller, _now: &Present<'_>) -> Result<Deed, WireError> {
-        let changed = |_: &Shown<'_>, decided: &Decided| {
-            Ok(Answer::Changed(Changed { changed: decided.tells(&Event::Drained) }))
-        };
-        Ok(Deed::Say(Saying::new(Command::Drain).or_at_once(changed)))
+        Ok(Deed::Say(Saying::new(Command::Drain).or_whether_told(Event::Drained)))
     }
 }

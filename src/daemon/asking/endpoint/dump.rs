@@ -5,7 +5,6 @@ use crate::contract::{Answer, Dump, DumpAnswer, DumpInfo, JOBS_DUMPED_MAX, PastU
 use crate::daemon::asking::caller::{Asking, Caller};
 use crate::daemon::asking::deed::Deed;
 use crate::daemon::asking::present::Present;
-use crate::daemon::clock;
 use crate::daemon::telling::shown::Shown;
 use crate::identity::Uid;
 use crate::ledger::share::{Phase, Share};
@@ -35,7 +34,7 @@ impl Endpoint for Dump {
 }
 
 fn dumped(shown: &Shown<'_>) -> DumpInfo {
-    let (ledger, now) = (shown.ledger, clock::now());
+    let Shown { ledger, now, .. } = *shown;
     let left_out = ledger.jobs().len().saturating_sub(JOBS_DUMPED_MAX);
     let past_use = |uid: Uid| PastUse {
         uid: uid.get().into(),

@@ -177,3 +177,16 @@ macro_rules! endpoints {
 }
 
 for_each_endpoint!(endpoints);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::contract::Endpoint::{self, Attach, RequestResources, Run, Submit};
+
+    /// A share is a slice, a command a service, and who goes in gets a scope.
+    #[test]
+    fn what_makes_a_unit_is_counted_as_a_start_and_nothing_else_is() {
+        let starts = Endpoint::ALL.iter().copied().filter(|endpoint| kind(*endpoint).starts_a_unit);
+        assert_eq!(starts.collect::<Vec<_>>(), [RequestResources, Run, Attach, Submit]);
+    }
+}

@@ -5,7 +5,6 @@ use crate::contract::{Answer, Ping, Pong};
 use crate::daemon::asking::caller::{Asking, Caller};
 use crate::daemon::asking::deed::Deed;
 use crate::daemon::asking::present::Present;
-use crate::daemon::clock;
 use crate::policy::Role;
 use crate::wire::error::WireError;
 
@@ -25,7 +24,7 @@ impl Endpoint for Ping {
         Ok(())
     }
 
-    fn deed(_act: &Self::Act, _by: &Caller, _now: &Present<'_>) -> Result<Deed, WireError> {
-        Ok(Deed::Answer(Answer::Pong(Pong { at_ms: clock::now().wall_ms })))
+    fn deed(_act: &Self::Act, _by: &Caller, now: &Present<'_>) -> Result<Deed, WireError> {
+        Ok(Deed::Answer(Answer::Pong(Pong { at_ms: now.shown.now.wall_ms })))
     }
 }
