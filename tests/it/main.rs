@@ -4,6 +4,7 @@
 
 mod attack;
 mod cgroup;
+mod ci;
 mod cli;
 mod client;
 mod daemon;

@@ -1,0 +1,47 @@
+//! What CI prints at its end, from what a run of the checks left.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::process::{Command, Output};
+
+fn summary(folder: &std::path::Path, status: u8) -> Output {
+    Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.ci/summary"))
+        .arg(folder)
+        .arg(status.to_string())
+        .output()
+        .unwrap()
+}
+
+#[test]
+fn the_summary_is_whole_however_many_tests_there_were() {
+    let folder = tempfile::tempdir().unwrap();
+    let result = |passed, failed| {
+        format!("test result: ok. {passed} passed; {failed} failed; 0 ignored; 0 measured; 0 filtered out\n")
+    };
+    fs::write(folder.path().join("native.log"), result(7, 1) + &result(5, 0)).unwrap();
+    fs::write(folder.path().join("guest.log"), result(30, 2)).unwrap();
+    fs::write(folder.path().join("fuzz-call.txt"), "stat::number_of_executed_units: 99\n").unwrap();
+    let mut durations = String::new();
+    for seconds in 0..20_000 {
+        writeln!(durations, "{seconds} jobs::a_test::trixie").unwrap();
+    }
+    fs::write(folder.path().join("guest-durations.txt"), durations).unwrap();
+
+    let said = summary(folder.path(), 0);
+    let text = String::from_utf8(said.stdout).unwrap();
+    assert!(said.status.success(), "{}: {text}", said.status);
+    assert!(text.contains("19990 jobs::") && !text.contains("19989 jobs::"), "{text}");
+    assert!(text.contains("number_of_executed_units: 99"), "{text}");
+    assert!(text.ends_with("\n42 passed, 3 failed\n"), "{text}");
+
+    let text = String::from_utf8(summary(folder.path(), 2).stdout).unwrap();
+    assert!(text.ends_with("make check ended with exit code 2\n42 passed, 3 failed\n"), "{text}");
+}
+
+#[test]
+fn a_run_that_left_nothing_is_summed_up_as_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let said = summary(folder.path(), 1);
+    assert!(said.status.success(), "{}", said.status);
+    assert_eq!(String::from_utf8(said.stdout).unwrap(), "make check ended with exit code 1\n0 passed, 0 failed\n");
+}
