@@ -43,5 +43,8 @@ fn a_run_that_left_nothing_is_summed_up_as_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let said = summary(folder.path(), 1);
     assert!(said.status.success(), "{}", said.status);
-    assert_eq!(String::from_utf8(said.stdout).unwrap(), "make check ended with exit code 1\n0 passed, 0 failed\n");
+    assert_eq!(
+        String::from_utf8(said.stdout).unwrap(),
+        "make check ended with exit code 1\n0 passed, 0 failed\n"
+    );
 }
