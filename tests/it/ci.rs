@@ -1,10 +1,12 @@
-//! What CI prints at its end, from what a run of the checks left.
+//! What CI prints at its end, and its verdict, which is that of the checks.
 
 use std::fmt::Write as _;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::process::{Command, Output};
 
-fn summary(folder: &std::path::Path, status: u8) -> Output {
+fn summary(folder: &Path, status: u8) -> Output {
     Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.ci/summary"))
         .arg(folder)
         .arg(status.to_string())
@@ -29,13 +31,13 @@ fn the_summary_is_whole_however_many_tests_there_were() {
 
     let said = summary(folder.path(), 0);
     let text = String::from_utf8(said.stdout).unwrap();
-    assert!(said.status.success(), "{}: {text}", said.status);
-    assert!(text.contains("19990 jobs::") && !text.contains("19989 jobs::"), "{text}");
-    assert!(text.contains("number_of_executed_units: 99"), "{text}");
-    assert!(text.ends_with("\n42 passed, 3 failed\n"), "{text}");
+    assert!(said.status.success(), "{}: {text:?}", said.status);
+    assert!(text.contains("19990 jobs::") && !text.contains("19989 jobs::"), "{text:?}");
+    assert!(text.contains("number_of_executed_units: 99"), "{text:?}");
+    assert!(text.ends_with("\n42 passed, 3 failed\n"), "{text:?}");
 
     let text = String::from_utf8(summary(folder.path(), 2).stdout).unwrap();
-    assert!(text.ends_with("make check ended with exit code 2\n42 passed, 3 failed\n"), "{text}");
+    assert!(text.ends_with("make check ended with exit code 2\n42 passed, 3 failed\n"), "{text:?}");
 }
 
 #[test]
@@ -47,4 +49,37 @@ fn a_run_that_left_nothing_is_summed_up_as_nothing() {
         String::from_utf8(said.stdout).unwrap(),
         "make check ended with exit code 1\n0 passed, 0 failed\n"
     );
+}
+
+fn write_script(path: &Path, text: &str) {
+    fs::write(path, text).unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+/// What `.ci/run` ends with in a tree of its own, where `make` is a program that ends with `made`.
+fn verdict(made: u8, summary: Option<&str>) -> Option<i32> {
+    let tree = tempfile::tempdir().unwrap();
+    let scripts = tree.path().join(".ci");
+    fs::create_dir(&scripts).unwrap();
+    for name in ["run", "summary"] {
+        let own = Path::new(env!("CARGO_MANIFEST_DIR")).join(".ci").join(name);
+        fs::copy(own, scripts.join(name)).unwrap();
+    }
+    if let Some(instead) = summary {
+        write_script(&scripts.join("summary"), instead);
+    }
+    write_script(&tree.path().join("make"), &format!("#!/bin/sh\nexit {made}\n"));
+    let mut path = tree.path().as_os_str().to_owned();
+    path.push(":");
+    path.push(std::env::var_os("PATH").unwrap());
+    let ran = Command::new(scripts.join("run")).env("PATH", path).output().unwrap();
+    ran.status.code()
+}
+
+#[test]
+fn the_verdict_is_that_of_the_checks_whatever_is_printed_after_them() {
+    for made in [0, 2] {
+        assert_eq!(verdict(made, None), Some(made.into()));
+        assert_eq!(verdict(made, Some("#!/bin/sh\nexit 141\n")), Some(made.into()), "the summary failed");
+    }
 }
