@@ -4,13 +4,15 @@ use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 
-use serde::de::{Deserialize, Deserializer, Error, Visitor};
+use serde::de::{Deserialize, Deserializer, Error, SeqAccess, Visitor};
 use serde::ser::{Serialize, Serializer};
 
 use super::cbor::{OS_TEXT, shown_bytes};
 
 /// `tstr / bstr`: sent as text where it is UTF-8, and as a byte string where it is not. Either is taken, so that who asks need
 /// not look which it is; the same bytes are the same value.
+///
+/// JSON has no byte strings: there it is text, or an array of its bytes as numbers. The name of a pair is text in JSON.
 ///
 /// Shown, it is clipped and escaped: see [`shown`](super::cbor::shown).
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -100,6 +102,15 @@ impl<'de> Visitor<'de> for TextOrBytes {
     }
 
     fn visit_byte_buf<E: Error>(self, bytes: Vec<u8>) -> Result<OsText, E> {
+        Ok(bytes.into())
+    }
+
+    /// From JSON alone: of CBOR the decoder gives out text and byte strings, and nothing else.
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<OsText, A::Error> {
+        let mut bytes = Vec::new();
+        while let Some(byte) = items.next_element::<u8>()? {
+            bytes.push(byte);
+        }
         Ok(bytes.into())
     }
 }

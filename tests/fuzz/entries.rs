@@ -77,9 +77,17 @@ pub fn call(data: &[u8]) {
         Ok(request) => {
             let endpoint = request.call.endpoint();
             assert_eq!(decode_request(&payload(&request)), Ok(request.clone()));
-            let json = serde_json::to_string(&request.call).expect("a call in JSON");
-            let mut json = serde_json::Deserializer::from_str(&json);
-            assert_eq!(Call::from_body(endpoint, &mut json).expect("and back"), request.call);
+            // All that JSON cannot say of a call is the name of a variable that is not text.
+            match serde_json::to_string(&request.call) {
+                Ok(json) => {
+                    let mut json = serde_json::Deserializer::from_str(&json);
+                    assert_eq!(Call::from_body(endpoint, &mut json).expect("and back"), request.call);
+                }
+                Err(error) => {
+                    let Call::Submit(submit) = &request.call else { panic!("{error}: {:?}", request.call) };
+                    assert!(submit.env.keys().any(|name| name.as_os_str().to_str().is_none()), "{error}");
+                }
+            }
         }
         Err(bad) => {
             let told = bad.to_string();

@@ -1,5 +1,6 @@
 //! `fairshare json`: what programs without CBOR say and are told.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::process::Stdio;
 
@@ -8,6 +9,7 @@ use fairshare::contract::{
     ShareInfo, Status, StatusAnswer,
 };
 use fairshare::wire::error::{Code, WireError};
+use fairshare::wire::os_text::OsText;
 
 use super::*;
 
@@ -108,6 +110,26 @@ fn every_call_goes_by_its_endpoint() {
     assert_eq!(said[lines.len()], r#"{"ok":{"at_ms":9}}"#);
     let calls = daemon.calls();
     assert_eq!(calls[..lines.len()], lines.into_iter().map(|(_, call)| call).collect::<Vec<_>>());
+}
+
+#[test]
+fn what_is_not_text_goes_as_the_array_of_its_bytes() {
+    let text = r#"{"endpoint":"submit","body":{"argv":["cat",[99,97,102,233]],"cwd":[47,233],"env":{"V":[255],"W":""}}}"#;
+    let mut lines = format!("{text}\n").into_bytes();
+    for wrong in ["[256]", "[-1]", r#"["a"]"#, "7", "null"] {
+        let line = format!(r#"{{"endpoint":"submit","body":{{"argv":["a"],"cwd":{wrong},"env":{{}}}}}}"#);
+        lines.extend_from_slice(format!("{line}\n").as_bytes());
+    }
+    let daemon = Daemon::saying([WireError::new(Code::NoCapacity, "no").into()]);
+    let said = answers(&daemon, &lines);
+    assert!(said[0].contains("NoCapacity"), "{said:?}");
+    assert_eq!(said[1..].iter().filter(|line| line.contains("\"message\":\"body: ")).count(), 5, "{said:?}");
+    let calls = daemon.calls();
+    let [Call::Submit(asked)] = &calls[..] else { panic!("{calls:?}") };
+    let bytes = |bytes: &[u8]| OsText::from(bytes.to_vec());
+    assert_eq!(asked.argv, [bytes(b"cat"), bytes(b"caf\xe9")]);
+    assert_eq!(asked.cwd, bytes(b"/\xe9"));
+    assert_eq!(asked.env, BTreeMap::from([(bytes(b"V"), bytes(b"\xff")), (bytes(b"W"), bytes(b""))]));
 }
 
 #[test]
