@@ -81,7 +81,7 @@ pub mod serving {
         pub use crate::serving::peer::Peer;
     }
     pub mod service {
-        pub use crate::serving::service::{Answered, Handed, Service, Standing, Stream, Went};
+        pub use crate::serving::service::{Answered, Due, Handed, Service, Standing, Stream, Went};
     }
 }
 pub mod simulate {

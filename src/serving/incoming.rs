@@ -9,7 +9,7 @@ use tokio::net::UnixStream;
 use super::closing::{self, Received};
 use crate::identity::Uid;
 use crate::sys::at_mark;
-use crate::wire::frame::{FrameBuffer, FrameError};
+use crate::wire::frame::{FrameBuffer, FrameError, PREFIX_BYTES, checked_length};
 
 /// A frame as it came.
 #[derive(Debug)]
@@ -94,6 +94,14 @@ impl Incoming {
         !self.partial() && self.ahead.is_empty()
     }
 
+    /// The next frame, where no other was begun and all of it was read ahead: no descriptors come with such a one.
+    pub fn at_hand(&mut self) -> Option<Message> {
+        let whole = if self.partial() { None } else { self.ahead.whole() };
+        let payload = whole?.to_vec();
+        self.ahead.taken = self.ahead.taken.saturating_add(PREFIX_BYTES).saturating_add(payload.len());
+        Some(Message { payload, descriptors: Descriptors::from(self.uid) })
+    }
+
     /// Brings the frame that is being read forward: by what was read ahead, or by one read; `WouldBlock` where nothing is there.
     ///
     /// # Errors
@@ -110,8 +118,17 @@ impl Incoming {
                 Err(error) => return Ok(Err(error)),
             }
         }
-        let count = self.ahead.take(space);
-        Ok(Ok(self.filled(count, came)))
+        if let Some(message) = self.at_hand() {
+            return Ok(Ok(Read::Frame(message)));
+        }
+        // Not into the next frame, which may be here as a whole.
+        let missing = self.buffer.missing();
+        let space = self.buffer.space()?;
+        let room = space.len().min(missing);
+        let count = self.ahead.take(space.get_mut(..room).unwrap_or_default());
+        let read = self.filled(count, came);
+        self.buffer.length()?;
+        Ok(Ok(read))
     }
 
     /// Takes note of bytes that are in the space of the frame that is being read by now, and of what came with them.
@@ -134,6 +151,12 @@ impl Incoming {
 impl Ahead {
     fn is_empty(&self) -> bool {
         self.taken >= self.filled
+    }
+
+    /// The payload of the frame that begins here, where all of it is here and frames may have such a length.
+    fn whole(&self) -> Option<&[u8]> {
+        let (prefix, rest) = self.bytes.get(self.taken..self.filled)?.split_first_chunk::<PREFIX_BYTES>()?;
+        rest.get(..checked_length(*prefix).ok()?)
     }
 
     /// Moves as many bytes as there are and fit: how many.
@@ -368,6 +391,29 @@ mod tests {
             };
             tokio::join!(sending, reading);
         }
+    }
+
+    /// Frames that came together are there together, whatever one is that came in two pieces.
+    #[tokio::test]
+    async fn what_was_read_ahead_is_at_hand() {
+        let (client, stream) = connection();
+        let mut incoming = Incoming::from(Uid::ROOT, 0);
+        let payload = [7; 50];
+        let frames = frame(&payload).repeat(150);
+        assert!(READ_AHEAD_BYTES < frames.len() && frames.len() < 2 * READ_AHEAD_BYTES);
+        send(&client, &frames, 0);
+        let mut reads = Vec::new();
+        while reads.iter().sum::<usize>() < 150 {
+            assert_eq!(next(&mut incoming, &stream).await, Some((payload.to_vec(), 0)));
+            let mut came = 1;
+            while let Some(message) = incoming.at_hand() {
+                assert_eq!((message.payload, message.descriptors.kept.len()), (payload.to_vec(), 0));
+                came += 1;
+            }
+            reads.push(came);
+        }
+        assert_eq!(reads, [READ_AHEAD_BYTES / 54, 150 - READ_AHEAD_BYTES / 54]);
+        assert!(incoming.is_empty());
     }
 
     #[tokio::test]

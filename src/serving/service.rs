@@ -61,8 +61,8 @@ pub trait Service: Clone + Send + Sync + 'static {
         user: &User,
     ) -> Result<Self::Asked, WireError>;
 
-    /// Whether the answer is at hand. Before any other call the answers to earlier ones are written.
-    fn is_at_hand(asked: &Self::Asked) -> bool;
+    /// When the answer to a call is there.
+    fn due(asked: &Self::Asked) -> Due;
 
     /// Whether the call changes nothing: asked often, and in the journal only where it failed.
     fn is_question(asked: &Self::Asked) -> bool;
@@ -82,11 +82,31 @@ pub trait Service: Clone + Send + Sync + 'static {
         asked: Self::Asked,
     ) -> impl Future<Output = Result<Answered<Self>, WireError>> + Send;
 
+    /// Has calls done that are [due in the same breath](Due::InTheSameBreath): their answers, in their order.
+    fn answer_together(
+        &self,
+        peer: &Arc<Peer>,
+        standing: &Self::Standing,
+        asked: Vec<Self::Asked>,
+    ) -> impl Future<Output = Vec<Result<Self::Answer, WireError>>> + Send;
+
     /// Tells the journal how a call went.
     fn log(&self, went: &Went<'_, Self::Answer>);
 
     /// Why a follower's stream has ended by itself: the last word on its connection.
     fn revoked(&self, peer: &Peer) -> WireError;
+}
+
+/// When the answer to a call is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Due {
+    /// When something was read or done. The answers to earlier calls of the connection are written before.
+    Later,
+    /// At once: nothing is changed, and little is read.
+    AtOnce,
+    /// At once, together with those to the calls of the connection that have come with it. It is a plain answer, quickly made
+    /// and short: a connection has [sixteen](super::session::REQUESTS_OUTSTANDING_MAX) of them held at a time.
+    InTheSameBreath,
 }
 
 /// What a call comes to.

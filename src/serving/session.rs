@@ -10,11 +10,11 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout, timeout_at};
 use tracing::{debug, error};
 
-use super::account::{Connected, FRAME_SMALL_BYTES_MAX, LargeFrame, Start};
+use super::account::{Connected, FRAME_SMALL_BYTES_MAX, LargeFrame, Start, User};
 use super::closing::{self, Connection};
-use super::incoming::{Descriptors, Incoming, Message, Read};
+use super::incoming::{Incoming, Message, Read};
 use super::peer::Peer;
-use super::service::{Answered, Service, Went};
+use super::service::{Answered, Due, Service, Went};
 use crate::wire::detail::{Detail, Versions};
 use crate::wire::envelope::{Body, Calls as _, Request, Response, decode_request};
 use crate::wire::error::{Code, WireError};
@@ -92,9 +92,37 @@ pub struct Session<S: Service> {
     /// While a large frame is read and decoded.
     large_frame: Option<LargeFrame>,
     output: Vec<u8>,
+    /// Requests whose answers are in `output`.
     unanswered: usize,
+    /// Requests that have come in the same breath and are answered together.
+    together: Together<S>,
     version: u64,
     violations: VecDeque<Instant>,
+}
+
+/// What is said of a call in the journal, from before it was judged.
+struct Called {
+    /// The client's number for it.
+    request_id: u64,
+    /// The endpoint's name.
+    endpoint: &'static str,
+    /// When the whole request was there.
+    started: Instant,
+    /// Whether it was judged to be a question.
+    is_question: bool,
+}
+
+/// Calls that were judged and wait for those that came with them, in their order. There are never more than a connection can
+/// have unanswered.
+struct Together<S: Service> {
+    called: Vec<Called>,
+    asked: Vec<S::Asked>,
+}
+
+impl<S: Service> Default for Together<S> {
+    fn default() -> Self {
+        Self { called: Vec::new(), asked: Vec::new() }
+    }
 }
 
 impl<S: Service> Session<S> {
@@ -118,6 +146,7 @@ impl<S: Service> Session<S> {
             large_frame: None,
             output: Vec::new(),
             unanswered: 0,
+            together: Together::default(),
             version: PROTOCOL_VERSION,
             violations: VecDeque::new(),
         }
@@ -129,7 +158,7 @@ impl<S: Service> Session<S> {
             self.admit().await?;
             self.hello().await?;
             loop {
-                let Some(frame) = self.frame(Instant::now() + IDLE_TIMEOUT).await? else {
+                let Some(frame) = self.frame(IDLE_TIMEOUT).await? else {
                     return Ok(());
                 };
                 self.handle(frame).await?;
@@ -146,8 +175,7 @@ impl<S: Service> Session<S> {
     }
 
     async fn hello(&mut self) -> Result<(), End> {
-        let deadline = Instant::now() + HELLO_TIMEOUT;
-        let frame = match timeout_at(deadline, self.frame(deadline)).await {
+        let frame = match timeout(HELLO_TIMEOUT, self.frame(HELLO_TIMEOUT)).await {
             Ok(frame) => frame?.ok_or(End::Closed)?,
             Err(_) => return Err(End::TimedOut("No hello in time")),
         };
@@ -194,11 +222,16 @@ impl<S: Service> Session<S> {
 
     /// The next frame; `None` when the client closed the connection between two, or the daemon stops.
     ///
-    /// Answers are written out before it waits.
-    async fn frame(&mut self, idle_until: Instant) -> Result<Option<Message>, End> {
-        // The first bytes of a frame may have come with the end of the one before.
-        let mut deadline = if self.input.partial() { Instant::now() + FRAME_TIMEOUT } else { idle_until };
+    /// Answers are written out before it waits, which is so long at most where none began.
+    async fn frame(&mut self, idle: Duration) -> Result<Option<Message>, End> {
         self.after_large_frame().await;
+        if let Some(message) = self.input.at_hand() {
+            return Ok(Some(message));
+        }
+        self.answer_together().await?;
+        // The first bytes of a frame may have come with the end of the one before.
+        let began = self.input.partial();
+        let mut deadline = Instant::now() + if began { FRAME_TIMEOUT } else { idle };
         loop {
             let length = self.input.length().map_err(End::Frame)?;
             if self.large_frame.is_none() && length > Some(FRAME_SMALL_BYTES_MAX) {
@@ -277,18 +310,35 @@ impl<S: Service> Session<S> {
         let request = match decode_request::<S::Call>(&frame.payload) {
             Ok(request) if request.v == self.version => request,
             Ok(Request { v, request_id, .. }) => {
+                self.answer_together().await?;
                 let message = format!("v is {v}, and the connection speaks {}", self.version);
                 return self.violation(request_id, WireError::new(Code::BadRequest, message)).await;
             }
             Err(bad) => {
+                self.answer_together().await?;
                 return self.violation(bad.request_id, bad.answer()).await;
             }
         };
-        self.still_admitted(request.request_id)?;
+        if let Err(refusal) = self.still_admitted() {
+            self.answer_together().await?;
+            return Err(self.refuse(request.request_id, refusal));
+        }
         let descriptors = frame.descriptors;
         drop(frame.payload);
-        let id = request.request_id;
-        match self.call(id, request.call, descriptors).await? {
+        let Request { request_id: id, call, .. } = request;
+        let (endpoint, started) = (call.endpoint_name(), Instant::now());
+        let asked = self.service.judge(&self.peer, call, descriptors, &self.user);
+        let is_question = asked.as_ref().is_ok_and(S::is_question);
+        let called = Called { request_id: id, endpoint, started, is_question };
+        self.after_large_frame().await;
+        let asked = match asked {
+            Ok(asked) if S::due(&asked) == Due::InTheSameBreath => {
+                return self.put_together(called, asked).await;
+            }
+            asked => asked,
+        };
+        self.answer_together().await?;
+        match self.call(&called, asked).await? {
             Err(error) => self.push(id, Body::Err(error)),
             Ok(Answered::Plain(answer)) => self.push(id, Body::Ok(answer)),
             Ok(Answered::Followed(answer, stream)) => {
@@ -297,6 +347,11 @@ impl<S: Service> Session<S> {
             }
             Ok(Answered::Handed(answer, handed)) => return self.hand(id, answer, handed).await,
         }
+        self.flush_full().await
+    }
+
+    /// Writes the answers where they are as many as can be.
+    async fn flush_full(&mut self) -> Result<(), End> {
         if self.unanswered >= REQUESTS_OUTSTANDING_MAX || self.output.len() >= ANSWER_BYTES_HELD_MAX {
             self.flush().await?;
             // Whoever has sent the next requests already has had a turn: what was refused at once awaited nothing.
@@ -305,43 +360,43 @@ impl<S: Service> Session<S> {
         Ok(())
     }
 
-    /// Has one call judged and answered, and logged how it went. The outer error is that of the connection: then nobody is
+    /// Has one call answered that was judged, and logs how it went. The outer error is that of the connection: then nobody is
     /// there to be answered.
     async fn call(
         &mut self,
-        request_id: u64,
-        call: S::Call,
-        descriptors: Descriptors,
+        called: &Called,
+        asked: Result<S::Asked, WireError>,
     ) -> Result<Result<Answered<S>, WireError>, End> {
-        let (started, endpoint) = (Instant::now(), call.endpoint_name());
-        let asked = self.service.judge(&self.peer, call, descriptors, &self.user);
-        let is_question = asked.as_ref().is_ok_and(S::is_question);
-        self.after_large_frame().await;
         let result = match asked {
             Ok(asked) => self.answer(asked).await?,
             Err(error) => Err(error),
         };
+        self.log(called, Instant::now(), result.as_ref().map(Answered::answer));
+        Ok(result)
+    }
+
+    /// Tells the journal how a call went.
+    fn log(&self, called: &Called, answered: Instant, result: Result<&S::Answer, &WireError>) {
         self.service.log(&Went {
-            request_id,
-            endpoint,
+            request_id: called.request_id,
+            endpoint: called.endpoint,
             peer: &self.peer,
-            took: started.elapsed(),
-            is_question,
-            result: result.as_ref().map(Answered::answer),
+            took: answered.duration_since(called.started),
+            is_question: called.is_question,
+            result,
             user: &self.user,
         });
-        Ok(result)
     }
 
     async fn answer(&mut self, asked: S::Asked) -> Result<Result<Answered<S>, WireError>, End> {
         // What takes longer than a turn of the loop must not hold up the answers before it. And a client that has not heard
         // the daemon's hello may know that nothing was changed for it. One that has gone is no reason not to do what it asked.
-        if !S::is_at_hand(&asked)
+        if S::due(&asked) == Due::Later
             && let Err(end @ End::TimedOut(_)) = self.flush().await
         {
             return Err(end);
         }
-        let start = if S::is_start(&asked) { self.start().await } else { None };
+        let start = if S::is_start(&asked) { start(&self.user, self.stopping.clone()).await } else { None };
         let Some(standing) = &self.standing else { return Err(End::NoHello) };
         let answered = self.service.answer(&self.peer, standing, asked).await;
         // A fault may come after PID 1 was asked, and what it started was told of then.
@@ -351,17 +406,6 @@ impl<S: Service> Session<S> {
             start.started();
         }
         Ok(answered)
-    }
-
-    /// Waits for the turn of one of this user's starts. A daemon that stops has nobody wait.
-    async fn start(&self) -> Option<Start<'_>> {
-        // Of its own: that the daemon stops is still to be seen by who reads.
-        let mut stopping = self.stopping.clone();
-        tokio::select! {
-            biased;
-            start = self.user.start() => Some(start),
-            _ = stopping.wait_for(|stops| *stops) => None,
-        }
     }
 
     async fn violation(&mut self, request_id: u64, error: WireError) -> Result<(), End> {
@@ -405,6 +449,15 @@ impl<S: Service> Session<S> {
     }
 }
 
+/// Waits for the turn of one of a user's starts. A daemon that stops has nobody wait.
+async fn start(user: &User, mut stopping: watch::Receiver<bool>) -> Option<Start<'_>> {
+    tokio::select! {
+        biased;
+        start = user.start() => Some(start),
+        _ = stopping.wait_for(|stops| *stops) => None,
+    }
+}
+
 /// Whether a call that was refused so had nothing started: what refuses it is known before anybody is asked to.
 fn starts_nothing(error: &WireError) -> bool {
     error.is_any(&[
@@ -426,3 +479,4 @@ fn internal(why: &str) -> WireError {
 mod admission;
 mod follow;
 pub mod hand;
+mod together;

@@ -109,6 +109,14 @@ impl FrameBuffer {
         checked_length(self.prefix).map(Some)
     }
 
+    /// How many bytes are missing to the prefix, or once that is whole to the payload.
+    pub(crate) fn missing(&self) -> usize {
+        match self.length() {
+            Ok(Some(length)) => length.saturating_sub(self.payload_filled),
+            _ => PREFIX_BYTES.saturating_sub(self.prefix_filled),
+        }
+    }
+
     /// Whether the stream stands within a frame: its first byte came, its last did not.
     pub fn partial(&self) -> bool {
         self.prefix_filled > 0
@@ -139,7 +147,11 @@ pub fn encode_frame<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) -> Resu
     Ok(())
 }
 
-fn checked_length(prefix: [u8; PREFIX_BYTES]) -> Result<usize, FrameError> {
+/// The length that a prefix says.
+///
+/// # Errors
+/// It is one that no frame may have.
+pub(crate) fn checked_length(prefix: [u8; PREFIX_BYTES]) -> Result<usize, FrameError> {
     let claimed = u32::from_be_bytes(prefix);
     match usize::try_from(claimed) {
         Ok(0) => Err(FrameError::Empty),

@@ -5,6 +5,7 @@ use std::io::{Read as _, Seek as _, Write as _};
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::os::unix::net::UnixStream as Blocking;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use fairshare::testing::serving::account::{FRAME_SMALL_BYTES_MAX, User};
 use fairshare::testing::serving::incoming::{Descriptors, Incoming, Read};
 use fairshare::testing::serving::listener::Listener;
 use fairshare::testing::serving::peer::Peer;
-use fairshare::testing::serving::service::{Answered, Handed, Service, Standing, Stream, Went};
+use fairshare::testing::serving::service::{Answered, Due, Handed, Service, Standing, Stream, Went};
 use fairshare::wire::envelope::{Body, Calls, Request, Response, decode_response};
 use fairshare::wire::error::{Code, WireError};
 use fairshare::wire::frame::encode_frame;
@@ -76,17 +77,24 @@ fn named(verb: Verb) -> &'static str {
 struct Echo {
     /// Hears what is said while it is judged.
     listening: Arc<dyn Fn(&str) + Send + Sync>,
+    everybody: Anybody,
 }
 
-/// Everybody is served.
-struct Anybody;
+/// Everybody is served, until somebody says that they leave.
+#[derive(Clone, Default)]
+struct Anybody {
+    left: Arc<AtomicBool>,
+}
 
 /// Counts down, and then the follower may follow no more.
 struct Countdown(u64);
 
 impl Standing for Anybody {
     fn holds(&self) -> Result<(), WireError> {
-        Ok(())
+        match self.left.load(Ordering::Relaxed) {
+            true => Err(WireError::new(Code::Forbidden, "Gone")),
+            false => Ok(()),
+        }
     }
 
     async fn lost(&mut self) -> WireError {
@@ -131,7 +139,7 @@ impl Service for Echo {
     const REFRESH_PERIOD: Duration = Duration::from_secs(1);
 
     async fn admit(&self, _: &Peer) -> Result<Anybody, WireError> {
-        Ok(Anybody)
+        Ok(self.everybody.clone())
     }
 
     fn refresh(&self) {}
@@ -142,14 +150,15 @@ impl Service for Echo {
 
     fn judge(&self, _: &Arc<Peer>, call: Say, _: Descriptors, _: &User) -> Result<Say, WireError> {
         (self.listening)(&call.body.text);
+        self.everybody.left.fetch_or(call.body.text == "leave", Ordering::Relaxed);
         match call.body.text.as_str() {
             "" => Err(WireError::new(Code::Forbidden, "Nothing was said")),
             _ => Ok(call),
         }
     }
 
-    fn is_at_hand(_: &Say) -> bool {
-        true
+    fn due(asked: &Say) -> Due {
+        if asked.verb == Verb::Echo { Due::InTheSameBreath } else { Due::AtOnce }
     }
 
     fn is_question(_: &Say) -> bool {
@@ -174,6 +183,15 @@ impl Service for Echo {
                 Answered::Handed(text, Paper(file))
             }
         })
+    }
+
+    async fn answer_together(
+        &self,
+        _: &Arc<Peer>,
+        _: &Anybody,
+        asked: Vec<Say>,
+    ) -> Vec<Result<String, WireError>> {
+        asked.into_iter().map(|asked| Ok(asked.body.text)).collect()
     }
 
     fn log(&self, _: &Went<'_, String>) {}
@@ -207,7 +225,8 @@ impl Daemon {
         let dir = TempDir::new().unwrap();
         let socket = UnixListener::bind(dir.path().join("socket")).unwrap();
         let (stop, stopping) = watch::channel(false);
-        tokio::spawn(Listener::new(socket, Echo { listening: Arc::new(listening) }, stopping).serve());
+        let echo = Echo { listening: Arc::new(listening), everybody: Anybody::default() };
+        tokio::spawn(Listener::new(socket, echo, stopping).serve());
         Self { dir, _stop: stop }
     }
 
@@ -277,6 +296,20 @@ async fn another_daemon_answers_what_is_asked_in_order() {
     let (id, refused) = client.hears().await;
     assert!(matches!(refused, Body::Err(error) if id == 2 && error.is(Code::Forbidden)));
     assert_eq!(client.hears().await, (3, Body::Ok("b".to_owned())));
+}
+
+/// What was asked together is answered before the last word on the connection.
+#[tokio::test]
+async fn who_is_served_no_more_is_answered_what_was_asked_before() {
+    let daemon = Daemon::start();
+    let mut client = daemon.client().await;
+    let asked = [(1, "a"), (2, "leave"), (3, "b"), (4, "c")].map(|(id, text)| said(id, Verb::Echo, text));
+    client.stream.write_all(&asked.concat()).await.unwrap();
+    assert_eq!(client.hears().await, (1, Body::Ok("a".to_owned())));
+    assert_eq!(client.hears().await, (2, Body::Ok("leave".to_owned())));
+    let (id, refused) = client.hears().await;
+    assert!(matches!(refused, Body::Err(error) if id == 3 && error.is(Code::Forbidden)));
+    assert!(client.frame().await.is_none(), "and nothing after it");
 }
 
 #[tokio::test]

@@ -18,4 +18,5 @@ pub mod submission;
 mod tests {
     mod listener;
     mod session;
+    mod together;
 }

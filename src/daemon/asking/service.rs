@@ -22,7 +22,7 @@ use crate::policy::{Policy, Role};
 use crate::serving::account::{NoRoom, Tell, User};
 use crate::serving::incoming::Descriptors;
 use crate::serving::peer::Peer;
-use crate::serving::service::{Answered, Service, Went};
+use crate::serving::service::{Answered, Due, Service, Went};
 use crate::time::milliseconds;
 use crate::wire::detail::{Detail, Part};
 use crate::wire::error::{Code, WireError};
@@ -50,6 +50,23 @@ impl Fairshare {
         Err(WireError::new(Code::Degraded, message)
             .detail(Detail::lacking(Part::Names).and_text(why))
             .retry_after(NAMES_PERIOD))
+    }
+
+    /// Puts a call that needs nothing but its answer in the owner's way: where its answer comes.
+    async fn hand_in(
+        &self,
+        peer: &Peer,
+        standing: &Standing,
+        authorised: Authorised,
+    ) -> Result<oneshot::Receiver<Result<Answer, WireError>>, WireError> {
+        // What everybody may do needs no answer of the database's.
+        if authorised.least() > Role::ReadOnly {
+            self.decided(peer.uid, standing.name().as_deref())?;
+        }
+        let (reply, answer) = Reply::pair();
+        let submission = Submission { authorised, reply, outlet: None, taker: None };
+        self.calls.send(submission).await.map_err(|_| answer::stopping())?;
+        Ok(answer)
     }
 
     /// Gives an act the account that it needs. One's own name is known from the admission, and dispensable; another's account
@@ -110,8 +127,8 @@ impl Service for Fairshare {
         authorize(peer, self.role(peer), call, Brought { descriptors, hold: &hold })
     }
 
-    fn is_at_hand(authorised: &Authorised) -> bool {
-        authorised.kind().at_hand && authorised.lookup().is_none()
+    fn due(authorised: &Authorised) -> Due {
+        if authorised.lookup().is_some() { Due::Later } else { authorised.kind().due }
     }
 
     fn is_question(authorised: &Authorised) -> bool {
@@ -151,6 +168,27 @@ impl Service for Fairshare {
             Ok(delivery) => Ok(Answered::Handed(answer, delivery)),
             Err(_) => Err(WireError::new(Code::Internal, "Nothing was handed over with the answer")),
         }
+    }
+
+    async fn answer_together(
+        &self,
+        peer: &Arc<Peer>,
+        standing: &Standing,
+        asked: Vec<Authorised>,
+    ) -> Vec<Result<Answer, WireError>> {
+        // All of them are with the owner before the first is waited for: it takes them in one turn.
+        let mut awaited = Vec::with_capacity(asked.len());
+        for authorised in asked {
+            awaited.push(self.hand_in(peer, standing, authorised).await);
+        }
+        let mut answers = Vec::with_capacity(awaited.len());
+        for answer in awaited {
+            answers.push(match answer {
+                Ok(answer) => answer.await.unwrap_or_else(|_| Err(answer::stopping())),
+                Err(error) => Err(error),
+            });
+        }
+        answers
     }
 
     fn log(&self, went: &Went<'_, Answer>) {

@@ -46,6 +46,7 @@ use crate::policy::{Machine, Policy};
 use crate::quantity::PartialAmount;
 use crate::serving::logging::chain;
 use crate::serving::notify;
+use crate::serving::session::REQUESTS_OUTSTANDING_MAX;
 use crate::systemd::{Signal, Signals, Systemd};
 use condition::Condition;
 use event::Event;
@@ -59,6 +60,9 @@ const RECOVERY_PERIOD: Duration = Duration::from_secs(1);
 
 /// The least time between two ticks.
 const TICK_PAUSE: Duration = Duration::from_millis(100);
+
+/// Calls that are taken at a time: all that a connection can have unanswered.
+const CALLS_AT_A_TIME: usize = REQUESTS_OUTSTANDING_MAX;
 
 /// The loop and what it owns.
 pub struct EventLoop {
@@ -202,6 +206,7 @@ impl EventLoop {
         let mut recovery = ticker(RECOVERY_PERIOD);
         let mut names = ticker(NAMES_PERIOD);
         let mut due = self.ledger.next_wakeup();
+        let mut calls = Vec::with_capacity(CALLS_AT_A_TIME);
         let mut tick = std::pin::pin!(sleep_until(self.next_tick()));
         loop {
             let wakeup = self.ledger.next_wakeup();
@@ -226,7 +231,9 @@ impl EventLoop {
                 // The loop holds senders of these three itself: there is always another to come.
                 Some(said) = self.hears.recv() => self.said(said),
                 Some(event) = self.inbox.recv() => self.take(event),
-                Some(submission) = self.calls.recv() => self.call(submission),
+                1.. = self.calls.recv_many(&mut calls, CALLS_AT_A_TIME) => {
+                    calls.drain(..).for_each(|submission| self.call(submission));
+                }
                 () = std::future::ready(()), if self.pressed.is_due() => {
                     self.pressed.await_one(&self.parts.cgroups);
                 }

@@ -21,12 +21,11 @@ impl<S: Service> Session<S> {
     }
 
     /// Whether who has connected is still served.
-    pub(super) fn still_admitted(&mut self, request_id: u64) -> Result<(), End> {
-        match self.standing.as_ref().map(|standing| standing.holds()) {
-            Some(Ok(())) => Ok(()),
-            Some(Err(error)) => Err(self.refuse(request_id, error)),
-            None => Err(End::NoHello),
-        }
+    ///
+    /// # Errors
+    /// The refusal.
+    pub(super) fn still_admitted(&self) -> Result<(), WireError> {
+        self.standing.as_ref().map_or(Ok(()), |standing| standing.holds())
     }
 
     /// The last word on the connection of who is not served.

@@ -1,6 +1,6 @@
 //! `drain`: grant nothing more.
 
-use super::{Account, Beside, Endpoint, Needs, Turn};
+use super::{Account, Beside, Due, Endpoint, Needs, Turn};
 use crate::contract::Drain;
 use crate::daemon::asking::caller::{Asking, Caller};
 use crate::daemon::asking::deed::{Deed, Saying};
@@ -14,7 +14,7 @@ impl Endpoint for Drain {
     const TURN: Turn = Turn::Nobodys;
     const WHEN_DEGRADED: bool = false;
     const NEEDS: Needs = Needs { account: Account::Never, capacity: false };
-    const AT_HAND: bool = false;
+    const DUE: Due = Due::Later;
     const QUESTION: bool = false;
     const BESIDE: Beside = Beside::Nothing;
     const STARTS_A_UNIT: bool = false;

@@ -1,6 +1,6 @@
 //! `dump`: everything that the daemon remembers.
 
-use super::{Account, Beside, Endpoint, Needs, Turn};
+use super::{Account, Beside, Due, Endpoint, Needs, Turn};
 use crate::contract::{Answer, Dump, DumpAnswer, DumpInfo, JOBS_DUMPED_MAX, PastUse, ShareDump, SharePhase};
 use crate::daemon::asking::caller::{Asking, Caller};
 use crate::daemon::asking::deed::Deed;
@@ -17,7 +17,7 @@ impl Endpoint for Dump {
     // What is remembered is looked into most where something is missing.
     const WHEN_DEGRADED: bool = true;
     const NEEDS: Needs = Needs { account: Account::Never, capacity: true };
-    const AT_HAND: bool = false;
+    const DUE: Due = Due::Later;
     const QUESTION: bool = true;
     const BESIDE: Beside = Beside::Nothing;
     const STARTS_A_UNIT: bool = false;

@@ -1,6 +1,6 @@
 //! `health`: whether all is well.
 
-use super::{Account, Beside, Endpoint, Needs, Turn};
+use super::{Account, Beside, Due, Endpoint, Needs, Turn};
 use crate::contract::Health;
 use crate::daemon::asking::caller::{Asking, Caller};
 use crate::daemon::asking::deed::Deed;
@@ -13,7 +13,7 @@ impl Endpoint for Health {
     const TURN: Turn = Turn::Nobodys;
     const WHEN_DEGRADED: bool = true;
     const NEEDS: Needs = Needs { account: Account::Never, capacity: false };
-    const AT_HAND: bool = false;
+    const DUE: Due = Due::Later;
     const QUESTION: bool = true;
     const BESIDE: Beside = Beside::Nothing;
     const STARTS_A_UNIT: bool = false;

@@ -1,6 +1,6 @@
 //! `job_fetch`: what a submitted command is, for its own process.
 
-use super::{Account, Beside, Endpoint, Needs, Turn};
+use super::{Account, Beside, Due, Endpoint, Needs, Turn};
 use crate::contract::JobFetch;
 use crate::daemon::asking::caller::{Asking, Caller};
 use crate::daemon::asking::deed::Deed;
@@ -16,7 +16,7 @@ impl Endpoint for JobFetch {
     // What a command is was granted before: its process asks for no more than that.
     const WHEN_DEGRADED: bool = true;
     const NEEDS: Needs = Needs { account: Account::Never, capacity: false };
-    const AT_HAND: bool = false;
+    const DUE: Due = Due::Later;
     const QUESTION: bool = false;
     const BESIDE: Beside = Beside::Descriptors;
     const STARTS_A_UNIT: bool = false;

@@ -1,6 +1,6 @@
 //! `job_status`: one job.
 
-use super::{Account, Beside, Endpoint, Needs, Turn};
+use super::{Account, Beside, Due, Endpoint, Needs, Turn};
 use crate::contract::{Answer, JobStatus, OneJob};
 use crate::daemon::asking::caller::{Asking, Caller};
 use crate::daemon::asking::deed::Deed;
@@ -16,7 +16,7 @@ impl Endpoint for JobStatus {
     const TURN: Turn = Turn::Nobodys;
     const WHEN_DEGRADED: bool = false;
     const NEEDS: Needs = Needs { account: Account::Never, capacity: false };
-    const AT_HAND: bool = true;
+    const DUE: Due = Due::AtOnce;
     const QUESTION: bool = true;
     const BESIDE: Beside = Beside::Nothing;
     const STARTS_A_UNIT: bool = false;

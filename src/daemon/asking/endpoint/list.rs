@@ -1,6 +1,6 @@
 //! `list`: all shares that the caller may see.
 
-use super::{Account, Beside, Endpoint, Needs, Turn};
+use super::{Account, Beside, Due, Endpoint, Needs, Turn};
 use crate::contract::List;
 use crate::daemon::asking::caller::{Asking, Caller};
 use crate::daemon::asking::deed::Deed;
@@ -14,7 +14,7 @@ impl Endpoint for List {
     const TURN: Turn = Turn::Nobodys;
     const WHEN_DEGRADED: bool = true;
     const NEEDS: Needs = Needs { account: Account::Never, capacity: true };
-    const AT_HAND: bool = false;
+    const DUE: Due = Due::Later;
     const QUESTION: bool = true;
     const BESIDE: Beside = Beside::Nothing;
     const STARTS_A_UNIT: bool = false;

@@ -1,6 +1,6 @@
 //! `log`: what the journal is told.
 
-use super::{Account, Beside, Endpoint, Needs, Turn};
+use super::{Account, Beside, Due, Endpoint, Needs, Turn};
 use crate::contract::{Log, LogLevel};
 use crate::daemon::asking::caller::{Asking, Caller};
 use crate::daemon::asking::deed::Deed;
@@ -14,7 +14,7 @@ impl Endpoint for Log {
     // More is to be seen most where something is missing.
     const WHEN_DEGRADED: bool = true;
     const NEEDS: Needs = Needs { account: Account::Never, capacity: false };
-    const AT_HAND: bool = false;
+    const DUE: Due = Due::Later;
     const QUESTION: bool = false;
     const BESIDE: Beside = Beside::Nothing;
     const STARTS_A_UNIT: bool = false;

@@ -30,6 +30,7 @@ use super::deed::Deed;
 use super::present::Present;
 use crate::contract::{self, Call, for_each_endpoint};
 use crate::policy::Role;
+pub use crate::serving::service::Due;
 use crate::wire::error::WireError;
 
 /// What is to be known of an endpoint. Nothing of it has a default: whoever adds an endpoint is asked.
@@ -42,8 +43,8 @@ pub trait Endpoint: Sized {
     const WHEN_DEGRADED: bool;
     /// What a call needs before it is complete.
     const NEEDS: Needs;
-    /// Whether the answer is at hand: nothing is changed, and little is read.
-    const AT_HAND: bool;
+    /// When the answer is there.
+    const DUE: Due;
     /// Whether a call is a question, which changes nothing: asked often, and in the journal only where it failed.
     const QUESTION: bool;
     /// What comes with the answer beside it.
@@ -120,8 +121,8 @@ pub struct Kind {
     pub when_degraded: bool,
     /// [`Endpoint::NEEDS`].
     pub needs: Needs,
-    /// [`Endpoint::AT_HAND`].
-    pub at_hand: bool,
+    /// [`Endpoint::DUE`].
+    pub due: Due,
     /// [`Endpoint::QUESTION`].
     pub question: bool,
     /// [`Endpoint::BESIDE`].
@@ -137,7 +138,7 @@ impl Kind {
             turn: E::TURN,
             when_degraded: E::WHEN_DEGRADED,
             needs: E::NEEDS,
-            at_hand: E::AT_HAND,
+            due: E::DUE,
             question: E::QUESTION,
             beside: E::BESIDE,
             starts_a_unit: E::STARTS_A_UNIT,
@@ -181,7 +182,72 @@ for_each_endpoint!(endpoints);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::contract::Endpoint::{self, Attach, RequestResources, Run, Submit};
+    use crate::contract::Endpoint::{self, Attach, Ping, Policy, RequestResources, Run, Status, Submit};
+    use crate::contract::{
+        AmountInfo, Answer, CapacityInfo, PolicyAnswer, PolicyInfo, Pong, ShareInfo, ShareState,
+        StatusAnswer, Usage,
+    };
+    use crate::wire::frame::encode_frame;
+
+    /// The longest answer that a connection has sixteen of held, in bytes: 64 KiB with them all, as it may have written.
+    const SHORT_BYTES_MAX: usize = 4 << 10;
+
+    #[test]
+    fn what_is_answered_in_the_same_breath_is_short() {
+        const MOST: u64 = u64::MAX;
+        let amount = AmountInfo { cpu_milli: MOST, mem_bytes: MOST, tasks_max: MOST };
+        let policy = PolicyInfo {
+            defaults: amount,
+            max: amount,
+            lease_default_ms: Some(MOST),
+            lease_max_ms: Some(MOST),
+            idle_ms: Some(MOST),
+            role: Role::ReadOnly,
+            from_sandboxes: true,
+        };
+        let usage = Usage {
+            cpu_usec: MOST,
+            mem_bytes: MOST,
+            tasks: MOST,
+            oom_kills: MOST,
+            cpu_pressure_centi: Some(MOST),
+            mem_pressure_centi: Some(MOST),
+        };
+        let share = ShareInfo {
+            uid: MOST,
+            // The longest that useradd(8) takes.
+            user: Some("x".repeat(256)),
+            cpu_milli: MOST,
+            mem_bytes: MOST,
+            tasks_max: MOST,
+            slice: format!("fairshare-{MOST}.slice"),
+            state: ShareState::Expired,
+            granted_ms: MOST,
+            lease_ends_ms: Some(MOST),
+            usage: Some(usage),
+        };
+        let capacity = CapacityInfo {
+            cpu_milli: MOST,
+            mem_bytes: MOST,
+            free_cpu_milli: MOST,
+            free_mem_bytes: MOST,
+            shares: MOST,
+            waiting: MOST,
+        };
+        let longest = [
+            (Ping, Answer::Pong(Pong { at_ms: MOST })),
+            (Status, Answer::Status(StatusAnswer { share: Some(share), capacity })),
+            (Policy, Answer::Policy(PolicyAnswer { policy })),
+        ];
+        let soon = |endpoint: &Endpoint| kind(*endpoint).due == Due::InTheSameBreath;
+        let soon: Vec<_> = Endpoint::ALL.iter().copied().filter(soon).collect();
+        assert_eq!(soon, longest.each_ref().map(|(endpoint, _)| *endpoint));
+        for (endpoint, answer) in longest {
+            let mut frame = Vec::new();
+            encode_frame(&answer, &mut frame).unwrap();
+            assert!(frame.len() <= SHORT_BYTES_MAX, "{}: {}", endpoint.name(), frame.len());
+        }
+    }
 
     /// A share is a slice, a command a service, and who goes in gets a scope.
     #[test]

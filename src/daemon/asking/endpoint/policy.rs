@@ -1,6 +1,6 @@
 //! `policy`: what the policy says for one member.
 
-use super::{Account, Beside, Endpoint, Needs, Turn};
+use super::{Account, Beside, Due, Endpoint, Needs, Turn};
 use crate::contract::{Answer, Policy, PolicyAnswer};
 use crate::daemon::asking::caller::{Asking, Caller};
 use crate::daemon::asking::deed::Deed;
@@ -14,7 +14,7 @@ impl Endpoint for Policy {
     const TURN: Turn = Turn::Nobodys;
     const WHEN_DEGRADED: bool = false;
     const NEEDS: Needs = Needs { account: Account::OfAnother, capacity: false };
-    const AT_HAND: bool = true;
+    const DUE: Due = Due::InTheSameBreath;
     const QUESTION: bool = true;
     const BESIDE: Beside = Beside::Nothing;
     const STARTS_A_UNIT: bool = false;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Account, Beside, Endpoint, Needs, Turn};
+use super::{Account, Beside, Due, Endpoint, Needs, Turn};
 use crate::contract::Renew;
 use crate::daemon::asking::caller::{Asking, Caller};
 use crate::daemon::asking::deed::{Deed, Saying};
@@ -17,7 +17,7 @@ impl Endpoint for Renew {
     const WHEN_DEGRADED: bool = false;
     // A renewal takes a share anew where its lease was over.
     const NEEDS: Needs = Needs { account: Account::OfAnother, capacity: true };
-    const AT_HAND: bool = false;
+    const DUE: Due = Due::Later;
     const QUESTION: bool = false;
     const BESIDE: Beside = Beside::Nothing;
     const STARTS_A_UNIT: bool = false;

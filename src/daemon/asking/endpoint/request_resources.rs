@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Account, Beside, Endpoint, Needs, Turn};
+use super::{Account, Beside, Due, Endpoint, Needs, Turn};
 use crate::contract::RequestResources;
 use crate::daemon::asking::caller::{Asking, Caller};
 use crate::daemon::asking::deed::{Deed, Saying};
@@ -27,7 +27,7 @@ impl Endpoint for RequestResources {
     const WHEN_DEGRADED: bool = false;
     // The name goes into the slice's description.
     const NEEDS: Needs = Needs { account: Account::Always, capacity: true };
-    const AT_HAND: bool = false;
+    const DUE: Due = Due::Later;
     const QUESTION: bool = false;
     const BESIDE: Beside = Beside::Nothing;
     const STARTS_A_UNIT: bool = true;

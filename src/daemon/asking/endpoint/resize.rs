@@ -1,6 +1,6 @@
 //! `resize`: change the figures of a share.
 
-use super::{Account, Beside, Endpoint, Needs, Turn};
+use super::{Account, Beside, Due, Endpoint, Needs, Turn};
 use crate::contract::Resize;
 use crate::daemon::asking::caller::{Asking, Caller};
 use crate::daemon::asking::deed::{Deed, Saying};
@@ -16,7 +16,7 @@ impl Endpoint for Resize {
     const TURN: Turn = Turn::OfTarget;
     const WHEN_DEGRADED: bool = false;
     const NEEDS: Needs = Needs { account: Account::OfAnother, capacity: true };
-    const AT_HAND: bool = false;
+    const DUE: Due = Due::Later;
     const QUESTION: bool = false;
     const BESIDE: Beside = Beside::Nothing;
     const STARTS_A_UNIT: bool = false;

@@ -1,6 +1,6 @@
 //! `run`: put the caller into its share.
 
-use super::{Account, Beside, Endpoint, Needs, Turn};
+use super::{Account, Beside, Due, Endpoint, Needs, Turn};
 use crate::contract::Run;
 use crate::daemon::asking::caller::{Asking, Caller};
 use crate::daemon::asking::deed::{Deed, Whom};
@@ -13,7 +13,7 @@ impl Endpoint for Run {
     const TURN: Turn = Turn::OfTarget;
     const WHEN_DEGRADED: bool = false;
     const NEEDS: Needs = Needs { account: Account::Never, capacity: false };
-    const AT_HAND: bool = false;
+    const DUE: Due = Due::Later;
     const QUESTION: bool = false;
     const BESIDE: Beside = Beside::Nothing;
     const STARTS_A_UNIT: bool = true;

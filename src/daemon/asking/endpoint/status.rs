@@ -1,6 +1,6 @@
 //! `status`: one share, and what is left of the machine.
 
-use super::{Account, Beside, Endpoint, Needs, Turn};
+use super::{Account, Beside, Due, Endpoint, Needs, Turn};
 use crate::contract::{Answer, Status, StatusAnswer};
 use crate::daemon::asking::caller::{Asking, Caller};
 use crate::daemon::asking::deed::Deed;
@@ -14,7 +14,7 @@ impl Endpoint for Status {
     const TURN: Turn = Turn::Nobodys;
     const WHEN_DEGRADED: bool = true;
     const NEEDS: Needs = Needs { account: Account::Never, capacity: true };
-    const AT_HAND: bool = true;
+    const DUE: Due = Due::InTheSameBreath;
     const QUESTION: bool = true;
     const BESIDE: Beside = Beside::Nothing;
     const STARTS_A_UNIT: bool = false;

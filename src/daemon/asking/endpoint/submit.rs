@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Account, Beside, Endpoint, Needs, Turn};
+use super::{Account, Beside, Due, Endpoint, Needs, Turn};
 use crate::contract::Submit;
 use crate::contract::handover::{Handover, umask_default};
 use crate::daemon::asking::caller::{Asking, Caller};
@@ -32,7 +32,7 @@ impl Endpoint for Submit {
     const WHEN_DEGRADED: bool = false;
     // The name goes into the slice's description, where a share is taken.
     const NEEDS: Needs = Needs { account: Account::Always, capacity: true };
-    const AT_HAND: bool = false;
+    const DUE: Due = Due::Later;
     const QUESTION: bool = false;
     const BESIDE: Beside = Beside::Nothing;
     const STARTS_A_UNIT: bool = true;

@@ -1,6 +1,6 @@
 //! `subscribe`: what happens, as it happens.
 
-use super::{Account, Beside, Endpoint, Needs, Turn};
+use super::{Account, Beside, Due, Endpoint, Needs, Turn};
 use crate::contract::Subscribe;
 use crate::daemon::asking::caller::{Asking, Caller};
 use crate::daemon::asking::deed::Deed;
@@ -15,7 +15,7 @@ impl Endpoint for Subscribe {
     const TURN: Turn = Turn::Nobodys;
     const WHEN_DEGRADED: bool = false;
     const NEEDS: Needs = Needs { account: Account::Never, capacity: false };
-    const AT_HAND: bool = true;
+    const DUE: Due = Due::AtOnce;
     const QUESTION: bool = false;
     const BESIDE: Beside = Beside::Events;
     const STARTS_A_UNIT: bool = false;

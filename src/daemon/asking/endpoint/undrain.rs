@@ -1,6 +1,6 @@
 //! `undrain`: grant again.
 
-use super::{Account, Beside, Endpoint, Needs, Turn};
+use super::{Account, Beside, Due, Endpoint, Needs, Turn};
 use crate::contract::Undrain;
 use crate::daemon::asking::caller::{Asking, Caller};
 use crate::daemon::asking::deed::{Deed, Saying};
@@ -14,7 +14,7 @@ impl Endpoint for Undrain {
     const TURN: Turn = Turn::Nobodys;
     const WHEN_DEGRADED: bool = false;
     const NEEDS: Needs = Needs { account: Account::Never, capacity: false };
-    const AT_HAND: bool = false;
+    const DUE: Due = Due::Later;
     const QUESTION: bool = false;
     const BESIDE: Beside = Beside::Nothing;
     const STARTS_A_UNIT: bool = false;

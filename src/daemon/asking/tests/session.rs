@@ -28,15 +28,15 @@ use crate::wire::frame::{FrameBuffer, encode_frame};
 use crate::wire::hello::{Hello, HelloReply, decode_hello_reply};
 
 /// A session under way, and what is around it. The clock runs ahead whenever nothing else is to be done.
-struct Served {
-    session: tokio::task::JoinHandle<End>,
-    client: UnixStream,
-    calls: mpsc::Receiver<Submission>,
-    stop: watch::Sender<bool>,
+pub struct Served {
+    pub session: tokio::task::JoinHandle<End>,
+    pub client: UnixStream,
+    pub calls: mpsc::Receiver<Submission>,
+    pub stop: watch::Sender<bool>,
 }
 
 /// A session on one end of a connection, for a client at the other.
-fn serve(ours: Blocking, theirs: Blocking) -> Served {
+pub fn serve(ours: Blocking, theirs: Blocking) -> Served {
     let stream = |socket: Blocking| {
         socket.set_nonblocking(true).unwrap();
         UnixStream::from_std(socket).unwrap()
@@ -70,7 +70,7 @@ pub fn hello() -> Vec<u8> {
 }
 
 /// A request as it is sent.
-fn request(request_id: u64, call: Call) -> Vec<u8> {
+pub fn request(request_id: u64, call: Call) -> Vec<u8> {
     let mut frame = Vec::new();
     encode_frame(&Request { v: 2, request_id, call }, &mut frame).unwrap();
     frame
@@ -99,7 +99,7 @@ pub async fn said(stream: &UnixStream) -> Vec<Vec<u8>> {
 }
 
 /// The error in a frame, and the request that it answers.
-fn error_in(frame: &[u8]) -> (u64, WireError) {
+pub fn error_in(frame: &[u8]) -> (u64, WireError) {
     match decode_response(frame).unwrap() {
         Response { request_id, body: Body::Err(error), .. } => (request_id, error),
         other => panic!("no error: {other:?}"),
