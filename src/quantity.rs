@@ -57,6 +57,28 @@ pub struct PartialAmount {
 }
 
 impl PartialAmount {
+    /// Whether no figure is named.
+    pub fn is_empty(self) -> bool {
+        self == Self::default()
+    }
+
+    /// The figures that are named here, and those of `rest` for the others.
+    #[must_use]
+    pub fn first(self, rest: Self) -> Self {
+        Self { cpu: self.cpu.or(rest.cpu), mem: self.mem.or(rest.mem), tasks: self.tasks.or(rest.tasks) }
+    }
+
+    /// Of each figure that either names the larger.
+    #[must_use]
+    pub fn largest(self, other: Self) -> Self {
+        // `None` is less than any figure, so that one that is named wins.
+        Self {
+            cpu: self.cpu.max(other.cpu),
+            mem: self.mem.max(other.mem),
+            tasks: self.tasks.max(other.tasks),
+        }
+    }
+
     /// The whole amount, with `rest` for each figure that was not named.
     pub fn or(self, rest: Amount) -> Amount {
         Amount {

@@ -1,18 +1,21 @@
 //! What the files say so far: figures with their places, read file after file, each over the ones before it.
 
 use std::collections::BTreeMap;
-use std::fmt::Display;
 use std::io;
-use std::str::FromStr;
 
+use super::baseline::{Roomy, unit_to_hold};
+use super::cursor::{At, Cursor, Wrong, yes_or_no};
 use super::figure::{Ratio, Swap, Time, Weight};
-use super::yaml::{Content, Fault, KeyPath, Node, Position};
+use super::yaml::Node;
 use super::{Role, Visibility};
 use crate::identity::{Gid, Uid};
 use crate::quantity::{Bytes, MilliCpu, Tasks};
 
 /// What is written below `users` or `groups`.
 const RULES_EXAMPLE: &str = "{NAME: {max: {cpu: 16, mem: 64G}}}";
+
+/// What is written below `baseline` or a unit of `others`.
+const HELD_EXAMPLE: &str = "{cpu: 2, mem: 4G, tasks: 2048}";
 
 /// Users and groups by name.
 pub trait Names {
@@ -27,23 +30,6 @@ pub trait Names {
     /// # Errors
     /// The groups cannot be looked up now, so that nobody knows.
     fn group(&self, name: &str) -> io::Result<Option<Gid>>;
-}
-
-/// What is wrong, and in which of the files.
-#[derive(Debug)]
-pub(super) struct Wrong {
-    /// Index of the file in the order of reading.
-    pub file: usize,
-    pub fault: Fault,
-}
-
-/// A figure, and where it was written.
-#[derive(Debug, Clone)]
-pub(super) struct At<T> {
-    pub value: T,
-    pub file: usize,
-    pub position: Position,
-    pub key: KeyPath,
 }
 
 /// All that files may say; `None` for what none has said.
@@ -61,6 +47,9 @@ pub(super) struct Draft {
     pub idle: Option<At<Time>>,
     pub half_life: Option<At<Time>>,
     pub patience: Option<At<Time>>,
+    pub baseline: HeldDraft,
+    pub logins_mem: Option<At<Roomy<Bytes>>>,
+    pub others: BTreeMap<String, HeldDraft>,
     pub users: BTreeMap<Uid, RulesDraft>,
     pub groups: BTreeMap<Gid, RulesDraft>,
     /// Users and groups that are looked up later; `None` where each name must be that of somebody.
@@ -80,6 +69,14 @@ pub(super) struct AmountDraft {
     pub tasks: Option<At<Tasks>>,
 }
 
+/// What may be used outside of shares: `baseline`, of everyone or of one user or group, and one of `others`.
+#[derive(Debug, Default)]
+pub(super) struct HeldDraft {
+    pub cpu: Option<At<Roomy<MilliCpu>>>,
+    pub mem: Option<At<Roomy<Bytes>>>,
+    pub tasks: Option<At<Roomy<Tasks>>>,
+}
+
 /// What is said of one user or group.
 #[derive(Debug, Default)]
 pub(super) struct RulesDraft {
@@ -89,6 +86,9 @@ pub(super) struct RulesDraft {
     pub max: AmountDraft,
     pub weight: Option<At<Weight>>,
     pub role: Option<At<Role>>,
+    pub baseline: HeldDraft,
+    /// Whether `baseline` is `none`.
+    pub free: bool,
 }
 
 /// What is said of names that are looked up later, by name, and where it was said first.
@@ -104,7 +104,7 @@ impl Draft {
     /// # Errors
     /// A key that is none, a value that is none for its key, a name that nobody has.
     pub fn read(&mut self, file: usize, top: &Node, names: &dyn Names) -> Result<(), Wrong> {
-        let top = Cursor { file, key: KeyPath::default(), key_position: top.position, node: top };
+        let top = Cursor::top(file, top);
         for (name, at) in top.entries("defaults: {cpu: 2, mem: 8G}")? {
             match name {
                 "defaults" => self.defaults.read(&at, "{cpu: 2, mem: 8G}")?,
@@ -115,6 +115,9 @@ impl Draft {
                 "lease" => self.read_lease(&at)?,
                 "idle" => self.idle = Some(at.figure()?),
                 "fairness" => self.read_fairness(&at)?,
+                "baseline" => self.baseline.read(&at, HELD_EXAMPLE)?,
+                "logins" => self.read_logins(&at)?,
+                "others" => self.read_others(&at)?,
                 "users" => match &mut self.unfound {
                     Some(unfound) => read_unfound(&mut unfound.users, &at)?,
                     None => read_rules(&mut self.users, &at, "user", &|name| names.user(name))?,
@@ -131,8 +134,8 @@ impl Draft {
                 "dangerous" => self.read_dangerous(&at)?,
                 _ => {
                     return Err(at.unknown(
-                        "defaults, max, reserve, overcommit, swap, lease, idle, fairness, users, groups, \
-                         from_sandboxes, visibility, dangerous",
+                        "defaults, max, reserve, overcommit, swap, lease, idle, fairness, baseline, logins, others, \
+                         users, groups, from_sandboxes, visibility, dangerous",
                     ));
                 }
             }
@@ -184,6 +187,24 @@ impl Draft {
         Ok(())
     }
 
+    fn read_logins(&mut self, at: &Cursor<'_>) -> Result<(), Wrong> {
+        for (name, at) in at.entries("{mem: 32G}")? {
+            match name {
+                "mem" => self.logins_mem = Some(at.figure()?),
+                _ => return Err(at.unknown("mem")),
+            }
+        }
+        Ok(())
+    }
+
+    fn read_others(&mut self, at: &Cursor<'_>) -> Result<(), Wrong> {
+        for (unit, at) in at.entries("{cron.service: {cpu: 2, mem: 2G}}")? {
+            unit_to_hold(unit).map_err(|problem| at.key_fault(problem))?;
+            self.others.entry(unit.to_owned()).or_default().read(&at, HELD_EXAMPLE)?;
+        }
+        Ok(())
+    }
+
     fn read_dangerous(&mut self, at: &Cursor<'_>) -> Result<(), Wrong> {
         for (name, at) in at.entries("{evict: false}")? {
             match name {
@@ -210,7 +231,31 @@ impl AmountDraft {
     }
 }
 
+impl HeldDraft {
+    fn read(&mut self, at: &Cursor<'_>, example: &str) -> Result<(), Wrong> {
+        for (name, at) in at.entries(example)? {
+            match name {
+                "cpu" => self.cpu = Some(at.figure()?),
+                "mem" => self.mem = Some(at.figure()?),
+                "tasks" => self.tasks = Some(at.figure()?),
+                _ => return Err(at.unknown("cpu, mem, tasks")),
+            }
+        }
+        Ok(())
+    }
+}
+
 impl RulesDraft {
+    /// Reads what is said of the logins: `none`, or figures. The later file of two that say the one and the other holds.
+    fn read_baseline(&mut self, at: &Cursor<'_>) -> Result<(), Wrong> {
+        self.free = matches!(at.text(), Ok(("none", true)));
+        if self.free {
+            self.baseline = HeldDraft::default();
+            return Ok(());
+        }
+        self.baseline.read(at, &format!("{HELD_EXAMPLE}, or none"))
+    }
+
     fn read(&mut self, at: &Cursor<'_>) -> Result<(), Wrong> {
         for (name, at) in at.entries("{max: {cpu: 16, mem: 64G}, weight: 2, role: operator}")? {
             match name {
@@ -222,7 +267,8 @@ impl RulesDraft {
                         [("read_only", Role::ReadOnly), ("operator", Role::Operator), ("admin", Role::Admin)];
                     self.role = Some(at.word("must be read_only, operator or admin", &words)?);
                 }
-                _ => return Err(at.unknown("defaults, max, weight, role")),
+                "baseline" => self.read_baseline(&at)?,
+                _ => return Err(at.unknown("defaults, max, weight, role, baseline")),
             }
         }
         Ok(())
@@ -265,101 +311,4 @@ fn read_unfound(rules: &mut BTreeMap<String, (RulesDraft, At<()>)>, at: &Cursor<
         rules.entry(name.to_owned()).or_insert_with(first).0.read(&at)?;
     }
     Ok(())
-}
-
-/// A value on the way down from the top of a file.
-struct Cursor<'a> {
-    file: usize,
-    key: KeyPath,
-    key_position: Position,
-    node: &'a Node,
-}
-
-impl<'a> Cursor<'a> {
-    /// The keys of a map with their values. A value that is left out is a map without keys, so that all
-    /// below a key can be commented out; `~` and `null` were written and are not.
-    fn entries(&self, example: &str) -> Result<Vec<(&'a str, Cursor<'a>)>, Wrong> {
-        let entries = match &self.node.content {
-            Content::Map(entries) => entries.as_slice(),
-            Content::Text { text, plain: true } if text.is_empty() => &[],
-            Content::Text { .. } | Content::List => {
-                return Err(self.fault(format!("must be a map: write it like {example}")));
-            }
-        };
-        let below = |entry: &'a super::yaml::Entry| {
-            let key = self.key.below(&entry.key);
-            (
-                entry.key.as_str(),
-                Cursor { file: self.file, key, key_position: entry.position, node: &entry.value },
-            )
-        };
-        Ok(entries.iter().map(below).collect())
-    }
-
-    fn text(&self) -> Result<(&'a str, bool), Wrong> {
-        match &self.node.content {
-            Content::Text { text, plain: true } if text.is_empty() => {
-                Err(self.key_fault("has no value: write one or remove the key".to_owned()))
-            }
-            Content::Text { text, plain } => Ok((text, *plain)),
-            Content::Map(_) => Err(self.fault("must be a single value, and a map is not".to_owned())),
-            Content::List => Err(self.fault("must be a single value, and a list is not".to_owned())),
-        }
-    }
-
-    fn figure<T>(&self) -> Result<At<T>, Wrong>
-    where
-        T: FromStr<Err: Display>,
-    {
-        let (text, _) = self.text()?;
-        let value = text.parse().map_err(|error: T::Err| self.fault(error.to_string()))?;
-        Ok(self.at(value))
-    }
-
-    fn word<T: Copy>(&self, problem: &str, words: &[(&str, T)]) -> Result<At<T>, Wrong> {
-        let (text, _) = self.text()?;
-        let found = words.iter().find(|(word, _)| *word == text);
-        found
-            .map(|(_, value)| self.at(*value))
-            .ok_or_else(|| self.fault(format!("{problem}, and {text:?} is not")))
-    }
-
-    fn plain_word<T: Copy>(&self, problem: &str, words: &[(&str, T)]) -> Result<At<T>, Wrong> {
-        let (text, plain) = self.text()?;
-        if !plain {
-            return Err(self.fault(format!("{problem}, and {text:?} in quotes is not")));
-        }
-        self.word(problem, words)
-    }
-
-    fn at<T>(&self, value: T) -> At<T> {
-        At { value, file: self.file, position: self.node.position, key: self.key.clone() }
-    }
-
-    fn key_at(&self) -> At<()> {
-        At { value: (), file: self.file, position: self.key_position, key: self.key.clone() }
-    }
-
-    fn unknown(&self, keys: &str) -> Wrong {
-        self.key_fault(format!("unknown key: the keys here are {keys}"))
-    }
-
-    fn key_fault(&self, problem: String) -> Wrong {
-        self.key_at().wrong(problem)
-    }
-
-    fn fault(&self, problem: String) -> Wrong {
-        self.at(()).wrong(problem)
-    }
-}
-
-impl<T> At<T> {
-    /// What is wrong with this figure.
-    pub fn wrong(&self, problem: String) -> Wrong {
-        Wrong { file: self.file, fault: Fault { position: self.position, key: self.key.clone(), problem } }
-    }
-}
-
-fn yes_or_no(at: &Cursor<'_>) -> Result<At<bool>, Wrong> {
-    at.plain_word("must be true or false, without quotes", &[("false", false), ("true", true)])
 }

@@ -10,8 +10,9 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use super::Policy;
+use super::cursor::Wrong;
 pub use super::draft::Names;
-use super::draft::{Draft, UnfoundDraft, Wrong};
+use super::draft::{Draft, UnfoundDraft};
 use super::yaml::{self, KeyPath};
 use crate::identity::{Gid, Uid};
 

@@ -10,11 +10,15 @@ use crate::quantity::{Amount, Bytes, CPU_STEP_MILLI, MEM_MAX_BYTES, MilliCpu, Pa
 /// What a member may do; each role may do what the ones before it may (1-product.md "Who may do what"). It is said in
 /// every hello, so that the wire has the one definition.
 pub use crate::wire::hello::Role;
+pub use baseline::LoginRule;
 pub use figure::{DURATION_MAX, DURATION_MIN, Ratio, Weight};
 
+pub mod baseline;
+mod cursor;
 mod draft;
 mod figure;
 pub mod file;
+mod login;
 pub mod names;
 mod rules;
 mod yaml;
@@ -68,6 +72,12 @@ pub struct Policy {
     pub half_life: Duration,
     /// After how long in the queue a request goes before all that have not waited as long.
     pub patience: Duration,
+    /// What the logins of a member may use outside of every share; for figures that it does not name there is no bound.
+    pub baseline: PartialAmount,
+    /// The memory that all logins together may use; `None`: no bound.
+    pub logins: Option<Bytes>,
+    /// What units may use that hold members' work outside of shares, by their names.
+    pub others: BTreeMap<String, PartialAmount>,
     /// What is said of single users.
     pub users: BTreeMap<Uid, Rules>,
     /// What is said of groups.
@@ -93,6 +103,8 @@ pub struct Rules {
     pub weight: Option<Weight>,
     /// What its members may do.
     pub role: Option<Role>,
+    /// What its members' logins may use.
+    pub baseline: Option<LoginRule>,
 }
 
 /// What the policy says of users and groups that were not found, by name.
@@ -228,6 +240,9 @@ impl Policy {
             idle: None,
             half_life: HALF_LIFE_DEFAULT,
             patience: PATIENCE_DEFAULT,
+            baseline: PartialAmount::default(),
+            logins: None,
+            others: BTreeMap::new(),
             users: BTreeMap::new(),
             groups: BTreeMap::new(),
             unfound: Unfound::default(),
@@ -252,10 +267,7 @@ impl Policy {
     /// Figure by figure: what the policy names for the user; else the most generous of what it names for the
     /// groups; else the general figure. Defaults that would be above the member's max are the max.
     pub fn member(&self, uid: Uid, groups: &[Gid]) -> MemberPolicy {
-        let mut rules = self.groups_rules(groups);
-        if let Some(own) = self.users.get(&uid) {
-            rules = own.over(rules);
-        }
+        let rules = self.rules(uid, groups);
         let max = rules.max.or(self.max);
         MemberPolicy {
             defaults: least(rules.defaults.or(self.defaults), max),
@@ -273,41 +285,37 @@ impl Policy {
         self.member(uid, groups).role
     }
 
-    fn groups_rules(&self, groups: &[Gid]) -> Rules {
+    /// What is said of the user `uid` who is in `groups`: of the user, else of the groups.
+    fn rules(&self, uid: Uid, groups: &[Gid]) -> Rules {
         let named = groups.iter().filter_map(|gid| self.groups.get(gid));
-        named.fold(Rules::default(), |most, rules| most.generous(*rules))
+        let of_groups = named.fold(Rules::default(), |most, rules| most.generous(*rules));
+        self.users.get(&uid).map_or(of_groups, |own| own.over(of_groups))
     }
 }
 
 impl Rules {
     /// Of each figure that either names the larger.
     fn generous(self, other: Self) -> Self {
-        // `None` is less than any figure, so that one that is named wins.
-        let amount = |a: PartialAmount, b: PartialAmount| PartialAmount {
-            cpu: a.cpu.max(b.cpu),
-            mem: a.mem.max(b.mem),
-            tasks: a.tasks.max(b.tasks),
-        };
         Self {
-            defaults: amount(self.defaults, other.defaults),
-            max: amount(self.max, other.max),
+            defaults: self.defaults.largest(other.defaults),
+            max: self.max.largest(other.max),
             weight: self.weight.max(other.weight),
             role: self.role.max(other.role),
+            baseline: match (self.baseline, other.baseline) {
+                (Some(one), Some(other)) => Some(one.generous(other)),
+                (one, other) => one.or(other),
+            },
         }
     }
 
     /// Each figure that `self` names, and those of `rest` for the others.
     fn over(self, rest: Self) -> Self {
-        let amount = |a: PartialAmount, b: PartialAmount| PartialAmount {
-            cpu: a.cpu.or(b.cpu),
-            mem: a.mem.or(b.mem),
-            tasks: a.tasks.or(b.tasks),
-        };
         Self {
-            defaults: amount(self.defaults, rest.defaults),
-            max: amount(self.max, rest.max),
+            defaults: self.defaults.first(rest.defaults),
+            max: self.max.first(rest.max),
             weight: self.weight.or(rest.weight),
             role: self.role.or(rest.role),
+            baseline: self.baseline.map(|own| own.over(rest.baseline)).or(rest.baseline),
         }
     }
 }

@@ -223,6 +223,25 @@ mod tests {
     }
 
     #[test]
+    fn while_a_name_that_frees_logins_is_not_found_nobody_whom_it_may_be_is_held() {
+        let held = |policy: &Policy| policy.login(uid(7), "eve", &[]).cpu;
+        for frees in ["baseline: none", "role: admin"] {
+            let mut policy = policy(&format!("baseline: {{cpu: 2}}\ngroups: {{wheel: {{{frees}}}}}\n"));
+            assert_eq!(held(&policy), None, "{frees}");
+            policy.learn(&Name::Group("wheel".to_owned()), Ok(None));
+            assert_eq!(held(&policy), Some(crate::quantity::MilliCpu(2000)), "{frees}");
+            let named = self::policy(&format!("baseline: {{cpu: 2}}\nusers: {{eve: {{{frees}}}}}\n"));
+            assert_eq!(
+                (held(&named), named.login(uid(8), "eva", &[]).cpu.is_some()),
+                (None, true),
+                "{frees}"
+            );
+        }
+        let strict = policy("baseline: {cpu: 2}\ngroups: {wheel: {baseline: {cpu: 1}}}\n");
+        assert!(held(&strict).is_some());
+    }
+
+    #[test]
     fn a_second_name_of_somebody_changes_nothing_for_them() {
         let mut policy = policy("users: {eve: {role: read_only}, eva: {role: admin}}\n");
         for name in ["eve", "eva"] {

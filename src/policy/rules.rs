@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 
 use super::Overcommit;
-use super::draft::{AmountDraft, At, Draft, RulesDraft, Wrong};
+use super::cursor::{At, Wrong};
+use super::draft::{AmountDraft, Draft, HeldDraft, RulesDraft};
 use super::figure::Time;
 use super::yaml::{Fault, KeyPath, Position};
 use super::{
-    Entry, HALF_LIFE_DEFAULT, LEASE_MIN, PATIENCE_DEFAULT, Policy, RESERVE_CPU_DEFAULT, Reserve, ReserveMem,
-    Rules, Said, TASKS_DEFAULT, TASKS_MAX_DEFAULT, Unfound,
+    Entry, HALF_LIFE_DEFAULT, LEASE_MIN, LoginRule, PATIENCE_DEFAULT, Policy, RESERVE_CPU_DEFAULT, Reserve,
+    ReserveMem, Rules, Said, TASKS_DEFAULT, TASKS_MAX_DEFAULT, Unfound,
 };
 use crate::quantity::{Amount, Bytes, MilliCpu, PartialAmount, Tasks};
 
@@ -56,6 +57,9 @@ impl Draft {
             idle: value(&self.idle).map(|time| time.0),
             half_life: value(&self.half_life).map_or(HALF_LIFE_DEFAULT, |time| time.0),
             patience: value(&self.patience).map_or(PATIENCE_DEFAULT, |time| time.0),
+            baseline: held(&self.baseline),
+            logins: value(&self.logins_mem).map(|mem| mem.0),
+            others: self.others.iter().map(|(unit, draft)| (unit.clone(), held(draft))).collect(),
             users: finish_rules(&self.users, "users", max)?,
             groups: finish_rules(&self.groups, "groups", max)?,
             unfound: Unfound::of(
@@ -102,7 +106,25 @@ fn finish_entry(draft: &RulesDraft, key: &str, general: Amount) -> Result<Rules,
         max: partial(max),
         weight: value(&draft.weight),
         role: value(&draft.role),
+        baseline: login_rule(draft),
     })
+}
+
+/// What is said of the logins; nothing, where no figure is named.
+fn login_rule(draft: &RulesDraft) -> Option<LoginRule> {
+    let figures = held(&draft.baseline);
+    match draft.free {
+        true => Some(LoginRule::Free),
+        false => (!figures.is_empty()).then_some(LoginRule::Held(figures)),
+    }
+}
+
+fn held(draft: &HeldDraft) -> PartialAmount {
+    PartialAmount {
+        cpu: value(&draft.cpu).map(|cpu| cpu.0),
+        mem: value(&draft.mem).map(|mem| mem.0),
+        tasks: value(&draft.tasks).map(|tasks| tasks.0),
+    }
 }
 
 fn partial(draft: &AmountDraft) -> PartialAmount {

@@ -6,6 +6,9 @@
     reason = "a test that panics has failed"
 )]
 
+mod nearly;
+mod outside;
+
 use std::fs;
 use std::io;
 use std::os::unix::fs::symlink;
@@ -17,6 +20,7 @@ use fairshare::testing::identity::{Gid, Uid};
 use fairshare::testing::policy::file::{FILE_BYTES_MAX, FILES_MAX, Names, PolicyError, left_out, load};
 use fairshare::testing::policy::{Machine, Policy, ReserveMem, Role, Visibility};
 use fairshare::testing::quantity::{Amount, Bytes, MilliCpu, Tasks};
+use nearly::nearly_a_policy;
 use proptest::prelude::*;
 
 /// alice and bob, students and staff, whoever runs the tests.
@@ -366,77 +370,6 @@ fn a_named_user_wins_over_groups_and_the_most_generous_group_holds() {
     assert_eq!((other.max, other.role, other.weight.milli()), (policy.max, Role::Operator, 1000));
     assert_eq!(policy.role(Uid::ROOT, &[]), Role::Admin, "whatever the policy says");
     assert_eq!(policy.role(uid(1002), &[gid(2001)]), Role::ReadOnly);
-}
-
-/// Text made of what policies are made of, so that much of it is nearly right.
-fn nearly_a_policy() -> impl Strategy<Value = String> {
-    let words = [
-        "defaults",
-        "max",
-        "cpu",
-        "mem",
-        "tasks",
-        "reserve",
-        "overcommit",
-        "swap",
-        "lease",
-        "default",
-        "idle",
-        "fairness",
-        "half_life",
-        "users",
-        "groups",
-        "alice",
-        "bob",
-        "students",
-        "weight",
-        "role",
-        "admin",
-        "visibility",
-        "names",
-        "from_sandboxes",
-        "dangerous",
-        "evict",
-        "true",
-        "2",
-        "8G",
-        "0",
-        "-1",
-        ".5",
-        "8h",
-        "~",
-        "&a",
-        "*a",
-        "!!str",
-        "<<",
-        "\"",
-        "'",
-        "{",
-        "}",
-        "[",
-        "]",
-        ": ",
-        ":",
-        ", ",
-        ",",
-        "\n",
-        "\n  ",
-        "\n\t",
-        "\n---\n",
-        "\n...\n",
-        "# ",
-        "|\n",
-        ">\n",
-        "? ",
-        "- ",
-        "%YAML",
-        "\u{feff}",
-        "é",
-        "\0",
-        "\r\n",
-    ];
-    proptest::collection::vec(proptest::sample::select(words.to_vec()), 0..60)
-        .prop_map(|words| words.concat())
 }
 
 proptest! {

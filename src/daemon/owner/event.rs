@@ -24,7 +24,7 @@ pub enum Event {
     /// What the shares use has been read.
     Usages(BTreeMap<Uid, Usage>),
     /// The policy has been read again, or not.
-    Reloaded(Result<Policy, String>, Option<Reply>),
+    Reloaded(Result<Box<Policy>, String>, Option<Reply>),
     /// What was missing has been looked for.
     Recovered(Box<Recovery>),
     /// Members whose slices were in doubt have been looked at.

@@ -24,17 +24,17 @@ impl EventLoop {
         info!("reading the policy in {} again", parts.policy.display());
         parts.accounts.refresh_all();
         tokio::spawn(async move {
-            let result = names::policy(parts.policy, &parts.accounts).await;
+            let result = names::policy(parts.policy, &parts.accounts).await.map(Box::new);
             let _ = events.send(Event::Reloaded(result, reply)).await;
         });
     }
 
     /// Takes what was read; a policy that cannot be used leaves the old one in force.
-    pub(crate) fn reloaded(&mut self, result: Result<Policy, String>, reply: Option<Reply>) {
+    pub(crate) fn reloaded(&mut self, result: Result<Box<Policy>, String>, reply: Option<Reply>) {
         let asked_by_signal = reply.is_none();
         let refused = match result {
             Ok(policy) => {
-                let changed = self.in_force(policy);
+                let changed = self.in_force(*policy);
                 info!("the policy is in force{}", if changed { "" } else { ", and is what it was" });
                 self.recover(true);
                 self.reloads.extend(reply.map(|reply| (reply, changed)));
