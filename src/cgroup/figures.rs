@@ -63,6 +63,15 @@ pub struct Memory {
     pub reclaimable: Bytes,
 }
 
+/// What the kernel says of a unit outside of shares.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Outside {
+    /// The limits of its cgroup.
+    pub limits: KernelLimits,
+    /// The memory that is charged to it; `None` where the kernel does not count it for this cgroup.
+    pub memory: Option<Memory>,
+}
+
 /// What is left to a cgroup beside what it has when its limits come down: one part of so many of that, ...
 const MARGIN_PART: u64 = 16;
 

@@ -5,6 +5,7 @@
 
 mod controllers;
 mod figures;
+mod outside;
 pub mod parse;
 mod read;
 pub mod trigger;
@@ -26,7 +27,7 @@ use parse::{parse_clean_cache, parse_cpu_max, parse_key, parse_limit, parse_numb
 use read::{FILE_BYTES_MAX, read_at};
 
 pub use figures::{
-    Difference, KernelLimits, Limit, MARGIN_BYTES_MIN, Memory, Pressures, Spent, Usage, with_margin,
+    Difference, KernelLimits, Limit, MARGIN_BYTES_MIN, Memory, Outside, Pressures, Spent, Usage, with_margin,
 };
 
 /// How much of a file that does not parse goes into an error, in bytes.
@@ -102,15 +103,7 @@ impl Cgroups {
     /// # Errors
     /// Any [`CgroupFault`].
     pub fn limits(&self, group: impl Into<Group>) -> Result<Option<KernelLimits>, CgroupFault> {
-        self.at(group.into(), |cgroup| {
-            Ok(KernelLimits {
-                cpu: cgroup.optional("cpu.max", parse_cpu_max)?,
-                mem: cgroup.optional("memory.max", |bytes| parse_limit(bytes, Bytes))?,
-                swap: cgroup.optional("memory.swap.max", |bytes| parse_limit(bytes, Bytes))?,
-                tasks: cgroup.optional("pids.max", |bytes| parse_limit(bytes, Tasks))?,
-                idle: cgroup.optional("cpu.idle", |bytes| parse_number(bytes).map(|idle| idle != 0))?,
-            })
-        })
+        self.at(group.into(), |cgroup| cgroup.limits())
     }
 
     /// What a cgroup uses; `None` where there is no such cgroup.
@@ -233,18 +226,25 @@ impl Cgroups {
         group: Group,
         read: impl FnOnce(&Cgroup<'_>) -> Result<T, Unreadable>,
     ) -> Result<Option<T>, CgroupFault> {
-        let path = group.path();
+        self.at_path(&group.path(), read)
+    }
+
+    fn at_path<T>(
+        &self,
+        path: &str,
+        read: impl FnOnce(&Cgroup<'_>) -> Result<T, Unreadable>,
+    ) -> Result<Option<T>, CgroupFault> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let handle = match rustix::fs::openat(&self.root, path.as_str(), flags, Mode::empty()) {
+        let handle = match rustix::fs::openat(&self.root, path, flags, Mode::empty()) {
             Ok(handle) => handle,
             Err(Errno::NOENT) => return Ok(None),
-            Err(errno) => return Err(self.fault(&path, None, Reason::Errno(errno))),
+            Err(errno) => return Err(self.fault(path, None, Reason::Errno(errno))),
         };
         let cgroup = Cgroup { handle: handle.as_fd() };
         match read(&cgroup) {
             Ok(read) => Ok(Some(read)),
             Err(_) if cgroup.is_gone() => Ok(None),
-            Err(Unreadable { file, reason }) => Err(self.fault(&path, Some(file), reason)),
+            Err(Unreadable { file, reason }) => Err(self.fault(path, Some(file), reason)),
         }
     }
 
@@ -275,6 +275,16 @@ enum Reason {
 }
 
 impl Cgroup<'_> {
+    fn limits(&self) -> Result<KernelLimits, Unreadable> {
+        Ok(KernelLimits {
+            cpu: self.optional("cpu.max", parse_cpu_max)?,
+            mem: self.optional("memory.max", |bytes| parse_limit(bytes, Bytes))?,
+            swap: self.optional("memory.swap.max", |bytes| parse_limit(bytes, Bytes))?,
+            tasks: self.optional("pids.max", |bytes| parse_limit(bytes, Tasks))?,
+            idle: self.optional("cpu.idle", |bytes| parse_number(bytes).map(|idle| idle != 0))?,
+        })
+    }
+
     fn cpu_usec(&self) -> Result<u64, Unreadable> {
         self.required("cpu.stat", |bytes| parse_key(bytes, "usage_usec"))
     }

@@ -1,6 +1,7 @@
 //! The daemon: start-up in numbered steps, then the listener and the event loop until a signal ends them.
 
 pub mod asking;
+mod baseline;
 mod clock;
 mod confine;
 mod doing;
@@ -43,6 +44,9 @@ pub const SOCKET: &str = "/run/fairshare.sock";
 
 /// Where the state is when systemd does not say (`STATE_DIRECTORY`, `systemd.exec(5)`).
 const STATE_DIR: &str = "/var/lib/fairshare";
+
+/// Where what lasts until the next boot is when systemd does not say (`RUNTIME_DIRECTORY`, `systemd.exec(5)`).
+const RUNTIME_DIR: &str = "/run/fairshared";
 
 /// Where the kernel's cgroup files are.
 const CGROUP_ROOT: &str = "/sys/fs/cgroup";
@@ -169,6 +173,7 @@ async fn prepare(
         socket,
         keeper: persist::Keeper::start().map_err(|error| format!("no thread for the state: {error}"))?,
         state: variable("STATE_DIRECTORY").unwrap_or_else(|| STATE_DIR.into()),
+        runtime: variable("RUNTIME_DIRECTORY").unwrap_or_else(|| RUNTIME_DIR.into()),
         cgroups: Arc::new(cgroups),
         online,
         bus: BusAddress::System,

@@ -21,6 +21,8 @@ pub struct Parts {
     pub state: PathBuf,
     /// The thread that has the folder.
     pub keeper: Keeper,
+    /// The folder of what lasts until the next boot.
+    pub runtime: PathBuf,
     /// The kernel's figures.
     pub cgroups: Arc<Cgroups>,
     /// The kernel's list of CPUs.

@@ -127,6 +127,17 @@ impl Directory {
         self.group(MEMBERS)
     }
 
+    /// The names that the members' group ([`MEMBERS`]) lists, whether they are accounts or not; none where there is no such
+    /// group. Whose primary group it is, is not among them.
+    ///
+    /// # Errors
+    /// As of [`Self::by_uid`].
+    pub fn listed(&self) -> io::Result<Vec<String>> {
+        let Self::System = self else { return self.listed_in_file() };
+        let name = CString::new(MEMBERS)?;
+        Ok(known(sys::listed_in_group(&name), "group", MEMBERS)?.unwrap_or_default())
+    }
+
     fn account(&self, user: User) -> io::Result<Option<Account>> {
         let groups = self.groups(&user)?;
         // There is one id that is nobody's.
@@ -199,6 +210,13 @@ impl Directory {
             (of == name).then_some(Group { gid: gid.parse().ok()?, has_member })
         };
         Ok(self.file("group")?.lines().find_map(parse))
+    }
+
+    fn listed_in_file(&self) -> io::Result<Vec<String>> {
+        let text = self.file("group")?;
+        let line = text.lines().find(|line| line.split(':').next() == Some(MEMBERS)).unwrap_or_default();
+        let list = line.split(':').nth(3).unwrap_or_default();
+        Ok(list.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect())
     }
 
     fn file(&self, name: &str) -> io::Result<String> {
@@ -275,7 +293,9 @@ mod tests {
         assert_eq!(directory.membership(uid(100_001)).unwrap(), Membership::NoAccount);
         let alice = directory.by_name("alice").unwrap().expect("alice");
         assert_eq!(alice.groups.iter().map(|gid| gid.get()).collect::<Vec<_>>(), [50, 990, 1001]);
+        assert_eq!(directory.listed().unwrap(), ["carol", "alice"]);
         std::fs::write(dir.path().join("group"), "staff:x:50:alice\n").unwrap();
+        assert_eq!(directory.listed().unwrap(), Vec::<String>::new());
         assert_eq!(directory.membership(uid(1001)).unwrap(), Membership::NoGroup);
         std::fs::remove_file(dir.path().join("passwd")).unwrap();
         assert!(directory.membership(uid(1001)).unwrap_err().to_string().contains("passwd"));

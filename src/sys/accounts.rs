@@ -70,6 +70,23 @@ pub fn group_by_name(name: &CStr, member: Option<&CStr>) -> io::Result<Option<Gr
     })
 }
 
+/// The names that the group of this name lists (`getgrnam_r(3)`); those that are not UTF-8 are left out.
+///
+/// # Errors
+/// As of [`user_by_id`].
+pub fn listed_in_group(name: &CStr) -> io::Result<Option<Vec<String>>> {
+    // SAFETY: as in `user_by_name`.
+    let ask = |group, buffer, length, found| unsafe {
+        libc::getgrnam_r(name.as_ptr(), group, buffer, length, found)
+    };
+    entry(ask, |group: &libc::group| {
+        let mut names = Vec::new();
+        // SAFETY: `entry` calls this while the buffer that the entry points into lives.
+        unsafe { each(group.gr_mem, |name| names.extend(name.to_str().map(str::to_owned))) };
+        names
+    })
+}
+
 fn user(found: &libc::passwd) -> User {
     // SAFETY: `entry` calls this while the buffer lives in which the name is a C string (passwd(5)).
     let name = (!found.pw_name.is_null()).then(|| unsafe { CStr::from_ptr(found.pw_name) }.to_owned());
@@ -81,20 +98,29 @@ fn user(found: &libc::passwd) -> User {
 /// # Safety
 /// The list is null, or such a list that lives.
 unsafe fn lists(list: *const *mut c_char, wanted: &CStr) -> bool {
+    let mut found = false;
+    // SAFETY: the list is as `each` wants it.
+    unsafe { each(list, |name| found |= name == wanted) };
+    found
+}
+
+/// Shows each string of a list of C strings that ends with a null pointer.
+///
+/// # Safety
+/// The list is null, or such a list that lives.
+unsafe fn each(list: *const *mut c_char, mut show: impl FnMut(&CStr)) {
     let mut at = list;
     if at.is_null() {
-        return false;
+        return;
     }
     loop {
         // SAFETY: the list goes on up to its null pointer, and `at` has not passed that.
         let name = unsafe { *at };
         if name.is_null() {
-            return false;
+            return;
         }
         // SAFETY: every other pointer of the list is a C string.
-        if unsafe { CStr::from_ptr(name) } == wanted {
-            return true;
-        }
+        show(unsafe { CStr::from_ptr(name) });
         // SAFETY: the null pointer comes after this one.
         at = unsafe { at.add(1) };
     }

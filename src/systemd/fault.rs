@@ -80,6 +80,11 @@ impl Fault {
         Self::Bus { what: what.into().trim_end().to_owned(), source }
     }
 
+    /// Whether systemd refused it, and did nothing.
+    pub fn is_refusal(&self) -> bool {
+        matches!(self, Self::Call { .. })
+    }
+
     /// Whether a unit of that name is loaded already, so that it cannot be started as a new one.
     pub fn is_unit_exists(&self) -> bool {
         self.is_error("org.freedesktop.systemd1.UnitExists")

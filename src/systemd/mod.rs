@@ -5,6 +5,7 @@
 
 mod bus;
 mod fault;
+pub mod outside;
 pub mod property;
 mod proxy;
 pub mod service;
@@ -114,8 +115,11 @@ impl Systemd {
         // All at once: the bus handles them in the order in which they are sent, and one wait is enough for all.
         let rules = signals::match_rules();
         let matches = try_join_all(rules.iter().map(|rule| proxy::add_match(&connection, rule)));
-        let (_, (), (version, owner)) = tokio::try_join!(matches, manager.subscribe(), manager.version())?;
+        let logind = proxy::name_owner(&connection, proxy::LOGIND);
+        let (_, (), (version, owner), logind) =
+            tokio::try_join!(matches, manager.subscribe(), manager.version(), logind)?;
         controls.tell(Control::Owner(owner)).await?;
+        controls.tell(Control::Logind(logind)).await?;
         let [service_calls, clearing] =
             [SERVICE_CALLS_MAX, CLEARED_AT_ONCE_MAX].map(|max| Arc::new(Semaphore::new(max)));
         Ok((Self { manager, controls, version: major(&version), service_calls, clearing }, signals))

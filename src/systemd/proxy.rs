@@ -21,6 +21,11 @@ pub(super) const UNIT: &str = "org.freedesktop.systemd1.Unit";
 pub(super) const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
 pub(super) const BUS: &str = "org.freedesktop.DBus";
 
+/// Who knows of logins (`org.freedesktop.login1(5)`).
+pub(super) const LOGIND: &str = "org.freedesktop.login1";
+pub(super) const LOGIND_PATH: &str = "/org/freedesktop/login1";
+pub(super) const LOGIND_MANAGER: &str = "org.freedesktop.login1.Manager";
+
 /// Whatever a program ends with is no failure of its unit ("-" before it, systemd.service(5)): after a failure systemd would
 /// kill what the program left behind.
 const IGNORE_FAILURE: bool = true;
@@ -145,6 +150,13 @@ impl Manager {
         body(method, "", &reply)
     }
 
+    /// Whether a unit's file is enabled, in systemd's words.
+    pub(super) async fn unit_file_state(&self, unit: &str) -> Result<String, Fault> {
+        let method = "GetUnitFileState";
+        let reply = self.manager(method, unit, &(unit,)).await?;
+        body(method, unit, &reply)
+    }
+
     /// One property of a unit. A unit that does not exist has all properties too, with systemd's defaults.
     pub(super) async fn get<T>(&self, unit: &str, interface: &str, property: &str) -> Result<T, Fault>
     where
@@ -204,6 +216,18 @@ pub(super) async fn add_match(connection: &Connection, rule: &str) -> Result<(),
     match timeout(CALL_TIMEOUT, call).await {
         Ok(Ok(_)) => Ok(()),
         Ok(Err(error)) => Err(Fault::of_call(method, "", error)),
+        Err(_) => Err(Fault::Timeout { method, unit: String::new(), after: CALL_TIMEOUT }),
+    }
+}
+
+/// The unique name of whoever owns a name on the bus; `None` where nobody does. Nobody is started for it.
+pub(super) async fn name_owner(connection: &Connection, name: &str) -> Result<Option<String>, Fault> {
+    let (method, args) = ("GetNameOwner", (name,));
+    let call = connection.call_method(Some(BUS), "/org/freedesktop/DBus", Some(BUS), method, &args);
+    match timeout(CALL_TIMEOUT, call).await {
+        Ok(Ok(reply)) => body(method, "", &reply).map(Some),
+        // Where the bus itself is gone, that is found by whoever needs it.
+        Ok(Err(_)) => Ok(None),
         Err(_) => Err(Fault::Timeout { method, unit: String::new(), after: CALL_TIMEOUT }),
     }
 }

@@ -10,9 +10,11 @@ use zbus::message::{Header, Type};
 use zbus::{Message, MessageStream, OwnedObjectPath, Variant};
 
 use super::fault::Fault;
-use super::proxy::{BUS, MANAGER, Manager, PATH, PROPERTIES, SERVICE, UNIT};
+use super::proxy::{
+    BUS, LOGIND, LOGIND_MANAGER, LOGIND_PATH, MANAGER, Manager, PATH, PROPERTIES, SERVICE, UNIT,
+};
 use super::unit::Stage;
-use crate::identity::UnitName;
+use crate::identity::{Uid, UnitName};
 
 /// Signals that the daemon has not taken yet; further ones are dropped and [`Signal::Lagged`] said instead.
 const SIGNALS_MAX: usize = 1024;
@@ -28,6 +30,8 @@ const CONTROLS_MAX: usize = 64;
 pub enum Signal {
     /// A unit of ours is gone from systemd's memory.
     UnitRemoved(UnitName),
+    /// Somebody logs in who was not: the first of their processes is about to start.
+    Login(Uid),
     /// PID 1 began (`true`) or ended (`false`) to reload or re-execute itself. At the end, look at the units again:
     /// removals in between are not told, because systemd says of every unit that it was removed and is there again.
     Reloading(bool),
@@ -74,6 +78,8 @@ pub(super) enum Control {
     Follow(String, mpsc::Sender<()>),
     /// systemd's unique name on the bus, as it was when it answered the first call.
     Owner(String),
+    /// logind's unique name on the bus, as it was when the connection was made; `None` where it was not there.
+    Logind(Option<String>),
 }
 
 /// Hands the dispatcher what it must know.
@@ -102,11 +108,24 @@ impl Controls {
     }
 }
 
-/// Who on the bus is systemd.
+/// Who on the bus is systemd, or logind.
 #[derive(Debug)]
 enum Owner {
     Unknown,
     Known(Option<String>),
+}
+
+impl Owner {
+    /// Whether it sent a message of this interface.
+    fn sent(&self, header: &Header<'_>, interface: &str) -> bool {
+        matches!(self, Self::Known(Some(owner)) if sent_by(header, owner))
+            && header.interface().is_some_and(|is| is.as_str() == interface)
+    }
+
+    /// Whether it sent a message of this interface for the object at `path`.
+    fn is_at(&self, header: &Header<'_>, path: &str, interface: &str) -> bool {
+        self.sent(header, interface) && header.path().is_some_and(|at| at.as_str() == path)
+    }
 }
 
 type Resubscription = Pin<Box<dyn Future<Output = Result<(), Fault>> + Send>>;
@@ -115,6 +134,7 @@ type Resubscription = Pin<Box<dyn Future<Output = Result<(), Fault>> + Send>>;
 struct Dispatcher {
     manager: Manager,
     owner: Owner,
+    logind: Owner,
     present: watch::Sender<bool>,
     watches: Vec<(String, mpsc::Sender<JobResult>)>,
     /// By path: what follows is looked for with each change of any unit of this machine.
@@ -133,8 +153,11 @@ pub(super) fn match_rules() -> Vec<String> {
             format!("type='signal',sender='{SERVICE}',path='{PATH}',interface='{MANAGER}',member='{member}'")
         })
         .collect();
+    rules.extend([SERVICE, LOGIND].map(|name| {
+        format!("type='signal',sender='{BUS}',interface='{BUS}',member='NameOwnerChanged',arg0='{name}'")
+    }));
     rules.push(format!(
-        "type='signal',sender='{BUS}',interface='{BUS}',member='NameOwnerChanged',arg0='{SERVICE}'"
+        "type='signal',sender='{LOGIND}',path='{LOGIND_PATH}',interface='{LOGIND_MANAGER}',member='UserNew'"
     ));
     // One for all units, for the bus lets one connection have only so many. systemd says of each change two things: what
     // is of the unit's kind, and then what all units have; the second is enough.
@@ -153,6 +176,7 @@ pub(super) fn spawn(manager: Manager, present: watch::Sender<bool>) -> (Controls
     let dispatcher = Dispatcher {
         manager,
         owner: Owner::Unknown,
+        logind: Owner::Unknown,
         present,
         watches: Vec::new(),
         followed: BTreeMap::new(),
@@ -212,6 +236,11 @@ impl Dispatcher {
                     self.owner = Owner::Known(Some(name));
                 }
             }
+            Control::Logind(name) => {
+                if matches!(self.logind, Owner::Unknown) {
+                    self.logind = Owner::Known(name);
+                }
+            }
         }
     }
 
@@ -225,9 +254,11 @@ impl Dispatcher {
             if member == "NameOwnerChanged" {
                 self.name_owner_changed(message);
             }
-        } else if member == "PropertiesChanged" && self.is_by_systemd(&header, PROPERTIES) {
+        } else if member == "PropertiesChanged" && self.owner.sent(&header, PROPERTIES) {
             let path = header.path().map_or("", |path| path.as_str());
             self.followed.get(path).filter(|_| may_be_an_end(message)).into_iter().for_each(look);
+        } else if member == "UserNew" && self.logind.is_at(&header, LOGIND_PATH, LOGIND_MANAGER) {
+            self.user_new(message);
         } else if self.is_systemd(&header) {
             match member {
                 "JobRemoved" => self.job_removed(message),
@@ -240,22 +271,19 @@ impl Dispatcher {
 
     /// Whether systemd sent it. The bus lets anybody send a signal to one receiver directly, past our match rules.
     fn is_systemd(&self, header: &Header<'_>) -> bool {
-        self.is_by_systemd(header, MANAGER) && header.path().is_some_and(|path| path.as_str() == PATH)
-    }
-
-    fn is_by_systemd(&self, header: &Header<'_>, interface: &str) -> bool {
-        matches!(&self.owner, Owner::Known(Some(owner)) if sent_by(header, owner))
-            && header.interface().is_some_and(|is| is.as_str() == interface)
+        self.owner.is_at(header, PATH, MANAGER)
     }
 
     fn name_owner_changed(&mut self, message: &Message) {
         let body = message.body();
         let Ok((name, _, owner)) = body.deserialize::<(&str, &str, &str)>() else { return };
-        if name != SERVICE {
-            return;
-        }
         let present = !owner.is_empty();
-        self.owner = Owner::Known(present.then(|| owner.to_owned()));
+        let known = Owner::Known(present.then(|| owner.to_owned()));
+        match name {
+            SERVICE => self.owner = known,
+            LOGIND => return self.logind = known,
+            _ => return,
+        }
         self.present.send_replace(present);
         if present {
             self.resubscribe();
@@ -275,6 +303,14 @@ impl Dispatcher {
                 // A full channel is one whose waiter has other jobs of this unit to look at first; it will time out.
                 let _ = results.try_send((job.as_str().to_owned(), result.to_owned()));
             }
+        }
+    }
+
+    fn user_new(&mut self, message: &Message) {
+        let body = message.body();
+        let Ok((uid, _)) = body.deserialize::<(u32, OwnedObjectPath)>() else { return };
+        if let Some(uid) = Uid::new(uid.into()) {
+            self.tell(Signal::Login(uid));
         }
     }
 

@@ -33,7 +33,7 @@ use crate::wire::error::{Code, WireError};
 pub const READ_BACK_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Between two looks at the kernel's files: at first, and at most.
-const READ_BACK_PAUSE: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(50));
+pub const READ_BACK_PAUSE: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(50));
 
 /// How long the removal of an empty slice may take.
 const WITHDRAW_TIMEOUT: Duration = Duration::from_secs(10);

@@ -64,6 +64,8 @@ impl EventLoop {
             ok: !self.policy.as_ref().is_some_and(|policy| policy.unfound.is_open()),
             detail: self.names_missing(),
         });
+        let outside = self.baseline.told();
+        checks.push(Check { name: "outside".to_owned(), ok: outside.is_well(), detail: outside.said(names) });
         let drift = self.drift();
         checks.push(Check {
             name: "limits".to_owned(),

@@ -27,6 +27,7 @@ use tracing::{debug, error};
 use crate::daemon::asking::names::{Asked, Learned, NAMES_PERIOD};
 use crate::daemon::asking::spec::Spec;
 use crate::daemon::asking::submission::Submission;
+use crate::daemon::baseline::{Baseline, Heard};
 use crate::daemon::clock;
 use crate::daemon::doing::job::Fetch;
 use crate::daemon::doing::kernel;
@@ -76,6 +77,8 @@ pub struct EventLoop {
     machine: Option<Machine>,
     signals: Option<Signals>,
     condition: Condition,
+    /// What may be used outside of shares, held by a task of its own.
+    baseline: Baseline,
     watch: Watch,
     pressed: Pressed,
     strays: BTreeSet<Uid>,
@@ -150,6 +153,7 @@ impl EventLoop {
             machine: machine::read(&parts.online).map_err(|error| error!("{error}, proceeding")).ok(),
             signals: None,
             condition: Condition::of(&parts.cgroups),
+            baseline: Baseline::start(&parts, policy_told.subscribe()),
             watch: Watch::start(),
             pressed: Pressed::default(),
             strays: BTreeSet::new(),
@@ -308,8 +312,12 @@ impl EventLoop {
                     self.settle_doubts();
                 }
             }
+            Signal::Login(uid) => self.baseline.hear(Heard::Login(uid)),
             Signal::UnitRemoved(_) | Signal::Reloading(true) => {}
             Signal::Reloading(false) | Signal::Lagged => {
+                if signal == Signal::Lagged {
+                    self.baseline.hear(Heard::Missed);
+                }
                 self.ledger.shares().keys().for_each(|uid| self.condition.doubt(*uid));
                 self.settle_doubts();
             }
@@ -344,6 +352,7 @@ impl EventLoop {
     /// Compares what the kernel holds with the shares; what differs is looked at.
     fn sweep(&mut self) {
         self.look_at_machine();
+        self.baseline.hear(Heard::Look);
         self.sweep_inside();
         let uids: Vec<Uid> = self.ledger.shares().keys().copied().collect();
         uids.into_iter().for_each(|uid| self.look_at_pressures(uid));

@@ -7,6 +7,7 @@ use tracing::{error, info};
 
 use super::EventLoop;
 use super::event::Event;
+use crate::daemon::baseline::Heard;
 use crate::daemon::clock;
 use crate::daemon::doing::share::Context;
 use crate::daemon::mending::recover::{Before, Recovery, recover};
@@ -68,6 +69,7 @@ impl EventLoop {
         }
         match recovery.bus {
             Some(Ok((systemd, signals))) => {
+                self.baseline.hear(Heard::Bus(systemd.clone()));
                 (self.systemd, self.signals, self.condition.bus) = (Some(systemd), Some(signals), None);
             }
             Some(Err(why)) => self.condition.bus = Some(why),

@@ -117,6 +117,11 @@ impl Home {
         self.dir.path().join("state")
     }
 
+    /// The folder of what lasts until the next boot.
+    pub fn runtime_dir(&self) -> PathBuf {
+        self.dir.path().join("runtime")
+    }
+
     pub fn state_file(&self) -> PathBuf {
         self.state_dir().join("state")
     }
@@ -191,6 +196,7 @@ impl Home {
             .env("DBUS_SYSTEM_BUS_ADDRESS", &self.bus)
             .env("FAIRSHARE_CGROUP_ROOT", &self.cgroups)
             .env("STATE_DIRECTORY", self.state_dir())
+            .env("RUNTIME_DIRECTORY", self.runtime_dir())
             .env("NOTIFY_SOCKET", &notify_path)
             .env_remove("JOURNAL_STREAM")
             .env("FAIRSHARE_CPUS_ONLINE", self.online_file())

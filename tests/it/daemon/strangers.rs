@@ -13,14 +13,14 @@ use super::harness::Daemon;
 use super::raw::request;
 
 /// Somebody on the bus, and what the daemon is called there.
-struct Stranger {
+pub struct Stranger {
     runtime: Runtime,
     connection: Connection,
     daemon: String,
 }
 
 impl Stranger {
-    fn of(address: &str, daemon: &Daemon) -> Self {
+    pub fn of(address: &str, daemon: &Daemon) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let (connection, daemon) = runtime.block_on(async {
             let connection = Builder::address(address).build().await.unwrap();
@@ -39,14 +39,19 @@ impl Stranger {
         Self { runtime, connection, daemon }
     }
 
-    fn signal<B: serde::Serialize + zbus::wire::Type>(&self, body: &B) {
-        let to = Some(self.daemon.as_str());
-        let sent = self.connection.emit_signal(to, "/", "org.example.Stranger", "Take", body);
+    fn signal<B: serde::Serialize + zbus::wire::DynamicType>(&self, body: &B) {
+        self.say(["/", "org.example.Stranger", "Take"], body);
+    }
+
+    /// Sends the daemon a signal of an object, an interface and a member.
+    pub fn say<B: serde::Serialize + zbus::wire::DynamicType>(&self, what: [&str; 3], body: &B) {
+        let (to, [object, interface, member]) = (Some(self.daemon.as_str()), what);
+        let sent = self.connection.emit_signal(to, object, interface, member, body);
         self.runtime.block_on(sent).unwrap();
     }
 
     /// Waits until the bus has handled all that was sent before.
-    fn round_trip(&self) {
+    pub fn round_trip(&self) {
         self.runtime.block_on(ask(&self.connection, "GetId", &())).unwrap();
     }
 }

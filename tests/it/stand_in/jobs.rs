@@ -253,6 +253,9 @@ impl Manager {
         assert!(runtime, "limits must not outlive a boot");
         let (instead, lag) = self.kernel();
         let mut units = self.shared.units.lock().unwrap();
+        if units.get(&name).is_some_and(|unit| unit.text("LoadState") == Some("not-found")) {
+            return Err(no_such_unit(&name));
+        }
         if units.get(&name).is_none() {
             // Loading it is what systemd does; it stays inactive.
             units.insert(&name, BTreeMap::new());

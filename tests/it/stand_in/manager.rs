@@ -248,11 +248,15 @@ impl Manager {
         let units = self.shared.units.lock().unwrap();
         let name = units.names().into_iter().find(|name| unit_path(name) == path);
         // A unit that does not exist has everything, with defaults.
-        let unit = name.and_then(|name| units.get(&name));
+        let unit = name.as_ref().and_then(|name| units.get(name));
         let set = unit.and_then(|unit| unit.settings.get(&property)).map(Setting::to_variant);
         Ok(match property.as_str() {
             "ActiveState" => Variant::new(unit.map_or("inactive", |unit| unit.active)),
-            "LoadState" => Variant::new("loaded"),
+            "LoadState" => set.unwrap_or(Variant::new("loaded")),
+            "Id" => set.unwrap_or(Variant::new(unit_at(&path))),
+            "ControlGroup" => {
+                Variant::new(name.and_then(|name| units.control_group(&name)).unwrap_or_default())
+            }
             "SubState" => set.unwrap_or(Variant::new(unit.map_or("dead", |_| "running"))),
             "ExecMainCode" | "ExecMainStatus" => set.unwrap_or(Variant::new(0i32)),
             "Job" => {
@@ -359,6 +363,19 @@ fn unit_path(unit: &str) -> String {
         false => format!("_{byte:02x}"),
     });
     format!("{PATH}/unit/{}", escaped.collect::<String>())
+}
+
+/// The unit at a path that [`unit_path`] makes.
+fn unit_at(path: &str) -> String {
+    let label = path.rsplit('/').next().unwrap_or_default();
+    let mut parts = label.split('_');
+    let mut unit = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let (byte, rest) = part.split_at(2);
+        unit.push(char::from(u8::from_str_radix(byte, 16).unwrap()));
+        unit.push_str(rest);
+    }
+    unit
 }
 
 pub(super) fn error(name: &str, message: &str) -> (String, String) {

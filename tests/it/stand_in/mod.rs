@@ -115,6 +115,15 @@ impl World {
         units.realise(name, &Default::default());
     }
 
+    /// Has systemd say this of a unit by that name (`LoadState`, `Id`) that does not run.
+    pub fn name_unit(&self, name: &str, load_state: &str, id: &str) {
+        let mut units = self.shared.units.lock().unwrap();
+        let says = [("LoadState", load_state), ("Id", id)];
+        let says = says.map(|(property, text)| (property.to_owned(), Setting::Text(text.to_owned())));
+        units.insert(name, says.into());
+        units.get_mut(name).unwrap().active = "inactive";
+    }
+
     /// Makes a service whose start is still queued.
     pub fn make_queued_service(&self, name: &str) {
         let mut units = self.shared.units.lock().unwrap();

@@ -249,6 +249,13 @@ impl Units {
         path.join(name)
     }
 
+    /// The same below the root, as systemd says it; `None` where there is none.
+    pub fn control_group(&self, name: &str) -> Option<String> {
+        let path = self.cgroup(name);
+        let below = path.strip_prefix(&self.root).ok().filter(|_| path.exists())?;
+        Some(format!("/{}", below.display()))
+    }
+
     fn slices_above(&self, name: &str) -> Vec<String> {
         if let Some(stem) = name.strip_suffix(".slice") {
             let dashes = stem.match_indices('-').map(|(at, _)| format!("{}.slice", &stem[..at]));
