@@ -124,6 +124,7 @@ mod jobs;
 mod later;
 mod leaks;
 mod limits;
+mod logins;
 mod main_job;
 mod package;
 mod protocol_client;
