@@ -204,6 +204,14 @@ pub fn share_table(shares: &[ShareInfo], now_ms: u64) -> String {
     table(&rows)
 }
 
+/// A table, with how much more there is for which the daemon's answer had no room.
+pub fn left_out(table: String, count: Option<u64>, what: &str) -> String {
+    match count {
+        Some(count) => format!("{table}\nNot shown: {count} {what}"),
+        None => table,
+    }
+}
+
 /// Rows with their columns aligned.
 pub fn table(rows: &[Vec<String>]) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);

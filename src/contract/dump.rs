@@ -43,11 +43,17 @@ pub struct DumpInfo {
     pub capacity: CapacityInfo,
     /// After how long past use counts half.
     pub half_life_ms: u64,
-    /// What members have used, those who have used nothing that counts left out.
+    /// What members have used by user id, without those who have used nothing that counts.
     pub past_use: Vec<PastUse>,
-    /// All shares, those too that are being made or taken away.
+    /// Of how many members of higher user ids it is left out, for which the answer had no room.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional")]
+    pub past_use_left_out: Option<u64>,
+    /// All shares by user id, those too that are being made or taken away.
     pub shares: Vec<ShareDump>,
-    /// The jobs, the oldest first: the [`JOBS_DUMPED_MAX`] newest.
+    /// How many shares of higher user ids there are for which the answer had no room.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional")]
+    pub shares_left_out: Option<u64>,
+    /// The jobs, the oldest first: the [`JOBS_DUMPED_MAX`] newest, or fewer where the answer had no room for them.
     pub jobs: Vec<JobInfo>,
     /// How many older jobs there are.
     pub jobs_left_out: u64,

@@ -21,6 +21,9 @@ pub struct JobList {
 pub struct Jobs {
     /// The jobs, the oldest first.
     pub jobs: Vec<JobInfo>,
+    /// How many older jobs there are for which the answer had no room.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional")]
+    pub jobs_left_out: Option<u64>,
 }
 
 impl Ask for JobList {

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::ask::{Ask, Repeat};
 use super::capacity::CapacityInfo;
 use super::share::ShareInfo;
+use crate::wire::field::optional;
 
 /// Asks for all shares.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -15,10 +16,13 @@ pub struct List {}
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ListAnswer {
-    /// The shares.
+    /// The shares, by user id.
     pub shares: Vec<ShareInfo>,
     /// The machine.
     pub capacity: CapacityInfo,
+    /// How many shares of higher user ids there are for which the answer had no room.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional")]
+    pub shares_left_out: Option<u64>,
 }
 
 impl Ask for List {

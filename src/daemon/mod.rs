@@ -211,3 +211,27 @@ fn forward_signals(events: &mpsc::Sender<Event>) -> std::io::Result<()> {
     });
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::following::pressure::TRIGGERS_MAX;
+    use crate::contract::DESCRIPTORS_MAX;
+    use crate::contract::handover::HANDED_MAX;
+    use crate::serving::account::{CONNECTIONS_MAX, HELD_MAX};
+    use crate::serving::closing::{CLOSING_MAX, CLOSING_OF_STRANGERS_MAX, DESCRIPTORS_AT_ONCE_MAX};
+
+    /// Beside what is counted: epoll's and the timer's, the bus, the journal, the state, files that are read in passing.
+    const OTHERS: usize = 256;
+
+    /// Without one nobody is accepted, no file of the kernel's is read, and nothing is stored.
+    #[test]
+    fn all_that_members_can_have_open_is_under_the_units_limit() {
+        let unit = include_str!("../../systemd/fairshared.service");
+        let limit = unit.lines().find_map(|line| line.strip_prefix("LimitNOFILE=")).expect("a limit");
+        let connections = CONNECTIONS_MAX * (1 + DESCRIPTORS_MAX);
+        let closing = CLOSING_MAX + CLOSING_OF_STRANGERS_MAX + DESCRIPTORS_AT_ONCE_MAX;
+        let all = HELD_MAX * HANDED_MAX + connections + closing + TRIGGERS_MAX + OTHERS;
+        let limit: usize = limit.parse().expect("a number");
+        assert!(all <= limit, "{all} of {limit}");
+    }
+}

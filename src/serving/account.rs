@@ -5,6 +5,7 @@
 //!
 //! The model is dbus-broker's `src/util/user.c`.
 
+use std::cmp::Ordering::{Equal, Greater, Less};
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Deref;
 use std::sync::Arc;
@@ -59,6 +60,10 @@ pub const HELD_BYTES_PER_UID_MAX: usize = 1280 << 10;
 /// connections that bounds them: this leaves the unit's `MemoryHigh=64M` more than half for everything else.
 pub const HELD_BYTES_MAX: usize = 24 << 20;
 
+/// As many of them as there can be of all users together: 256 of each of 16 members. Each may keep descriptors of the daemon's,
+/// of which there are no more than the unit's `LimitNOFILE=`.
+pub const HELD_MAX: usize = 4096;
+
 /// What one of them takes beside its bytes, in bytes: its records. A user can have some hundred of them at once.
 const HELD_BESIDE_BYTES: usize = 1 << 10;
 
@@ -93,11 +98,22 @@ pub const SHUT_OUT: Duration = Duration::from_secs(60);
 /// Lines about one user's broken connections in each [`CLOSINGS_WINDOW`]: a member must not fill the journal.
 const COMPLAINTS_MAX: u32 = 5;
 
+/// Lines about the broken connections of all users in each [`CLOSINGS_WINDOW`]. Who has a user namespace has 65 536 ids in it
+/// (subuid(5)), and each of them can be turned away.
+const COMPLAINTS_OF_ALL_MAX: u32 = 300;
+
+/// Users of whom something is remembered. For one more those are forgotten of whom there is nothing but how they behaved.
+///
+/// Nothing that is taken is forgotten: what is beyond connections is taken by members alone, who are accounts.
+const REMEMBERED_MAX: usize = 4096;
+
 /// Everybody who uses something of the daemon.
 #[derive(Debug, Default)]
 pub struct Users {
     all: Arc<All>,
     known: BTreeMap<Uid, Known>,
+    /// About everybody's connections.
+    complaints: Lines,
 }
 
 /// What is known of one user.
@@ -118,19 +134,22 @@ impl Users {
     /// # Errors
     /// Busy, for whom none is left; RateLimited, who is shut out.
     pub fn connect(&mut self, uid: Uid, now: Instant) -> Result<Connected, WireError> {
-        let known = self.known(uid);
+        let known = self.known(uid, now);
         known.conduct.admit(now)?;
         Connected::take(Arc::clone(&known.user))
     }
 
     /// A connection of this user's was closed for violations.
     pub fn closed_for_violations(&mut self, uid: Uid, now: Instant) {
-        self.known(uid).conduct.closed_for_violations(now);
+        self.known(uid, now).conduct.closed_for_violations(now);
     }
 
     /// Whether one more line about this user's connections may go to the journal.
-    pub fn may_complain(&mut self, uid: Uid, now: Instant) -> bool {
-        self.known(uid).conduct.may_complain(now)
+    pub fn may_complain(&mut self, uid: Uid, now: Instant) -> Tell {
+        match self.known(uid, now).conduct.complaints.tell(COMPLAINTS_MAX, now) {
+            Tell::Yes => self.complaints.tell(COMPLAINTS_OF_ALL_MAX, now),
+            Tell::NotFromHere | Tell::No => Tell::No,
+        }
     }
 
     /// Forgets those of whom nothing needs to be remembered.
@@ -138,7 +157,13 @@ impl Users {
         self.known.retain(|_, known| !(known.user.is_blank() && known.conduct.is_blank(now)));
     }
 
-    fn known(&mut self, uid: Uid) -> &mut Known {
+    fn known(&mut self, uid: Uid, now: Instant) -> &mut Known {
+        if self.known.len() >= REMEMBERED_MAX && !self.known.contains_key(&uid) {
+            self.forget(now);
+        }
+        if self.known.len() >= REMEMBERED_MAX && !self.known.contains_key(&uid) {
+            self.known.retain(|_, known| !known.user.is_blank());
+        }
         let all = &self.all;
         self.known.entry(uid).or_insert_with(|| Known {
             user: Arc::new(User::of(uid, Arc::clone(all))),
@@ -152,8 +177,35 @@ impl Users {
 struct Conduct {
     closings: VecDeque<Instant>,
     shut_out_until: Option<Instant>,
-    complaints: u32,
-    complaints_since: Option<Instant>,
+    complaints: Lines,
+}
+
+/// Lines that were told in the [`CLOSINGS_WINDOW`] that began then.
+#[derive(Debug, Default)]
+struct Lines {
+    told: u32,
+    since: Option<Instant>,
+}
+
+impl Lines {
+    /// Whether one more goes to the journal, of so many at most.
+    fn tell(&mut self, most: u32, now: Instant) -> Tell {
+        if self.is_blank(now) {
+            *self = Self { told: 0, since: Some(now) };
+        }
+        let told = self.told;
+        self.told = told.saturating_add(1);
+        match told.cmp(&most) {
+            Less => Tell::Yes,
+            Equal => Tell::NotFromHere,
+            Greater => Tell::No,
+        }
+    }
+
+    /// Whether the window is over.
+    fn is_blank(&self, now: Instant) -> bool {
+        self.since.is_none_or(|since| now.duration_since(since) >= CLOSINGS_WINDOW)
+    }
 }
 
 impl Conduct {
@@ -175,19 +227,10 @@ impl Conduct {
         }
     }
 
-    fn may_complain(&mut self, now: Instant) -> bool {
-        if self.complaints_since.is_none_or(|since| now.duration_since(since) >= CLOSINGS_WINDOW) {
-            (self.complaints, self.complaints_since) = (0, Some(now));
-        }
-        self.complaints = self.complaints.saturating_add(1);
-        self.complaints <= COMPLAINTS_MAX
-    }
-
     fn is_blank(&self, now: Instant) -> bool {
-        let over = |at: Option<Instant>, window| at.is_none_or(|at| now.duration_since(at) >= window);
         self.shut_out_until.is_none_or(|until| until <= now)
-            && over(self.closings.back().copied(), CLOSINGS_WINDOW)
-            && over(self.complaints_since, CLOSINGS_WINDOW)
+            && self.closings.back().is_none_or(|at| now.duration_since(*at) >= CLOSINGS_WINDOW)
+            && self.complaints.is_blank(now)
     }
 }
 
@@ -199,6 +242,7 @@ struct All {
     large_frames: Arc<Semaphore>,
     decoding: Arc<Semaphore>,
     held: Arc<Semaphore>,
+    held_count: Arc<Semaphore>,
 }
 
 impl Default for All {
@@ -209,6 +253,7 @@ impl Default for All {
             large_frames: Arc::new(Semaphore::new(LARGE_FRAMES_MAX)),
             decoding: Arc::new(Semaphore::new(1)),
             held: Arc::new(Semaphore::new(HELD_BYTES_MAX)),
+            held_count: Arc::new(Semaphore::new(HELD_MAX)),
         }
     }
 }
@@ -304,6 +349,7 @@ impl LargeFrame {
 pub struct Room {
     _own: OwnedSemaphorePermit,
     _all: OwnedSemaphorePermit,
+    _one: OwnedSemaphorePermit,
 }
 
 /// Why there is no room to keep something.
@@ -404,10 +450,14 @@ impl User {
     /// There is none.
     pub fn hold(&self, bytes: usize) -> Result<Room, NoRoom> {
         let bytes = u32::try_from(bytes.saturating_add(HELD_BESIDE_BYTES)).unwrap_or(u32::MAX);
-        let of = |held: &Arc<Semaphore>, none: NoRoom| {
-            Arc::clone(held).try_acquire_many_owned(bytes).map_err(|_| none)
+        let of = |held: &Arc<Semaphore>, count: u32, none: NoRoom| {
+            Arc::clone(held).try_acquire_many_owned(count).map_err(|_| none)
         };
-        Ok(Room { _own: of(&self.held, NoRoom::OfOwn)?, _all: of(&self.all.held, NoRoom::OfAll)? })
+        Ok(Room {
+            _own: of(&self.held, bytes, NoRoom::OfOwn)?,
+            _all: of(&self.all.held, bytes, NoRoom::OfAll)?,
+            _one: of(&self.all.held_count, 1, NoRoom::OfAll)?,
+        })
     }
 
     /// Whether one more line about this user's calls goes to the journal.

@@ -25,17 +25,17 @@ use crate::identity::Uid;
 
 /// The most descriptors that the kernel sends at a time: `SCM_MAX_FD` (unix(7)). What there is no space for it would close
 /// on the spot.
-const DESCRIPTORS_AT_ONCE_MAX: usize = 253;
+pub const DESCRIPTORS_AT_ONCE_MAX: usize = 253;
 
 /// Descriptors of one user that may wait to be closed before more of them are taken. More than that come with one read.
 pub const CLOSING_PER_UID_MAX: usize = 8;
 
 /// Descriptors of strangers that may wait to be closed before more of them are taken.
-const CLOSING_OF_STRANGERS_MAX: usize = 1024;
+pub const CLOSING_OF_STRANGERS_MAX: usize = 1024;
 
-/// Descriptors of all that may wait to be closed before no more are taken of who has one waiting: of the 16 384 that the unit
+/// Descriptors of all that may wait to be closed before no more are taken of who has one waiting: of the 32 768 that the unit
 /// allows.
-const CLOSING_MAX: usize = 4096;
+pub const CLOSING_MAX: usize = 4096;
 
 /// Threads that close at a time, one for each user: of the 64 tasks that the unit allows. One that is stuck takes a thread
 /// for as long as it is, so that this many users are needed to keep everybody else's descriptors from being closed.

@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use tracing::{debug, info, warn};
 
-use super::account::Users;
+use super::account::{Tell, Users};
 use super::closing::{Connection, Origin};
 use super::logging::in_full;
 use super::peer;
@@ -106,7 +106,7 @@ impl<S: Service> Listener<S> {
         let connected = match self.users.connect(uid, now) {
             Ok(connected) => connected,
             Err(error) => {
-                if self.users.may_complain(uid, now) {
+                if self.may_complain(uid, now) {
                     let peer_uid = uid.get();
                     info!(
                         peer_uid,
@@ -123,6 +123,16 @@ impl<S: Service> Listener<S> {
         let session =
             Session::new(stream, Arc::new(peer), connected, self.service.clone(), self.stopping.clone());
         self.sessions.spawn(async move { (uid, pid, session.serve().await) });
+    }
+
+    /// Whether one more line about this user's connections may go to the journal. Where there are too many of all users' that is
+    /// said.
+    fn may_complain(&mut self, uid: Uid, now: Instant) -> bool {
+        let tell = self.users.may_complain(uid, now);
+        if tell == Tell::NotFromHere {
+            warn!("too many connections are refused or broken: ignoring the next of them in this journal");
+        }
+        tell == Tell::Yes
     }
 
     fn ended(&mut self, ended: Result<(Uid, i32, End), tokio::task::JoinError>) {
@@ -150,7 +160,7 @@ impl<S: Service> Listener<S> {
                 Some("protocol_violation: too many requests that do not parse".to_owned())
             }
         };
-        if let Some(complaint) = complaint.filter(|_| self.users.may_complain(uid, now)) {
+        if let Some(complaint) = complaint.filter(|_| self.may_complain(uid, now)) {
             let peer_uid = uid.get();
             info!(peer_uid, peer_pid = pid, "closed a connection of uid {peer_uid}: {complaint}");
         }

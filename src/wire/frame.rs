@@ -147,6 +147,13 @@ pub fn encode_frame<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) -> Resu
     Ok(())
 }
 
+/// How many bytes the encoding of a value takes; `None` where it cannot be encoded.
+pub(crate) fn encoded_bytes<T: Serialize + ?Sized>(value: &T) -> Option<usize> {
+    let mut counted = Counted(0);
+    ciborium::into_writer(value, &mut counted).ok()?;
+    Some(counted.0)
+}
+
 /// The length that a prefix says.
 ///
 /// # Errors
@@ -164,6 +171,22 @@ pub(crate) fn checked_length(prefix: [u8; PREFIX_BYTES]) -> Result<usize, FrameE
 struct Bounded<'a> {
     out: &'a mut Vec<u8>,
     left: usize,
+}
+
+/// A writer that counts bytes.
+struct Counted(usize);
+
+impl ciborium_io::Write for &mut Counted {
+    type Error = std::convert::Infallible;
+
+    fn write_all(&mut self, data: &[u8]) -> Result<(), Self::Error> {
+        self.0 = self.0.saturating_add(data.len());
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<(), Self::Error> {
+        Ok(())
+    }
 }
 
 #[derive(Debug)]

@@ -25,7 +25,8 @@ pub fn list(args: &Jobs, socket: &Path) -> Result<Exit, Failure> {
     } else if answer.jobs.is_empty() {
         "No jobs".to_owned()
     } else {
-        table(&answer.jobs, render::now_ms())
+        let table = table(&answer.jobs, render::now_ms());
+        render::left_out(table, answer.jobs_left_out, "older jobs")
     };
     render::print(&text)?;
     Ok(Exit::DONE)

@@ -60,7 +60,8 @@ fn all(args: &Status, link: &mut Link) -> Result<Exit, Failure> {
         if answer.shares.is_empty() {
             machine
         } else {
-            format!("{}\n{machine}", render::share_table(&answer.shares, render::now_ms()))
+            let table = render::share_table(&answer.shares, render::now_ms());
+            format!("{}\n{machine}", render::left_out(table, answer.shares_left_out, "shares"))
         }
     };
     render::print(&text)?;

@@ -27,7 +27,7 @@ pub const PRESSURE_LOW: u32 = PRESSURE_HIGH / 2;
 const WINDOW_USEC: u64 = 10_000_000;
 
 /// Files that the kernel tells of pressure on, each a descriptor: those of 256 shares. The others are looked at in the sweep.
-const TRIGGERS_MAX: usize = 512;
+pub const TRIGGERS_MAX: usize = 512;
 
 /// What the kernel has told and nobody has taken yet.
 const TOLD_WAITING_MAX: usize = 256;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::contract::{Answer, ListAnswer, ShareInfo, Usage};
+use crate::daemon::telling::fit::{SHARE_BYTES_MAX, Space};
 use crate::daemon::telling::reply::Reply;
 use crate::daemon::telling::shown::{Shown, is_held};
 use crate::identity::Uid;
@@ -47,6 +48,8 @@ impl Usages {
         let visible = visible.filter(|share| only.is_none_or(|uid| share.uid == uid) && is_held(share));
         let in_use =
             |share: &Share| ShareInfo { usage: self.read.get(&share.uid).cloned(), ..shown.share(share) };
-        Answer::List(ListAnswer { shares: visible.map(in_use).collect(), capacity: shown.capacity() })
+        let mut shares = visible.map(in_use).collect();
+        let shares_left_out = Space::of_a_frame().first(&mut shares, SHARE_BYTES_MAX);
+        Answer::List(ListAnswer { shares, capacity: shown.capacity(), shares_left_out })
     }
 }

@@ -2,5 +2,6 @@
 
 pub mod answer;
 pub mod feed;
+pub mod fit;
 pub mod reply;
 pub mod shown;

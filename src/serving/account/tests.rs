@@ -81,6 +81,55 @@ fn what_waits_of_all_members_has_a_bound_of_its_own() {
     assert!(last.hold(0).is_err_and(|none| none == NoRoom::OfOwn));
 }
 
+/// Each of them keeps descriptors, however few bytes it has.
+#[test]
+fn what_waits_of_all_members_is_bounded_in_number_too() {
+    let all = Arc::<All>::default();
+    let members: Vec<User> = (0..17).map(|number| User::of(uid(1000 + number), Arc::clone(&all))).collect();
+    let mut rooms: Vec<_> =
+        members.iter().flat_map(|member| (0..256).map_while(|_| member.hold(0).ok())).collect();
+    assert_eq!(rooms.len(), HELD_MAX);
+    let last = members.last().unwrap();
+    assert!(last.hold(0).is_err_and(|none| none == NoRoom::OfAll));
+    rooms.pop();
+    let _room = last.hold(0).unwrap();
+}
+
+/// Who has a user namespace is many users, and each can be turned away.
+#[tokio::test(start_paused = true)]
+async fn of_however_many_strangers_little_is_remembered_and_told() {
+    let mut users = Users::default();
+    let (member, guest) = (uid(1), uid(2));
+    let connected = users.connect(member, Instant::now()).unwrap();
+    let _room = connected.hold(HELD_BYTES_PER_UID_MAX - HELD_BESIDE_BYTES).unwrap();
+    drop(connected);
+    let _connections: Vec<_> =
+        (0..CONNECTIONS_PER_UID_MAX).map(|_| users.connect(guest, Instant::now()).unwrap()).collect();
+    let mut told = Vec::new();
+    for stranger in 100_000..165_536 {
+        drop(users.connect(uid(stranger), Instant::now()).unwrap());
+        told.push(users.may_complain(uid(stranger), Instant::now()));
+        users.forget(Instant::now());
+        assert!(users.known.len() <= REMEMBERED_MAX, "{}", users.known.len());
+    }
+    let lines = |tell| told.iter().filter(|told| **told == tell).count();
+    assert_eq!((lines(Tell::Yes), lines(Tell::NotFromHere)), (300, 1));
+    // What is taken is not forgotten.
+    assert!(users.connect(guest, Instant::now()).is_err(), "connections were forgotten");
+    let again = users.connect(member, Instant::now()).unwrap();
+    assert!(again.hold(0).is_err_and(|none| none == NoRoom::OfOwn), "what is kept was forgotten");
+    tokio::time::advance(CLOSINGS_WINDOW).await;
+    assert_eq!(users.may_complain(uid(100_000), Instant::now()), Tell::Yes);
+}
+
+#[test]
+fn of_one_users_broken_connections_five_are_told() {
+    let (mut users, now) = (Users::default(), Instant::now());
+    let told: Vec<_> = (0..8).map(|_| users.may_complain(uid(1), now) == Tell::Yes).collect();
+    assert_eq!(told, [true, true, true, true, true, false, false, false]);
+    assert_eq!(users.may_complain(uid(2), now), Tell::Yes);
+}
+
 #[tokio::test(start_paused = true)]
 async fn of_all_large_frames_one_is_decoded_at_a_time() {
     let all = Arc::<All>::default();

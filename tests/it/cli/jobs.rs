@@ -197,7 +197,10 @@ fn jobs_are_a_table() {
         ..job(JobState::Failed)
     };
     let long = JobInfo { cpu_usec: Some(3_700_000_000), mem_limit_bytes: Some(64 << 20), ..ended.clone() };
-    let daemon = Daemon::saying([Answer::Jobs(Jobs { jobs: vec![queued(2), ended, long] }).into()]);
+    let daemon =
+        Daemon::saying([
+            Answer::Jobs(Jobs { jobs: vec![queued(2), ended, long], jobs_left_out: Some(7) }).into()
+        ]);
     let shown_jobs = shown(&daemon.run("jobs"));
     let rows: Vec<Vec<&str>> = shown_jobs
         .lines()
@@ -210,8 +213,9 @@ fn jobs_are_a_table() {
     assert_eq!(rows[1][6..], ["-", "-", "-", "place 2"], "{shown_jobs}");
     assert_eq!(rows[2][5..], ["1m 5s", "120ms", "31.0 MiB", r"x\u{1b}", "exit 3"], "{shown_jobs}");
     assert_eq!(rows[3][6..8], ["1h 1m", "31.0 MiB of 64.0 MiB"], "{shown_jobs}");
+    assert_eq!(shown_jobs.lines().last(), Some("Not shown: 7 older jobs"), "{shown_jobs}");
     assert_eq!(daemon.calls(), [Call::JobList(JobList { all: None })]);
-    let daemon = Daemon::saying([Answer::Jobs(Jobs { jobs: vec![] }).into()]);
+    let daemon = Daemon::saying([Answer::Jobs(Jobs { jobs: vec![], jobs_left_out: None }).into()]);
     assert_eq!(shown(&daemon.run("jobs --all --json")), "{\"jobs\":[]}\n");
     assert_eq!(daemon.calls(), [Call::JobList(JobList { all: Some(true) })]);
 }

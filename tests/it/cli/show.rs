@@ -46,16 +46,19 @@ fn status_without_a_share_says_how_to_take_one() {
 #[test]
 fn status_of_all_is_a_table_and_hostile_names_are_only_shown() {
     let hostile = ShareInfo { user: Some("mallory\x1b[2J\nroot\u{9b}31m".into()), ..share() };
-    let daemon =
-        Daemon::saying([
-            Answer::List(ListAnswer { shares: vec![share(), hostile], capacity: capacity() }).into()
-        ]);
+    let daemon = Daemon::saying([Answer::List(ListAnswer {
+        shares: vec![share(), hostile],
+        capacity: capacity(),
+        shares_left_out: Some(9),
+    })
+    .into()]);
     let shown = shown(&daemon.run("status --all"));
     let lines: Vec<&str> = shown.lines().collect();
-    assert_eq!(lines.len(), 4, "{shown}");
+    assert_eq!(lines.len(), 5, "{shown}");
     assert!(lines[0].starts_with("USER  "), "{shown}");
     assert!(lines[2].starts_with(r"mallory\u{1b}[2J\u{a}root\u{9b}31m  2  "), "{shown}");
-    assert!(lines[3].starts_with("Machine  "), "{shown}");
+    assert_eq!(lines[3], "Not shown: 9 shares", "{shown}");
+    assert!(lines[4].starts_with("Machine  "), "{shown}");
     assert_eq!(daemon.calls(), [Call::List(List {})]);
 }
 
@@ -74,7 +77,7 @@ fn json_is_what_the_contract_answers_on_one_line() {
         ),
         (
             "status --all --json",
-            Answer::List(ListAnswer { shares: vec![share()], capacity: capacity() }),
+            Answer::List(ListAnswer { shares: vec![share()], capacity: capacity(), shares_left_out: None }),
             vec!["capacity", "shares"],
         ),
         ("request --json", Answer::Share(HeldShare { share: share() }), vec!["share"]),
@@ -153,11 +156,12 @@ fn health_ends_with_1_when_the_daemon_is_not_well() {
 fn a_closed_pipe_is_no_error() {
     for line in ["status", "status --all", "health", "completions bash"] {
         let daemon = match line {
-            "status --all" => {
-                Daemon::saying([
-                    Answer::List(ListAnswer { shares: vec![share()], capacity: capacity() }).into()
-                ])
-            }
+            "status --all" => Daemon::saying([Answer::List(ListAnswer {
+                shares: vec![share()],
+                capacity: capacity(),
+                shares_left_out: None,
+            })
+            .into()]),
             "health" => {
                 Daemon::saying([Answer::Health(HealthAnswer { healthy: true, checks: vec![] }).into()])
             }

@@ -291,7 +291,7 @@ impl Promise {
 
 /// Jobs of the caller's that wait or run.
 fn open_jobs(raw: &mut Raw) -> Vec<u64> {
-    let Ok(Answer::Jobs(Jobs { jobs })) = raw.ask(&Call::JobList(JobList { all: None })) else {
+    let Ok(Answer::Jobs(Jobs { jobs, .. })) = raw.ask(&Call::JobList(JobList { all: None })) else {
         panic!("no jobs")
     };
     let open = jobs.iter().filter(|job| matches!(job.state, JobState::Queued | JobState::Running));

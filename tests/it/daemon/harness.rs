@@ -187,6 +187,14 @@ impl Home {
         self.spawn(command, environment)
     }
 
+    /// A daemon started by hand, by a program that makes its system calls other than they are.
+    pub fn by_hand_under(&self, program: &[&str]) -> Daemon {
+        let mut command = Command::new(program[0]);
+        command.args(&program[1..]).arg(env!("CARGO_BIN_EXE_fairshared"));
+        command.arg(self.policy_file()).arg(self.socket()).stdin(Stdio::null());
+        self.spawn(command, &[])
+    }
+
     fn spawn(&self, mut command: Command, environment: &[(&str, &str)]) -> Daemon {
         let number = self.daemons.fetch_add(1, Ordering::Relaxed);
         let log = self.dir.path().join(format!("log-{number}"));

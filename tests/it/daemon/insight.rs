@@ -1,11 +1,18 @@
 //! What an administrator can see of a running daemon: all that it remembers, and more in its journal.
 
-use fairshare::contract::{
-    Amounts, Answer, Call, Changed, Dump, DumpAnswer, DumpInfo, Health, JobState, List, Log, LogLevel,
-    RequestResources, SharePhase,
-};
+use std::sync::Arc;
 
-use super::harness::{Daemon, Home};
+use fairshare::contract::{
+    Amounts, Answer, Call, Changed, Dump, DumpAnswer, DumpInfo, Health, JOBS_DUMPED_MAX, JobList, JobState,
+    Jobs, List, ListAnswer, Log, LogLevel, RequestResources, SharePhase,
+};
+use fairshare::testing::identity::{JobId, Uid};
+use fairshare::testing::ledger::job::{self, JOBS_KEPT_MAX, JOBS_KEPT_PER_UID_MAX, Job, JobEnd, JobKind};
+use fairshare::testing::ledger::share::Share;
+use fairshare::testing::ledger::{Image, Now};
+use fairshare::testing::quantity::{Amount, Bytes, MilliCpu, Tasks};
+
+use super::harness::{Daemon, Home, image, share};
 use super::raw::{Raw, leased};
 use crate::stand_in::World;
 
@@ -41,6 +48,54 @@ fn a_dump_has_all_that_is_on_disk() {
     let jobs: Vec<_> = seen.jobs.iter().map(|job| (job.uid, job.state, job.place)).collect();
     assert_eq!(jobs, [(4001, JobState::Queued, Some(1))]);
     assert_eq!((seen.capacity, seen.capacity.waiting), (raw.status().1, 1));
+}
+
+/// A state of which no answer has all.
+#[test]
+fn what_is_over_a_frame_is_shown_as_far_as_it_fits_one_with_how_much_is_left_out() {
+    const SHARES: u64 = 1500;
+    let world = World::start();
+    let mut home = Home::new(&world);
+    let amount = Amount { cpu: MilliCpu(10), mem: Bytes(4 << 20), tasks: Tasks(10) };
+    let figures =
+        [("CPUQuotaPerSecUSec", 10_000), ("MemoryMax", 4 << 20), ("MemorySwapMax", 0), ("TasksMax", 10)];
+    let held = |uid| {
+        world.make_slice(&format!("fairshare-{uid}.slice"), &figures);
+        Share { user: Some("x".repeat(700)), ..share(uid, amount) }
+    };
+    let moment = Now { boot_ms: 1, wall_ms: 1_700_000_000_000 };
+    let ended = |id: usize| Job {
+        id: JobId(id as u64),
+        uid: Uid::new(40_000 + (id / JOBS_KEPT_PER_UID_MAX) as u64).unwrap(),
+        kind: JobKind::Release,
+        created: moment,
+        state: job::JobState::Ended { started: None, ended: moment, end: JobEnd::Failed("y".repeat(700)) },
+    };
+    home.set_image(&Image {
+        next_job: 1 + JOBS_KEPT_MAX as u64,
+        jobs: (1..=JOBS_KEPT_MAX).map(|id| Arc::new(ended(id))).collect(),
+        ..image((20_000..20_000 + SHARES).map(held).collect())
+    });
+    let daemon = home.activate();
+    let mut raw = daemon.client();
+
+    let Ok(Answer::List(ListAnswer { shares, shares_left_out, .. })) = raw.ask(&Call::List(List {})) else {
+        panic!("no list")
+    };
+    let uids: Vec<u64> = shares.iter().map(|share| share.uid).collect();
+    assert_eq!(uids, (20_000..).take(shares.len()).collect::<Vec<_>>());
+    assert!(shares.len() > 1000 && shares.len() as u64 + shares_left_out.unwrap() == SHARES);
+
+    let all = Call::JobList(JobList { all: Some(true) });
+    let Ok(Answer::Jobs(Jobs { jobs, jobs_left_out })) = raw.ask(&all) else { panic!("no jobs") };
+    let ids: Vec<u64> = jobs.iter().map(|job| job.job_id).collect();
+    let last = JOBS_KEPT_MAX as u64;
+    assert_eq!(ids, (last - jobs.len() as u64 + 1..=last).collect::<Vec<_>>());
+    assert!(jobs.len() > 1000 && jobs.len() as u64 + jobs_left_out.unwrap() == last);
+
+    let seen = dump(&mut raw);
+    assert_eq!((seen.jobs.len(), seen.jobs_left_out), (JOBS_DUMPED_MAX, last - JOBS_DUMPED_MAX as u64));
+    assert!(seen.shares.len() > 500 && seen.shares.len() as u64 + seen.shares_left_out.unwrap() == SHARES);
 }
 
 /// Asks for all shares: a question, which changes nothing.

@@ -2,10 +2,14 @@
 
 use std::time::Duration;
 
-use fairshare::contract::{Amounts, Answer, Call, JobStarted, Reload, RequestResources, Submit};
+use fairshare::contract::{
+    Amounts, Answer, Call, JobStarted, Reload, Renew, RequestResources, ShareState, Submit,
+};
 use fairshare::wire::error::Code;
 
-use super::harness::{Daemon, Home, PATIENCE};
+use super::degraded::FIGURES;
+use super::events::own_uid;
+use super::harness::{DEFAULTS, Daemon, Home, PATIENCE, ending};
 use super::raw::{request, request_of, submission};
 use super::systemd_faults::own_slice;
 use crate::poll::until;
@@ -79,6 +83,30 @@ fn a_submission_looks_at_the_machine_too() {
         Ok(Answer::JobStarted(_)) => {}
         other => panic!("no job: {other:?}"),
     }
+}
+
+/// A share whose lease is over has no CPU of its own: whoever renews it takes room again.
+#[test]
+fn a_renewal_of_an_ended_share_looks_at_the_machine_too() {
+    let world = World::start();
+    let mut home = Home::new(&world);
+    home.set_policy(TIGHT);
+    home.set_cpus("0-1");
+    home.set_state(vec![ending(own_uid(), DEFAULTS, 1000)]);
+    world.make_slice(&own_slice(), &FIGURES);
+    world.pretend_processes(&own_slice(), &[4_000_000]);
+    world.write_cgroup_file(&own_slice(), "memory.current", &(20_u64 << 20).to_string());
+    let daemon = home.activate();
+    let mut raw = daemon.client();
+    until("the lease to end", PATIENCE, || {
+        let share = raw.status().0?;
+        (share.state == ShareState::Expired).then_some(())
+    });
+    let renew = Call::Renew(Renew { lease_ms: 60_000, for_uid: None });
+    home.set_cpus("0");
+    raw.refused(&renew, Code::NoCapacity);
+    home.set_cpus("0-1");
+    assert_eq!(raw.granted(&renew).state, ShareState::Active);
 }
 
 fn most_tasks() -> u64 {

@@ -138,7 +138,7 @@ fn large_user_ids_are_user_ids() {
 
 fn jobs(raw: &mut Raw, all: Option<bool>) -> Vec<(u64, u64)> {
     match raw.ask(&Call::JobList(JobList { all })) {
-        Ok(Answer::Jobs(Jobs { jobs })) => jobs.iter().map(|job| (job.job_id, job.uid)).collect(),
+        Ok(Answer::Jobs(Jobs { jobs, .. })) => jobs.iter().map(|job| (job.job_id, job.uid)).collect(),
         other => panic!("no jobs: {other:?}"),
     }
 }

@@ -1,7 +1,7 @@
 //! How it starts, lives and ends: `sd_notify(3)`, signals, the terminal.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::time::{Duration, Instant};
 
 use fairshare::contract::{Answer, Body, Call, Changed, HeldShare, Ping, Reload, Response, Status};
@@ -249,6 +249,30 @@ fn by_hand_every_fault_ends_it_with_78_and_the_reason() {
     world.kill_bus();
     let said = fails_by_hand(&home);
     assert!(said.contains("bus: ") && said.contains("cannot be reached"), "{said}");
+}
+
+/// Whoever may write to the folder can put a link in the socket's place as soon as it is bound.
+#[test]
+fn by_hand_no_link_that_takes_the_sockets_place_is_followed() {
+    let world = World::start();
+    let home = Home::new(&world);
+    let victim = world.dir().join("victim");
+    std::fs::write(&victim, "").unwrap();
+    std::fs::set_permissions(&victim, std::fs::Permissions::from_mode(0o601)).unwrap();
+    let seen = || {
+        let victim = std::fs::metadata(&victim).unwrap();
+        (victim.mode(), victim.uid(), victim.gid())
+    };
+    let before = seen();
+    // The kernel's word on bind(2) is late, and meanwhile the path comes to lead elsewhere.
+    let trace = world.dir().join("trace").to_str().unwrap().to_owned();
+    let late = ["-e", "trace=bind", "-e", "inject=bind:delay_exit=3000000"];
+    let daemon = home.by_hand_under(&[&["strace", "-D", "-f", "-qq", "-o", &trace][..], &late].concat());
+    until("the socket", PATIENCE, || home.socket().exists().then_some(()));
+    std::fs::rename(home.socket(), world.dir().join("aside")).unwrap();
+    std::os::unix::fs::symlink(&victim, home.socket()).unwrap();
+    daemon.wait_ready();
+    assert_eq!(seen(), before);
 }
 
 #[test]

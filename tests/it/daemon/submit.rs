@@ -99,7 +99,7 @@ fn what_cannot_be_executed_is_refused_by_name() {
     }
     let mut client = daemon.client();
     let ok = client.ask(&Call::JobList(JobList { all: None })).unwrap();
-    assert!(matches!(ok, Answer::Jobs(Jobs { jobs }) if jobs.is_empty()));
+    assert!(matches!(ok, Answer::Jobs(Jobs { jobs, .. }) if jobs.is_empty()));
 }
 
 /// What waits is in the daemon's memory, and the bus has nothing to do with it.

@@ -5,6 +5,7 @@ use crate::contract::{Answer, Dump, DumpAnswer, DumpInfo, JOBS_DUMPED_MAX, PastU
 use crate::daemon::asking::caller::{Asking, Caller};
 use crate::daemon::asking::deed::Deed;
 use crate::daemon::asking::present::Present;
+use crate::daemon::telling::fit::Space;
 use crate::daemon::telling::shown::Shown;
 use crate::identity::Uid;
 use crate::ledger::share::{Phase, Share};
@@ -35,11 +36,19 @@ impl Endpoint for Dump {
 
 fn dumped(shown: &Shown<'_>) -> DumpInfo {
     let Shown { ledger, now, .. } = *shown;
-    let left_out = ledger.jobs().len().saturating_sub(JOBS_DUMPED_MAX);
+    let older = ledger.jobs().len().saturating_sub(JOBS_DUMPED_MAX);
     let past_use = |uid: Uid| PastUse {
         uid: uid.get().into(),
         used_ms: ledger.fairness().worth_ms(uid, ledger.time(now)),
     };
+    // Each is measured, so that what the jobs do not take the shares have.
+    let mut space = Space::of_a_frame();
+    let mut jobs = shown.jobs(ledger.jobs().values().skip(older));
+    let left_out = space.last(&mut jobs, usize::MAX).unwrap_or(0);
+    let mut past_use: Vec<_> = ledger.fairness().accounts.keys().copied().map(past_use).collect();
+    let past_use_left_out = space.first(&mut past_use, usize::MAX);
+    let mut shares: Vec<_> = ledger.shares().values().map(|share| share_dumped(shown, share)).collect();
+    let shares_left_out = space.first(&mut shares, usize::MAX);
     DumpInfo {
         at_ms: now.wall_ms,
         boot: ledger.boot().0.clone(),
@@ -48,10 +57,12 @@ fn dumped(shown: &Shown<'_>) -> DumpInfo {
         draining: ledger.draining(),
         capacity: shown.capacity(),
         half_life_ms: ledger.fairness().half_life_ms,
-        past_use: ledger.fairness().accounts.keys().copied().map(past_use).collect(),
-        shares: ledger.shares().values().map(|share| share_dumped(shown, share)).collect(),
-        jobs: shown.jobs(ledger.jobs().values().skip(left_out)),
-        jobs_left_out: left_out as u64,
+        past_use,
+        past_use_left_out,
+        shares,
+        shares_left_out,
+        jobs,
+        jobs_left_out: left_out.saturating_add(older as u64),
     }
 }
 

@@ -5,6 +5,7 @@ use crate::contract::{Answer, JobList, Jobs};
 use crate::daemon::asking::caller::{Asking, Caller};
 use crate::daemon::asking::deed::Deed;
 use crate::daemon::asking::present::Present;
+use crate::daemon::telling::fit::{JOB_BYTES_MAX, Space};
 use crate::policy::Role;
 use crate::wire::error::WireError;
 
@@ -26,6 +27,8 @@ impl Endpoint for JobList {
 
     fn deed(act: &Self::Act, by: &Caller, now: &Present<'_>) -> Result<Deed, WireError> {
         let jobs = now.shown.ledger.jobs().values().filter(|job| *act || job.uid == by.peer.uid);
-        Ok(Deed::Answer(Answer::Jobs(Jobs { jobs: now.shown.jobs(jobs) })))
+        let mut jobs = now.shown.jobs(jobs);
+        let jobs_left_out = Space::of_a_frame().last(&mut jobs, JOB_BYTES_MAX);
+        Ok(Deed::Answer(Answer::Jobs(Jobs { jobs, jobs_left_out })))
     }
 }
