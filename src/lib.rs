@@ -6,6 +6,7 @@
 //! | --- | --- |
 //! | [`quantity`] | what a share is measured in: CPU, memory, tasks |
 //! | [`identity`] | users, groups, and the names of the units that are ours |
+//! | [`enforced`] | what the kernel holds of a share, and what it should: limits and weights |
 //! | [`time`] | a moment on both clocks, and which boot it is of |
 //! | [`sys`] | the system calls that no safe library offers |
 //! | [`wire`] | how things go over a socket: frames, CBOR, hello, envelopes, errors |
@@ -41,6 +42,7 @@ mod cli;
 pub mod client;
 pub mod contract;
 mod daemon;
+mod enforced;
 mod host;
 mod identity;
 mod ledger;

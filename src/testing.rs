@@ -2,10 +2,13 @@
 //! else uses.
 
 pub mod cgroup {
-    pub use crate::cgroup::{CgroupFault, Cgroups, Group, Limit, Pressures, Spent, Usage};
+    pub use crate::cgroup::{CgroupFault, Cgroups, Group, Pressures, Spent, Usage};
     pub mod parse {
         pub use crate::cgroup::parse::{parse_cpu_max, parse_key, parse_limit, parse_number, parse_pressure};
     }
+}
+pub mod enforced {
+    pub use crate::enforced::{Burst, Enforced, EnforcedOfAll, KernelLimits, Limit};
 }
 pub mod host {
     pub mod account {
@@ -43,7 +46,7 @@ pub mod ledger {
         };
     }
     pub mod reconcile {
-        pub use crate::ledger::reconcile::{Found, Known, Limits, SwapLimit, Verdict, verdicts};
+        pub use crate::ledger::reconcile::{Found, Known, Verdict, verdicts};
     }
     pub mod refusal {
         pub use crate::ledger::refusal::Refusal;

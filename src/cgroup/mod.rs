@@ -21,14 +21,13 @@ use std::str::FromStr as _;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
+use crate::enforced::KernelLimits;
 use crate::identity::{FAIRSHARE_SLICE, Uid, UnitName};
 use crate::quantity::{Bytes, Tasks};
 use parse::{parse_clean_cache, parse_cpu_max, parse_key, parse_limit, parse_number, parse_pressure};
 use read::{FILE_BYTES_MAX, read_at};
 
-pub use figures::{
-    Difference, KernelLimits, Limit, MARGIN_BYTES_MIN, Memory, Outside, Pressures, Spent, Usage, with_margin,
-};
+pub use figures::{MARGIN_BYTES_MIN, Memory, Outside, Pressures, Spent, Usage, with_margin};
 
 /// How much of a file that does not parse goes into an error, in bytes.
 const SHOWN_BYTES_MAX: usize = 80;
@@ -208,6 +207,20 @@ impl Cgroups {
         Ok(scopes.unwrap_or_default())
     }
 
+    /// The sum of the CPU weights of all cgroups beside `fairshare.slice`: logins, services, containers, PID 1 itself. Empty
+    /// ones too, for they may fill at any moment.
+    ///
+    /// # Errors
+    /// The top of the tree cannot be listed.
+    pub fn weights_beside(&self) -> Result<u64, CgroupFault> {
+        let weight = |below: BorrowedFd<'_>| {
+            Cgroup { handle: below }.optional("cpu.weight", parse_number).ok().flatten()
+        };
+        let beside = |name: &CStr| name.to_bytes() != FAIRSHARE_SLICE.as_bytes();
+        walk::sum(self.root.as_fd(), beside, weight)
+            .map_err(|errno| self.fault("", None, Reason::Errno(errno)))
+    }
+
     /// The processes in a cgroup and below it, at most `limit` of them; empty where there is no such cgroup.
     ///
     /// Processes come and go meanwhile: for people to look at, not to act on.
@@ -281,6 +294,8 @@ impl Cgroup<'_> {
             mem: self.optional("memory.max", |bytes| parse_limit(bytes, Bytes))?,
             swap: self.optional("memory.swap.max", |bytes| parse_limit(bytes, Bytes))?,
             tasks: self.optional("pids.max", |bytes| parse_limit(bytes, Tasks))?,
+            weight: self.optional("cpu.weight", parse_number)?,
+            low: self.optional("memory.low", |bytes| parse_limit(bytes, Bytes))?,
             idle: self.optional("cpu.idle", |bytes| parse_number(bytes).map(|idle| idle != 0))?,
         })
     }

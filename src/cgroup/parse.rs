@@ -1,6 +1,6 @@
 //! The files of a cgroup, as text. Pure, and safe for any bytes.
 
-use super::figures::Limit;
+use crate::enforced::Limit;
 use crate::quantity::{Bytes, MilliCpu};
 
 /// `cpu.max`: a quota or `max`, and a period, both in microseconds.

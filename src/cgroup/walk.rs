@@ -1,4 +1,4 @@
-//! The processes in a cgroup and in all below it.
+//! The processes in a cgroup and in all below it, and the cgroups right below one.
 
 use std::ffi::CStr;
 use std::os::fd::{AsFd as _, BorrowedFd};
@@ -13,6 +13,10 @@ const DEPTH_MAX: usize = 16;
 
 /// How many cgroups below a unit are looked into for processes.
 const CGROUPS_MAX: usize = 1024;
+
+/// How a cgroup below another is opened: as a place to read from, whatever its name leads to.
+const BELOW_FLAGS: OFlags =
+    OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
 /// The search for processes in a tree of cgroups.
 struct Walk {
@@ -45,6 +49,30 @@ pub fn count(
     Ok(count)
 }
 
+/// The sum of what `read` says of each cgroup right below one whose name is `wanted`, of at most [`CGROUPS_MAX`] of them. One
+/// that goes meanwhile, or has no such figure, counts nothing.
+pub fn sum(
+    cgroup: BorrowedFd<'_>,
+    wanted: impl Fn(&CStr) -> bool,
+    read: impl Fn(BorrowedFd<'_>) -> Option<u64>,
+) -> rustix::io::Result<u64> {
+    let mut sum = 0u64;
+    let below = Dir::new(open_at(cgroup, ".")?)?.filter(|entry| {
+        entry.as_ref().map_or(true, |entry| {
+            let name = entry.file_name();
+            entry.file_type() == FileType::Directory && name != c"." && name != c".." && wanted(name)
+        })
+    });
+    for entry in below.take(CGROUPS_MAX) {
+        match rustix::fs::openat(cgroup, entry?.file_name(), BELOW_FLAGS, Mode::empty()) {
+            Ok(below) => sum = sum.saturating_add(read(below.as_fd()).unwrap_or_default()),
+            Err(Errno::NOENT) => (),
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(sum)
+}
+
 impl Walk {
     fn visit(&mut self, cgroup: BorrowedFd<'_>, depth: usize) -> rustix::io::Result<()> {
         if depth > DEPTH_MAX || self.cgroups == CGROUPS_MAX || self.pids.len() >= self.limit {
@@ -67,8 +95,7 @@ impl Walk {
             if entry.file_type() != FileType::Directory || name == c"." || name == c".." {
                 continue;
             }
-            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            match rustix::fs::openat(cgroup, name, flags, Mode::empty()) {
+            match rustix::fs::openat(cgroup, name, BELOW_FLAGS, Mode::empty()) {
                 Ok(below) => self.visit(below.as_fd(), depth + 1)?,
                 Err(Errno::NOENT) => (),
                 Err(errno) => return Err(errno),

@@ -227,11 +227,13 @@ pub fn table(rows: &[Vec<String>]) -> String {
 }
 
 fn cpu(share: &ShareInfo, cpu_use: CpuUse) -> String {
-    let held = MilliCpu(share.cpu_milli);
+    let burst = share.burst_cpu_milli.map(MilliCpu);
+    let most = burst.map_or(String::new(), |most| format!(", up to {most} while nobody wants them"));
+    let held = format!("{} CPU{most}", MilliCpu(share.cpu_milli));
     match cpu_use {
-        CpuUse::Now(used) => format!("{held} CPU ({}.{} in use)", used.0 / 1000, used.0 % 1000 / 100),
-        CpuUse::Total(used) => format!("{held} CPU ({} used)", span(used)),
-        CpuUse::Unknown => format!("{held} CPU"),
+        CpuUse::Now(used) => format!("{held} ({}.{} in use)", used.0 / 1000, used.0 % 1000 / 100),
+        CpuUse::Total(used) => format!("{held} ({} used)", span(used)),
+        CpuUse::Unknown => held,
     }
 }
 
@@ -278,6 +280,7 @@ mod tests {
             state: ShareState::Active,
             granted_ms: 0,
             lease_ends_ms: Some(10 * HOUR_MS),
+            burst_cpu_milli: None,
             usage: Some(Usage { mem_bytes: 31 * GIB / 10 + 1, tasks: 37, ..Usage::default() }),
         }
     }
@@ -288,6 +291,12 @@ mod tests {
         assert_eq!(
             share_line(Some(&share()), CpuUse::Now(MilliCpu(1400)), now),
             "Your share  2 CPU (1.4 in use)   8.0 GiB (3.1 in use)   37 tasks   lease ends in 5h 12m"
+        );
+        let bursts = ShareInfo { burst_cpu_milli: Some(15_500), ..share() };
+        assert_eq!(
+            share_line(Some(&bursts), CpuUse::Now(MilliCpu(6300)), now),
+            "Your share  2 CPU, up to 15.5 while nobody wants them (6.3 in use)   8.0 GiB (3.1 in use)   37 tasks   \
+             lease ends in 5h 12m"
         );
         let capacity = CapacityInfo {
             cpu_milli: 15_000,

@@ -45,6 +45,9 @@ pub struct PolicyInfo {
     pub lease_max_ms: Option<u64>,
     #[serde(deserialize_with = "nullable")]
     pub idle_ms: Option<u64>,
+    /// The most CPU that a share may use while nobody else wants it; `None`: its own.
+    #[serde(deserialize_with = "nullable")]
+    pub burst_cpu_milli: Option<u64>,
     pub role: Role,
     pub from_sandboxes: bool,
 }

@@ -22,6 +22,9 @@ pub struct ShareInfo {
     pub lease_ends_ms: Option<u64>,
     #[serde(deserialize_with = "nullable")]
     pub usage: Option<Usage>,
+    /// The most CPU that it may use while nobody else wants it; `None`: no more than `cpu_milli`.
+    #[serde(deserialize_with = "nullable")]
+    pub burst_cpu_milli: Option<u64>,
 }
 
 /// Whether a share's lease still runs.

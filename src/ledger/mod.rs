@@ -475,7 +475,7 @@ impl Ledger {
         for (uid, share) in &self.shares {
             assert_eq!(*uid, share.uid, "a share is under another member's id");
             assert!(self.queue.job_of(*uid).is_none(), "uid {uid} holds and waits at once");
-            let (kernel, books) = (share.enforced().mem, share.counted().mem);
+            let (kernel, books) = (share.enforced().most.mem, share.counted().mem);
             assert!(kernel <= books, "uid {uid} may use {kernel} of memory, and {books} is counted");
             let alarm = share.alarm().map(|at| (at, *uid));
             assert!(alarm.is_none_or(|alarm| self.books.alarms.contains(&alarm)), "an alarm is missing");

@@ -11,63 +11,21 @@ use super::job::{JobEnd, JobState, SLICE_WENT};
 use super::share::{Lease, Phase, Share, Stage};
 use super::time::Time;
 use super::{BootId, Effect, Event, Ledger, Now};
+use crate::enforced::{Burst, KernelLimits, Limit, cpu_of_weight};
 use crate::identity::{JobId, Uid};
-use crate::quantity::{Amount, Bytes, MilliCpu, Tasks};
+use crate::quantity::{Amount, Bytes, Tasks};
 
 /// A slice of ours that exists.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Found {
     /// The limits that the kernel holds.
-    pub limits: Limits,
+    pub limits: KernelLimits,
     /// The memory in use.
     pub mem_in_use: Bytes,
     /// The tasks inside.
     pub tasks_in_use: Tasks,
     /// Whether processes are inside.
     pub populated: bool,
-}
-
-/// Limits as the kernel holds them: `None` is `max`, no limit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Limits {
-    /// `cpu.max`, as CPUs.
-    pub cpu: Option<MilliCpu>,
-    /// `memory.max`.
-    pub mem: Option<Bytes>,
-    /// `memory.swap.max`; a kernel without swap accounting holds nothing to compare.
-    pub swap: SwapLimit,
-    /// `pids.max`.
-    pub tasks: Option<Tasks>,
-    /// Whether the CPU weight is the lowest of all, `idle` (`cpu.idle`); `None` where the kernel has no such file.
-    pub idle: Option<bool>,
-}
-
-/// The swap limit as the kernel holds it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum SwapLimit {
-    /// The kernel has no such file.
-    #[default]
-    Unaccounted,
-    /// `max`.
-    Unlimited,
-    /// At so many bytes.
-    At(Bytes),
-}
-
-impl Limits {
-    /// Whether the kernel holds what this share is to have, memory counted in whole pages as the kernel does.
-    pub fn hold(&self, share: &Share) -> bool {
-        let (amount, swap) = (share.enforced(), share.swap);
-        self.cpu == Some(amount.cpu)
-            && self.idle.is_none_or(|idle| idle == share.keeps().is_some())
-            && self.mem == Some(amount.mem.whole_pages())
-            && self.tasks == Some(amount.tasks)
-            && match self.swap {
-                SwapLimit::Unaccounted => true,
-                SwapLimit::Unlimited => false,
-                SwapLimit::At(held) => held == swap.whole_pages(),
-            }
-    }
 }
 
 /// A member known to the system, with the most that the policy lets them hold.
@@ -77,6 +35,8 @@ pub struct Known {
     pub user: String,
     /// The most that they may hold.
     pub max: Amount,
+    /// How much CPU a share of theirs may use beyond its own.
+    pub burst: Option<Burst>,
 }
 
 /// What is to be done about one member.
@@ -134,7 +94,7 @@ pub fn verdicts(
 
 fn remembered(share: &Share, found: &Found) -> Verdict {
     match share.phase {
-        Phase::Active if found.limits.hold(share) => Verdict::Keep,
+        Phase::Active if found.limits.hold(&share.enforced()).is_ok() => Verdict::Keep,
         Phase::Active => Verdict::SetAgain,
         // An expired share has all limits again, until they are lowered anew: what of them came down nobody has stored.
         Phase::Granting { .. } | Phase::Lowering | Phase::Renewing { .. } => {
@@ -176,10 +136,12 @@ fn stray(found: &Found, known: Option<&Known>) -> Verdict {
         return if found.populated { Verdict::KeepStray } else { Verdict::StopStray };
     };
     // What has no limit gets the policy's most, or what is in use where that is more: setting it kills nothing.
+    // Where the quota says nothing of what was promised, as with a burst, the weight does.
+    let promised = found.limits.weight.and_then(cpu_of_weight).filter(|_| known.burst.is_some());
     let amount = Amount {
-        cpu: found.limits.cpu.unwrap_or(known.max.cpu),
-        mem: found.limits.mem.unwrap_or(known.max.mem.max(found.mem_in_use)),
-        tasks: found.limits.tasks.unwrap_or(known.max.tasks.max(found.tasks_in_use)),
+        cpu: promised.or(found.limits.cpu.and_then(Limit::figure)).unwrap_or(known.max.cpu),
+        mem: found.limits.mem.and_then(Limit::figure).unwrap_or(known.max.mem.max(found.mem_in_use)),
+        tasks: found.limits.tasks.and_then(Limit::figure).unwrap_or(known.max.tasks.max(found.tasks_in_use)),
     };
     Verdict::Adopt { amount }
 }
@@ -226,6 +188,7 @@ impl Ledger {
             Verdict::Adopt { amount } => {
                 let mut share = Share::active(uid, *amount, swap, now, self.boot().clone());
                 share.user = known.map(|known| known.user.clone());
+                share.terms.burst = known.and_then(|known| known.burst);
                 // Nobody holds and waits at once: what was waited for is there, and a submitted command starts in it.
                 let waited = self.queue.job_of(uid);
                 self.open(share);

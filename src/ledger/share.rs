@@ -3,6 +3,7 @@
 use super::counted::room::Room;
 use super::fairness::Meter;
 use super::time::Time;
+use crate::enforced::{Burst, Enforced};
 use crate::identity::{JobId, Uid};
 use crate::quantity::{Amount, Bytes, MilliCpu, Tasks};
 use crate::time::{BootId, Now};
@@ -44,6 +45,8 @@ pub struct Terms {
     pub idle_ms: Option<u64>,
     /// Whether it was taken for a submitted command, and goes when the last one is over.
     pub for_work: bool,
+    /// How much CPU it may use beyond its own; `None`: none.
+    pub burst: Option<Burst>,
 }
 
 /// Until when a share is held.
@@ -146,7 +149,7 @@ impl Share {
             granted,
             boot,
             phase: Phase::Active,
-            terms: Terms { idle_ms: None, for_work: false },
+            terms: Terms::default(),
             lease: None,
             empty_since: None,
             meter: Meter::default(),
@@ -171,13 +174,16 @@ impl Share {
         share
     }
 
-    /// The figures that the kernel is to hold. Where the share [keeps](Self::keeps) only what it uses its CPU quota stays,
-    /// and its weights are the lowest.
-    pub fn enforced(&self) -> Amount {
-        match self.keeps() {
-            Some(Keeps { mem, tasks }) => Amount { mem, tasks, ..self.amount },
-            None => self.amount,
-        }
+    /// What the kernel is to hold: the figures that were granted, both as the most that it may use and as what it has when
+    /// everybody wants everything. Where the share [keeps](Self::keeps) only what it uses its CPU quota stays, and it is
+    /// promised nothing: it weighs nothing, and no memory of it is protected.
+    pub fn enforced(&self) -> Enforced {
+        let Self { amount, swap, .. } = *self;
+        let enforced = match self.keeps() {
+            Some(Keeps { mem, tasks }) => Enforced::unpromised(Amount { mem, tasks, ..amount }, swap),
+            None => Enforced::promised(amount, swap),
+        };
+        Enforced { burst: self.terms.burst, ..enforced }
     }
 
     /// The most that this share may be using until its phase is settled, without the CPU that it only has while nobody

@@ -8,6 +8,7 @@ use super::cursor::{At, Cursor, Wrong, yes_or_no};
 use super::figure::{Ratio, Swap, Time, Weight};
 use super::yaml::Node;
 use super::{Role, Visibility};
+use crate::enforced::Burst;
 use crate::identity::{Gid, Uid};
 use crate::quantity::{Bytes, MilliCpu, Tasks};
 
@@ -45,6 +46,7 @@ pub(super) struct Draft {
     pub lease_default: Option<At<Time>>,
     pub lease_max: Option<At<Time>>,
     pub idle: Option<At<Time>>,
+    pub burst: Option<At<Burst>>,
     pub half_life: Option<At<Time>>,
     pub patience: Option<At<Time>>,
     pub baseline: HeldDraft,
@@ -89,6 +91,7 @@ pub(super) struct RulesDraft {
     pub baseline: HeldDraft,
     /// Whether `baseline` is `none`.
     pub free: bool,
+    pub burst: Option<At<Burst>>,
 }
 
 /// What is said of names that are looked up later, by name, and where it was said first.
@@ -114,6 +117,7 @@ impl Draft {
                 "swap" => self.swap = Some(at.figure()?),
                 "lease" => self.read_lease(&at)?,
                 "idle" => self.idle = Some(at.figure()?),
+                "burst" => read_burst(&mut self.burst, &at)?,
                 "fairness" => self.read_fairness(&at)?,
                 "baseline" => self.baseline.read(&at, HELD_EXAMPLE)?,
                 "logins" => self.read_logins(&at)?,
@@ -134,7 +138,7 @@ impl Draft {
                 "dangerous" => self.read_dangerous(&at)?,
                 _ => {
                     return Err(at.unknown(
-                        "defaults, max, reserve, overcommit, swap, lease, idle, fairness, baseline, logins, others, \
+                        "defaults, max, reserve, overcommit, swap, lease, idle, burst, fairness, baseline, logins, others, \
                          users, groups, from_sandboxes, visibility, dangerous",
                     ));
                 }
@@ -268,7 +272,8 @@ impl RulesDraft {
                     self.role = Some(at.word("must be read_only, operator or admin", &words)?);
                 }
                 "baseline" => self.read_baseline(&at)?,
-                _ => return Err(at.unknown("defaults, max, weight, role, baseline")),
+                "burst" => read_burst(&mut self.burst, &at)?,
+                _ => return Err(at.unknown("defaults, max, weight, role, baseline, burst")),
             }
         }
         Ok(())
@@ -300,6 +305,17 @@ fn read_rules<Id: Ord>(
             return Err(at.key_fault(problem));
         }
         draft.read(&at)?;
+    }
+    Ok(())
+}
+
+/// Reads how much CPU may be used beyond what is promised: `all`, or a figure.
+fn read_burst(burst: &mut Option<At<Burst>>, at: &Cursor<'_>) -> Result<(), Wrong> {
+    for (name, at) in at.entries("{cpu: all}")? {
+        match name {
+            "cpu" => *burst = Some(at.figure()?),
+            _ => return Err(at.unknown("cpu")),
+        }
     }
     Ok(())
 }

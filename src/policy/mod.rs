@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::enforced::Burst;
 use crate::identity::{Gid, Uid};
 use crate::quantity::{Amount, Bytes, CPU_STEP_MILLI, MEM_MAX_BYTES, MilliCpu, PartialAmount, Tasks};
 
@@ -68,6 +69,8 @@ pub struct Policy {
     pub lease_max: Option<Duration>,
     /// After how long an empty share is released; `None`: never.
     pub idle: Option<Duration>,
+    /// How much CPU a share may use beyond its own while nobody wants it; `None`: none.
+    pub burst: Option<Burst>,
     /// After how long past use counts half.
     pub half_life: Duration,
     /// After how long in the queue a request goes before all that have not waited as long.
@@ -105,6 +108,8 @@ pub struct Rules {
     pub role: Option<Role>,
     /// What its members' logins may use.
     pub baseline: Option<LoginRule>,
+    /// In place of the general burst.
+    pub burst: Option<Burst>,
 }
 
 /// What the policy says of users and groups that were not found, by name.
@@ -161,6 +166,8 @@ pub struct MemberPolicy {
     pub lease_max: Option<Duration>,
     /// After how long an empty share is released; `None`: never.
     pub idle: Option<Duration>,
+    /// How much CPU a share may use beyond its own while nobody wants it; `None`: none.
+    pub burst: Option<Burst>,
 }
 
 /// Whether members see who holds what.
@@ -238,6 +245,7 @@ impl Policy {
             lease_default: None,
             lease_max: None,
             idle: None,
+            burst: None,
             half_life: HALF_LIFE_DEFAULT,
             patience: PATIENCE_DEFAULT,
             baseline: PartialAmount::default(),
@@ -277,6 +285,7 @@ impl Policy {
             lease_default: self.lease_default,
             lease_max: self.lease_max,
             idle: self.idle,
+            burst: rules.burst.or(self.burst),
         }
     }
 
@@ -305,6 +314,7 @@ impl Rules {
                 (Some(one), Some(other)) => Some(one.generous(other)),
                 (one, other) => one.or(other),
             },
+            burst: self.burst.max(other.burst),
         }
     }
 
@@ -316,6 +326,7 @@ impl Rules {
             weight: self.weight.or(rest.weight),
             role: self.role.or(rest.role),
             baseline: self.baseline.map(|own| own.over(rest.baseline)).or(rest.baseline),
+            burst: self.burst.or(rest.burst),
         }
     }
 }

@@ -55,6 +55,7 @@ impl Draft {
             lease_default: value(&self.lease_default).map(|time| time.0).or(lease_max),
             lease_max,
             idle: value(&self.idle).map(|time| time.0),
+            burst: value(&self.burst),
             half_life: value(&self.half_life).map_or(HALF_LIFE_DEFAULT, |time| time.0),
             patience: value(&self.patience).map_or(PATIENCE_DEFAULT, |time| time.0),
             baseline: held(&self.baseline),
@@ -107,6 +108,7 @@ fn finish_entry(draft: &RulesDraft, key: &str, general: Amount) -> Result<Rules,
         weight: value(&draft.weight),
         role: value(&draft.role),
         baseline: login_rule(draft),
+        burst: value(&draft.burst),
     })
 }
 

@@ -2,17 +2,13 @@
 //!
 //! Sources: `org.freedesktop.systemd1(5)` for names and types, `systemd.resource-control(5)` for meaning and range.
 
+use crate::enforced::{Enforced, EnforcedOfAll, WEIGHT_IDLE, WEIGHT_MIN, io_weight};
 use crate::identity::{JobId, Uid, UnitName};
-use crate::quantity::{Amount, Bytes, MilliCpu, PartialAmount, Tasks};
+use crate::quantity::{Amount, MilliCpu, PartialAmount};
 
-/// The weight of one whole CPU: systemd's own default for a unit (`systemd.resource-control(5)`).
-const WEIGHT_PER_CPU: u64 = 100;
-
-/// The smallest `CPUWeight` and `IOWeight`.
-const WEIGHT_MIN: u64 = 1;
-
-/// The largest `CPUWeight` and `IOWeight`.
-const WEIGHT_MAX: u64 = 10_000;
+/// The period of the CPU quota of all shares together, in microseconds. Where it is used up all of them pause at once, up to the
+/// period's end: with systemd's 100 ms that is 25 ms for 1.5 of 2 CPUs, and 5 ms with this.
+const CAPACITY_PERIOD_USEC: u64 = 20_000;
 
 /// Between SIGTERM and SIGKILL when a scope is stopped, in microseconds.
 const SCOPE_STOP_TIMEOUT_USEC: u64 = 10_000_000;
@@ -46,11 +42,9 @@ pub enum Value {
     Text(String),
 }
 
-/// Everything about a share's slice: its limits, its accounting, and whose it is.
-///
-/// `swap` is how much swap the share may use (`MemorySwapMax`).
-pub fn share(uid: Uid, display_name: &str, amount: Amount, swap: Bytes) -> Vec<Property> {
-    let mut properties = limits(amount, swap);
+/// Everything about a share's slice: its limits, its accounting, and whose it is. `capacity` is as for [`limits`].
+pub fn share(uid: Uid, display_name: &str, enforced: &Enforced, capacity: MilliCpu) -> Vec<Property> {
+    let mut properties = limits(enforced, capacity);
     properties.extend(accounting());
     properties.push(text(
         "Description",
@@ -59,52 +53,42 @@ pub fn share(uid: Uid, display_name: &str, amount: Amount, swap: Bytes) -> Vec<P
     properties
 }
 
-/// The limits of a share alone, as a resize sets them.
-pub fn limits(amount: Amount, swap: Bytes) -> Vec<Property> {
-    let Amount { cpu, mem, tasks: Tasks(tasks) } = amount;
+/// What the kernel is to hold of a share, as a resize sets it.
+///
+/// `capacity` is the CPU that all shares have together: the I/O weight is a part of it. For I/O there is no weight like
+/// `idle`, and who weighs nothing has the least.
+pub fn limits(enforced: &Enforced, capacity: MilliCpu) -> Vec<Property> {
+    let Enforced { most: Amount { cpu, mem, tasks }, burst: _, swap, weight, low } = *enforced;
+    let io = if weight == WEIGHT_IDLE { WEIGHT_MIN } else { io_weight(cpu, capacity) };
     vec![
-        cpu_quota(cpu),
+        enforced.quota().figure().map_or(no_limit("CPUQuotaPerSecUSec"), cpu_quota),
         figure("MemoryMax", mem.0),
         figure("MemorySwapMax", swap.0),
-        figure("TasksMax", tasks),
-        figure("CPUWeight", weight(cpu)),
-        figure("IOWeight", weight(cpu)),
+        figure("TasksMax", tasks.0),
+        figure("CPUWeight", weight),
+        figure("MemoryLow", low.0),
+        figure("IOWeight", io),
     ]
 }
 
-/// Sets the weights among these limits to the lowest: the CPU is what nobody else wants, `CPUWeight=idle`, which is 0 on the
-/// bus since systemd 252 (`systemd.resource-control(5)`); for I/O there is no weight like it.
-#[must_use]
-pub fn weightless(mut limits: Vec<Property>) -> Vec<Property> {
-    limits.retain(|property| property.name != "CPUWeight" && property.name != "IOWeight");
-    limits.extend([figure("CPUWeight", 0), figure("IOWeight", WEIGHT_MIN)]);
-    limits
-}
-
-/// The limits that differ between two amounts: what a change in place sets.
+/// The limits that differ between two shares: what a change in place sets. `capacity` is as for [`limits`].
 ///
 /// systemd keeps each property that is set in a file of its own, so that fewer are quicker.
-pub fn changes(from: Amount, to: Amount) -> Vec<Property> {
-    let mut changes = Vec::new();
-    if from.cpu != to.cpu {
-        changes.extend([
-            cpu_quota(to.cpu),
-            figure("CPUWeight", weight(to.cpu)),
-            figure("IOWeight", weight(to.cpu)),
-        ]);
-    }
-    if from.mem != to.mem {
-        changes.push(figure("MemoryMax", to.mem.0));
-    }
-    if from.tasks != to.tasks {
-        changes.push(figure("TasksMax", to.tasks.0));
-    }
-    changes
+pub fn changes(from: &Enforced, to: &Enforced, capacity: MilliCpu) -> Vec<Property> {
+    let before = limits(from, capacity);
+    limits(to, capacity).into_iter().filter(|property| !before.contains(property)).collect()
 }
 
-/// What all shares together may use, for `fairshare.slice`: the figures that are named.
-pub fn capacity(bounds: PartialAmount) -> Vec<Property> {
-    named(bounds)
+/// What all shares together have, for `fairshare.slice`: the figures that are named.
+pub fn capacity(of_all: &EnforcedOfAll) -> Vec<Property> {
+    let EnforcedOfAll { most, weight, low } = *of_all;
+    let mut properties = named(most);
+    if most.cpu.is_some() {
+        properties.push(figure("CPUQuotaPeriodUSec", CAPACITY_PERIOD_USEC));
+    }
+    properties.extend(weight.map(|weight| figure("CPUWeight", weight)));
+    properties.extend(low.map(|low| figure("MemoryLow", low.0)));
+    properties
 }
 
 /// A scope that running processes enter; which ones is given when it is started.
@@ -186,15 +170,11 @@ fn cpu_quota(cpu: MilliCpu) -> Property {
     figure("CPUQuotaPerSecUSec", cpu.0.saturating_mul(1000))
 }
 
-fn weight(cpu: MilliCpu) -> u64 {
-    (cpu.0 / (1000 / WEIGHT_PER_CPU)).clamp(WEIGHT_MIN, WEIGHT_MAX)
-}
-
 fn figure(name: &'static str, figure: u64) -> Property {
     Property { name, value: Value::U64(figure.min(FINITE_MAX)) }
 }
 
-/// Takes a limit away that systemd would set by itself. A scope or service has `DefaultTasksMax`, 15 % of what the machine
+/// Has no limit, and takes one away that systemd would set by itself. A scope or service has `DefaultTasksMax`, 15 % of what the machine
 /// has (`systemd-system.conf(5)`), where nothing is said: less than the slice around it may have.
 fn no_limit(name: &'static str) -> Property {
     Property { name, value: Value::U64(NO_LIMIT) }
@@ -232,55 +212,72 @@ pub fn sanitised(name: &str, chars_max: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::enforced::Burst;
+    use crate::quantity::{Bytes, Tasks};
     use proptest::prelude::*;
 
     fn get<'a>(properties: &'a [Property], name: &str) -> &'a Value {
         &properties.iter().find(|property| property.name == name).expect(name).value
     }
 
-    fn amount(cpu: u64) -> Amount {
-        Amount { cpu: MilliCpu(cpu), mem: Bytes(8 << 30), tasks: Tasks(4096) }
+    const CAPACITY: MilliCpu = MilliCpu(15_000);
+
+    fn of(cpu: u64) -> Enforced {
+        let most = Amount { cpu: MilliCpu(cpu), mem: Bytes(8 << 30), tasks: Tasks(4096) };
+        Enforced::promised(most, Bytes(0))
     }
 
     #[test]
     fn a_share_has_its_limits_in_systemds_units() {
         let uid = Uid::new(1001).unwrap();
-        let share = share(uid, "alice", amount(1500), Bytes(0));
+        let share = share(uid, "alice", &of(1500), CAPACITY);
         assert_eq!(get(&share, "CPUQuotaPerSecUSec"), &Value::U64(1_500_000));
         assert_eq!(get(&share, "MemoryMax"), &Value::U64(8 << 30));
         assert_eq!(get(&share, "MemorySwapMax"), &Value::U64(0));
         assert_eq!(get(&share, "TasksMax"), &Value::U64(4096));
         assert_eq!(get(&share, "CPUWeight"), &Value::U64(150));
-        assert_eq!(get(&share, "IOWeight"), &Value::U64(150));
+        assert_eq!(get(&share, "MemoryLow"), &Value::U64(8 << 30));
+        assert_eq!(get(&share, "IOWeight"), &Value::U64(10), "a tenth of the capacity");
+        let bursts = limits(&Enforced { burst: Some(Burst::All), ..of(1500) }, CAPACITY);
+        assert_eq!(get(&bursts, "CPUQuotaPerSecUSec"), &Value::U64(u64::MAX));
+        assert_eq!(
+            (get(&bursts, "CPUWeight"), get(&bursts, "IOWeight")),
+            (&Value::U64(150), &Value::U64(10))
+        );
+        let idle = limits(&Enforced { weight: WEIGHT_IDLE, low: Bytes(0), ..of(1500) }, CAPACITY);
+        assert_eq!((get(&idle, "CPUWeight"), get(&idle, "IOWeight")), (&Value::U64(0), &Value::U64(1)));
+        assert_eq!(
+            (get(&idle, "MemoryLow"), get(&idle, "CPUQuotaPerSecUSec")),
+            (&Value::U64(0), &Value::U64(1_500_000))
+        );
         assert_eq!(get(&share, "IOAccounting"), &Value::Bool(true));
         assert_eq!(get(&share, "Description"), &Value::Text("fairshare: share of alice (1001)".to_owned()));
     }
 
     #[test]
     fn a_change_names_what_changes_and_nothing_else() {
-        let names =
-            |to: Amount| changes(amount(1500), to).iter().map(|property| property.name).collect::<Vec<_>>();
-        assert_eq!(names(amount(1500)), Vec::<&str>::new());
-        assert_eq!(names(amount(500)), ["CPUQuotaPerSecUSec", "CPUWeight", "IOWeight"]);
-        assert_eq!(names(Amount { mem: Bytes(1 << 30), ..amount(1500) }), ["MemoryMax"]);
-        assert_eq!(names(Amount { tasks: Tasks(7), ..amount(1500) }), ["TasksMax"]);
+        let names = |to: Enforced| {
+            changes(&of(1500), &to, CAPACITY).iter().map(|property| property.name).collect::<Vec<_>>()
+        };
+        let mem = |mem: u64| Amount { mem: Bytes(mem), ..of(1500).most };
+        assert_eq!(names(of(1500)), Vec::<&str>::new());
+        assert_eq!(names(of(500)), ["CPUQuotaPerSecUSec", "CPUWeight", "IOWeight"]);
+        assert_eq!(names(Enforced { most: mem(1 << 30), ..of(1500) }), ["MemoryMax"]);
+        assert_eq!(
+            names(Enforced { most: mem(1 << 30), low: Bytes(1 << 30), ..of(1500) }),
+            ["MemoryMax", "MemoryLow"]
+        );
+        let tasks = Amount { tasks: Tasks(7), ..of(1500).most };
+        assert_eq!(names(Enforced { most: tasks, ..of(1500) }), ["TasksMax"]);
     }
 
     /// systemd rounds up to a whole millisecond of each 100: a figure between would be more than was granted.
     #[test]
     fn every_hundredth_of_a_cpu_is_exact() {
         for hundredths in 1..=400 {
-            let quota = changes(amount(10_000), amount(hundredths * 10));
+            let quota = limits(&of(hundredths * 10), CAPACITY);
             assert_eq!(get(&quota, "CPUQuotaPerSecUSec"), &Value::U64(hundredths * 10_000));
         }
-    }
-
-    #[test]
-    fn weights_stay_in_range() {
-        assert_eq!(weight(MilliCpu(10)), 1);
-        assert_eq!(weight(MilliCpu(0)), 1);
-        assert_eq!(weight(MilliCpu(100_000)), 10_000);
-        assert_eq!(weight(MilliCpu(1_000_000_000)), 10_000);
     }
 
     #[test]
@@ -290,10 +287,13 @@ mod tests {
             mem: Some(Bytes(u64::MAX)),
             tasks: Some(Tasks(u64::MAX)),
         };
-        let all = capacity(most);
+        let all = capacity(&EnforcedOfAll { most, weight: Some(u64::MAX), low: Some(Bytes(u64::MAX)) });
         assert_eq!(get(&all, "TasksMax"), &Value::U64(u64::MAX - 1));
         assert_eq!(get(&all, "CPUQuotaPerSecUSec"), &Value::U64(u64::MAX - 1));
         assert_eq!(get(&all, "MemoryMax"), &Value::U64(u64::MAX - 1));
+        assert_eq!(get(&all, "MemoryLow"), &Value::U64(u64::MAX - 1));
+        assert_eq!(get(&all, "CPUQuotaPeriodUSec"), &Value::U64(20_000));
+        assert_eq!(capacity(&EnforcedOfAll::default()), []);
     }
 
     #[test]

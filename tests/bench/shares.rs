@@ -13,8 +13,14 @@ pub fn held(world: &World, count: u64) -> (Home, Daemon) {
     let mut home = Home::new(world);
     let amount = Amount { cpu: MilliCpu(10), mem: Bytes(4 << 20), tasks: Tasks(10) };
     let uids = FIRST_UID..FIRST_UID + count;
-    let figures =
-        [("CPUQuotaPerSecUSec", 10_000), ("MemoryMax", 4 << 20), ("MemorySwapMax", 0), ("TasksMax", 10)];
+    let figures = [
+        ("CPUQuotaPerSecUSec", 10_000),
+        ("CPUWeight", 1),
+        ("MemoryLow", 4 << 20),
+        ("MemoryMax", 4 << 20),
+        ("MemorySwapMax", 0),
+        ("TasksMax", 10),
+    ];
     uids.clone().for_each(|uid| world.make_slice(&format!("fairshare-{uid}.slice"), &figures));
     home.set_state(uids.map(|uid| share(uid, amount)).collect());
     // As the unit has it.

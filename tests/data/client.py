@@ -37,9 +37,10 @@ CAPACITY = {"cpu_milli": UINT, "mem_bytes": UINT, "free_cpu_milli": UINT, "free_
 USAGE = {"cpu_usec": UINT, "mem_bytes": UINT, "tasks": UINT, "oom_kills": UINT, "cpu_pressure_centi": Optional(UINT),
          "mem_pressure_centi": Optional(UINT)}
 SHARE = {"uid": UINT, "user": OrNull(TEXT), "cpu_milli": UINT, "mem_bytes": UINT, "tasks_max": UINT, "slice": TEXT,
-         "state": OneOf("active", "expired"), "granted_ms": UINT, "lease_ends_ms": OrNull(UINT), "usage": OrNull(USAGE)}
+         "state": OneOf("active", "expired"), "granted_ms": UINT, "lease_ends_ms": OrNull(UINT), "usage": OrNull(USAGE),
+         "burst_cpu_milli": OrNull(UINT)}
 POLICY = {"defaults": AMOUNT, "max": AMOUNT, "lease_default_ms": OrNull(UINT), "lease_max_ms": OrNull(UINT),
-          "idle_ms": OrNull(UINT), "role": OneOf(*ROLES), "from_sandboxes": BOOL}
+          "idle_ms": OrNull(UINT), "burst_cpu_milli": OrNull(UINT), "role": OneOf(*ROLES), "from_sandboxes": BOOL}
 ROOM = {"cpu_milli": UINT, "mem_bytes": UINT}
 HOLDER = {"uid": UINT, "user": Optional(TEXT), "cpu_milli": UINT, "mem_bytes": UINT}
 DETAIL = {"resource": OneOf("cpu_milli", "mem_bytes", "tasks_max", "lease_ms", "jobs", "scopes", "connections"),

@@ -118,6 +118,7 @@ mod entering;
 mod events;
 mod eviction;
 mod exhausting;
+mod floors;
 mod handed;
 mod hostile;
 mod jobs;

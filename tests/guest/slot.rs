@@ -43,7 +43,7 @@ pub struct Slot {
 }
 
 struct Place {
-    _lock: File,
+    _locks: Vec<File>,
     test: String,
     since: Instant,
 }
@@ -55,8 +55,17 @@ thread_local! {
 impl Slot {
     /// Waits for a place. A test that has one already uses it for all of its guests.
     pub fn take() -> Slot {
+        Self::held_or(1)
+    }
+
+    /// Waits for all places: for a test that measures what the processors gave to whom, while no other guest has any of them.
+    pub fn take_all() -> Slot {
+        Self::held_or(places())
+    }
+
+    fn held_or(count: usize) -> Slot {
         HELD.with_borrow_mut(|held| {
-            let place = held.upgrade().unwrap_or_else(|| Arc::new(wait_for_place()));
+            let place = held.upgrade().unwrap_or_else(|| Arc::new(wait_for(count)));
             *held = Arc::downgrade(&place);
             Slot { _place: place }
         })
@@ -71,31 +80,42 @@ impl Drop for Place {
     }
 }
 
-fn wait_for_place() -> Place {
+fn places() -> usize {
+    std::thread::available_parallelism().map_or(2, |count| count.get().max(2))
+}
+
+fn wait_for(count: usize) -> Place {
     // libtest names a test's thread after the test.
     let test = std::thread::current().name().unwrap_or("main").to_owned();
     let expected = EXPECTED.get(test.as_str()).copied().unwrap_or(DURATION_UNKNOWN);
     let own = (Reverse(expected), test.clone());
     waiting(|waiting| waiting.insert(own.clone()));
-    let places = std::thread::available_parallelism().map_or(2, |count| count.get().max(2));
     let open = |place: usize| cache::lock_file(&cache::root().join(format!("place-{place}.lock")));
-    let files: Vec<File> = (0..places).map(open).collect();
+    let mut files: Vec<File> = (0..places()).map(open).collect();
+    let mut locks = Vec::new();
     // The kernel can wait for one lock, not for the first of several; to queue for one would be to wait
     // for a test of a minute while another place is free.
     loop {
         // First, so that all tests of a run that begins are among those that wait.
         std::thread::sleep(PLACE_POLL);
         let taken = waiting(|waiting| {
-            let next = waiting.first() == Some(&own);
-            let free = next.then(|| files.iter().position(|file| file.try_lock().is_ok())).flatten();
-            if free.is_some() {
-                waiting.remove(&own);
+            if waiting.first() != Some(&own) {
+                return false;
             }
-            free
+            if count == 1 {
+                locks.extend(
+                    files.iter().position(|file| file.try_lock().is_ok()).map(|at| files.swap_remove(at)),
+                );
+            } else {
+                // From the first on, so that of two that want them all one has them.
+                while files.first().is_some_and(|file| file.try_lock().is_ok()) {
+                    locks.push(files.remove(0));
+                }
+            }
+            locks.len() == count && waiting.remove(&own)
         });
-        if let Some(free) = taken {
-            let lock = files.into_iter().nth(free).expect("its position was found");
-            return Place { _lock: lock, test, since: Instant::now() };
+        if taken {
+            return Place { _locks: locks, test, since: Instant::now() };
         }
     }
 }

@@ -5,7 +5,8 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use fairshare::testing::cgroup::{CgroupFault, Cgroups, Group, Limit, Pressures, Spent, Usage};
+use fairshare::testing::cgroup::{CgroupFault, Cgroups, Group, Pressures, Spent, Usage};
+use fairshare::testing::enforced::{Enforced, Limit};
 use fairshare::testing::identity::{Uid, UnitName};
 use fairshare::testing::quantity::{Amount, Bytes, MilliCpu, PartialAmount, Tasks};
 use fairshare::testing::systemd::{BusAddress, Systemd, property};
@@ -14,14 +15,16 @@ use tempfile::TempDir;
 use crate::poll;
 use crate::stand_in::World;
 
-const FILES: [(&str, &str); 12] = [
+const FILES: [(&str, &str); 14] = [
     ("cgroup.events", "populated 1\nfrozen 0\n"),
     ("cgroup.procs", ""),
     ("cpu.max", "150000 100000\n"),
     ("cpu.stat", "usage_usec 1234567\nuser_usec 1000000\nsystem_usec 234567\n"),
     ("cpu.pressure", "some avg10=1.50 avg60=0.00 avg300=0.00 total=7\n"),
+    ("cpu.weight", "150\n"),
     ("memory.current", "409600\n"),
     ("memory.events", "low 0\nhigh 0\nmax 9\noom 1\noom_kill 2\noom_group_kill 0\n"),
+    ("memory.low", "4294967296\n"),
     ("memory.max", "8589934592\n"),
     ("memory.peak", "819200\n"),
     ("memory.swap.max", "0\n"),
@@ -79,6 +82,7 @@ fn limits_and_use_as_the_kernel_writes_them() {
     assert_eq!(limits.mem, Some(Limit::At(Bytes(8 << 30))));
     assert_eq!(limits.swap, Some(Limit::At(Bytes(0))));
     assert_eq!(limits.tasks, Some(Limit::At(Tasks(4096))));
+    assert_eq!((limits.weight, limits.low), (Some(150), Some(Limit::At(Bytes(4 << 30)))));
     let usage = Usage {
         cpu_usec: 1_234_567,
         mem: Bytes(409_600),
@@ -135,11 +139,11 @@ fn a_controller_that_is_off_has_no_limit_to_hold() {
     assert_eq!((limits.mem, limits.swap), (None, None));
     let capacity =
         PartialAmount { cpu: Some(MilliCpu(1500)), mem: Some(Bytes(4096)), ..PartialAmount::default() };
-    let difference = limits.holds_named(capacity).unwrap_err();
+    let difference = limits.hold_most(capacity).unwrap_err();
     assert_eq!(difference.to_string(), "memory.max is missing, not 4096");
     let cpu = |milli| PartialAmount { cpu: Some(MilliCpu(milli)), ..PartialAmount::default() };
-    assert_eq!(limits.holds_named(cpu(1500)), Ok(()));
-    let difference = limits.holds_named(cpu(500)).unwrap_err();
+    assert_eq!(limits.hold_most(cpu(1500)), Ok(()));
+    let difference = limits.hold_most(cpu(500)).unwrap_err();
     assert_eq!(difference.to_string(), "cpu.max is 1.5 CPU, not 0.5 CPU");
     tree.remove(share(7), "memory.current");
     let error = tree.cgroups.usage(share(7)).unwrap_err();
@@ -251,22 +255,26 @@ async fn what_the_kernel_holds_is_seen_whatever_systemd_says() {
     let cgroups = Cgroups::open(&world.cgroup_root()).unwrap();
     let address = BusAddress::At(world.bus_address().to_owned());
     let (systemd, _signals) = Systemd::connect(&address).await.unwrap();
-    let amount = |gib: u64| Amount { cpu: MilliCpu(2000), mem: Bytes(gib << 30), tasks: Tasks(4096) };
+    let of = |gib: u64| {
+        let most = Amount { cpu: MilliCpu(2000), mem: Bytes(gib << 30), tasks: Tasks(4096) };
+        Enforced::promised(most, Bytes(0))
+    };
+    let limits_of = |gib: u64| property::limits(&of(gib), MilliCpu(4000));
     let limits = || cgroups.limits(share(7)).unwrap().unwrap();
-    systemd.start_slice(share(7), &property::limits(amount(8), Bytes(0))).await.unwrap();
-    limits().holds(&amount(8), Bytes(0)).unwrap();
+    systemd.start_slice(share(7), &limits_of(8)).await.unwrap();
+    limits().hold(&of(8)).unwrap();
     assert_eq!(cgroups.populated(share(7)).unwrap(), Some(false));
     let idle = Usage { pressures: Pressures { cpu: Some(0), mem: Some(0) }, ..Usage::default() };
     assert_eq!(cgroups.usage(share(7)).unwrap(), Some(idle));
 
     world.faults.kernel_holds("memory.max", "8589934592");
     let name = share(7).to_string();
-    systemd.set_properties(&name, &property::limits(amount(4), Bytes(0))).await.unwrap();
-    let difference = limits().holds(&amount(4), Bytes(0)).unwrap_err();
+    systemd.set_properties(&name, &limits_of(4)).await.unwrap();
+    let difference = limits().hold(&of(4)).unwrap_err();
     assert_eq!(difference.to_string(), "memory.max is 8589934592, not 4294967296");
 
     world.faults.clear();
     world.faults.kernel_lags(Duration::from_millis(50));
-    systemd.set_properties(&name, &property::limits(amount(4), Bytes(0))).await.unwrap();
-    poll::holds("the kernel follows", || limits().holds(&amount(4), Bytes(0)).is_ok()).await;
+    systemd.set_properties(&name, &limits_of(4)).await.unwrap();
+    poll::holds("the kernel follows", || limits().hold(&of(4)).is_ok()).await;
 }

@@ -237,6 +237,7 @@ fn share() -> ShareInfo {
         state: ShareState::Active,
         granted_ms: 1,
         lease_ends_ms: None,
+        burst_cpu_milli: None,
         usage: Some(Usage { cpu_usec: 37 * 60_000_000, mem_bytes: 3 * GIB, tasks: 37, ..Usage::default() }),
     }
 }
@@ -300,6 +301,7 @@ fn policy() -> PolicyInfo {
         lease_default_ms: Some(8 * 3_600_000),
         lease_max_ms: Some(7 * 86_400_000),
         idle_ms: Some(30 * 60_000),
+        burst_cpu_milli: None,
         role: Role::Operator,
         from_sandboxes: false,
     }

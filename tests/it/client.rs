@@ -148,6 +148,7 @@ fn share() -> ShareInfo {
         state: ShareState::Active,
         granted_ms: 1,
         lease_ends_ms: None,
+        burst_cpu_milli: None,
         usage: None,
     }
 }

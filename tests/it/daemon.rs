@@ -7,6 +7,7 @@ mod degraded;
 mod disk_faults;
 mod ended;
 mod events;
+mod floors;
 mod handed;
 mod harness;
 mod inside;

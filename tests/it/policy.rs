@@ -23,6 +23,8 @@ use fairshare::testing::quantity::{Amount, Bytes, MilliCpu, Tasks};
 use nearly::nearly_a_policy;
 use proptest::prelude::*;
 
+mod burst;
+
 /// alice and bob, students and staff, whoever runs the tests.
 struct Village;
 

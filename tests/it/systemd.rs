@@ -2,10 +2,9 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
-use std::os::fd::AsFd;
-use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
+use fairshare::testing::enforced::{Enforced, EnforcedOfAll};
 use fairshare::testing::identity::{FAIRSHARE_SLICE, Uid, UnitName};
 use fairshare::testing::quantity::{Amount, Bytes, MilliCpu, PartialAmount, Tasks};
 use fairshare::testing::systemd::property::{self, Property};
@@ -14,8 +13,11 @@ use fairshare::testing::systemd::{
     StopResult, Systemd,
 };
 
+mod processes;
+
 use crate::poll;
-use crate::stand_in::{Setting, Verb, World};
+use crate::stand_in::{Verb, World};
+use processes::Sleep;
 
 const SHARE: &str = "fairshare-1001.slice";
 
@@ -31,8 +33,11 @@ fn share() -> UnitName {
 }
 
 fn properties() -> Vec<Property> {
-    let amount = Amount { cpu: MilliCpu(2000), mem: Bytes(8 << 30), tasks: Tasks(4096) };
-    property::share(uid(), "alice", amount, Bytes(0))
+    of(Amount { cpu: MilliCpu(2000), mem: Bytes(8 << 30), tasks: Tasks(4096) })
+}
+
+fn of(amount: Amount) -> Vec<Property> {
+    property::share(uid(), "alice", &Enforced::promised(amount, Bytes(0)), MilliCpu(4000))
 }
 
 async fn connect(world: &World) -> (Systemd, Signals) {
@@ -65,7 +70,7 @@ async fn a_share_is_made_once_and_then_set() {
     assert_eq!(world.cgroup_file(SHARE, "cpu.max").unwrap(), "200000 100000\n");
     world.take_calls();
     let amount = Amount { cpu: MilliCpu(500), mem: Bytes(1 << 30), tasks: Tasks(10) };
-    let smaller = property::share(uid(), "alice", amount, Bytes(0));
+    let smaller = of(amount);
     assert_eq!(systemd.start_slice(share(), &smaller).await.unwrap(), Started::Existed);
     assert_eq!(world.cgroup_file(SHARE, "memory.max").unwrap(), "1073741824\n");
     let calls: Vec<String> = world.take_calls().into_iter().map(|(method, _)| method).collect();
@@ -349,76 +354,6 @@ async fn stopping_what_is_not_there_is_done_already() {
     systemd.reset_failed(share()).await.unwrap();
 }
 
-/// A process that ends with the value.
-struct Sleep(Child);
-
-impl Sleep {
-    fn start() -> Self {
-        Self(Command::new("sleep").arg("600").spawn().unwrap())
-    }
-}
-
-impl Drop for Sleep {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-#[tokio::test]
-async fn processes_enter_a_scope_by_number_or_by_descriptor() {
-    for version in ["252.38-1~deb12u1", "257.7-1"] {
-        let world = World::start();
-        world.set_version(version);
-        let (systemd, mut signals) = connect(&world).await;
-        assert_eq!(systemd.supports_pidfds(), version.starts_with("257"));
-        let mut sleep = Sleep::start();
-        let pid = sleep.0.id();
-        let raw = rustix::process::Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
-        let pidfd = rustix::process::pidfd_open(raw, rustix::process::PidfdFlags::empty()).unwrap();
-        let unit = UnitName::Run(uid(), 1);
-        let process = Process { pid, pidfd: Some(pidfd.as_fd()) };
-        systemd.start_scope(unit, &property::scope(unit, "make -j4"), &[process]).await.unwrap();
-        let scope = world.unit("fairshare-1001-run1.scope").unwrap();
-        assert_eq!(scope.settings["Slice"], Setting::Text(SHARE.to_owned()));
-        assert!(scope.pids.contains(&pid));
-        assert_eq!(world.cgroup_file(SHARE, "cgroup.events").unwrap(), "populated 1\nfrozen 0\n");
-        // The last process ends, and the scope with it.
-        sleep.0.kill().unwrap();
-        assert_eq!(next(&mut signals).await, Signal::UnitRemoved(unit));
-    }
-}
-
-#[tokio::test]
-async fn a_systemd_that_takes_no_descriptors_after_all_gets_numbers() {
-    let world = World::start();
-    world.set_version("257.7-1");
-    let (systemd, _signals) = connect(&world).await;
-    world.set_version("252.38-1");
-    let sleep = Sleep::start();
-    let raw = rustix::process::Pid::from_raw(i32::try_from(sleep.0.id()).unwrap()).unwrap();
-    let pidfd = rustix::process::pidfd_open(raw, rustix::process::PidfdFlags::empty()).unwrap();
-    let unit = UnitName::Run(uid(), 1);
-    let process = Process { pid: sleep.0.id(), pidfd: Some(pidfd.as_fd()) };
-    systemd.start_scope(unit, &property::scope(unit, "make"), &[process]).await.unwrap();
-    assert!(world.unit("fairshare-1001-run1.scope").unwrap().pids.contains(&sleep.0.id()));
-}
-
-#[tokio::test]
-async fn a_process_that_is_gone_does_not_enter() {
-    let world = World::start();
-    let (systemd, _signals) = connect(&world).await;
-    let pid = {
-        let sleep = Sleep::start();
-        sleep.0.id()
-    };
-    let unit = UnitName::Run(uid(), 1);
-    let process = Process { pid, pidfd: None };
-    let fault = systemd.start_scope(unit, &property::scope(unit, "make"), &[process]).await.unwrap_err();
-    assert!(matches!(fault, Fault::Call { .. }), "{fault:?}");
-    assert_eq!(world.unit("fairshare-1001-run1.scope"), None);
-}
-
 #[tokio::test]
 async fn stopping_a_share_ends_everything_in_it() {
     let world = World::start();
@@ -466,7 +401,13 @@ async fn declared_limits_are_of_units_that_exist() {
     assert_eq!((top.cpu, top.mem), (None, None));
     let bounds =
         PartialAmount { cpu: Some(MilliCpu(15_000)), mem: Some(Bytes(62 << 30)), tasks: Some(Tasks(7)) };
-    systemd.set_properties(FAIRSHARE_SLICE, &property::capacity(bounds)).await.unwrap();
+    systemd
+        .set_properties(
+            FAIRSHARE_SLICE,
+            &property::capacity(&EnforcedOfAll { most: bounds, ..EnforcedOfAll::default() }),
+        )
+        .await
+        .unwrap();
     let top = systemd.limits(FAIRSHARE_SLICE).await.unwrap().unwrap();
     assert_eq!((top.cpu, top.mem, top.tasks), (bounds.cpu, bounds.mem, bounds.tasks));
 }

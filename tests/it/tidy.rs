@@ -31,6 +31,7 @@ const FLOORS: &[&[&str]] = &[
     &["serving"],
     &["wire"],
     &["sys"],
+    &["enforced"],
     &["quantity", "identity", "time"],
 ];
 
@@ -43,7 +44,7 @@ const STRANGERS: &[(&str, &[&str], &str)] = &[
     ),
     (
         "serving",
-        &["quantity"],
+        &["quantity", "enforced"],
         "a second daemon is served by it: it knows bytes, people and deadlines, no share",
     ),
     ("cli", &["systemd", "cgroup", "state", "ledger"], "the command asks the daemon, through client"),

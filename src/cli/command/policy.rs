@@ -44,6 +44,9 @@ fn text(policy: &PolicyInfo) -> String {
         Role::Admin => "admin (you may act for others)",
     };
     let idle = policy.idle_ms.map(|ms| format!("an empty share is released after {}", span(ms)));
+    let burst = policy
+        .burst_cpu_milli
+        .map(|milli| format!("a share may use up to {} CPU while nobody wants them", MilliCpu(milli)));
     let sandboxes = match policy.from_sandboxes {
         true => "what runs in one may enter a share, and submit",
         false => "what runs in one may not enter a share, nor submit",
@@ -55,6 +58,7 @@ fn text(policy: &PolicyInfo) -> String {
         row("At most", amount(&policy.max)),
         row("Lease", lease(policy)),
         row("Idle", idle.unwrap_or_else(|| "an empty share stays".to_owned())),
+        row("Burst", burst.unwrap_or_else(|| "a share never uses more CPU than its own".to_owned())),
         row("Sandboxes", sandboxes.to_owned()),
     ])
 }

@@ -9,8 +9,9 @@ use tokio::time::{Instant, sleep};
 use super::dropins;
 use super::plan::{Figures, Kept, KeptOfUnit, LOGINS, Stage, of_login, spare, targets};
 use super::record::Record;
-use crate::cgroup::{Cgroups, KernelLimits, Limit, Outside};
+use crate::cgroup::{Cgroups, Outside};
 use crate::daemon::doing::share::{READ_BACK_PAUSE, READ_BACK_TIMEOUT};
+use crate::enforced::{KernelLimits, Limit};
 use crate::quantity::Bytes;
 use crate::serving::logging::chain;
 use crate::systemd::Systemd;
@@ -209,7 +210,7 @@ mod tests {
     use crate::quantity::{MilliCpu, Tasks};
 
     fn outside(current: u64, reclaimable: u64) -> Outside {
-        let limits = KernelLimits { cpu: None, mem: None, swap: None, tasks: None, idle: None };
+        let limits = KernelLimits::default();
         let memory = Memory { current: Bytes(current << 20), reclaimable: Bytes(reclaimable << 20) };
         Outside { limits, memory: Some(memory) }
     }
@@ -238,9 +239,8 @@ mod tests {
         let limits = KernelLimits {
             cpu: Some(Limit::At(MilliCpu(500))),
             mem: Some(Limit::At(Bytes(4096))),
-            swap: None,
             tasks: Some(Limit::At(Tasks(99))),
-            idle: None,
+            ..KernelLimits::default()
         };
         let figures = Figures::from([(Figure::Cpu, 500_000), (Figure::Mem, 5000), (Figure::Tasks, 99)]);
         assert!(holds(&limits, &figures));
@@ -249,7 +249,7 @@ mod tests {
             other.insert(figure, 1 << 40);
             assert!(!holds(&limits, &other), "{figure:?}");
         }
-        let none = KernelLimits { cpu: None, mem: Some(Limit::Max), swap: None, tasks: None, idle: None };
+        let none = KernelLimits { mem: Some(Limit::Max), ..KernelLimits::default() };
         assert!(holds(&none, &Figure::ALL.map(|figure| (figure, NO_LIMIT)).into()));
         assert!(!holds(&none, &figures));
     }

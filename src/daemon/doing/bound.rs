@@ -6,50 +6,78 @@ use tokio::time::{Instant, sleep};
 use tracing::{error, warn};
 
 use super::share::{Context, READ_BACK_TIMEOUT};
-use crate::cgroup::Group;
+use crate::cgroup::{CgroupFault, Cgroups, Group};
+use crate::enforced::{EnforcedOfAll, weight_of_all};
 use crate::identity::FAIRSHARE_SLICE;
-use crate::quantity::PartialAmount;
+use crate::quantity::{Bytes, MilliCpu, PartialAmount, Tasks};
 use crate::serving::logging::chain;
 use crate::systemd::property;
 
 /// Between two looks at whether the kernel holds the bound of all shares.
 const BOUND_PAUSE: Duration = Duration::from_millis(20);
 
-/// Bounds all shares together by what can be handed out, so that they can never starve the system.
+/// What all shares together have, and of what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bounds {
+    /// The CPUs of the machine.
+    pub machine: MilliCpu,
+    /// The CPU that can be handed out.
+    pub cpu: MilliCpu,
+    /// The memory that can be handed out.
+    pub mem: Bytes,
+    /// The most tasks, where that is known.
+    pub tasks: Option<Tasks>,
+}
+
+impl Bounds {
+    /// What the kernel is to hold: never more than can be handed out, so that shares starve nobody, and against everybody
+    /// else all of that, so that nobody starves them.
+    ///
+    /// # Errors
+    /// What is beside the shares cannot be read.
+    fn enforced(&self, cgroups: &Cgroups) -> Result<EnforcedOfAll, CgroupFault> {
+        let Self { machine, cpu, mem, tasks } = *self;
+        Ok(EnforcedOfAll {
+            most: PartialAmount { cpu: Some(cpu), mem: Some(mem), tasks },
+            weight: Some(weight_of_all(cgroups.weights_beside()?, cpu, machine)),
+            low: Some(mem),
+        })
+    }
+}
+
+/// Sees to it that all shares together have the capacity: no more of it, and no less whoever else wants it.
 ///
-/// Memory in use over its bound is left alone: the kernel would kill to get under it. The sweep tries again.
-pub async fn bound_all(cx: &Context, bounds: PartialAmount) {
+/// Memory in use over its bound is left alone: the kernel would kill to get under it. The sweep tries again. `ahead`: where
+/// there is no share yet, systemd is told for the next.
+pub async fn bound_all(cx: &Context, bounds: Bounds, ahead: bool) {
     // `None` while there is no share, and no cgroup above it.
-    let holds = |bounds: PartialAmount| {
+    let holds = |enforced: &EnforcedOfAll| {
         let limits = cx.cgroups.limits(Group::All).ok().flatten();
-        limits.map(|limits| limits.holds_named(bounds).is_ok())
+        limits.map(|limits| limits.hold_of_all(enforced).is_ok())
     };
-    if holds(bounds) == Some(true) {
+    let (mut enforced, in_use) = match (bounds.enforced(&cx.cgroups), cx.cgroups.memory(Group::All)) {
+        (Ok(enforced), Ok(in_use)) => (enforced, in_use.unwrap_or_default()),
+        (Err(fault), _) | (_, Err(fault)) => return error!("{}", chain(&fault)),
+    };
+    if holds(&enforced).unwrap_or(!ahead) {
         return;
     }
-    let in_use = match cx.cgroups.memory(Group::All) {
-        Ok(memory) => memory.unwrap_or_default(),
-        Err(fault) => {
-            error!("{}", chain(&fault));
+    if in_use > bounds.mem {
+        warn!(
+            "{FAIRSHARE_SLICE} uses {in_use}, more than the {} that can be handed out: proceeding without setting its memory",
+            bounds.mem
+        );
+        enforced.most.mem = None;
+        if holds(&enforced) == Some(true) {
             return;
         }
-    };
-    let mem = bounds.mem.filter(|mem| in_use <= *mem);
-    if let (None, Some(bound)) = (mem, bounds.mem) {
-        warn!(
-            "{FAIRSHARE_SLICE} uses {in_use}, more than the {bound} that can be handed out: proceeding without setting its memory"
-        );
     }
-    let bounds = PartialAmount { mem, ..bounds };
-    if holds(bounds) == Some(true) {
-        return;
-    }
-    if let Err(fault) = cx.systemd.set_properties(FAIRSHARE_SLICE, &property::capacity(bounds)).await {
+    if let Err(fault) = cx.systemd.set_properties(FAIRSHARE_SLICE, &property::capacity(&enforced)).await {
         return error!(unit = FAIRSHARE_SLICE, "{}", chain(&fault));
     }
     // systemd may answer before the kernel's files change, and who looks next must not see what was before.
     let deadline = Instant::now() + READ_BACK_TIMEOUT;
-    while holds(bounds) == Some(false) {
+    while holds(&enforced) == Some(false) {
         if Instant::now() >= deadline {
             return error!(
                 unit = FAIRSHARE_SLICE,

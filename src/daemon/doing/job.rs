@@ -11,13 +11,13 @@ use super::caller::is_its_process;
 use super::said::Said;
 use super::share::Context;
 use super::unkillable;
-use crate::cgroup::Limit;
 use crate::contract::handover::BECOME;
 use crate::contract::{Answer, Handed, JobStarted};
 use crate::daemon::asking::handover::{Offer, Taker};
 use crate::daemon::asking::spec::Spec;
 use crate::daemon::telling::answer;
 use crate::daemon::telling::reply::Reply;
+use crate::enforced::Limit;
 use crate::identity::{JobId, Uid, UnitName};
 use crate::ledger::Image;
 use crate::ledger::job::{Cause, Exit, JobEnd, Ran, Work};
@@ -176,7 +176,7 @@ async fn prove(cx: &Context, slice: UnitName, limits: PartialAmount) -> Result<(
     if limits == PartialAmount::default() {
         return Ok(());
     }
-    let proof = cx.read_back_unit(slice, |held| held.holds_named(limits)).await;
+    let proof = cx.read_back_unit(slice, |held| held.hold_most(limits)).await;
     proof.map_err(|error| in_full(&error))
 }
 

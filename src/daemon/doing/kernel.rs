@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::cgroup::{Cgroups, Difference};
+use crate::cgroup::Cgroups;
 use crate::contract::Usage;
 use crate::daemon::telling::shown::usage;
 use crate::identity::{Uid, UnitName};
@@ -23,10 +23,9 @@ const USAGES_PER_READER_MIN: usize = 32;
 pub fn limits_hold(cgroups: &Cgroups, share: &Share) -> Result<(), String> {
     let unit = UnitName::Share(share.uid);
     match cgroups.limits(unit) {
-        Ok(Some(limits)) => limits
-            .holds(&share.enforced(), share.swap)
-            .and_then(|()| limits.holds_idle(share.keeps().is_some()))
-            .map_err(|difference: Difference| format!("{unit}: {difference}")),
+        Ok(Some(limits)) => {
+            limits.hold(&share.enforced()).map_err(|difference| format!("{unit}: {difference}"))
+        }
         Ok(None) => Err(format!("{unit}: there is no such cgroup")),
         Err(fault) => Err(chain(&fault)),
     }

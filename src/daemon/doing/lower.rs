@@ -3,7 +3,7 @@
 use tracing::{error, info, warn};
 
 use super::kernel;
-use super::share::{Context, intent_failed, limits_of};
+use super::share::{Context, intent_failed};
 use crate::cgroup::{MARGIN_BYTES_MIN, with_margin};
 use crate::contract::{Answer, HeldShare, ShareInfo};
 use crate::daemon::telling::reply::Reply;
@@ -53,7 +53,7 @@ async fn lowered(cx: &Context, share: &Share) -> Outcome {
     };
     let keeps = keeps(share, used.mem, used.tasks);
     let new = share.keeping(keeps);
-    if let Err(error) = cx.set(&new, limits_of(&new)).await {
+    if let Err(error) = cx.set(&new).await {
         warn!(unit = %unit, "the limits of {unit} could not be lowered: {}", in_full(&error));
         return refused(cx, share, &error);
     }
@@ -88,7 +88,7 @@ async fn renewed(cx: &Context, share: &Share, intent: Image) -> Result<(), WireE
         return Err(intent_failed(cx, share.uid, &fault).await);
     }
     let whole = Share { lease: None, ..share.clone() };
-    if let Err(error) = cx.set(&whole, limits_of(&whole)).await {
+    if let Err(error) = cx.set(&whole).await {
         // Nothing is set back: less than is used by now would kill.
         let outcome = refused(cx, share, &error);
         let _ = cx.store_outcome(cx.settle(share.uid, outcome).await).await;

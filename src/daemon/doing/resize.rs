@@ -4,11 +4,12 @@ use tokio::time::{Instant, sleep};
 use tracing::error;
 
 use super::kernel;
-use super::share::{Context, intent_failed, limits_of};
+use super::share::{Context, intent_failed};
 use crate::cgroup::CgroupFault;
 use crate::contract::{Answer, HeldShare, ShareInfo};
 use crate::daemon::telling::answer;
 use crate::daemon::telling::reply::Reply;
+use crate::enforced::Enforced;
 use crate::identity::{Uid, UnitName};
 use crate::ledger::refusal::Refusal;
 use crate::ledger::share::Share;
@@ -38,14 +39,17 @@ async fn resized(cx: &Context, share: &Share, to: Amount, intent: Image) -> Resu
     let new = Share { amount: to, ..share.clone() };
     // Where the slice has drifted, setting what changes would leave the rest adrift.
     let drifted = kernel::limits_hold(&cx.cgroups, share).is_err();
-    let properties = if drifted { limits_of(&new) } else { property::changes(share.amount, to) };
+    let (before, after) = (share.enforced(), new.enforced());
+    let setting = |from: &Enforced, to: &Enforced| {
+        if drifted { property::limits(to, cx.capacity) } else { property::changes(from, to, cx.capacity) }
+    };
     let lowers = drifted || to.mem < share.amount.mem;
     let mut untouched = true;
-    let near = if lowers { approach(cx, share, to.mem, drifted, &mut untouched).await } else { Ok(()) };
+    let near = if lowers { approach(cx, share, to.mem, setting, &mut untouched).await } else { Ok(()) };
     let set = match near {
         Ok(()) => {
             untouched = false;
-            cx.set(&new, properties).await
+            cx.set_these(uid, setting(&before, &after), &after).await
         }
         Err(error) => Err(error),
     };
@@ -54,11 +58,8 @@ async fn resized(cx: &Context, share: &Share, to: Amount, intent: Image) -> Resu
         let _ = cx.store_outcome(cx.settle(uid, Outcome::Done).await).await;
         return Ok(());
     };
-    let outcome = if untouched || set_back(cx, share, limits_of(share)).await {
-        Outcome::undone(&error)
-    } else {
-        Outcome::Unknown
-    };
+    let outcome =
+        if untouched || set_back(cx, share).await { Outcome::undone(&error) } else { Outcome::Unknown };
     let _ = cx.store_outcome(cx.settle(uid, outcome).await).await;
     Err(error)
 }
@@ -72,7 +73,7 @@ async fn approach(
     cx: &Context,
     share: &Share,
     asked: Bytes,
-    drifted: bool,
+    setting: impl Fn(&Enforced, &Enforced) -> Vec<Property>,
     untouched: &mut bool,
 ) -> Result<(), WireError> {
     let mut limit = Bytes(u64::MAX);
@@ -86,11 +87,11 @@ async fn approach(
         if limit <= asked {
             return Ok(());
         }
-        let step = Share { amount: Amount { mem: limit, ..share.amount }, ..share.clone() };
+        let before = share.enforced();
+        let step = Enforced { most: Amount { mem: limit, ..before.most }, ..before };
         *untouched = false;
-        let limits = if drifted { limits_of(&step) } else { property::changes(share.amount, step.amount) };
         let began = Instant::now();
-        cx.set(&step, limits).await?;
+        cx.set_these(share.uid, setting(&before, &step), &step).await?;
         // As long as PID 1 was kept, so long it is left to others: half of its time is the most that one member has of it.
         sleep(began.elapsed()).await;
     }
@@ -98,9 +99,9 @@ async fn approach(
 
 /// Sets the limits that a share had before a resize that failed, unless more is in use by now than it may have. Whether
 /// the kernel holds them: what systemd refused has changed nothing, and then a look later must not find an intent to finish.
-async fn set_back(cx: &Context, share: &Share, properties: Vec<Property>) -> bool {
-    let set = match spares(cx, share.uid, share.enforced().mem) {
-        Ok(()) => cx.set(share, properties).await,
+async fn set_back(cx: &Context, share: &Share) -> bool {
+    let set = match spares(cx, share.uid, share.enforced().most.mem) {
+        Ok(()) => cx.set(share).await,
         Err(error) => Err(error),
     };
     set.is_ok() || kernel::limits_hold(&cx.cgroups, share).is_ok()

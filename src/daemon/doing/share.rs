@@ -13,15 +13,17 @@ use super::occupants::{self, Naming, Occupants};
 use super::persist::Persist;
 use super::said::Said;
 use super::unkillable;
-use crate::cgroup::{Cgroups, Difference, KernelLimits};
+use crate::cgroup::Cgroups;
 use crate::contract::{Answer, HeldShare, JobStarted, Released, ShareInfo};
 use crate::daemon::asking::accounts::Accounts;
 use crate::daemon::telling::answer;
 use crate::daemon::telling::reply::Reply;
+use crate::enforced::{Difference, Enforced, KernelLimits};
 use crate::identity::{JobId, Uid, UnitName};
 use crate::ledger::refusal::Refusal;
 use crate::ledger::share::Share;
 use crate::ledger::{Image, Outcome};
+use crate::quantity::MilliCpu;
 use crate::serving::logging::{chain, in_full};
 use crate::state::StateFault;
 use crate::systemd::property::{self, Property};
@@ -56,6 +58,8 @@ pub struct Context {
     pub socket: Arc<str>,
     /// Asks the user database.
     pub accounts: Accounts,
+    /// The CPU that all shares have together.
+    pub capacity: MilliCpu,
 }
 
 /// Frees a member for the next command when the effect's task is over, however it ends.
@@ -97,12 +101,9 @@ impl Context {
         self.persist.save(image).await.map_err(|fault| unwritten(&fault))
     }
 
-    /// Waits until the kernel holds the figures of this share.
-    pub async fn read_back(&self, share: &Share) -> Result<(), WireError> {
-        let (amount, idle) = (share.enforced(), share.keeps().is_some());
-        let held =
-            |limits: &KernelLimits| limits.holds(&amount, share.swap).and_then(|()| limits.holds_idle(idle));
-        self.read_back_unit(UnitName::Share(share.uid), held).await
+    /// Waits until the kernel holds this of a member's share.
+    pub async fn read_back(&self, uid: Uid, enforced: &Enforced) -> Result<(), WireError> {
+        self.read_back_unit(UnitName::Share(uid), |limits| limits.hold(enforced)).await
     }
 
     /// Waits until the kernel holds what is asked of a unit's limits.
@@ -131,34 +132,37 @@ impl Context {
     /// Makes the slice of a share, or sets its limits where it is there, and proves that the kernel holds them.
     pub async fn enforce(&self, share: &Share) -> Result<(), WireError> {
         let display = share.user.clone().unwrap_or_else(|| format!("uid {}", share.uid));
-        let mut properties = property::share(share.uid, &display, share.enforced(), share.swap);
-        if share.keeps().is_some() {
-            properties = property::weightless(properties);
-        }
+        let enforced = share.enforced();
+        let properties = property::share(share.uid, &display, &enforced, self.capacity);
         self.systemd
             .start_slice(UnitName::Share(share.uid), &properties)
             .await
             .map_err(|fault| logged(&fault))?;
-        self.read_back(share).await
+        self.read_back(share.uid, &enforced).await
     }
 
-    /// Sets these properties, and proves that the kernel then holds the figures of `share`.
-    pub(crate) async fn set(&self, share: &Share, properties: Vec<Property>) -> Result<(), WireError> {
-        let unit = UnitName::Share(share.uid).to_string();
+    /// Sets all that the kernel is to hold of a share, and proves that it does.
+    pub(crate) async fn set(&self, share: &Share) -> Result<(), WireError> {
+        let enforced = share.enforced();
+        self.set_these(share.uid, property::limits(&enforced, self.capacity), &enforced).await
+    }
+
+    /// Sets these properties, and proves that the kernel then holds `enforced`.
+    pub(crate) async fn set_these(
+        &self,
+        uid: Uid,
+        properties: Vec<Property>,
+        enforced: &Enforced,
+    ) -> Result<(), WireError> {
+        let unit = UnitName::Share(uid).to_string();
         self.systemd.set_properties(&unit, &properties).await.map_err(|fault| logged(&fault))?;
-        self.read_back(share).await
+        self.read_back(uid, enforced).await
     }
 }
 
 fn unwritten(fault: &StateFault) -> WireError {
     error!("{}", chain(fault));
     answer::store(fault)
-}
-
-/// The limits of a share as they are to hold now.
-pub(crate) fn limits_of(share: &Share) -> Vec<Property> {
-    let limits = property::limits(share.enforced(), share.swap);
-    if share.keeps().is_some() { property::weightless(limits) } else { limits }
 }
 
 /// Makes the slice of a share that was just asked for.

@@ -13,6 +13,7 @@ use crate::daemon::doing::share::Context;
 use crate::daemon::parts::Parts;
 use crate::ledger::Ledger;
 use crate::policy::Policy;
+use crate::quantity::MilliCpu;
 use crate::serving::logging::chain;
 use crate::state::{Loaded, StateFault};
 use crate::systemd::{Fault, Signals, Systemd};
@@ -44,11 +45,13 @@ pub struct Before {
     pub with_state: bool,
     /// Tells the owner of the ledger.
     pub said: mpsc::Sender<Said>,
+    /// The CPU that all shares have together.
+    pub capacity: MilliCpu,
 }
 
 /// Looks for what is missing, and where nothing is missing any more makes world and state agree.
 pub async fn recover(before: Before) -> Recovery {
-    let Before { parts, policy, persist, systemd, ledger, with_state, said } = before;
+    let Before { parts, policy, persist, systemd, ledger, with_state, said, capacity } = before;
     let state = match persist {
         None if with_state => Some(state(&parts).await),
         _ => None,
@@ -69,7 +72,7 @@ pub async fn recover(before: Before) -> Recovery {
             Some(match persist {
                 Some(persist) => {
                     let (socket, accounts) = (Arc::clone(&parts.socket), parts.accounts.clone());
-                    let cx = Context { persist, systemd, cgroups, said, socket, accounts };
+                    let cx = Context { persist, systemd, cgroups, said, socket, accounts, capacity };
                     world::mend(&cx, &ledger, &policy, None).await
                 }
                 // Without a state nothing is changed, and what is there is shown.

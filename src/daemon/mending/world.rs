@@ -6,18 +6,20 @@ use std::time::Duration;
 
 use tracing::{error, info, warn};
 
-use crate::cgroup::{CgroupFault, Cgroups, Limit};
+use crate::cgroup::{CgroupFault, Cgroups};
 use crate::daemon::asking::accounts::Accounts;
-use crate::daemon::doing::share::{Context, limits_of};
+use crate::daemon::doing::share::Context;
 use crate::daemon::telling::answer;
+use crate::enforced::{Enforced, Limit};
 use crate::host::account::Directory;
 use crate::identity::{JobId, Uid, UnitName};
-use crate::ledger::reconcile::{Found, Known, Limits, SwapLimit, Verdict, verdicts};
-use crate::ledger::share::{Keeps, Share};
+use crate::ledger::reconcile::{Found, Known, Verdict, verdicts};
+use crate::ledger::share::Share;
 use crate::ledger::{Ledger, Now};
-use crate::policy::Policy;
+use crate::policy::{MemberPolicy, Policy};
 use crate::quantity::{Amount, Bytes};
 use crate::serving::logging::chain;
+use crate::systemd::property;
 use crate::systemd::{ActiveState, Fault, Systemd};
 use crate::wire::error::WireError;
 
@@ -131,27 +133,10 @@ async fn observe(systemd: &Systemd, cgroups: &Cgroups) -> Result<(BTreeMap<Uid, 
 /// A slice that systemd says is active, as the kernel has it. Without a cgroup it is empty and limits nothing.
 fn look(cgroups: &Cgroups, uid: Uid) -> Result<Found, CgroupFault> {
     let unit = UnitName::Share(uid);
-    let limits = cgroups.limits(unit)?;
+    let limits = cgroups.limits(unit)?.unwrap_or_default();
     let mem_in_use = cgroups.memory(unit)?.unwrap_or_default();
     let tasks_in_use = cgroups.tasks(unit)?.unwrap_or_default();
     let populated = cgroups.populated(unit)?.unwrap_or(false);
-    fn at<T>(limit: Option<Limit<T>>) -> Option<T> {
-        match limit {
-            Some(Limit::At(figure)) => Some(figure),
-            Some(Limit::Max) | None => None,
-        }
-    }
-    let limits = limits.map_or_else(Limits::default, |limits| Limits {
-        cpu: at(limits.cpu),
-        mem: at(limits.mem),
-        swap: match limits.swap {
-            None => SwapLimit::Unaccounted,
-            Some(Limit::Max) => SwapLimit::Unlimited,
-            Some(Limit::At(bytes)) => SwapLimit::At(bytes),
-        },
-        tasks: at(limits.tasks),
-        idle: limits.idle,
-    });
     Ok(Found { limits, mem_in_use, tasks_in_use, populated })
 }
 
@@ -170,8 +155,8 @@ async fn known(
     let look_up = move |directory: &Directory| {
         let entry = |uid: Uid| match directory.by_uid(uid) {
             Ok(Some(account)) => {
-                let max = policy.member(uid, &account.groups).max;
-                Some((uid, Known { user: account.user.unwrap_or_else(|| uid.to_string()), max }))
+                let MemberPolicy { max, burst, .. } = policy.member(uid, &account.groups);
+                Some((uid, Known { user: account.user.unwrap_or_else(|| uid.to_string()), max, burst }))
             }
             Ok(None) => None,
             Err(why) => {
@@ -189,7 +174,7 @@ async fn known(
 
 /// A user whom nobody has given a name.
 fn nameless(uid: Uid, max: Amount) -> Known {
-    Known { user: uid.to_string(), max }
+    Known { user: uid.to_string(), max, burst: None }
 }
 
 async fn carry_out(
@@ -240,7 +225,10 @@ async fn carry_out(
             let granted = share.map_or(Now::default(), |share| share.granted);
             let swap = share.map_or(swap, |share| share.swap);
             let user = share.and_then(|share| share.user.clone()).or(known.map(|known| known.user.clone()));
-            let share = Share { user, ..Share::active(uid, *amount, swap, granted, ledger.boot().clone()) };
+            let burst = share.map_or(known.and_then(|known| known.burst), |share| share.terms.burst);
+            let mut share =
+                Share { user, ..Share::active(uid, *amount, swap, granted, ledger.boot().clone()) };
+            share.terms.burst = burst;
             cx.enforce(&share).await
         }
         Verdict::SetAgain => match share {
@@ -259,15 +247,16 @@ async fn carry_out(
 async fn set_again(cx: &Context, share: &Share) -> Result<(), WireError> {
     let unit = UnitName::Share(share.uid);
     let in_use = cx.cgroups.memory(unit).map_err(|fault| answer::cgroup(&fault))?.unwrap_or_default();
-    let amount = share.enforced();
-    if in_use <= amount.mem {
+    let enforced = share.enforced();
+    let mem = enforced.most.mem;
+    if in_use <= mem {
         return cx.enforce(share).await;
     }
     warn!(
         unit = %unit,
-        "{unit} uses {in_use}, more than the {} of its share: proceeding without setting its memory", amount.mem
+        "{unit} uses {in_use}, more than the {mem} of its share: proceeding without setting its memory"
     );
-    let mut properties = limits_of(share);
+    let mut properties = property::limits(&enforced, cx.capacity);
     properties.retain(|property| property.name != "MemoryMax");
     cx.systemd.set_properties(&unit.to_string(), &properties).await.map_err(|fault| {
         error!(unit = %unit, "{}", chain(&fault));
@@ -277,11 +266,8 @@ async fn set_again(cx: &Context, share: &Share) -> Result<(), WireError> {
     let limits = cx.cgroups.limits(unit).map_err(|fault| answer::cgroup(&fault))?;
     match limits.and_then(|limits| limits.mem) {
         Some(Limit::At(mem)) => {
-            let rest = match share.keeps() {
-                Some(keeps) => share.keeping(Keeps { mem, ..keeps }),
-                None => Share { amount: Amount { mem, ..share.amount }, ..share.clone() },
-            };
-            cx.read_back(&rest).await
+            let rest = Enforced { most: Amount { mem, ..enforced.most }, ..enforced };
+            cx.read_back(share.uid, &rest).await
         }
         _ => Ok(()),
     }

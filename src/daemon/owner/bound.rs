@@ -4,11 +4,10 @@ use tokio::task::JoinHandle;
 use tracing::{error, info};
 
 use super::EventLoop;
-use crate::cgroup::Group;
-use crate::daemon::doing::bound;
+use crate::daemon::doing::bound::{self, Bounds};
 use crate::host::machine;
 use crate::ledger::{Command, Rules};
-use crate::quantity::PartialAmount;
+use crate::quantity::{Bytes, MilliCpu};
 use crate::serving::logging::chain;
 
 impl EventLoop {
@@ -29,6 +28,9 @@ impl EventLoop {
         let whole =
             self.policy.as_ref().zip(self.machine).and_then(|(policy, machine)| policy.capacity(machine));
         let (cpu, mem) = whole.unwrap_or_default();
+        if let Some(cx) = &mut self.context {
+            cx.capacity = cpu;
+        }
         self.tell(Command::SetCapacity { cpu, mem });
         if let Some(policy) = self.policy.clone() {
             self.tell(Command::SetRules(Rules {
@@ -38,35 +40,41 @@ impl EventLoop {
                 evict: policy.evict,
             }));
         }
-        self.bounds = PartialAmount {
-            cpu: Some(cpu).filter(|cpu| cpu.0 > 0),
-            mem: Some(mem).filter(|mem| mem.0 > 0),
-            tasks: machine::tasks()
-                .map_err(|fault| error!("{fault}, proceeding with the bound of tasks that was known"))
-                .map_or(self.bounds.tasks, Some),
-        };
-        if let Some(cx) = self.context.clone().filter(|_| cpu.0 > 0 && mem.0 > 0) {
-            let (before, bounds) = (self.bounding.take(), self.bounds);
-            self.bounding = Some(tokio::spawn(async move {
-                // One after the other: what was wanted last holds at last.
-                if let Some(before) = before {
-                    let _ = before.await;
-                }
-                bound::bound_all(&cx, bounds).await;
-            }));
+        let tasks = machine::tasks()
+            .map_err(|fault| error!("{fault}, proceeding with the bound of tasks that was known"))
+            .map_or(self.bounds.and_then(|bounds| bounds.tasks), Some);
+        self.bounds = self.machine.filter(|_| cpu.0 > 0 && mem.0 > 0).map(|machine| Bounds {
+            machine: machine.cpu,
+            cpu,
+            mem,
+            tasks,
+        });
+        self.hold_bounds(true);
+    }
+
+    /// Sees to it that the kernel holds what all shares together have: it may not as after somebody else set it, where it
+    /// could not be set before, and where what is beside `fairshare.slice` weighs another sum than before.
+    pub(crate) fn look_at_bounds(&mut self) {
+        if self.bounding.as_ref().is_none_or(JoinHandle::is_finished) {
+            self.hold_bounds(false);
         }
     }
 
-    /// Sets what bounds all shares together again where the kernel holds something else, as after somebody else set it, or
-    /// where it could not be set before.
-    pub(crate) fn look_at_bounds(&mut self) {
-        let idle = self.bounding.as_ref().is_none_or(JoinHandle::is_finished);
-        let drifted = match self.parts.cgroups.limits(Group::All) {
-            Ok(limits) => limits.is_some_and(|limits| limits.holds_named(self.bounds).is_err()),
-            Err(fault) => return error!("{}", chain(&fault)),
-        };
-        if idle && drifted {
-            self.bound_all();
-        }
+    /// `ahead`: also where there is no share yet, for the next.
+    fn hold_bounds(&mut self, ahead: bool) {
+        let (Some(cx), Some(bounds)) = (self.context.clone(), self.bounds) else { return };
+        let before = self.bounding.take();
+        self.bounding = Some(tokio::spawn(async move {
+            // One after the other: what was wanted last holds at last.
+            if let Some(before) = before {
+                let _ = before.await;
+            }
+            bound::bound_all(&cx, bounds, ahead).await;
+        }));
+    }
+
+    /// What can be handed out of this machine, read anew: CPU and memory.
+    pub(crate) fn capacity(&self) -> Option<(MilliCpu, Bytes)> {
+        self.policy.as_ref()?.capacity(machine::read(&self.parts.online).ok()?)
     }
 }

@@ -29,6 +29,7 @@ use crate::daemon::asking::spec::Spec;
 use crate::daemon::asking::submission::Submission;
 use crate::daemon::baseline::{Baseline, Heard};
 use crate::daemon::clock;
+use crate::daemon::doing::bound::Bounds;
 use crate::daemon::doing::job::Fetch;
 use crate::daemon::doing::kernel;
 use crate::daemon::doing::persist::Persist;
@@ -44,7 +45,6 @@ use crate::host::machine;
 use crate::identity::{JobId, Uid, UnitName};
 use crate::ledger::{Canceller, Command, Effect, Ledger, Outcome};
 use crate::policy::{Machine, Policy};
-use crate::quantity::PartialAmount;
 use crate::serving::logging::chain;
 use crate::serving::notify;
 use crate::serving::session::REQUESTS_OUTSTANDING_MAX;
@@ -108,8 +108,8 @@ pub struct EventLoop {
     deferred: BTreeMap<Uid, VecDeque<(Effect, Reply)>>,
     /// Sets what bounds all shares together, where it was last another.
     bounding: Option<JoinHandle<()>>,
-    /// What bounds all shares together; nothing is named where it is not known.
-    bounds: PartialAmount,
+    /// What bounds all shares together; `None` where it is not known.
+    bounds: Option<Bounds>,
     /// When the ledger was last told that time has passed.
     ticked_at: Option<Instant>,
     /// Submitted commands that have not been handed over.
@@ -183,7 +183,7 @@ impl EventLoop {
             in_order_at: None,
             ticked_at: None,
             bounding: None,
-            bounds: PartialAmount::default(),
+            bounds: None,
             parts,
         }
     }
@@ -261,6 +261,9 @@ impl EventLoop {
                     self.condition.doubt(uid);
                 }
                 self.settled_inside(uid, &outcome);
+                if outcome == Outcome::Done {
+                    self.look_at_bounds();
+                }
                 self.tell_status();
             }
             Said::Uncalled(job, reply) => {

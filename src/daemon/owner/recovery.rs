@@ -25,6 +25,7 @@ impl EventLoop {
             ledger: self.ledger.clone(),
             with_state,
             said: self.said.clone(),
+            capacity: self.capacity().unwrap_or_default().0,
         }
     }
 
@@ -80,7 +81,8 @@ impl EventLoop {
         if let (Some(systemd), Some(persist), true) = (self.systemd.clone(), self.persist.clone(), surveyed) {
             let (cgroups, said) = (Arc::clone(&self.parts.cgroups), self.said.clone());
             let (socket, accounts) = (Arc::clone(&self.parts.socket), self.parts.accounts.clone());
-            self.context = Some(Context { persist, systemd, cgroups, said, socket, accounts });
+            let capacity = self.capacity().unwrap_or_default().0;
+            self.context = Some(Context { persist, systemd, cgroups, said, socket, accounts, capacity });
         }
         let mut written = None;
         match recovery.survey {

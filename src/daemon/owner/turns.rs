@@ -141,7 +141,7 @@ impl EventLoop {
     /// What is so at this moment.
     pub(crate) fn present(&self) -> Present<'_> {
         let policy = self.policy.as_deref().ok_or_else(|| self.condition.refusal());
-        Present { shown: self.shown(), policy, tasks: self.bounds.tasks }
+        Present { shown: self.shown(), policy, tasks: self.bounds.and_then(|bounds| bounds.tasks) }
     }
 }
 

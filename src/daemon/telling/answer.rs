@@ -15,7 +15,7 @@ use crate::ledger::job::{Cause, Exit, Job, JobEnd, JobKind, JobState, Ran};
 use crate::ledger::refusal::{Bound, Over, Refusal, Shortage};
 use crate::ledger::share::Share;
 use crate::policy::{MemberPolicy, Role};
-use crate::quantity::Amount;
+use crate::quantity::{Amount, MilliCpu};
 use crate::serving::logging::chain;
 use crate::state::StateFault;
 use crate::systemd::Fault;
@@ -26,20 +26,22 @@ use crate::wire::error::{Code, WireError};
 /// How soon asking again makes sense while a change is being settled, in milliseconds.
 pub const UNSETTLED_RETRY_AFTER_MS: u64 = 5000;
 
-/// A share as it is shown, with the end of its lease in wall time.
-pub fn share(share: &Share, lease_ends_ms: Option<u64>, usage: Option<wire::Usage>) -> wire::ShareInfo {
-    let enforced = share.enforced();
+/// A share as it is shown, without its use. The end of its lease is in wall time; `capacity` is the CPU of all shares together.
+pub fn share(share: &Share, lease_ends_ms: Option<u64>, capacity: MilliCpu) -> wire::ShareInfo {
+    let most = share.enforced().most;
+    let burst = share.terms.burst.and_then(|burst| burst.most(most.cpu, capacity));
     wire::ShareInfo {
         uid: share.uid.get().into(),
         user: share.user.clone(),
-        cpu_milli: enforced.cpu.0,
-        mem_bytes: enforced.mem.0,
-        tasks_max: enforced.tasks.0,
+        cpu_milli: most.cpu.0,
+        mem_bytes: most.mem.0,
+        tasks_max: most.tasks.0,
         slice: UnitName::Share(share.uid).to_string(),
         state: if share.expired() { wire::ShareState::Expired } else { wire::ShareState::Active },
         granted_ms: share.granted.wall_ms,
         lease_ends_ms,
-        usage,
+        usage: None,
+        burst_cpu_milli: burst.map(|cpu| cpu.0),
     }
 }
 
@@ -56,8 +58,8 @@ pub fn usage(usage: Usage) -> wire::Usage {
 }
 
 /// The policy for one member as it is shown, and whether processes in sandboxes may come to a share, which is the same for
-/// every member.
-pub fn policy(policy: &MemberPolicy, from_sandboxes: bool) -> wire::PolicyInfo {
+/// every member. `capacity` is the CPU of all shares together.
+pub fn policy(policy: &MemberPolicy, from_sandboxes: bool, capacity: MilliCpu) -> wire::PolicyInfo {
     let amount = |amount: Amount| wire::AmountInfo {
         cpu_milli: amount.cpu.0,
         mem_bytes: amount.mem.0,
@@ -69,6 +71,7 @@ pub fn policy(policy: &MemberPolicy, from_sandboxes: bool) -> wire::PolicyInfo {
         lease_default_ms: policy.lease_default.map(milliseconds),
         lease_max_ms: policy.lease_max.map(milliseconds),
         idle_ms: policy.idle.map(milliseconds),
+        burst_cpu_milli: policy.burst.and_then(|burst| burst.most(MilliCpu(0), capacity)).map(|cpu| cpu.0),
         role: policy.role,
         from_sandboxes,
     }

@@ -48,7 +48,7 @@ impl<'a> Shown<'a> {
     /// A share, without its use.
     pub fn share(&self, share: &Share) -> ShareInfo {
         let ends = share.lease.map(|lease| self.ledger.wall_ms(self.now, lease.ends));
-        answer::share(share, ends, None)
+        answer::share(share, ends, self.ledger.capacity().whole().cpu())
     }
 
     /// A share with what it uses.

@@ -107,7 +107,7 @@ impl Ledger {
             amount: full,
             swap: member.swap,
             weight: policy.weight,
-            terms: Terms { idle_ms: policy.idle.map(milliseconds), for_work: false },
+            terms: Terms { idle_ms: policy.idle.map(milliseconds), for_work: false, burst: policy.burst },
             user: member.user.clone(),
         })
     }

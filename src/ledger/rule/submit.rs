@@ -32,7 +32,7 @@ impl Ledger {
         let time_limit_ms = time_limit.map(milliseconds);
         let work = Work { name, limits: amount, time_limit_ms, ask: None, cancelled: false };
         if self.shares.contains_key(&uid) {
-            let held = self.active(uid)?.enforced();
+            let held = self.active(uid)?.enforced().most;
             if let Some(over) = Over::first(amount.or(held), held, Bound::Share) {
                 return Err(Refusal::OverLimit(over));
             }

@@ -2,15 +2,26 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::enforced::Burst;
 use crate::ledger::share::{Keeps, Lease, Stage, Terms};
 use crate::ledger::time::Time;
-use crate::quantity::{Bytes, Tasks};
+use crate::quantity::{Bytes, MilliCpu, Tasks};
 
 #[derive(Serialize, Deserialize, Clone, Copy)]
 #[serde(deny_unknown_fields)]
 pub(super) struct TermsRecord {
     pub(super) idle_ms: Option<u64>,
     pub(super) for_work: bool,
+    /// Not in version 2.
+    #[serde(default)]
+    pub(super) burst: Option<BurstRecord>,
+}
+
+#[derive(Serialize, Deserialize, Clone, Copy)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub(super) enum BurstRecord {
+    To { cpu_milli: u64 },
+    All,
 }
 
 #[derive(Serialize, Deserialize, Clone, Copy)]
@@ -37,13 +48,21 @@ pub(super) struct KeepsRecord {
 
 impl From<Terms> for TermsRecord {
     fn from(terms: Terms) -> Self {
-        Self { idle_ms: terms.idle_ms, for_work: terms.for_work }
+        let burst = terms.burst.map(|burst| match burst {
+            Burst::To(cpu) => BurstRecord::To { cpu_milli: cpu.0 },
+            Burst::All => BurstRecord::All,
+        });
+        Self { idle_ms: terms.idle_ms, for_work: terms.for_work, burst }
     }
 }
 
 impl From<TermsRecord> for Terms {
     fn from(record: TermsRecord) -> Self {
-        Self { idle_ms: record.idle_ms, for_work: record.for_work }
+        let burst = record.burst.map(|burst| match burst {
+            BurstRecord::To { cpu_milli } => Burst::To(MilliCpu(cpu_milli)),
+            BurstRecord::All => Burst::All,
+        });
+        Self { idle_ms: record.idle_ms, for_work: record.for_work, burst }
     }
 }
 

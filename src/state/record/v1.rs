@@ -199,7 +199,7 @@ impl From<Share> for ShareRecord {
 
 impl From<Terms> for TermsRecord {
     fn from(terms: Terms) -> Self {
-        Self { idle_ms: terms.idle_ms, for_work: terms.for_work }
+        Self { idle_ms: terms.idle_ms, for_work: terms.for_work, burst: None }
     }
 }
 

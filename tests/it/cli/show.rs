@@ -125,13 +125,15 @@ Default    2 CPU   8.0 GiB   4096 tasks
 At most    8 CPU   32.0 GiB   32768 tasks
 Lease      ends after 8h unless asked otherwise, after 7d at the latest
 Idle       an empty share is released after 30m
+Burst      a share never uses more CPU than its own
 Sandboxes  what runs in one may not enter a share, nor submit
 "
     );
-    let open = PolicyInfo { from_sandboxes: true, ..policy() };
+    let open = PolicyInfo { from_sandboxes: true, burst_cpu_milli: Some(15_500), ..policy() };
     let daemon = Daemon::saying([Answer::Policy(PolicyAnswer { policy: open }).into()]);
     let said = shown(&daemon.run("policy show"));
     assert!(said.ends_with("Sandboxes  what runs in one may enter a share, and submit\n"), "{said}");
+    assert!(said.contains("\nBurst      a share may use up to 15.5 CPU while nobody wants them\n"), "{said}");
 }
 
 #[test]

@@ -15,8 +15,14 @@ use crate::poll::until;
 use crate::stand_in::World;
 
 /// The limits of [`DEFAULTS`], as the stand-in's units have them.
-pub const FIGURES: [(&str, u64); 4] =
-    [("CPUQuotaPerSecUSec", 1_000_000), ("MemoryMax", 64 << 20), ("MemorySwapMax", 0), ("TasksMax", 100)];
+pub const FIGURES: [(&str, u64); 6] = [
+    ("CPUQuotaPerSecUSec", 1_000_000),
+    ("CPUWeight", 100),
+    ("MemoryLow", 64 << 20),
+    ("MemoryMax", 64 << 20),
+    ("MemorySwapMax", 0),
+    ("TasksMax", 100),
+];
 
 /// What is served is served, and everything else is refused; gives the refusal.
 fn is_degraded(daemon: &Daemon, shares: usize) -> WireError {

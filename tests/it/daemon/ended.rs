@@ -41,9 +41,9 @@ fn an_ended_share_has_what_it_uses_and_gets_back_what_it_had() {
     let kept = USED + (16 << 20);
     until("the limits to come down", PATIENCE, || (keeps(&home) == Some(kept)).then_some(()));
     let unit = world.unit(&own_slice()).unwrap();
-    let figures = ["MemoryMax", "TasksMax", "CPUWeight", "IOWeight", "CPUQuotaPerSecUSec"];
+    let figures = ["MemoryMax", "TasksMax", "CPUWeight", "MemoryLow", "IOWeight", "CPUQuotaPerSecUSec"];
     let told: Vec<_> = figures.iter().map(|name| unit.figure(name).unwrap()).collect();
-    assert_eq!(told, [kept, 10, 0, 1, 1_000_000]);
+    assert_eq!(told, [kept, 10, 0, 0, 1, 1_000_000]);
     let mut raw = daemon.client();
     assert!(raw.healthy());
     let (share, capacity) = raw.status();
@@ -64,7 +64,7 @@ fn an_ended_share_has_what_it_uses_and_gets_back_what_it_had() {
     assert!(renewed.lease_ends_ms > share.lease_ends_ms);
     let unit = world.unit(&own_slice()).unwrap();
     let told: Vec<_> = figures.iter().map(|name| unit.figure(name).unwrap()).collect();
-    assert_eq!(told, [64 << 20, 100, 100, 100, 1_000_000]);
+    assert_eq!(told, [64 << 20, 100, 100, 64 << 20, 1, 1_000_000]);
     assert_eq!(keeps(&home), None);
 }
 

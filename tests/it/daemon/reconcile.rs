@@ -78,6 +78,11 @@ fn world_with(units: &[(u64, &[(&str, u64)])], shares: Vec<Share>) -> (World, Ho
     (world, home)
 }
 
+/// [`FIGURES`] with another value for one of them.
+fn figures_but(name: &str, value: u64) -> [(&'static str, u64); FIGURES.len()] {
+    FIGURES.map(|(each, figure)| (each, if each == name { value } else { figure }))
+}
+
 fn about(seen: &Seen, uid: u64) -> Vec<&str> {
     seen.calls.iter().filter(|(_, unit)| *unit == slice(uid)).map(|(method, _)| method.as_str()).collect()
 }
@@ -95,7 +100,7 @@ fn a_share_with_its_limits_is_not_touched() {
 
 #[test]
 fn other_limits_are_set_again_and_logged() {
-    let drifted = [FIGURES[0], ("MemoryMax", 1 << 30), FIGURES[2], FIGURES[3]];
+    let drifted = figures_but("MemoryMax", 1 << 30);
     let (world, mut home) = world_with(&[(DAEMON, &drifted)], vec![share(DAEMON, DEFAULTS)]);
     let seen = settle(&world, &mut home);
     assert!(seen.logs.contains("has drifted from its share: setting its limits again"), "{}", seen.logs);
@@ -107,7 +112,7 @@ fn other_limits_are_set_again_and_logged() {
 /// "No process is ever killed by reconciliation": a limit under what is in use would do that.
 #[test]
 fn limits_are_not_set_again_under_what_is_in_use() {
-    let drifted = [FIGURES[0], ("MemoryMax", 1 << 30), FIGURES[2], FIGURES[3]];
+    let drifted = figures_but("MemoryMax", 1 << 30);
     let (world, mut home) = world_with(&[(DAEMON, &drifted)], vec![share(DAEMON, DEFAULTS)]);
     world.pretend_processes(&slice(DAEMON), &[std::process::id()]);
     world.write_cgroup_file(&slice(DAEMON), "memory.current", "536870912");
@@ -211,7 +216,8 @@ fn a_shrinking_under_what_is_in_use_is_undone() {
 
 #[test]
 fn a_slice_nobody_remembers_is_adopted_with_its_limits() {
-    let figures = [("CPUQuotaPerSecUSec", 500_000), ("MemoryMax", 1 << 30), FIGURES[2], ("TasksMax", 77)];
+    let figures =
+        [("CPUQuotaPerSecUSec", 500_000), ("MemoryMax", 1 << 30), ("MemorySwapMax", 0), ("TasksMax", 77)];
     let (world, mut home) = world_with(&[(DAEMON, &figures)], Vec::new());
     let seen = settle(&world, &mut home);
     assert_eq!(seen.shares.len(), 1);

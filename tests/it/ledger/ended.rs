@@ -3,17 +3,20 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use fairshare::testing::enforced::Enforced;
 use fairshare::testing::identity::JobId;
 use fairshare::testing::ledger::counted::room::Room;
 use fairshare::testing::ledger::expire::{EVICTION_GRACE_MS, RETRY_MS};
-use fairshare::testing::ledger::reconcile::{Found, Limits, SwapLimit, Verdict, verdicts};
+use fairshare::testing::ledger::reconcile::{Found, Verdict, verdicts};
 use fairshare::testing::ledger::refusal::Refusal;
 use fairshare::testing::ledger::share::{Keeps, Phase};
 use fairshare::testing::ledger::{BootId, Command, Effect, Event, Ledger, Outcome, Wait};
 use fairshare::testing::policy::Policy;
 use fairshare::testing::quantity::{Bytes, MilliCpu, Tasks};
 
-use super::village::{GIB, USED, amount, at, ledger, member, named, policy, request, rules, settle_all, uid};
+use super::village::{
+    GIB, USED, amount, at, held, ledger, member, named, policy, request, rules, settle_all, uid,
+};
 
 const MINUTE: u64 = 60_000;
 const WEEK: u64 = 7 * 24 * 60 * MINUTE;
@@ -65,7 +68,7 @@ fn until_the_limits_are_down_all_of_an_ended_share_counts() {
     ledger.apply(at(MINUTE), Command::Tick).unwrap();
     let absurd = Keeps { mem: Bytes(1 << 50), tasks: Tasks(1 << 20) };
     say(&mut ledger, MINUTE, settled(1, Outcome::Lowered(absurd))).unwrap();
-    assert_eq!(ledger.share(uid(1)).unwrap().enforced(), amount(6000, 6 * GIB));
+    assert_eq!(ledger.share(uid(1)).unwrap().enforced().most, amount(6000, 6 * GIB));
 }
 
 #[test]
@@ -124,7 +127,8 @@ fn a_share_is_renewed_from_its_full_figures_where_there_is_room() {
     let told = say(&mut ledger, 3 * MINUTE, renew(1, MINUTE)).unwrap();
     assert!(told.contains(&Effect::Notify(Event::Renewed { uid: uid(1) })), "{told:?}");
     let share = ledger.share(uid(1)).unwrap();
-    assert_eq!((share.expired(), share.enforced()), (false, amount(6000, 6 * GIB)));
+    let promised = Enforced::promised(amount(6000, 6 * GIB), Bytes(0));
+    assert_eq!((share.expired(), share.enforced()), (false, promised));
     assert_eq!(share.lease.unwrap().ends.0, 4 * MINUTE);
 }
 
@@ -145,13 +149,9 @@ fn an_ended_share_cannot_be_resized() {
 fn a_crash_while_limits_change_leaves_no_room_twice() {
     let full = amount(6000, 6 * GIB);
     let found = |limits: fairshare::testing::quantity::Amount| {
-        let limits = Limits {
-            cpu: Some(limits.cpu),
-            mem: Some(limits.mem),
-            swap: SwapLimit::Unaccounted,
-            tasks: Some(limits.tasks),
-            idle: Some(limits != amount(6000, 6 * GIB)),
-        };
+        let whole = limits == amount(6000, 6 * GIB);
+        let kind = if whole { Enforced::promised } else { Enforced::unpromised };
+        let limits = held(kind(limits, Bytes(0)));
         let found = Found { limits, mem_in_use: USED.mem, tasks_in_use: USED.tasks, populated: true };
         BTreeMap::from([(uid(1), found)])
     };

@@ -6,9 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
+use fairshare::testing::enforced::Enforced;
 use fairshare::testing::identity::{JobId, Uid};
 use fairshare::testing::ledger::job::JobEnd;
-use fairshare::testing::ledger::reconcile::{Found, Limits, SwapLimit, verdicts};
+use fairshare::testing::ledger::reconcile::{Found, verdicts};
 use fairshare::testing::ledger::share::{Keeps, Phase};
 use fairshare::testing::ledger::time::Time;
 use fairshare::testing::ledger::{BootId, Canceller, Command, Effect, Event, Ledger, Now, Outcome, Wait};
@@ -17,7 +18,7 @@ use fairshare::testing::quantity::{Amount, Bytes, MilliCpu, Tasks};
 use fairshare::testing::state;
 
 use super::steps::{HALF_LIFE_MS, LEASE_MS_MAX, Step, history};
-use super::village::{GIB, amount, member, named, rules, uid, weighted};
+use super::village::{GIB, amount, held, member, named, rules, uid, weighted};
 
 /// The ledger, and what it believes to exist: slices, what runs in them, effects under way.
 struct World {
@@ -335,15 +336,8 @@ impl World {
             told.apply(self.now, rules(self.patience, self.evict)).unwrap();
             assert_eq!(places, order(&told), "places were lost");
         }
-        let limits = |amount: &Amount| Limits {
-            cpu: Some(amount.cpu),
-            mem: Some(amount.mem),
-            swap: SwapLimit::Unaccounted,
-            tasks: Some(amount.tasks),
-            idle: None,
-        };
         let found = |(amount, inside): &(Amount, bool)| Found {
-            limits: limits(amount),
+            limits: held(Enforced::promised(*amount, Bytes(0))),
             mem_in_use: Bytes(GIB),
             tasks_in_use: Tasks(1),
             populated: *inside,
@@ -356,9 +350,9 @@ impl World {
         let shares = self.ledger.shares();
         self.slices.retain(|uid, _| shares.contains_key(uid));
         let slices = &mut self.slices;
-        shares
-            .values()
-            .for_each(|share| slices.entry(share.uid).or_insert((share.amount, false)).0 = share.enforced());
+        shares.values().for_each(|share| {
+            slices.entry(share.uid).or_insert((share.amount, false)).0 = share.enforced().most
+        });
         self.ledger.interrupt_jobs(self.now, |_| false);
         let at_work = self.ledger.jobs().values().filter(|job| job.is_work() && !job.ended());
         let lost: Vec<(Uid, JobId)> = at_work.map(|job| (job.uid, job.id)).collect();

@@ -3,15 +3,16 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use fairshare::testing::enforced::{Enforced, KernelLimits};
 use fairshare::testing::identity::JobId;
 use fairshare::testing::ledger::job::{JobEnd, JobState, WORKS_PER_UID_MAX};
-use fairshare::testing::ledger::reconcile::{Found, Known, Limits, Verdict, verdicts};
+use fairshare::testing::ledger::reconcile::{Found, Known, Verdict, verdicts};
 use fairshare::testing::ledger::refusal::Refusal;
 use fairshare::testing::ledger::{Canceller, Command, Effect, Ledger, Outcome, Wait};
 use fairshare::testing::policy::{Policy, Role, Rules};
 use fairshare::testing::quantity::{Bytes, MilliCpu, PartialAmount, Tasks};
 
-use super::village::{GIB, amount, at, ledger, member, named, policy, request, settle_all, uid};
+use super::village::{GIB, amount, at, held, ledger, member, named, policy, request, settle_all, uid};
 
 fn say(ledger: &mut Ledger, ms: u64, command: Command) -> Result<Vec<Effect>, Refusal> {
     let effects = ledger.apply(at(ms), command)?;
@@ -146,7 +147,7 @@ fn a_machine_that_shrank_ends_no_ones_waiting() {
     assert_eq!(ledger.waiting(), 1);
 }
 
-fn found(limits: Limits, mem_in_use: u64, tasks_in_use: u64) -> Found {
+fn found(limits: KernelLimits, mem_in_use: u64, tasks_in_use: u64) -> Found {
     Found { limits, mem_in_use: Bytes(mem_in_use), tasks_in_use: Tasks(tasks_in_use), populated: true }
 }
 
@@ -154,13 +155,13 @@ fn found(limits: Limits, mem_in_use: u64, tasks_in_use: u64) -> Found {
 #[test]
 fn what_is_adopted_keeps_what_it_uses() {
     let ledger = ledger();
-    let known = Known { user: "u1".into(), max: amount(2000, 2 * GIB) };
+    let known = Known { user: "u1".into(), max: amount(2000, 2 * GIB), burst: None };
     let known = BTreeMap::from([(uid(1), known)]);
     for (mem, tasks, amount) in [
         (3 * GIB, 200, fairshare::testing::quantity::Amount { tasks: Tasks(200), ..amount(2000, 3 * GIB) }),
         (GIB, 2, amount(2000, 2 * GIB)),
     ] {
-        let world = BTreeMap::from([(uid(1), found(Limits::default(), mem, tasks))]);
+        let world = BTreeMap::from([(uid(1), found(KernelLimits::default(), mem, tasks))]);
         assert_eq!(verdicts(&ledger, &world, &known)[&uid(1)], Verdict::Adopt { amount });
     }
 }
@@ -187,12 +188,7 @@ fn a_command_whose_share_was_found_after_all_starts() {
     let effects = ledger.apply(at(1), submit(1, named(1000, GIB), Wait::No)).unwrap();
     assert!(effects.contains(&Effect::Grant(uid(1))));
     ledger.apply(at(2), Command::Settle { uid: uid(1), outcome: Outcome::Unknown }).unwrap();
-    let limits = Limits {
-        cpu: Some(MilliCpu(1000)),
-        mem: Some(Bytes(GIB)),
-        tasks: Some(Tasks(100)),
-        ..Limits::default()
-    };
+    let limits = held(Enforced::promised(amount(1000, GIB), Bytes(0)));
     let world = BTreeMap::from([(uid(1), found(limits, 0, 0))]);
     let verdict = verdicts(&ledger, &world, &BTreeMap::new())[&uid(1)].clone();
     let effects = ledger.reconciled(at(3), uid(1), &verdict, Bytes(0), None);

@@ -9,6 +9,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use fairshare::testing::enforced::Burst;
 use fairshare::testing::identity::JobId;
 use fairshare::testing::ledger::fairness::{Fairness, Meter};
 use fairshare::testing::ledger::job::{Ask, Cause, Exit, Job, JobEnd, JobKind, JobState, Ran, Work};
@@ -32,7 +33,7 @@ fn share(raw: u64, cpu: u64, gib: u64, phase: Phase, lease: Option<Lease>) -> Sh
         Share::active(uid(raw), amount(cpu, gib * GIB), Bytes(1 << 20), now(1000), BootId("boot-one".into()));
     share.user = Some(format!("member{raw}"));
     share.phase = phase;
-    share.terms = Terms { idle_ms: Some(1_800_000), for_work: raw.is_multiple_of(2) };
+    share.terms = Terms { idle_ms: Some(1_800_000), for_work: raw.is_multiple_of(2), burst: None };
     share.lease = lease;
     share.meter = Meter { since: Time(1000), rate: 1 << 30 };
     share
@@ -56,7 +57,7 @@ fn ask() -> Ask {
         swap: Bytes(0),
         lease_ms: Some(2 * HOUR),
         weight: Weight::new(2500).unwrap(),
-        terms: Terms { idle_ms: None, for_work: false },
+        terms: Terms { idle_ms: None, for_work: false, burst: None },
     }
 }
 
@@ -151,8 +152,8 @@ fn image_since_1(timed_out: JobEnd) -> Image {
     }
 }
 
-/// Everything that this version can say.
-fn image() -> Image {
+/// Everything that version 2 could say.
+fn image_of_2() -> Image {
     let mut image = image_since_1(JobEnd::Refused("less".into()));
     let keeps = Some(Keeps { mem: Bytes(GIB / 2), tasks: Tasks(5) });
     let stage = Stage::Expired { since: Time(HOUR), keeps, lower: Some(Time(1)), evict: Some(Time(2)) };
@@ -161,6 +162,17 @@ fn image() -> Image {
         share(12, 1000, 1, Phase::Lowering, lease(Stage::Running { warn: None })),
         share(13, 1000, 1, renewing, lease(stage)),
     ]);
+    image
+}
+
+/// Everything that this version can say.
+fn image() -> Image {
+    let mut image = image_of_2();
+    for (raw, burst) in [(14, Burst::All), (15, Burst::To(MilliCpu(1500)))] {
+        let mut share = share(raw, 1000, 1, Phase::Active, None);
+        share.terms.burst = Some(burst);
+        image.shares.push(share);
+    }
     image
 }
 
@@ -182,10 +194,15 @@ fn version_1_means_what_it_meant() {
     assert_eq!(read("1-without-for-work"), before);
 }
 
+#[test]
+fn version_2_means_what_it_meant() {
+    assert_eq!(read("2"), image_of_2());
+}
+
 /// What is read goes on: the ledger that it makes adds up, and every reservation and place is there.
 #[test]
 fn a_ledger_goes_on_from_every_version() {
-    for name in ["1", "1-without-for-work", "2"] {
+    for name in ["1", "1-without-for-work", "2", "3"] {
         let mut image = read(name);
         // A share that is held for a job which waits cannot be: such are in the file for their form only.
         let holders: BTreeSet<_> = image.shares.iter().map(|share| share.uid).collect();

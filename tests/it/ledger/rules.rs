@@ -151,7 +151,7 @@ fn a_lease_warns_twice_and_its_end_lowers_a_busy_share_and_removes_an_empty_one(
     assert!(ledger.share(uid(2)).is_none(), "empty, and gone");
     let share = ledger.share(uid(1)).unwrap();
     let kept = Amount { mem: USED.mem, tasks: USED.tasks, ..amount(6000, 6 * GIB) };
-    assert_eq!((share.amount, share.enforced(), share.expired()), (amount(6000, 6 * GIB), kept, true));
+    assert_eq!((share.amount, share.enforced().most, share.expired()), (amount(6000, 6 * GIB), kept, true));
     assert_eq!(
         ledger.capacity().held(),
         Room { cpu: 0, mem: GIB.into() },
@@ -165,7 +165,7 @@ fn a_lease_warns_twice_and_its_end_lowers_a_busy_share_and_removes_an_empty_one(
     let mut renewed = ledger.clone();
     say(&mut renewed, 2 * HOUR, renew.clone()).unwrap();
     assert_eq!(renewed.capacity().held(), Room::of(amount(6000, 6 * GIB)));
-    assert_eq!(renewed.share(uid(1)).unwrap().enforced(), amount(6000, 6 * GIB));
+    assert_eq!(renewed.share(uid(1)).unwrap().enforced().most, amount(6000, 6 * GIB));
     let mut full = ledger.clone();
     holds(&mut full, 2 * HOUR, 3, 1, 7, None);
     assert!(matches!(say(&mut full, 2 * HOUR, renew), Err(Refusal::NoCapacity(_))));

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use fairshare::testing::ledger::reconcile::{Found, Limits, SwapLimit, Verdict, verdicts};
+use fairshare::testing::ledger::reconcile::{Found, Verdict, verdicts};
 use fairshare::testing::ledger::{BootId, Command, Ledger, Now, Wait};
 use fairshare::testing::quantity::{Bytes, MilliCpu, PartialAmount, Tasks};
 use fairshare::testing::state;
 
-use super::village::{GIB, amount, at, ledger, member, named, policy, request, rules, settle_all, uid};
+use super::village::{GIB, amount, at, held, ledger, member, named, policy, request, rules, settle_all, uid};
 
 const WEEK: u64 = 7 * 86_400_000;
 
@@ -98,13 +98,7 @@ fn a_slice_that_is_there_is_of_this_boot() {
     let mut after = stored(&busy(), "second", now);
     let share = after.share(uid(1)).unwrap();
     let found = Found {
-        limits: Limits {
-            cpu: Some(share.amount.cpu),
-            mem: Some(share.amount.mem),
-            swap: SwapLimit::Unaccounted,
-            tasks: Some(share.amount.tasks),
-            idle: None,
-        },
+        limits: held(share.enforced()),
         mem_in_use: Bytes(0),
         tasks_in_use: Tasks(0),
         populated: false,

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use fairshare::testing::enforced::{Enforced, KernelLimits, Limit};
 use fairshare::testing::identity::Uid;
 use fairshare::testing::ledger::share::Keeps;
 use fairshare::testing::ledger::{BootId, Command, Effect, Ledger, Member, Now, Outcome, Rules, Wait};
@@ -21,6 +22,20 @@ pub fn uid(raw: u64) -> Uid {
 
 pub fn amount(cpu_milli: u64, mem: u64) -> Amount {
     Amount { cpu: MilliCpu(cpu_milli), mem: Bytes(mem), tasks: Tasks(100) }
+}
+
+/// What the kernel holds of a share that has exactly what it is to have.
+pub fn held(enforced: Enforced) -> KernelLimits {
+    let Enforced { most, burst: _, swap, weight, low } = enforced;
+    KernelLimits {
+        cpu: Some(enforced.quota()),
+        mem: Some(Limit::At(most.mem)),
+        swap: Some(Limit::At(swap)),
+        tasks: Some(Limit::At(most.tasks)),
+        weight: Some(weight),
+        idle: Some(weight == 0),
+        low: Some(Limit::At(low)),
+    }
 }
 
 pub fn named(cpu_milli: u64, mem: u64) -> PartialAmount {

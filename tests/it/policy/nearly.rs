@@ -15,6 +15,7 @@ const WORDS: &[&str] = &[
     "lease",
     "default",
     "idle",
+    "burst",
     "baseline",
     "fairness",
     "half_life",

@@ -299,13 +299,15 @@ fn setting(unit: &str, property: &str, value: &OwnedVariant) -> Outcome<Setting>
 
 /// Whether systemd knows a property for this kind of unit.
 fn known(unit: &str, property: &str) -> bool {
-    const ALL: [&str; 12] = [
+    const ALL: [&str; 14] = [
         "Description",
         "CPUQuotaPerSecUSec",
         "CPUWeight",
         "IOWeight",
         "MemoryMax",
         "MemorySwapMax",
+        "MemoryLow",
+        "CPUQuotaPeriodUSec",
         "TasksMax",
         "CPUAccounting",
         "MemoryAccounting",

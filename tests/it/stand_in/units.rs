@@ -121,7 +121,9 @@ impl Units {
         for (file, content) in [
             ("cgroup.procs", ""),
             ("cpu.max", "max 100000\n"),
+            ("cpu.weight", "100\n"),
             ("cpu.idle", "0\n"),
+            ("memory.low", "0\n"),
             ("memory.max", "max\n"),
             ("memory.swap.max", "max\n"),
             ("pids.max", "max\n"),
@@ -160,6 +162,8 @@ impl Units {
         let figures = [
             ("CPUQuotaPerSecUSec", "cpu.max"),
             ("CPUWeight", "cpu.idle"),
+            ("CPUWeight", "cpu.weight"),
+            ("MemoryLow", "memory.low"),
             ("MemoryMax", "memory.max"),
             ("MemorySwapMax", "memory.swap.max"),
             ("TasksMax", "pids.max"),
@@ -168,7 +172,7 @@ impl Units {
             let Some(figure) = unit.figure(property) else { continue };
             let content = match file {
                 "cpu.max" => quota(figure),
-                "pids.max" => limit(figure),
+                "pids.max" | "cpu.weight" => limit(figure),
                 // Without any weight it is `idle`.
                 "cpu.idle" => limit(u64::from(figure == 0)),
                 _ => limit(pages(figure)),

@@ -221,6 +221,7 @@ fn share_min() -> ShareInfo {
         granted_ms: 0,
         lease_ends_ms: None,
         usage: None,
+        burst_cpu_milli: None,
     }
 }
 
@@ -239,6 +240,7 @@ fn share_full() -> ShareInfo {
         granted_ms: 1_700_000_000_000,
         lease_ends_ms: Some(1_700_028_800_000),
         usage: Some(usage),
+        burst_cpu_milli: Some(15_500),
         ..share_min()
     }
 }
@@ -304,12 +306,12 @@ fn job_full() -> JobInfo {
 fn answers() -> Vec<(&'static str, Answer)> {
     let figures = |cpu_milli| AmountInfo { cpu_milli, mem_bytes: 8 << 30, tasks_max: 4096 };
     let policy_min = PolicyInfo {
-        defaults: figures(2000), max: figures(8000), lease_default_ms: None, lease_max_ms: None, idle_ms: None,
+        defaults: figures(2000), max: figures(8000), lease_default_ms: None, lease_max_ms: None, idle_ms: None, burst_cpu_milli: None,
         role: Role::Operator, from_sandboxes: false,
     };
     let policy_full = PolicyInfo {
         lease_default_ms: Some(28_800_000), lease_max_ms: Some(604_800_000), idle_ms: Some(1_800_000),
-        from_sandboxes: true,
+        burst_cpu_milli: Some(15_500), from_sandboxes: true,
         ..policy_min.clone()
     };
     let policy_of = |role| PolicyInfo { role, ..policy_min.clone() };

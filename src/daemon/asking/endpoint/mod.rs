@@ -202,6 +202,7 @@ mod tests {
             lease_default_ms: Some(MOST),
             lease_max_ms: Some(MOST),
             idle_ms: Some(MOST),
+            burst_cpu_milli: Some(MOST),
             role: Role::ReadOnly,
             from_sandboxes: true,
         };
@@ -225,6 +226,7 @@ mod tests {
             granted_ms: MOST,
             lease_ends_ms: Some(MOST),
             usage: Some(usage),
+            burst_cpu_milli: Some(MOST),
         };
         let capacity = CapacityInfo {
             cpu_milli: MOST,

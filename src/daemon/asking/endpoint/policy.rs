@@ -26,7 +26,8 @@ impl Endpoint for Policy {
     }
 
     fn deed(_act: &Self::Act, by: &Caller, now: &Present<'_>) -> Result<Deed, WireError> {
-        let policy = answer::policy(&now.member(&by.whom)?.policy, now.policy()?.from_sandboxes);
+        let capacity = now.shown.ledger.capacity().whole().cpu();
+        let policy = answer::policy(&now.member(&by.whom)?.policy, now.policy()?.from_sandboxes, capacity);
         Ok(Deed::Answer(Answer::Policy(PolicyAnswer { policy })))
     }
 }
