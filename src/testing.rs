@@ -59,7 +59,7 @@ pub mod ledger {
     }
 }
 pub mod policy {
-    pub use crate::policy::{Machine, Policy, Reserve, ReserveMem, Role, Rules, Visibility, Weight};
+    pub use crate::policy::{Kept, Machine, Policy, Reserve, Role, Rules, Visibility, Weight};
     pub mod file {
         pub use crate::policy::file::{FILE_BYTES_MAX, FILES_MAX, Names, PolicyError, left_out, load, parse};
     }

@@ -5,7 +5,7 @@ use std::io;
 
 use super::baseline::{Roomy, unit_to_hold};
 use super::cursor::{At, Cursor, Wrong, yes_or_no};
-use super::figure::{Ratio, Swap, Time, Weight};
+use super::figure::{OrNothing, Ratio, Swap, Time, Weight};
 use super::yaml::Node;
 use super::{Role, Visibility};
 use crate::enforced::Burst;
@@ -38,8 +38,8 @@ pub trait Names {
 pub(super) struct Draft {
     pub defaults: AmountDraft,
     pub max: AmountDraft,
-    pub reserve_cpu: Option<At<MilliCpu>>,
-    pub reserve_mem: Option<At<Bytes>>,
+    pub reserve_cpu: Option<At<OrNothing<MilliCpu>>>,
+    pub reserve_mem: Option<At<OrNothing<Bytes>>>,
     pub overcommit_cpu: Option<At<Ratio>>,
     pub overcommit_mem: Option<At<Ratio>>,
     pub swap: Option<At<Swap>>,

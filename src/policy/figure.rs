@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use crate::quantity::{Bytes, QuantityError};
+use crate::quantity::{Bytes, MilliCpu, QuantityError};
 
 /// One, in thousandths.
 const ONE_MILLI: u64 = 1000;
@@ -43,6 +43,10 @@ pub(super) struct Time(pub Duration);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Swap(pub Bytes);
 
+/// What is kept of a resource: what a share may have of it, or 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct OrNothing<T>(pub T);
+
 /// Why a figure was not accepted. The message says what would be right.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FigureError {
@@ -67,6 +71,9 @@ pub enum FigureError {
     /// An amount of swap that is neither 0 nor an amount of memory.
     #[error("{0}; or 0, for no swap")]
     Swap(QuantityError),
+    /// A figure that is neither 0 nor what a share may have.
+    #[error("{0}; or 0, to keep none")]
+    Kept(QuantityError),
 }
 
 impl Weight {
@@ -149,14 +156,40 @@ impl FromStr for Swap {
     type Err = FigureError;
 
     fn from_str(text: &str) -> Result<Self, FigureError> {
-        // `0` with or without a unit; `0.5G` is not nothing.
-        let unit = text.trim_start_matches('0');
-        let nothing = unit.len() < text.len() && !unit.starts_with(|c: char| c.is_ascii_digit() || c == '.');
-        if nothing && format!("4096{unit}").parse::<Bytes>().is_ok() {
+        if is_no_memory(text) {
             return Ok(Self(Bytes(0)));
         }
         text.parse().map(Self).map_err(FigureError::Swap)
     }
+}
+
+impl FromStr for OrNothing<Bytes> {
+    type Err = FigureError;
+
+    fn from_str(text: &str) -> Result<Self, FigureError> {
+        if is_no_memory(text) {
+            return Ok(Self(Bytes(0)));
+        }
+        text.parse().map(Self).map_err(FigureError::Kept)
+    }
+}
+
+impl FromStr for OrNothing<MilliCpu> {
+    type Err = FigureError;
+
+    fn from_str(text: &str) -> Result<Self, FigureError> {
+        if thousandths(text) == Ok(Some(0)) {
+            return Ok(Self(MilliCpu(0)));
+        }
+        text.parse().map(Self).map_err(FigureError::Kept)
+    }
+}
+
+/// Whether a text is `0`, with or without a unit of memory; `0.5G` is not nothing.
+fn is_no_memory(text: &str) -> bool {
+    let unit = text.trim_start_matches('0');
+    let nothing = unit.len() < text.len() && !unit.starts_with(|c: char| c.is_ascii_digit() || c == '.');
+    nothing && format!("4096{unit}").parse::<Bytes>().is_ok()
 }
 
 impl fmt::Display for Time {
@@ -257,6 +290,25 @@ mod tests {
         assert_eq!("0.5G".parse(), Ok(Swap(Bytes(1 << 29))));
         for wrong in ["", "-1", "0X", "1", "0.0001K", "G", "~", "0 0"] {
             assert!(matches!(wrong.parse::<Swap>(), Err(FigureError::Swap(_))), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn nothing_may_be_kept() {
+        for nothing in ["0", "00", "0.0", "0.00"] {
+            assert_eq!(nothing.parse(), Ok(OrNothing(MilliCpu(0))), "{nothing}");
+        }
+        assert_eq!("0.5".parse(), Ok(OrNothing(MilliCpu(500))));
+        for wrong in ["", "-0", "0.", ".0", "0.0001", "0.005", "0G", "none", "0 0"] {
+            let said = wrong.parse::<OrNothing<MilliCpu>>();
+            assert!(matches!(said, Err(FigureError::Kept(_))), "{wrong}");
+        }
+        for nothing in ["0", "0B", "0G", "0 GiB"] {
+            assert_eq!(nothing.parse(), Ok(OrNothing(Bytes(0))), "{nothing}");
+        }
+        for wrong in ["", "-1", "1", "0.0001K", "10%"] {
+            let said = wrong.parse::<OrNothing<Bytes>>();
+            assert!(matches!(said, Err(FigureError::Kept(_))), "{wrong}");
         }
     }
 

@@ -30,8 +30,12 @@ pub const TASKS_DEFAULT: Tasks = Tasks(4096);
 /// The most tasks of one member where the policy names no `max.tasks` (1-product.md "Policy").
 pub const TASKS_MAX_DEFAULT: Tasks = Tasks(32768);
 
-/// The CPU kept for the system where the policy names no `reserve.cpu` (1-product.md "Policy").
-pub const RESERVE_CPU_DEFAULT: MilliCpu = MilliCpu(500);
+/// The least CPU kept for the system where the policy names no `reserve.cpu` (1-product.md "Policy").
+pub const RESERVE_CPU_DEFAULT_MIN: MilliCpu = MilliCpu(500);
+
+/// The part of the machine's CPUs kept for the system where the policy names no `reserve.cpu` and that is more than
+/// [`RESERVE_CPU_DEFAULT_MIN`]: one in twenty, 5 % (1-product.md "Policy").
+pub const RESERVE_CPU_DEFAULT_ONE_IN: u64 = 20;
 
 /// The most memory kept for the system where the policy names no `reserve.mem` (1-product.md "Policy").
 pub const RESERVE_MEM_DEFAULT_MAX: Bytes = Bytes(2 << 30);
@@ -180,23 +184,24 @@ pub enum Visibility {
     Totals,
 }
 
-/// What is kept for the system.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What is kept for the system. Where the policy names no figure it depends on the machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Reserve {
-    /// CPU, in thousandths.
-    pub cpu: MilliCpu,
-    /// Memory; where the policy names none it depends on the machine.
-    pub mem: ReserveMem,
+    /// CPU, in thousandths. By default one in [`RESERVE_CPU_DEFAULT_ONE_IN`] of the machine's, at least
+    /// [`RESERVE_CPU_DEFAULT_MIN`].
+    pub cpu: Kept<MilliCpu>,
+    /// Memory, in bytes. By default a tenth of the machine's, at most [`RESERVE_MEM_DEFAULT_MAX`].
+    pub mem: Kept<Bytes>,
 }
 
-/// The memory that is kept for the system.
+/// How much of one resource is kept for the system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum ReserveMem {
-    /// A tenth of the machine's, at most [`RESERVE_MEM_DEFAULT_MAX`].
+pub enum Kept<T> {
+    /// The default for the machine.
     #[default]
     Default,
-    /// As the policy names it, in bytes.
-    Named(Bytes),
+    /// As the policy names it; it may be 0.
+    Named(T),
 }
 
 /// How many times the machine is handed out.
@@ -217,18 +222,20 @@ pub struct Machine {
     pub mem: Bytes,
 }
 
-impl Default for Reserve {
-    fn default() -> Self {
-        Self { cpu: RESERVE_CPU_DEFAULT, mem: ReserveMem::Default }
-    }
-}
-
 impl Reserve {
+    /// The CPU kept for the system on a machine with `machine` thousandths of one.
+    pub fn cpu(self, machine: MilliCpu) -> MilliCpu {
+        match self.cpu {
+            Kept::Default => MilliCpu(machine.0 / RESERVE_CPU_DEFAULT_ONE_IN).max(RESERVE_CPU_DEFAULT_MIN),
+            Kept::Named(cpu) => cpu,
+        }
+    }
+
     /// The memory kept for the system on a machine with `machine` bytes of it.
     pub fn mem(self, machine: Bytes) -> Bytes {
         match self.mem {
-            ReserveMem::Default => Bytes(machine.0 / 10).min(RESERVE_MEM_DEFAULT_MAX),
-            ReserveMem::Named(mem) => mem,
+            Kept::Default => Bytes(machine.0 / 10).min(RESERVE_MEM_DEFAULT_MAX),
+            Kept::Named(mem) => mem,
         }
     }
 }
@@ -263,7 +270,7 @@ impl Policy {
     /// What can be handed out of `machine`: times overcommit, less the reserve, rounded down to what a share
     /// can be given (hundredths of a CPU, whole pages). `None` where the reserve leaves nothing of one of them.
     pub fn capacity(&self, machine: Machine) -> Option<(MilliCpu, Bytes)> {
-        let cpu = MilliCpu(self.overcommit.cpu.of(machine.cpu.0)).minus(self.reserve.cpu)?;
+        let cpu = MilliCpu(self.overcommit.cpu.of(machine.cpu.0)).minus(self.reserve.cpu(machine.cpu))?;
         let mem = Bytes(self.overcommit.mem.of(machine.mem.0)).minus(self.reserve.mem(machine.mem))?;
         let cpu = MilliCpu(cpu.0 - cpu.0 % CPU_STEP_MILLI);
         let mem = mem.min(Bytes(MEM_MAX_BYTES)).whole_pages();

@@ -8,8 +8,8 @@ use super::draft::{AmountDraft, Draft, HeldDraft, RulesDraft};
 use super::figure::Time;
 use super::yaml::{Fault, KeyPath, Position};
 use super::{
-    Entry, HALF_LIFE_DEFAULT, LEASE_MIN, LoginRule, PATIENCE_DEFAULT, Policy, RESERVE_CPU_DEFAULT, Reserve,
-    ReserveMem, Rules, Said, TASKS_DEFAULT, TASKS_MAX_DEFAULT, Unfound,
+    Entry, HALF_LIFE_DEFAULT, Kept, LEASE_MIN, LoginRule, PATIENCE_DEFAULT, Policy, Reserve, Rules, Said,
+    TASKS_DEFAULT, TASKS_MAX_DEFAULT, Unfound,
 };
 use crate::quantity::{Amount, Bytes, MilliCpu, PartialAmount, Tasks};
 
@@ -43,8 +43,8 @@ impl Draft {
             defaults: Amount { cpu: cpu.0, mem: mem.0, tasks },
             max,
             reserve: Reserve {
-                cpu: value(&self.reserve_cpu).unwrap_or(RESERVE_CPU_DEFAULT),
-                mem: value(&self.reserve_mem).map_or(ReserveMem::Default, ReserveMem::Named),
+                cpu: value(&self.reserve_cpu).map_or(Kept::Default, |kept| Kept::Named(kept.0)),
+                mem: value(&self.reserve_mem).map_or(Kept::Default, |kept| Kept::Named(kept.0)),
             },
             overcommit: Overcommit {
                 cpu: value(&self.overcommit_cpu).unwrap_or_default(),

@@ -6,6 +6,8 @@
     reason = "a test that panics has failed"
 )]
 
+mod burst;
+mod capacity;
 mod nearly;
 mod outside;
 
@@ -18,12 +20,10 @@ use std::time::Duration;
 use fairshare::testing::host::account::Directory;
 use fairshare::testing::identity::{Gid, Uid};
 use fairshare::testing::policy::file::{FILE_BYTES_MAX, FILES_MAX, Names, PolicyError, left_out, load};
-use fairshare::testing::policy::{Machine, Policy, ReserveMem, Role, Visibility};
+use fairshare::testing::policy::{Kept, Policy, Reserve, Role, Visibility};
 use fairshare::testing::quantity::{Amount, Bytes, MilliCpu, Tasks};
 use nearly::nearly_a_policy;
 use proptest::prelude::*;
-
-mod burst;
 
 /// alice and bob, students and staff, whoever runs the tests.
 struct Village;
@@ -114,8 +114,8 @@ fn the_designs_own_example_says_what_it_says() {
     let policy = load(&data("good/design.yaml"), &Village).unwrap();
     assert_eq!(policy.defaults, amount(2000, 8, 4096));
     assert_eq!(policy.max, amount(8000, 32, 32768));
-    assert_eq!(policy.reserve.cpu, MilliCpu(1000));
-    assert_eq!(policy.reserve.mem, ReserveMem::Named(Bytes(2 << 30)));
+    assert_eq!(policy.reserve.cpu, Kept::Named(MilliCpu(1000)));
+    assert_eq!(policy.reserve.mem, Kept::Named(Bytes(2 << 30)));
     assert_eq!((policy.overcommit.cpu.milli(), policy.overcommit.mem.milli()), (1000, 1000));
     assert_eq!(policy.swap, Bytes(0));
     assert_eq!((policy.lease_default, policy.lease_max), (Some(8 * HOUR), Some(7 * 24 * HOUR)));
@@ -133,7 +133,7 @@ fn the_designs_own_example_says_what_it_says() {
 fn what_is_left_out_is_as_the_design_says() {
     let policy = policy(SIMPLE).unwrap();
     assert_eq!(policy, Policy::simple(amount(2000, 8, 4096), amount(8000, 32, 32768)));
-    assert_eq!((policy.reserve.cpu, policy.reserve.mem), (MilliCpu(500), ReserveMem::Default));
+    assert_eq!(policy.reserve, Reserve { cpu: Kept::Default, mem: Kept::Default });
     assert_eq!((policy.overcommit.cpu.milli(), policy.overcommit.mem.milli()), (1000, 1000));
     assert_eq!((policy.lease_default, policy.lease_max, policy.idle), (None, None, None));
     assert_eq!((policy.swap, policy.half_life, policy.patience), (Bytes(0), 7 * 24 * HOUR, 24 * HOUR));
@@ -151,7 +151,8 @@ fn every_key_arrives_where_it_belongs() {
     let other = "reserve: {cpu: 0.25, mem: 1M}\novercommit: {cpu: 1.5, mem: 0.9}\nlease: {max: 2d}\nidle: 10m\n\
                  fairness: {half_life: 1h, patience: 2h}\ngroups: {staff: {role: read_only, weight: 0.5}}\n";
     let policy = self::policy(&format!("{SIMPLE}{other}")).unwrap();
-    assert_eq!((policy.reserve.cpu, policy.reserve.mem), (MilliCpu(250), ReserveMem::Named(Bytes(1 << 20))));
+    let kept = Reserve { cpu: Kept::Named(MilliCpu(250)), mem: Kept::Named(Bytes(1 << 20)) };
+    assert_eq!(policy.reserve, kept);
     assert_eq!((policy.overcommit.cpu.milli(), policy.overcommit.mem.milli()), (1500, 900));
     assert_eq!(
         (policy.lease_default, policy.lease_max),
@@ -329,24 +330,12 @@ fn the_shipped_policy_is_good() {
     assert_ne!(shown, text);
     let all = self::policy(&shown).unwrap_or_else(|error| panic!("{error}\n{shown}"));
     assert_eq!(Policy { reserve: policy.reserve, ..all.clone() }, Policy { ..policy.clone() });
-    assert_eq!(all.reserve.cpu, policy.reserve.cpu);
-}
-
-#[test]
-fn capacity_is_the_machine_times_overcommit_less_the_reserve() {
-    let machine = |cpu: u64, mem: u64| Machine { cpu: MilliCpu(cpu), mem: Bytes(mem) };
-    let simple = policy(SIMPLE).unwrap();
-    assert_eq!(simple.capacity(machine(16000, 64 << 30)), Some((MilliCpu(15500), Bytes(62 << 30))));
-    assert_eq!(simple.capacity(machine(2000, 10 << 30)), Some((MilliCpu(1500), Bytes(9 << 30))), "a tenth");
-    // 1001 bytes over: not a whole page. 0.505 of a CPU: not a whole step.
-    assert_eq!(simple.capacity(machine(1005, (10 << 30) + 1001)), Some((MilliCpu(500), Bytes(9 << 30))));
-    assert_eq!(simple.capacity(machine(500, 64 << 30)), None, "all of the CPU is kept");
-    assert_eq!(simple.capacity(machine(0, 0)), None);
-    let over =
-        policy(&format!("{SIMPLE}overcommit: {{cpu: 1.5, mem: 2}}\nreserve: {{cpu: 1, mem: 1G}}\n")).unwrap();
-    assert_eq!(over.capacity(machine(3000, 4 << 30)), Some((MilliCpu(3500), Bytes(7 << 30))));
-    assert_eq!(over.capacity(machine(4000, 1 << 29)), None, "all of the memory is kept");
-    assert!(over.capacity(machine(u64::MAX, u64::MAX)).is_some());
+    // On the machine of the comment's figures they are the defaults.
+    let (cpu, mem) = (MilliCpu(10_000), Bytes(20 << 30));
+    assert_eq!(
+        (all.reserve.cpu(cpu), all.reserve.mem(mem)),
+        (policy.reserve.cpu(cpu), policy.reserve.mem(mem))
+    );
 }
 
 #[test]

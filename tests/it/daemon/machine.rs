@@ -109,6 +109,23 @@ fn a_renewal_of_an_ended_share_looks_at_the_machine_too() {
     assert_eq!(raw.granted(&renew).state, ShareState::Active);
 }
 
+/// Where the policy keeps nothing for the system all shares together have the whole machine, and no more of it.
+#[test]
+fn a_reserve_of_nothing_hands_out_the_whole_machine() {
+    let (world, home, daemon) = two_cpus();
+    let mut raw = daemon.client();
+    home.set_policy(&TIGHT.replace("{cpu: 0.5, mem: 1M}", "{cpu: 0, mem: 0}"));
+    raw.ask(&Call::Reload(Reload {})).unwrap();
+    raw.refused(&request_of(Amounts { cpu_milli: Some(2010), ..Amounts::default() }), Code::OverLimit);
+    raw.granted(&request_of(Amounts { cpu_milli: Some(2000), ..Amounts::default() }));
+    assert_eq!(raw.status().1.cpu_milli, 2000);
+    until("the bound of all shares", PATIENCE, || {
+        let bound = world.cgroup_file("fairshare.slice", "cpu.max")?;
+        let (quota, period) = bound.trim().split_once(' ')?;
+        (quota.parse::<u64>().ok()? == 2 * period.parse::<u64>().ok()?).then_some(())
+    });
+}
+
 fn most_tasks() -> u64 {
     let read = |file: &str| {
         let text = std::fs::read_to_string(format!("/proc/sys/kernel/{file}")).unwrap();

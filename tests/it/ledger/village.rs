@@ -6,7 +6,7 @@ use fairshare::testing::enforced::{Enforced, KernelLimits, Limit};
 use fairshare::testing::identity::Uid;
 use fairshare::testing::ledger::share::Keeps;
 use fairshare::testing::ledger::{BootId, Command, Effect, Ledger, Member, Now, Outcome, Rules, Wait};
-use fairshare::testing::policy::{self, Machine, Policy, Reserve, ReserveMem, Weight};
+use fairshare::testing::policy::{self, Kept, Machine, Policy, Reserve, Weight};
 use fairshare::testing::quantity::{Amount, Bytes, MilliCpu, PartialAmount, Tasks};
 use fairshare::testing::simulate::trace::{Arrival, Trace};
 use fairshare::testing::simulate::{Report, replay};
@@ -129,7 +129,7 @@ pub fn arrival(at_ms: u64, user: usize, figures: PartialAmount, runs_ms: u64) ->
 /// What came of the requests by `until_ms`, where all of a machine of so many CPUs and GiB can be handed out. The first
 /// member has the uid 1.
 pub fn replayed(mut policy: Policy, [cpu, gib]: [u64; 2], arrivals: Vec<Arrival>, until_ms: u64) -> Report {
-    policy.reserve = Reserve { cpu: MilliCpu(0), mem: ReserveMem::Named(Bytes(0)) };
+    policy.reserve = Reserve { cpu: Kept::Named(MilliCpu(0)), mem: Kept::Named(Bytes(0)) };
     let members = arrivals.iter().map(|arrival| arrival.user + 1).max().unwrap_or(0);
     let users = (1..=members).map(|n| n.to_string()).collect();
     let trace = Trace { users, arrivals, ..Trace::default() };
