@@ -2,14 +2,13 @@
 
 use std::sync::Mutex;
 
+use crate::floors::{ALICE, BOB, hogs, is_busy};
 use crate::guest::Guest;
 use crate::image::Release;
 use crate::run::Ran;
 
 /// One story at a time on the terminal.
 static STAGE: Mutex<()> = Mutex::new(());
-
-const SLICE: &str = "fairshare.slice/fairshare-1001.slice";
 
 /// A program that takes a little memory at a time and says how far it came.
 const HUNGRY: &str = "python3 -c 'import itertools
@@ -68,7 +67,7 @@ fn demo() {
         .stdout_has("/fairshare.slice/fairshare-1001.slice/");
     story.say("What the kernel holds, in its own files, not what anybody declared.");
     let held = story
-        .root(&format!("cd /sys/fs/cgroup/{SLICE} && grep . cpu.max memory.max memory.swap.max pids.max"));
+        .root(&format!("cd /sys/fs/cgroup/{ALICE} && grep . cpu.max memory.max memory.swap.max pids.max"));
     held.expect_ok().stdout_has("cpu.max:50000 100000").stdout_has("memory.max:67108864");
 
     story
@@ -84,7 +83,7 @@ fn demo() {
 
     story.say("alice has work running when the daemon is killed with SIGKILL.");
     let work = guest.spawn_as("alice", "fairshare run -- sleep 1000");
-    guest.await_cmd(&format!("grep -q . /sys/fs/cgroup/{SLICE}/fairshare-1001-run*/cgroup.procs"));
+    guest.await_cmd(&format!("grep -q . /sys/fs/cgroup/{ALICE}/fairshare-1001-run*/cgroup.procs"));
     story.root("cat /sys/fs/cgroup/fairshare.slice/fairshare-1001.slice/*/cgroup.procs").expect_ok();
     let killed = guest.kill_daemon();
     eprintln!("  root# kill -9 {killed}    (fairshared)");
@@ -92,14 +91,41 @@ fn demo() {
     story.user("alice", "fairshare status").expect_ok().stdout_has("0.5 CPU");
     story.root("cat /sys/fs/cgroup/fairshare.slice/fairshare-1001.slice/*/cgroup.procs").expect_ok();
     assert!(work.is_running(), "the work died with the daemon");
-    assert_eq!(guest.cgroup(SLICE, "cpu.max"), "50000 100000");
+    assert_eq!(guest.cgroup(ALICE, "cpu.max"), "50000 100000");
 
     story.say("Giving back a busy share is refused, naming what is inside, until alice says to stop it.");
     story.user("alice", "fairshare release").expect_code(75);
     story.user("alice", "fairshare release --stop").expect_ok();
-    assert!(!guest.cgroup_exists(SLICE), "the slice outlived its release");
+    assert!(!guest.cgroup_exists(ALICE), "the slice outlived its release");
+
+    lent_and_promised(&story);
 
     story.say("All of it is in the journal.");
     story.root("journalctl --no-pager -o cat -u fairshared.service | tail -n 12").expect_ok();
     eprintln!("\nThat was the main job. `make check` proves all of it and much more, on Debian 12 and 13.");
+}
+
+/// Idle CPU is lent; what was promised comes back, and is had against everything on the machine.
+fn lent_and_promised(story: &Story<'_>) {
+    let guest = story.guest;
+    let works = |user: &str, cpu: &str| {
+        guest.spawn_as(user, &format!("fairshare run --cpu {cpu} --mem 64M -- bash -c '{}'", hogs(2)))
+    };
+    story.say("CPU that nobody wants is lent, where the policy says so: bob has half a CPU, and more while alice rests.");
+    story
+        .root("echo 'burst: {cpu: all}' >/etc/fairshare/policy.d/site.yaml; fairshare admin reload")
+        .expect_ok();
+    let _bobs = works("bob", "0.5");
+    guest.await_cmd(&is_busy(BOB));
+    let lent = "0.5 CPU, up to 1.5 while nobody wants them (";
+    story.user("bob", "fairshare status").expect_ok().stdout_has(lent);
+    story.say("alice was promised one: she has it back at once, without anybody being ended.");
+    let _alices = works("alice", "1");
+    guest.await_cmd(&is_busy(ALICE));
+    story.user("alice", "fairshare status").expect_ok().stdout_has("1 CPU, up to 1.5");
+    story.say("A login of carol's and a system service begin programs that never rest. alice still has what was promised.");
+    let _service = guest.command(&hogs(2)).spawn();
+    let _login = guest.command(&hogs(2)).user("carol").login().spawn();
+    guest.await_cmd(&is_busy("user.slice/user-1003.slice"));
+    story.user("alice", "fairshare status").expect_ok().stdout_has("1 CPU, up to 1.5");
 }

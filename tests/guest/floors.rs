@@ -4,19 +4,19 @@ use crate::guest::Guest;
 use crate::image::Release;
 use crate::slot::Slot;
 
-const ALICE: &str = "fairshare.slice/fairshare-1001.slice";
-const BOB: &str = "fairshare.slice/fairshare-1002.slice";
+pub const ALICE: &str = "fairshare.slice/fairshare-1001.slice";
+pub const BOB: &str = "fairshare.slice/fairshare-1002.slice";
 
 /// Two processors, less the half that the system keeps.
 const SITE: &str = "reserve: {cpu: 0.5, mem: 512M}\n";
 
 /// So many programs that never rest.
-fn hogs(count: usize) -> String {
+pub fn hogs(count: usize) -> String {
     format!("for hog in $(seq {count}); do while :; do :; done & done; wait")
 }
 
 /// Whether what is in this group works: it has had half a second of CPU.
-fn is_busy(group: &str) -> String {
+pub fn is_busy(group: &str) -> String {
     format!("test $(sed -n 's/^usage_usec //p' /sys/fs/cgroup/{group}/cpu.stat) -gt 500000")
 }
 
@@ -84,7 +84,7 @@ guest_test!(floors_hold_against_logins_and_services, alone, |guest: Guest| {
 });
 
 guest_test!(idle_cpu_is_lent_and_comes_back_without_the_daemon, alone, |guest: Guest| {
-    guest.write_file("/etc/fairshare/policy.d/site.yaml", &format!("{SITE}burst: {{cpu: all}}\n"), 0o644);
+    guest.write_file("/etc/fairshare/policy.d/site.yaml", format!("{SITE}burst: {{cpu: all}}\n"), 0o644);
     let run = |cpu: &str, first: &str| {
         format!("exec fairshare run --cpu {cpu} --mem 64M -- bash -c '{first} {}'", hogs(4))
     };
