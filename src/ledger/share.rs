@@ -123,6 +123,13 @@ pub enum Phase {
     },
 }
 
+impl Phase {
+    /// Whether the share is being taken away.
+    pub fn gives_back(self) -> bool {
+        matches!(self, Self::Releasing | Self::Stopping { .. })
+    }
+}
+
 impl Lease {
     /// A lease of so many milliseconds from `now`.
     pub fn new(now: Time, length_ms: u64) -> Self {

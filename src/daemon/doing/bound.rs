@@ -9,6 +9,7 @@ use super::share::{Context, READ_BACK_TIMEOUT};
 use crate::cgroup::{CgroupFault, Cgroups, Group};
 use crate::enforced::{EnforcedOfAll, weight_of_all};
 use crate::identity::FAIRSHARE_SLICE;
+use crate::policy::{Machine, Reserve};
 use crate::quantity::{Bytes, MilliCpu, PartialAmount, Tasks};
 use crate::serving::logging::chain;
 use crate::systemd::property;
@@ -19,9 +20,9 @@ const BOUND_PAUSE: Duration = Duration::from_millis(20);
 /// What all shares together have, and of what.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bounds {
-    /// The CPUs of the machine.
-    pub machine: MilliCpu,
-    /// The CPU that can be handed out.
+    /// The machine.
+    pub machine: Machine,
+    /// The CPU that can be handed out, or what the reserve leaves of the machine's where more is handed out than there is.
     pub cpu: MilliCpu,
     /// The memory that can be handed out.
     pub mem: Bytes,
@@ -37,10 +38,12 @@ impl Bounds {
     /// What is beside the shares cannot be read.
     fn enforced(&self, cgroups: &Cgroups) -> Result<EnforcedOfAll, CgroupFault> {
         let Self { machine, cpu, mem, tasks } = *self;
+        // Whatever is handed out: where nothing else can give any back, what the system runs on must not be all that can.
+        let spared = machine.mem.0.saturating_sub(Reserve::default().mem(machine.mem).0);
         Ok(EnforcedOfAll {
             most: PartialAmount { cpu: Some(cpu), mem: Some(mem), tasks },
-            weight: Some(weight_of_all(cgroups.weights_beside()?, cpu, machine)),
-            low: Some(mem),
+            weight: Some(weight_of_all(cgroups.weights_beside()?, cpu, machine.cpu)),
+            low: Some(mem.min(Bytes(spared))),
         })
     }
 }

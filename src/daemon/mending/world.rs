@@ -221,6 +221,11 @@ async fn carry_out(
                 answer::systemd(&fault)
             })
         }
+        // It is not given back after all. What it keeps of an ended lease it keeps, and nothing that it uses is taken.
+        Verdict::Finish { .. } if share.is_some_and(|share| share.phase.gives_back()) => match share {
+            Some(share) => set_again(cx, share).await,
+            None => Ok(()),
+        },
         Verdict::Finish { amount } | Verdict::Adopt { amount } => {
             let granted = share.map_or(Now::default(), |share| share.granted);
             let swap = share.map_or(swap, |share| share.swap);

@@ -43,11 +43,9 @@ impl EventLoop {
         let tasks = machine::tasks()
             .map_err(|fault| error!("{fault}, proceeding with the bound of tasks that was known"))
             .map_or(self.bounds.and_then(|bounds| bounds.tasks), Some);
-        self.bounds = self.machine.filter(|_| cpu.0 > 0 && mem.0 > 0).map(|machine| Bounds {
-            machine: machine.cpu,
-            cpu,
-            mem,
-            tasks,
+        self.bounds = self.machine.filter(|_| cpu.0 > 0 && mem.0 > 0).map(|machine| {
+            let kept = self.policy.as_ref().map(|policy| policy.reserve.cpu(machine.cpu)).unwrap_or_default();
+            Bounds { machine, cpu: machine.cpu.minus(kept).map_or(cpu, |rest| cpu.min(rest)), mem, tasks }
         });
         self.hold_bounds(true);
     }

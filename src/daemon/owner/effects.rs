@@ -167,8 +167,8 @@ impl EventLoop {
                 tokio::spawn(share::grant(cx, share, shown, image, reply));
             }
             (Effect::Resize { to, .. }, Some((shown, share))) => {
-                let shown =
-                    ShareInfo { cpu_milli: to.cpu.0, mem_bytes: to.mem.0, tasks_max: to.tasks.0, ..shown };
+                let resized = self.shown().share(&Share { amount: to, ..share.clone() });
+                let shown = ShareInfo { usage: shown.usage, ..resized };
                 tokio::spawn(resize::resize(cx, share, to, shown, image, reply));
             }
             (Effect::Lower(_), Some((_, share))) => drop(tokio::spawn(lower::lower(cx, share, image))),

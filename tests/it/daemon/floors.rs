@@ -1,6 +1,6 @@
 //! What is promised is held against everybody: shares together against logins and services, and each against the others.
 
-use fairshare::contract::{Amounts, Call, RequestResources};
+use fairshare::contract::{Amounts, Call, Reload, RequestResources, Resize};
 
 use super::degraded::FIGURES;
 use super::harness::{DEFAULTS, Daemon, Home, PATIENCE, share};
@@ -11,7 +11,7 @@ use crate::stand_in::World;
 
 /// Two CPUs of which one and a half are handed out.
 const SITE: &str = "defaults: {cpu: 1, mem: 64M, tasks: 100}\nmax: {cpu: 2, mem: 256M, tasks: 1000}\n\
-    reserve: {cpu: 0.5, mem: 1M}\n";
+    reserve: {cpu: 0.5}\n";
 
 const ALL: &str = "fairshare.slice";
 
@@ -74,5 +74,39 @@ fn what_somebody_took_from_a_promise_is_given_back() {
         let daemon = home.activate();
         assert!(daemon.client().healthy());
         assert_eq!(world.cgroup_file(&own_slice(), file).unwrap().trim_end(), promised, "{file}");
+    }
+}
+
+/// The reserve is kept however many times the rest is handed out, and so is the memory that the system runs on.
+#[test]
+fn what_is_handed_out_twice_starves_nobody() {
+    let (world, home, daemon) = beside_others();
+    let mut raw = daemon.client();
+    raw.granted(&request());
+    let site = SITE.replace("{cpu: 0.5}", "{cpu: 0.5, mem: 0}");
+    home.set_policy(&format!("{site}overcommit: {{cpu: 2, mem: 2}}\n"));
+    raw.ask(&Call::Reload(Reload {})).unwrap();
+    let status = raw.status().1;
+    assert_eq!(status.cpu_milli, 3500);
+    until("the bound of all shares", PATIENCE, || {
+        let unit = world.unit(ALL)?;
+        let low = unit.figure("MemoryLow")?;
+        (unit.figure("CPUQuotaPerSecUSec") == Some(1_500_000) && low < status.mem_bytes / 2).then_some(())
+    });
+    weighs(&world, "600");
+}
+
+#[test]
+fn what_is_lent_is_told_and_follows_a_resize() {
+    let (_world, home, daemon) = beside_others();
+    let mut raw = daemon.client();
+    home.set_policy(&format!("{SITE}burst: {{cpu: 1.25}}\n"));
+    raw.ask(&Call::Reload(Reload {})).unwrap();
+    assert_eq!(raw.granted(&request()).burst_cpu_milli, Some(1250));
+    for (cpu, burst) in [(1500, None), (500, Some(1250))] {
+        let to = Amounts { cpu_milli: Some(cpu), ..Amounts::default() };
+        let answered = raw.granted(&Call::Resize(Resize { for_uid: None, ..Resize::of(to) }));
+        assert_eq!((answered.cpu_milli, answered.burst_cpu_milli), (cpu, burst));
+        assert_eq!(raw.status().0.unwrap().burst_cpu_milli, burst);
     }
 }

@@ -5,8 +5,9 @@ use std::fs;
 use fairshare::contract::ShareInfo;
 use fairshare::testing::identity::JobId;
 use fairshare::testing::ledger::BootId;
-use fairshare::testing::ledger::share::{Phase, Share};
-use fairshare::testing::quantity::{Amount, Bytes, MilliCpu};
+use fairshare::testing::ledger::share::{Keeps, Lease, Phase, Share, Stage};
+use fairshare::testing::ledger::time::Time;
+use fairshare::testing::quantity::{Amount, Bytes, MilliCpu, Tasks};
 
 use super::degraded::FIGURES;
 use super::harness::{DEFAULTS, Home, share};
@@ -173,6 +174,24 @@ fn an_intent_without_outcome_is_finished_where_there_is_a_slice() {
             }
         }
         assert!(seen.healthy);
+    }
+}
+
+/// Others have been promised what it does not keep.
+#[test]
+fn a_stop_under_way_of_an_ended_share_gives_it_nothing_back() {
+    let keeps = Some(Keeps { mem: Bytes(32 << 20), tasks: Tasks(20) });
+    let stage = Stage::Expired { since: Time(1), keeps, lower: None, evict: None };
+    let lease = Some(Lease { ends: Time(1), length_ms: 60_000, stage });
+    for phase in [Phase::Releasing, Phase::Stopping { job: JobId(3) }] {
+        let (world, mut home) =
+            world_with(&[(DAEMON, &FIGURES)], vec![Share { phase, lease, ..share(DAEMON, DEFAULTS) }]);
+        world.pretend_processes(&slice(DAEMON), &[std::process::id()]);
+        let seen = settle(&world, &mut home);
+        let unit = world.unit(&slice(DAEMON)).unwrap();
+        let held = ["MemoryMax", "TasksMax", "CPUWeight", "MemoryLow"].map(|name| unit.figure(name));
+        assert_eq!(held, [Some(32 << 20), Some(20), Some(0), Some(0)], "{phase:?}");
+        assert_eq!(seen.shares[0].mem_bytes, 32 << 20);
     }
 }
 
