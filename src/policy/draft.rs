@@ -1,7 +1,9 @@
 //! What the files say so far: figures with their places, read file after file, each over the ones before it.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::io;
+use std::str::FromStr;
 
 use super::baseline::{Roomy, unit_to_hold};
 use super::cursor::{At, Cursor, Wrong, yes_or_no};
@@ -61,23 +63,27 @@ pub(super) struct Draft {
     pub from_sandboxes: Option<At<bool>>,
 }
 
-/// `defaults` or `max`, of everyone or of one user or group.
-#[derive(Debug, Default)]
-pub(super) struct AmountDraft {
+/// Figures of CPU, memory and tasks under one key.
+#[derive(Debug)]
+pub(super) struct FiguresDraft<C, M, T> {
     /// The key itself.
     pub at: Option<At<()>>,
-    pub cpu: Option<At<MilliCpu>>,
-    pub mem: Option<At<Bytes>>,
-    pub tasks: Option<At<Tasks>>,
+    pub cpu: Option<At<C>>,
+    pub mem: Option<At<M>>,
+    pub tasks: Option<At<T>>,
 }
 
-/// What may be used outside of shares: `baseline`, of everyone or of one user or group, and one of `others`.
-#[derive(Debug, Default)]
-pub(super) struct HeldDraft {
-    pub cpu: Option<At<Roomy<MilliCpu>>>,
-    pub mem: Option<At<Roomy<Bytes>>>,
-    pub tasks: Option<At<Roomy<Tasks>>>,
+impl<C, M, T> Default for FiguresDraft<C, M, T> {
+    fn default() -> Self {
+        Self { at: None, cpu: None, mem: None, tasks: None }
+    }
 }
+
+/// `defaults` or `max`, of everyone or of one user or group.
+pub(super) type AmountDraft = FiguresDraft<MilliCpu, Bytes, Tasks>;
+
+/// What may be used outside of shares: `baseline`, of everyone or of one user or group, and one of `others`.
+pub(super) type HeldDraft = FiguresDraft<Roomy<MilliCpu>, Roomy<Bytes>, Roomy<Tasks>>;
 
 /// What is said of one user or group.
 #[derive(Debug, Default)]
@@ -220,23 +226,14 @@ impl Draft {
     }
 }
 
-impl AmountDraft {
+impl<C, M, T> FiguresDraft<C, M, T>
+where
+    C: FromStr<Err: Display>,
+    M: FromStr<Err: Display>,
+    T: FromStr<Err: Display>,
+{
     fn read(&mut self, at: &Cursor<'_>, example: &str) -> Result<(), Wrong> {
         self.at = Some(at.key_at());
-        for (name, at) in at.entries(example)? {
-            match name {
-                "cpu" => self.cpu = Some(at.figure()?),
-                "mem" => self.mem = Some(at.figure()?),
-                "tasks" => self.tasks = Some(at.figure()?),
-                _ => return Err(at.unknown("cpu, mem, tasks")),
-            }
-        }
-        Ok(())
-    }
-}
-
-impl HeldDraft {
-    fn read(&mut self, at: &Cursor<'_>, example: &str) -> Result<(), Wrong> {
         for (name, at) in at.entries(example)? {
             match name {
                 "cpu" => self.cpu = Some(at.figure()?),

@@ -4,14 +4,11 @@
 use tokio::time::timeout;
 use zbus::OwnedObjectPath;
 
-use super::property::{Property, Value};
+use super::property::{NO_LIMIT, Property, Value};
 use super::proxy::{LOGIND, LOGIND_MANAGER, LOGIND_PATH, UNIT};
 use super::unit::CALL_TIMEOUT;
 use super::{Fault, Systemd};
 use crate::identity::Uid;
-
-/// How systemd is told, and says, that there is no limit.
-pub const NO_LIMIT: u64 = u64::MAX;
 
 /// Microseconds of CPU time in each second that are one percent of a CPU.
 const USEC_PER_PERCENT: u64 = 10_000;

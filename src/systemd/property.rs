@@ -16,8 +16,8 @@ const SCOPE_STOP_TIMEOUT_USEC: u64 = 10_000_000;
 /// The largest finite figure.
 const FINITE_MAX: u64 = NO_LIMIT - 1;
 
-/// How systemd is told that there is no limit (`CGROUP_LIMIT_MAX`, `infinity` in unit files).
-const NO_LIMIT: u64 = u64::MAX;
+/// How systemd is told, and says, that there is no limit (`CGROUP_LIMIT_MAX`, `infinity` in unit files).
+pub const NO_LIMIT: u64 = u64::MAX;
 
 /// How much of a display name goes into a `Description`, in characters.
 const DISPLAY_NAME_CHARS_MAX: usize = 64;

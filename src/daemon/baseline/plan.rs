@@ -124,7 +124,7 @@ pub fn spare(figure: u64, holds: u64, memory: Memory) -> u64 {
 mod tests {
     use super::*;
     use crate::host::account::Account;
-    use crate::systemd::outside::NO_LIMIT;
+    use crate::systemd::property::NO_LIMIT;
     use proptest::prelude::*;
 
     fn uid(raw: u64) -> Uid {

@@ -101,7 +101,7 @@ fn read(text: &str) -> KeptOfUnit {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::systemd::outside::NO_LIMIT;
+    use crate::systemd::property::NO_LIMIT;
 
     #[test]
     fn what_was_set_is_found_again() {

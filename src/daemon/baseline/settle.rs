@@ -15,7 +15,8 @@ use crate::enforced::{KernelLimits, Limit};
 use crate::quantity::Bytes;
 use crate::serving::logging::chain;
 use crate::systemd::Systemd;
-use crate::systemd::outside::{Figure, NO_LIMIT, Named};
+use crate::systemd::outside::{Figure, Named};
+use crate::systemd::property::NO_LIMIT;
 use crate::time::backoff;
 
 /// The most memory that the kernel has to take back for one limit that is set, as for a share that is made smaller: PID 1
