@@ -10,6 +10,7 @@ use super::dropins;
 use super::plan::{Figures, Kept, KeptOfUnit, LOGINS, Stage, of_login, spare, targets};
 use super::record::Record;
 use crate::cgroup::{Cgroups, Outside};
+use crate::daemon::doing::resize::TAKEN_BACK_AT_ONCE_MAX;
 use crate::daemon::doing::share::{READ_BACK_PAUSE, READ_BACK_TIMEOUT};
 use crate::enforced::{KernelLimits, Limit};
 use crate::quantity::Bytes;
@@ -18,10 +19,6 @@ use crate::systemd::Systemd;
 use crate::systemd::outside::{Figure, Named};
 use crate::systemd::property::NO_LIMIT;
 use crate::time::backoff;
-
-/// The most memory that the kernel has to take back for one limit that is set, as for a share that is made smaller: PID 1
-/// waits for it.
-const TAKEN_BACK_AT_ONCE_MAX: u64 = 64 << 20;
 
 /// What came of one unit.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -46,15 +43,17 @@ pub struct Hands {
     pub administrators: Vec<PathBuf>,
 }
 
+/// What the kernel holds, as systemd says it.
+fn raw<T>(limit: Option<Limit<T>>, figure: impl Fn(T) -> u64) -> u64 {
+    match limit {
+        Some(Limit::At(at)) => figure(at),
+        // No file is no limit: the kernel does not count this for the cgroup.
+        Some(Limit::Max) | None => NO_LIMIT,
+    }
+}
+
 /// Whether the kernel holds these figures in a cgroup, as far as it has one; memory in whole pages.
 pub fn holds(limits: &KernelLimits, figures: &Figures) -> bool {
-    fn raw<T>(limit: Option<Limit<T>>, figure: impl Fn(T) -> u64) -> u64 {
-        match limit {
-            Some(Limit::At(at)) => figure(at),
-            // No file is no limit: the kernel does not count this for the cgroup.
-            Some(Limit::Max) | None => NO_LIMIT,
-        }
-    }
     figures.iter().all(|(figure, wanted)| match figure {
         Figure::Cpu => raw(limits.cpu, |cpu| cpu.0.saturating_mul(1000)) == *wanted,
         Figure::Mem if *wanted == NO_LIMIT => raw(limits.mem, |mem| mem.0) == NO_LIMIT,
@@ -183,11 +182,7 @@ fn bounded(targets: &Figures, now: Option<&Outside>) -> Figures {
     if let (Some(mem), Some((now, memory))) =
         (bound.get_mut(&Figure::Mem), now.and_then(|now| Some((now, now.memory?))))
     {
-        let holds = match now.limits.mem {
-            Some(Limit::At(limit)) => limit.0,
-            Some(Limit::Max) | None => NO_LIMIT,
-        };
-        *mem = spare(*mem, holds, memory);
+        *mem = spare(*mem, raw(now.limits.mem, |mem| mem.0), memory);
     }
     bound
 }
@@ -196,7 +191,7 @@ fn bounded(targets: &Figures, now: Option<&Outside>) -> Figures {
 fn stepped(bound: &Figures, now: Option<&Outside>) -> Figures {
     let mut step = bound.clone();
     if let (Some(mem), Some(memory)) = (step.get_mut(&Figure::Mem), now.and_then(|now| now.memory)) {
-        let near = memory.current.0.saturating_sub(TAKEN_BACK_AT_ONCE_MAX);
+        let near = memory.current.0.saturating_sub(TAKEN_BACK_AT_ONCE_MAX.0);
         if near > *mem {
             *mem = Bytes(near).whole_pages().0.max(*mem);
         }

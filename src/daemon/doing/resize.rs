@@ -21,7 +21,7 @@ use crate::wire::error::WireError;
 
 /// The most memory that the kernel has to take back for one limit that is set. It does so within the write of PID 1, which
 /// waits and serves nobody; where pages have become dirty meanwhile, as long as a disk takes for so many.
-const TAKEN_BACK_AT_ONCE_MAX: Bytes = Bytes(64 << 20);
+pub const TAKEN_BACK_AT_ONCE_MAX: Bytes = Bytes(64 << 20);
 
 /// Changes the limits of a share in place.
 pub async fn resize(cx: Context, share: Share, to: Amount, shown: ShareInfo, intent: Image, reply: Reply) {
