@@ -1,10 +1,12 @@
 //! What a test looks at: the kernel's files, systemd's units, the journal, the daemon's process.
 #![allow(dead_code, reason = "the tests' vocabulary: not every word of it is in use at any time")]
 
+use std::time::Instant;
+
 use serde_json::Value;
 
 use crate::guest::Guest;
-use crate::run::Ran;
+use crate::run::{Ran, SWEEP};
 
 /// One entry of the journal, all fields of it.
 pub struct Entry(pub Value);
@@ -94,5 +96,15 @@ impl Guest {
         let pid = self.daemon_pid().unwrap_or_else(|| panic!("{}", self.report("no daemon to kill")));
         self.root(&format!("kill -KILL {pid}; while kill -0 {pid} 2>/dev/null; do sleep 0.01; done"));
         pid
+    }
+
+    /// Waits until a share's cgroup is gone, for less than it takes the daemon to look at everything by itself; on a slow
+    /// host for as long as thirty questions to the daemon take.
+    #[track_caller]
+    pub fn await_gone_before_the_sweep(&self, group: &str) {
+        let began = Instant::now();
+        self.root("fairshare status").expect_ok();
+        let within = (SWEEP / 4 * 3).max(began.elapsed() * 30);
+        self.command(&format!("test ! -d /sys/fs/cgroup/{group}")).until_ok(within);
     }
 }

@@ -1,7 +1,7 @@
 //! Two members who want more than there is: leases, the queue, and drain, through a crash and a reboot.
 
 use crate::guest::Guest;
-use crate::run::{PATIENCE, SWEEP};
+use crate::run::PATIENCE;
 
 const ALICES: &str = "fairshare.slice/fairshare-1001.slice";
 const BOBS: &str = "fairshare.slice/fairshare-1002.slice";
@@ -107,7 +107,7 @@ guest_test!(an_empty_share_goes_by_itself_where_the_policy_says_so, |guest: Gues
     assert!(guest.cgroup_exists(ALICES), "it went with a process inside");
     work.kill("KILL");
     // By the kernel's word, long before the next sweep, which comes a minute after the daemon's start.
-    guest.command(&format!("test ! -d /sys/fs/cgroup/{ALICES}")).until_ok(SWEEP / 4 * 3);
+    guest.await_gone_before_the_sweep(ALICES);
     guest.as_user("alice", "fairshare status").expect_ok().stdout_has("none");
     let journal = guest.journal("fairshared.service");
     assert!(!journal.iter().any(|entry| entry.message().contains("cannot be watched")));
