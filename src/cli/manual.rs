@@ -33,6 +33,17 @@ const ENVIRONMENT: &[(&str, &str)] = &[
         "Where this is set and not empty, messages have no colours. On anything but a terminal they never have.",
     ),
     ("SHELL", "What fairshare shell starts; /bin/sh where it is not set."),
+    (
+        "FAIRSHARE_CPUS",
+        "Set for what run, shell and submit start: the CPUs that it has, rounded up to whole ones, for make -j and the like. \
+         nproc(1) says how many the machine has. As it was at the start: a resize does not change it.",
+    ),
+    (
+        "FAIRSHARE_MEM_BYTES",
+        "Set for what run, shell and submit start: the memory that it has, in bytes. As it was at the start.",
+    ),
+    ("FAIRSHARE_KIND", "Set for what run, shell and submit start: submit for a job, run for the others."),
+    ("FAIRSHARE_JOB_ID", "Set for what submit starts, and for nothing else: the number of the job."),
 ];
 
 const FILES: &[(&str, &str)] = &[

@@ -9,6 +9,7 @@ mod command;
 mod examples;
 mod exit;
 mod hint;
+mod hints;
 mod link;
 mod manual;
 mod parse;

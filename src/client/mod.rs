@@ -109,17 +109,17 @@ impl Client {
         self.0.ask(question, |ok| endpoint.answer(ok))
     }
 
-    /// Fetches what a submitted command is, for the process that systemd started for it. Gives the descriptors that come with
-    /// the answer; the connection is to be closed when the first of them was read.
+    /// Fetches what a submitted command is, for the process that systemd started for it. Gives what the command has, and
+    /// the descriptors that come with the answer; the connection is to be closed when the first of them was read.
     ///
     /// # Errors
     /// All of [`ClientError`].
-    pub fn job_fetch(&mut self, job_id: u64) -> Result<Vec<OwnedFd>, ClientError> {
-        let Handed { handed } = self.call(&JobFetch { job_id })?;
+    pub fn job_fetch(&mut self, job_id: u64) -> Result<(Handed, Vec<OwnedFd>), ClientError> {
+        let answer: Handed = self.call(&JobFetch { job_id })?;
         let descriptors = self.0.take_descriptors();
         match descriptors.len() {
-            came if u64::try_from(came) == Ok(handed) => Ok(descriptors),
-            came => Err(Violation::Descriptors { said: handed, came }.into()),
+            came if u64::try_from(came) == Ok(answer.handed) => Ok((answer, descriptors)),
+            came => Err(Violation::Descriptors { said: answer.handed, came }.into()),
         }
     }
 

@@ -18,6 +18,10 @@ pub struct JobFetch {
 pub struct Handed {
     /// How many descriptors come with the answer.
     pub handed: u64,
+    /// The CPU that the command has, in thousandths.
+    pub cpu_milli: u64,
+    /// The memory that the command has, in bytes.
+    pub mem_bytes: u64,
 }
 
 impl Ask for JobFetch {

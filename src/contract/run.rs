@@ -15,6 +15,10 @@ pub struct Run {}
 pub struct InUnit {
     /// The unit's name.
     pub unit: String,
+    /// The CPU that the share has, in thousandths.
+    pub cpu_milli: u64,
+    /// The memory that the share has, in bytes.
+    pub mem_bytes: u64,
 }
 
 impl Ask for Run {

@@ -20,7 +20,8 @@ same sh -c 'kill -TERM $$'
 same sh -c 'kill -KILL $$'
 same sh -c 'kill -INT $$'
 same cat
-same env
+# Besides what it is told of the share.
+same sh -c 'env | grep -v ^FAIRSHARE_'
 same pwd
 same printf '%s|' 'a b' '' '$HOME' '--cpu' '*' $'new\nline'
 same sh -c 'ulimit -a; umask'
@@ -71,6 +72,13 @@ guest_test!(run_is_the_command_itself, |guest: Guest| {
     guest.write_file("/home/alice/same.sh", SAME, 0o644);
     guest.as_user("alice", "bash same.sh").expect_ok();
 
+    guest
+        .as_user(
+            "alice",
+            "fairshare run -- sh -c 'echo $FAIRSHARE_KIND $FAIRSHARE_CPUS $FAIRSHARE_MEM_BYTES'",
+        )
+        .expect_ok()
+        .stdout_has("run 1 536870912\n");
     // No process of its own: what runs has the number of what was started, and its parent.
     guest
         .as_user(

@@ -156,6 +156,10 @@ guest_test!(a_commands_own_bounds_hold_or_it_does_not_run, |guest: Guest| {
     let held = |figures: &str| guest.submitted(&format!("{figures} -- sh own")).1;
     assert_eq!(held("--cpu 0.25 --mem 32M --tasks 9"), "25000 100000\n33554432\n9\n");
     assert_eq!(held("--cpu 0.5"), "50000 100000\nmax\nmax\n");
+    let told = r#"id=$(fairshare submit --cpu 0.5 --output told -- sh -c \
+        'echo $FAIRSHARE_KIND $FAIRSHARE_JOB_ID $FAIRSHARE_CPUS $FAIRSHARE_MEM_BYTES')
+        fairshare wait $id; cat told; grep -qx "submit $id 1 134217728" told"#;
+    guest.as_user("alice", told).expect_ok();
     // What an administrator writes in a file has the last word with systemd, which takes the call all the same.
     let slices = "/etc/systemd/system/fairshare-1001-.slice.d";
     guest.root(&format!("mkdir {slices}")).expect_ok();

@@ -258,7 +258,8 @@ fn status() -> Next {
 }
 
 fn unit() -> Next {
-    Answer::Unit(InUnit { unit: "fairshare-1000-run1.scope".into() }).into()
+    let unit = "fairshare-1000-run1.scope".into();
+    Answer::Unit(InUnit { unit, cpu_milli: 1500, mem_bytes: 8 * GIB }).into()
 }
 
 fn granted() -> Next {

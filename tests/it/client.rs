@@ -273,7 +273,10 @@ fn a_restart_is_told_to_the_others_and_the_next_call_finds_the_new_daemon() {
         closing(0),
         scene(|peer| {
             peer.greet();
-            assert_eq!(peer.answer(Answer::Unit(InUnit { unit: "u".to_owned() })), Call::Run(Run {}));
+            assert_eq!(
+                peer.answer(Answer::Unit(InUnit { unit: "u".to_owned(), cpu_milli: 1, mem_bytes: 2 })),
+                Call::Run(Run {})
+            );
         }),
     ]);
     let mut client = daemon.connect().unwrap();
@@ -298,7 +301,10 @@ fn a_connection_that_was_closed_for_idleness_is_opened_again_for_any_call() {
         }),
         scene(|peer| {
             peer.greet();
-            assert_eq!(peer.answer(Answer::Unit(InUnit { unit: "u".to_owned() })), Call::Run(Run {}));
+            assert_eq!(
+                peer.answer(Answer::Unit(InUnit { unit: "u".to_owned(), cpu_milli: 1, mem_bytes: 2 })),
+                Call::Run(Run {})
+            );
         }),
     ]);
     let mut client = daemon.connect().unwrap();

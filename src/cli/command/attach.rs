@@ -30,7 +30,7 @@ pub fn run(args: &Attach, socket: &Path) -> Result<Exit, Failure> {
     for pids in args.pids.chunks(AT_ONCE_MAX) {
         let before = Bytes(pids.iter().filter_map(|pid| charged_elsewhere(*pid)).sum());
         match link.try_ask(&contract::Attach { pids: pids.iter().copied().map(u64::from).collect() })? {
-            Ok(InUnit { unit }) => {
+            Ok(InUnit { unit, .. }) => {
                 moved += pids.iter().filter(|pid| is_moved(**pid)).count();
                 memory = Bytes(memory.0.saturating_add(before.0));
                 units.push(render::safe(&unit));

@@ -14,7 +14,9 @@ use rustix::fs::Mode;
 
 use super::run::not_executed;
 use crate::cli::exit::{Exit, Failure};
+use crate::cli::hints::{self, Kind};
 use crate::client::{Client, ClientError, Deadlines};
+use crate::contract::Handed;
 use crate::contract::handover::Handover;
 use crate::sys::signals;
 use crate::time::backoff;
@@ -30,6 +32,8 @@ const SHELL: &str = "/bin/sh";
 /// What was submitted, as the daemon handed it over.
 struct Taken {
     handover: Handover,
+    /// How much CPU and memory it has.
+    handed: Handed,
     /// Standard input, output and error, as far as they were sent.
     streams: Vec<OwnedFd>,
 }
@@ -50,7 +54,7 @@ pub fn run(mut arguments: impl Iterator<Item = OsString>) -> Failure {
             .hint("`fairshare submit -- CMD` starts this by itself");
     };
     match taken(job, Path::new(&socket)).and_then(|taken| Ok((shown(&taken.streams)?, taken))) {
-        Ok(((), taken)) => become_it(&taken),
+        Ok(((), taken)) => become_it(job, &taken),
         Err(why) => Failure::new(Exit::UNAVAILABLE, format!("what was submitted did not arrive: {why}"))
             .hint("`fairshare jobs` says more"),
     }
@@ -58,7 +62,7 @@ pub fn run(mut arguments: impl Iterator<Item = OsString>) -> Failure {
 
 fn taken(job: u64, socket: &Path) -> Result<Taken, String> {
     // With the connection, whose end tells the daemon that all was read.
-    let (_client, descriptors) = fetched(job, socket)?;
+    let (_client, handed, descriptors) = fetched(job, socket)?;
     let mut descriptors = descriptors.into_iter();
     let mut file = File::from(descriptors.next().ok_or("nothing was handed over")?);
     let mut bytes = Vec::new();
@@ -66,17 +70,17 @@ fn taken(job: u64, socket: &Path) -> Result<Taken, String> {
     std::io::Seek::rewind(&mut file)
         .and_then(|()| file.read_to_end(&mut bytes))
         .map_err(|error| error.to_string())?;
-    Ok(Taken { handover: Handover::decode(&bytes)?, streams: descriptors.collect() })
+    Ok(Taken { handover: Handover::decode(&bytes)?, handed, streams: descriptors.collect() })
 }
 
 /// Asks until the daemon has said yes or no: it may be restarted meanwhile, or have no place for now.
-fn fetched(job: u64, socket: &Path) -> Result<(Client, Vec<OwnedFd>), String> {
+fn fetched(job: u64, socket: &Path) -> Result<(Client, Handed, Vec<OwnedFd>), String> {
     let mut pauses = backoff(PAUSE);
     let mut unheard = Instant::now();
     loop {
         let mut client = Client::new(socket, "fairshare", env!("CARGO_PKG_VERSION"), Deadlines::default());
         let error = match client.job_fetch(job) {
-            Ok(descriptors) => return Ok((client, descriptors)),
+            Ok((handed, descriptors)) => return Ok((client, handed, descriptors)),
             Err(error) => error,
         };
         match &error {
@@ -114,7 +118,7 @@ fn shown(streams: &[OwnedFd]) -> Result<(), String> {
     Ok(())
 }
 
-fn become_it(Taken { handover, streams }: &Taken) -> Failure {
+fn become_it(job: u64, Taken { handover, handed, streams }: &Taken) -> Failure {
     // Without one it stays what systemd has made it: /dev/null.
     if let Some(Err(errno)) = streams.first().map(rustix::stdio::dup2_stdin) {
         return Failure::new(Exit::NOT_EXECUTABLE, format!("no standard input: {errno}"));
@@ -129,8 +133,12 @@ fn become_it(Taken { handover, streams }: &Taken) -> Failure {
         |word: Vec<u8>| CString::new(word).map_err(|_| Failure::new(Exit::USAGE, "a NUL in an argument"));
     let argv: Result<Vec<CString>, Failure> =
         handover.argv.iter().map(|argument| word(argument.as_bytes().to_vec())).collect();
-    let variable = |(name, value): (&OsText, &OsText)| [name.as_bytes(), b"=", value.as_bytes()].concat();
-    let env: Result<Vec<CString>, Failure> = handover.env.iter().map(|pair| word(variable(pair))).collect();
+    let text = |(name, value): (&OsText, &OsText)| (name.as_os_str().into(), value.as_os_str().into());
+    let inherited = handover.env.iter().map(text);
+    let environment = hints::environment(inherited, Kind::Submit(job), handed.cpu_milli, handed.mem_bytes);
+    let variable = |(name, value): (OsString, OsString)| [name.as_bytes(), b"=", value.as_bytes()].concat();
+    let env: Result<Vec<CString>, Failure> =
+        environment.into_iter().map(|pair| word(variable(pair))).collect();
     match (argv, env) {
         (Ok(argv), Ok(env)) => execute(handover, argv, &env),
         (Err(failure), _) | (_, Err(failure)) => failure,

@@ -5,11 +5,12 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 
 use nix::errno::Errno;
-use nix::unistd::execvp;
+use nix::unistd::execvpe;
 
 use super::request;
 use crate::cli::args::{Figures, Run, Wanted};
 use crate::cli::exit::{Exit, Failure};
+use crate::cli::hints::{self, Kind};
 use crate::cli::link::{self, Link, unexpected};
 use crate::cli::render;
 use crate::cli::tell::note;
@@ -23,20 +24,21 @@ use crate::wire::error::Code;
 /// # Errors
 /// Refused, no daemon answers, or the command cannot be executed.
 pub fn run(args: &Run, socket: &Path) -> Result<Exit, Failure> {
-    enter(args.wanted, socket)?;
-    Err(execute(&args.command))
+    let held = enter(args.wanted, socket)?;
+    Err(execute(&args.command, &held))
 }
 
-/// Has this process moved into the caller's share, after taking one where none is held.
+/// Has this process moved into the caller's share, after taking one where none is held. The value says where it is then, and
+/// how much that has.
 ///
 /// # Errors
 /// Refused, or no daemon answers.
-pub fn enter(wanted: Wanted, socket: &Path) -> Result<(), Failure> {
+pub fn enter(wanted: Wanted, socket: &Path) -> Result<InUnit, Failure> {
     let mut link = Link::new(socket);
     match link.try_ask(&contract::Run {})? {
-        Ok(InUnit { .. }) => {
+        Ok(entered) => {
             compare(&mut link, wanted);
-            return Ok(());
+            return Ok(entered);
         }
         Err(error) if error.is(Code::NotFound) => {}
         Err(error) => return Err(link::refused(&error, Endpoint::Run, &Whom::Me)),
@@ -50,11 +52,11 @@ pub fn enter(wanted: Wanted, socket: &Path) -> Result<(), Failure> {
         Err(error) if error.is(Code::AlreadyAllocated) => true,
         Err(error) => return Err(link::refused(&error, Endpoint::RequestResources, &Whom::Me)),
     };
-    let InUnit { .. } = link.ask(&contract::Run {}, &Whom::Me)?;
+    let entered = link.ask(&contract::Run {}, &Whom::Me)?;
     if raced {
         compare(&mut link, wanted);
     }
-    Ok(())
+    Ok(entered)
 }
 
 /// Says so where another share was asked for than the one that is held: the command runs in what is held.
@@ -87,7 +89,7 @@ fn differs(wanted: Figures, held: &ShareInfo) -> bool {
 
 /// Becomes the command, which is looked for as a shell does. Not by `std`'s `CommandExt::exec`: that sets
 /// SIGPIPE and the signal mask to their defaults, where a command started directly has what it inherits.
-pub fn execute(command: &[OsString]) -> Failure {
+pub fn execute(command: &[OsString], entered: &InUnit) -> Failure {
     let words: Result<Vec<CString>, _> =
         command.iter().map(|word| CString::new(word.clone().into_vec())).collect();
     let (Ok(words), Some(name)) = (words, command.first()) else {
@@ -96,8 +98,15 @@ pub fn execute(command: &[OsString]) -> Failure {
     let Some(program) = words.first() else {
         return Failure::new(Exit::USAGE, "there is no command to run");
     };
+    let environment =
+        hints::environment(std::env::vars_os(), Kind::Run, entered.cpu_milli, entered.mem_bytes);
+    let pair = |(name, value): (OsString, OsString)| {
+        CString::new([name.as_bytes(), b"=", value.as_bytes()].concat()).ok()
+    };
+    // What comes from an environment has no NUL.
+    let env: Vec<CString> = environment.into_iter().filter_map(pair).collect();
     signals::restore_sigpipe();
-    let Err(errno) = execvp(program, &words);
+    let Err(errno) = execvpe(program, &words, &env);
     not_executed(name, errno)
 }
 

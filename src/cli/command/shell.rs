@@ -17,8 +17,8 @@ const SHELL: &str = "/bin/sh";
 /// # Errors
 /// Refused, no daemon answers, or the shell cannot be executed.
 pub fn run(args: &Shell, socket: &Path) -> Result<Exit, Failure> {
-    enter(args.wanted, socket)?;
+    let held = enter(args.wanted, socket)?;
     let shell = env::var_os("SHELL").filter(|shell| !shell.is_empty()).unwrap_or_else(|| SHELL.into());
     let command: [OsString; 1] = [shell];
-    Err(execute(&command))
+    Err(execute(&command, &held))
 }

@@ -194,7 +194,7 @@ impl Service for Fairshare {
     fn log(&self, went: &Went<'_, Answer>) {
         let code = went.result.as_ref().err().map_or(0, |error| error.code);
         let (unit, job_id) = match went.result {
-            Ok(Answer::Unit(InUnit { unit })) => (Some(unit.as_str()), None),
+            Ok(Answer::Unit(InUnit { unit, .. })) => (Some(unit.as_str()), None),
             Ok(Answer::Share(HeldShare { share })) => (Some(share.slice.as_str()), None),
             Ok(Answer::JobStarted(JobStarted { job_started })) => (None, Some(*job_started)),
             _ => (None, None),

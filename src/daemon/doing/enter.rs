@@ -11,6 +11,7 @@ use crate::daemon::telling::answer;
 use crate::daemon::telling::reply::Reply;
 use crate::host::process::{self, ProcessError, ProcessId};
 use crate::identity::{FAIRSHARE_SLICE, Uid, UnitName};
+use crate::quantity::Amount;
 use crate::systemd::{Process, property};
 use crate::wire::detail::{Detail, Resource};
 use crate::wire::error::{Code, WireError};
@@ -28,6 +29,8 @@ pub struct Entering {
     pub uid: Uid,
     /// The number of the scope.
     pub run: u64,
+    /// What the share has.
+    pub amount: Amount,
     /// Which they are.
     pub whom: Whom,
     /// Whether they may come out of a sandbox (`from_sandboxes` of the policy).
@@ -76,7 +79,9 @@ pub async fn enter(cx: Context, entering: Entering, reply: Reply) {
         let _ = cx.said.send(Said::NotEntered(uid)).await;
     }
     drop(turn);
-    reply.send(result.map(|unit| Answer::Unit(InUnit { unit: unit.to_string() })));
+    let Amount { cpu, mem, .. } = entering.amount;
+    let answer = |unit: UnitName| InUnit { unit: unit.to_string(), cpu_milli: cpu.0, mem_bytes: mem.0 };
+    reply.send(result.map(|unit| Answer::Unit(answer(unit))));
 }
 
 async fn entered(cx: &Context, entering: &Entering) -> Result<UnitName, WireError> {

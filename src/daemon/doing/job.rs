@@ -21,7 +21,7 @@ use crate::enforced::Limit;
 use crate::identity::{JobId, Uid, UnitName};
 use crate::ledger::Image;
 use crate::ledger::job::{Cause, Exit, JobEnd, Ran, Work};
-use crate::quantity::{Bytes, PartialAmount};
+use crate::quantity::{Amount, Bytes, PartialAmount};
 use crate::serving::logging::{chain, in_full};
 use crate::serving::peer::Peer;
 use crate::serving::service::Handed as _;
@@ -69,11 +69,11 @@ pub enum Following {
     },
 }
 
-/// Stores that a command is to run, answers, starts it, and follows it to its end.
+/// Stores that a command is to run, answers, starts it, and follows it to its end. `amount` is what it has.
 pub async fn run(
     cx: Context,
     uid: Uid,
-    job: JobId,
+    (job, amount): (JobId, Amount),
     work: Work,
     (spec, fetches): (Option<Arc<Spec>>, mpsc::Receiver<Fetch>),
     intent: Image,
@@ -95,7 +95,7 @@ pub async fn run(
     match started {
         Ok((following, offer)) => {
             // However long the process takes, and whoever follows the command then.
-            tokio::spawn(serve(cx.clone(), job, offer, fetches));
+            tokio::spawn(serve(cx.clone(), (job, amount), offer, fetches));
             follow(cx, uid, job, following).await;
         }
         Err(why) => {
@@ -144,7 +144,12 @@ async fn start(
 }
 
 /// Gives what is offered to the command's process, and is over when that was done, or when the command is.
-async fn serve(cx: Context, job: JobId, offer: Offer, mut fetches: mpsc::Receiver<Fetch>) {
+async fn serve(
+    cx: Context,
+    (job, amount): (JobId, Amount),
+    offer: Offer,
+    mut fetches: mpsc::Receiver<Fetch>,
+) {
     while let Some(Fetch { peer, taker, reply }) = fetches.recv().await {
         if let Err(error) = is_its_process(&cx.cgroups, &peer, job) {
             reply.send(Err(error));
@@ -155,7 +160,8 @@ async fn serve(cx: Context, job: JobId, offer: Offer, mut fetches: mpsc::Receive
         if taker.send(delivery).is_err() {
             continue;
         }
-        reply.send(Ok(Answer::Handed(Handed { handed })));
+        let Amount { cpu, mem, .. } = amount;
+        reply.send(Ok(Answer::Handed(Handed { handed, cpu_milli: cpu.0, mem_bytes: mem.0 })));
         if was_given.await.is_ok() {
             return;
         }

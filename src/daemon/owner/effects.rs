@@ -57,8 +57,9 @@ impl EventLoop {
         };
         match decided.own {
             Some(Effect::Enter { uid, run }) => {
+                let amount = self.amount_of(uid);
                 let from_sandboxes = self.policy.as_ref().is_some_and(|policy| policy.from_sandboxes);
-                let entering = Entering { uid, run, whom, from_sandboxes };
+                let entering = Entering { uid, run, amount, whom, from_sandboxes };
                 self.busy.entry(uid).or_default();
                 tokio::spawn(enter::enter(cx, entering, reply));
             }

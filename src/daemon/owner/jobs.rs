@@ -19,6 +19,7 @@ use crate::ledger::job::{Cause, Exit, JobEnd, JobKind, Ran};
 use crate::ledger::refusal::Refusal;
 use crate::ledger::share::Phase;
 use crate::ledger::{Command, Effect, Image};
+use crate::quantity::Amount;
 use crate::serving::logging::chain;
 use crate::serving::session::hand::HAND_RETRY_AFTER_MS;
 use crate::wire::error::{Code, WireError};
@@ -37,6 +38,11 @@ impl EventLoop {
         job.filter(|job| self.ledger.jobs().get(job).is_some_and(|job| job.is_work()))
     }
 
+    /// What the kernel is to hold of a member's share; nothing where there is none.
+    pub(crate) fn amount_of(&self, uid: Uid) -> Amount {
+        self.ledger.share(uid).map_or_else(Amount::default, |share| share.enforced().most)
+    }
+
     /// Starts a command, and follows it to its end.
     pub(crate) fn run_work(&mut self, cx: Context, uid: Uid, job: JobId, image: Image, reply: Reply) {
         let spec = self.specs.remove(&job);
@@ -48,7 +54,8 @@ impl EventLoop {
         self.followed.insert(job);
         let (offer, fetches) = mpsc::channel(FETCHES_WAITING_MAX);
         self.offers.insert(job, offer);
-        tokio::spawn(job::run(cx, uid, job, *found, (spec, fetches), image, reply));
+        let amount = found.limits.or(self.amount_of(uid));
+        tokio::spawn(job::run(cx, uid, (job, amount), *found, (spec, fetches), image, reply));
     }
 
     /// Follows the commands that run and that nobody follows: after a start, or when the bus is back. Those that have been

@@ -119,6 +119,27 @@ fn run_gives_its_own_process_with_all_that_it_has() {
     assert_eq!(stdout, format!("{pid}\nfed\nkept\n/usr\n0\n"), "and the connection is closed");
 }
 
+/// What is inherited of other work, such as the job that runs this, is not said of this.
+#[test]
+fn run_and_shell_tell_what_they_start_how_much_it_has() {
+    for (words, script) in [("run -- env", ""), ("shell", "env\n")] {
+        let daemon = Daemon::saying([unit()]);
+        let mut command = daemon.command(words);
+        command.env("SHELL", "/bin/sh").env("FAIRSHARE_JOB_ID", "7").env("FAIRSHARE_CPUS", "64");
+        let (stdin, mut feed) = std::io::pipe().unwrap();
+        feed.write_all(script.as_bytes()).unwrap();
+        drop(feed);
+        let stdout = shown(&command.stdin(stdin).output().unwrap());
+        let mut told: Vec<&str> = stdout
+            .lines()
+            .filter(|line| line.starts_with("FAIRSHARE_") && !line.starts_with("FAIRSHARE_SOCKET="))
+            .collect();
+        told.sort_unstable();
+        let memory = format!("FAIRSHARE_MEM_BYTES={}", 8 * GIB);
+        assert_eq!(told, ["FAIRSHARE_CPUS=2", "FAIRSHARE_KIND=run", &memory], "{words}");
+    }
+}
+
 #[test]
 fn run_gives_signals_as_it_was_given_them() {
     let signals = "grep -E '^Sig(Blk|Ign|Cgt)' /proc/self/status";

@@ -43,7 +43,7 @@ fn become_process_of(world: &World, job: u64) {
 fn fetched(world: &World, daemon: &Daemon, job: u64) -> (Client, Vec<File>) {
     become_process_of(world, job);
     let mut client = client(daemon);
-    let files = client.job_fetch(job).unwrap().into_iter().map(File::from).collect();
+    let files = client.job_fetch(job).unwrap().1.into_iter().map(File::from).collect();
     world.pretend_processes(&service(job), &[]);
     (client, files)
 }
@@ -117,6 +117,26 @@ fn nobody_but_the_process_of_a_command_fetches_it_and_nobody_twice() {
     assert_eq!(job(&mut raw, id).state, JobState::Running);
 }
 
+/// Programs that ask the machine how much there is are told of all of it.
+#[test]
+fn a_command_is_told_how_much_it_has() {
+    let world = World::start();
+    let mut home = Home::new(&world);
+    let daemon = home.activate();
+    let mut raw = daemon.client();
+    let held = raw.granted(&request());
+    let own = Amounts { cpu_milli: Some(250), mem_bytes: Some(16 << 20), ..Amounts::default() };
+    for (amounts, expected) in
+        [(Amounts::default(), (held.cpu_milli, held.mem_bytes)), (own, (250, 16 << 20))]
+    {
+        let id = submitted(&world, &mut raw, amounts);
+        become_process_of(&world, id);
+        let (handed, _) = client(&daemon).job_fetch(id).unwrap();
+        assert_eq!((handed.cpu_milli, handed.mem_bytes), expected);
+        world.pretend_processes(&service(id), &[]);
+    }
+}
+
 /// The process is there as soon as systemd has started it, and that may be before the kernel was seen to hold the limits.
 #[test]
 fn a_process_that_comes_before_its_limits_hold_waits_for_them() {
@@ -130,7 +150,7 @@ fn a_process_that_comes_before_its_limits_hold_waits_for_them() {
     let id = submitted(&world, &mut raw, amounts);
     become_process_of(&world, id);
     let mut process = client(&daemon);
-    let fetch = std::thread::spawn(move || process.job_fetch(id).map(|handed| handed.len()));
+    let fetch = std::thread::spawn(move || process.job_fetch(id).map(|(_, descriptors)| descriptors.len()));
     // Neither is a call that comes later.
     for _ in 0..20 {
         raw.status();

@@ -4,7 +4,9 @@ use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command};
 use std::time::Duration;
 
-use fairshare::contract::{Answer, Attach, Body, Call, InUnit, JobStarted, JobStatus, OneJob, Release, Run};
+use fairshare::contract::{
+    Amounts, Answer, Attach, Body, Call, InUnit, JobStarted, JobStatus, OneJob, Release, Resize, Run,
+};
 use fairshare::wire::error::Code;
 
 use super::harness::{Home, PATIENCE};
@@ -47,8 +49,12 @@ fn attach(pids: &[u32]) -> Call {
 }
 
 fn moved(raw: &mut Raw, call: &Call) -> String {
+    entered(raw, call).unit
+}
+
+fn entered(raw: &mut Raw, call: &Call) -> InUnit {
     match raw.ask(call) {
-        Ok(Answer::Unit(InUnit { unit })) => unit,
+        Ok(Answer::Unit(entered)) => entered,
         other => panic!("not moved: {other:?}"),
     }
 }
@@ -103,6 +109,21 @@ fn run_moves_the_caller() {
     let daemon = home.activate();
     let second = moved(&mut daemon.client(), &Call::Run(Run {}));
     assert_ne!(unit, second);
+}
+
+#[test]
+fn who_enters_is_told_how_much_the_share_has_by_then() {
+    let world = World::start();
+    let mut home = Home::new(&world);
+    let daemon = home.activate();
+    let mut raw = daemon.client();
+    let held = raw.granted(&request());
+    let has = |entered: InUnit| (entered.cpu_milli, entered.mem_bytes);
+    assert_eq!(has(entered(&mut raw, &Call::Run(Run {}))), (held.cpu_milli, held.mem_bytes));
+    let to = Amounts { cpu_milli: Some(750), mem_bytes: Some(96 << 20), ..Amounts::default() };
+    raw.granted(&Call::Resize(Resize { for_uid: None, ..Resize::of(to) }));
+    let idle = Idle::start();
+    assert_eq!(has(entered(&mut raw, &attach(&[idle.pid()]))), (750, 96 << 20));
 }
 
 #[test]

@@ -71,7 +71,9 @@ fn body() -> impl Strategy<Value = Body> {
     let event = (any::<u64>(), any::<String>(), option::of(any::<String>()), option::of(any::<u64>()));
     prop_oneof![
         any::<u64>().prop_map(|at_ms| Body::Ok(Answer::Pong(Pong { at_ms }))),
-        any::<String>().prop_map(|unit| Body::Ok(Answer::Unit(InUnit { unit }))),
+        (any::<String>(), any::<u64>(), any::<u64>()).prop_map(|(unit, cpu_milli, mem_bytes)| {
+            Body::Ok(Answer::Unit(InUnit { unit, cpu_milli, mem_bytes }))
+        }),
         (error, any::<bool>(), option::of(any::<u64>())).prop_map(
             |((code, name, message, detail), retryable, retry_after_ms)| {
                 let detail = detail.map(Detail::text).map(Box::new);

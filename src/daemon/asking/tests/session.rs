@@ -271,7 +271,7 @@ async fn who_has_many_units_started_waits_for_the_next() {
         let Some(submission) = calls.recv().await else { panic!("nothing was asked") };
         // A refusal starts nothing, and counts for nothing.
         let refused = Err(WireError::new(Code::Forbidden, "This process is in a sandbox"));
-        let started = Ok(Answer::Unit(InUnit { unit: String::new() }));
+        let started = Ok(Answer::Unit(InUnit { unit: String::new(), cpu_milli: 1, mem_bytes: 1 }));
         // Whoever has gone when PID 1 had started the unit had it started all the same.
         let gone = Err(WireError::new(Code::NotFound, "There is no such process"));
         submission.reply.send(match request_id {
@@ -306,7 +306,7 @@ async fn an_answer_that_fits_no_frame_is_an_internal_error_of_its_request() {
     }
     for unit in ["x".repeat(1 << 20), "small".to_owned()] {
         let Some(submission) = calls.recv().await else { panic!("nothing was asked") };
-        submission.reply.send(Ok(Answer::Unit(InUnit { unit })));
+        submission.reply.send(Ok(Answer::Unit(InUnit { unit, cpu_milli: 1, mem_bytes: 1 })));
     }
     let frames = heard(&client, 3).await;
     let (request_id, error) = error_in(&frames[1]);

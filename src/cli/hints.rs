@@ -1,0 +1,83 @@
+//! What a program in a share is told of it by its environment: programs that ask the machine how much there is (`nproc(1)`,
+//! `sysinfo(2)`) are told of all of it.
+
+use std::ffi::OsString;
+
+/// How work came into its share.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// By `run` or `shell`.
+    Run,
+    /// By `submit`, as the job of this number.
+    Submit(u64),
+}
+
+/// The variables, each with its value; `None` where it is not to be set. `cpu_milli` and `mem_bytes` are what the work has.
+///
+/// CPUs are whole ones, rounded up: what reads such a figure starts so many threads, as `make -j` does.
+fn variables(kind: Kind, cpu_milli: u64, mem_bytes: u64) -> [(&'static str, Option<String>); 4] {
+    let (name, job) = match kind {
+        Kind::Run => ("run", None),
+        Kind::Submit(job) => ("submit", Some(job.to_string())),
+    };
+    [
+        ("FAIRSHARE_KIND", Some(name.to_owned())),
+        ("FAIRSHARE_JOB_ID", job),
+        ("FAIRSHARE_CPUS", Some(cpu_milli.div_ceil(1000).max(1).to_string())),
+        ("FAIRSHARE_MEM_BYTES", Some(mem_bytes.to_string())),
+    ]
+}
+
+/// An environment with what is said of the work that begins. What was said in it of other work, which started this, is
+/// replaced: also a job's number, where this is no job.
+pub fn environment(
+    inherited: impl Iterator<Item = (OsString, OsString)>,
+    kind: Kind,
+    cpu_milli: u64,
+    mem_bytes: u64,
+) -> Vec<(OsString, OsString)> {
+    let variables = variables(kind, cpu_milli, mem_bytes);
+    let is_ours = |name: &OsString| variables.iter().any(|(ours, _)| name == ours);
+    let mut environment: Vec<_> = inherited.filter(|(name, _)| !is_ours(name)).collect();
+    environment.extend(variables.into_iter().filter_map(|(name, value)| Some((name.into(), value?.into()))));
+    environment
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_inherited_from_other_work_is_replaced() {
+        let pairs = |pairs: &[(&str, &str)]| -> Vec<(OsString, OsString)> {
+            pairs.iter().map(|(name, value)| (name.into(), value.into())).collect()
+        };
+        let outer = pairs(&[
+            ("PATH", "/bin"),
+            ("FAIRSHARE_JOB_ID", "7"),
+            ("FAIRSHARE_KIND", "submit"),
+            ("FAIRSHARE_CPUS", "8"),
+            ("FAIRSHARE_SOCKET", "/s"),
+        ]);
+        let run = environment(outer.clone().into_iter(), Kind::Run, 2000, 1 << 20);
+        assert_eq!(
+            run,
+            pairs(&[
+                ("PATH", "/bin"),
+                ("FAIRSHARE_SOCKET", "/s"),
+                ("FAIRSHARE_KIND", "run"),
+                ("FAIRSHARE_CPUS", "2"),
+                ("FAIRSHARE_MEM_BYTES", "1048576"),
+            ])
+        );
+        let job = environment(outer.into_iter(), Kind::Submit(12), 2000, 1 << 30);
+        assert!(job.contains(&("FAIRSHARE_JOB_ID".into(), "12".into())), "{job:?}");
+        assert!(job.contains(&("FAIRSHARE_KIND".into(), "submit".into())), "{job:?}");
+    }
+
+    #[test]
+    fn cpus_are_whole_ones_of_which_there_is_always_one() {
+        let cpus = |milli| variables(Kind::Run, milli, 0)[2].1.clone().unwrap();
+        assert_eq!([10, 250, 1000, 1001, 1500, 8000].map(cpus), ["1", "1", "1", "2", "2", "8"]);
+    }
+}
