@@ -8,8 +8,10 @@ use crate::quantity::{Bytes, Tasks};
 pub struct Usage {
     /// CPU time since the cgroup was made, in microseconds.
     pub cpu_usec: u64,
-    /// Memory now.
+    /// Memory now, with the page cache: `memory.current`.
     pub mem: Bytes,
+    /// What of it is needed: all but page cache. `None` where the kernel does not say it.
+    pub needed: Option<Bytes>,
     /// Tasks now.
     pub tasks: Tasks,
     /// Processes killed for want of memory since the cgroup was made.

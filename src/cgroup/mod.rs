@@ -24,7 +24,9 @@ use rustix::io::Errno;
 use crate::enforced::KernelLimits;
 use crate::identity::{FAIRSHARE_SLICE, Uid, UnitName};
 use crate::quantity::{Bytes, Tasks};
-use parse::{parse_clean_cache, parse_cpu_max, parse_key, parse_limit, parse_number, parse_pressure};
+use parse::{
+    parse_clean_cache, parse_cpu_max, parse_key, parse_limit, parse_needed, parse_number, parse_pressure,
+};
 use read::{FILE_BYTES_MAX, read_at};
 
 pub use figures::{MARGIN_BYTES_MIN, Memory, Outside, Pressures, Spent, Usage, with_margin};
@@ -114,6 +116,7 @@ impl Cgroups {
             Ok(Usage {
                 cpu_usec: cgroup.cpu_usec()?,
                 mem: cgroup.required("memory.current", |bytes| parse_number(bytes).map(Bytes))?,
+                needed: cgroup.needed()?,
                 tasks: cgroup.required("pids.current", |bytes| parse_number(bytes).map(Tasks))?,
                 oom_kills: cgroup.oom_kills()?,
                 pressures: cgroup.pressures()?,
@@ -313,6 +316,11 @@ impl Cgroup<'_> {
             cpu: self.optional("cpu.pressure", parse_pressure)?,
             mem: self.optional("memory.pressure", parse_pressure)?,
         })
+    }
+
+    fn needed(&self) -> Result<Option<Bytes>, Unreadable> {
+        let needed = self.optional("memory.stat", |bytes| Some(parse_needed(bytes)))?;
+        Ok(needed.flatten())
     }
 
     fn required<T>(

@@ -42,6 +42,14 @@ pub fn parse_clean_cache(bytes: &[u8]) -> Option<Bytes> {
     Some(Bytes(cache.saturating_sub(of("file_dirty")?).saturating_sub(of("file_writeback")?)))
 }
 
+/// `memory.stat`: the bytes that programs need, which is all but page cache: their own memory, what they share (files in
+/// `/dev/shm` too), and what the kernel and sockets hold for them. `None` where a part is not told: `kernel` is there since
+/// Linux 5.18.
+pub fn parse_needed(bytes: &[u8]) -> Option<Bytes> {
+    let mut parts = ["anon", "shmem", "kernel", "sock"].into_iter().map(|key| parse_key(bytes, key));
+    parts.try_fold(0_u64, |sum, part| Some(sum.saturating_add(part?))).map(Bytes)
+}
+
 /// `*.pressure`: the `avg10` of the line `some`, a percentage with two decimals, in hundredths.
 pub fn parse_pressure(bytes: &[u8]) -> Option<u32> {
     let text = std::str::from_utf8(bytes).ok()?;
@@ -109,6 +117,20 @@ mod tests {
     }
 
     #[test]
+    fn needed_is_not_cache() {
+        // The beginning of the file of a share in Linux 6.12, with 150 MiB of a program's own and 300 MiB of files.
+        let stat = "anon 157286400\nfile 314572800\nkernel 2097152\nkernel_stack 65536\npagetables 524288\n\
+                    sec_pagetables 0\npercpu 0\nsock 4096\nvmalloc 0\nshmem 1048576\nfile_mapped 0\nanon_thp 9\n";
+        let sum = 157_286_400 + 2_097_152 + 4096 + 1_048_576;
+        assert_eq!(parse_needed(stat.as_bytes()), Some(Bytes(sum)));
+        for key in ["anon ", "\nkernel ", "\nsock ", "\nshmem "] {
+            assert_eq!(parse_needed(stat.replacen(key, "\nother ", 1).as_bytes()), None, "{key}");
+        }
+        let most = stat.replace("157286400", &u64::MAX.to_string());
+        assert_eq!(parse_needed(most.as_bytes()), Some(Bytes(u64::MAX)));
+    }
+
+    #[test]
     fn pressure_is_the_last_ten_seconds() {
         let pressure = b"some avg10=12.34 avg60=1.00 avg300=0.00 total=99\nfull avg10=1.00 avg60=0.00 avg300=0.00 total=9\n";
         assert_eq!(parse_pressure(pressure), Some(1234));
@@ -125,6 +147,7 @@ mod tests {
             let _ = parse_key(&bytes, "oom_kill");
             let _ = parse_pressure(&bytes);
             let _ = parse_clean_cache(&bytes);
+            let _ = parse_needed(&bytes);
         }
 
         #[test]

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde::Serialize;
 
 use super::exit::{Exit, Failure};
-use crate::contract::{CapacityInfo, ShareInfo, ShareState};
+use crate::contract::{CapacityInfo, ShareInfo, ShareState, Usage};
 use crate::quantity::{Bytes, MilliCpu};
 use crate::time::milliseconds;
 
@@ -149,7 +149,7 @@ pub fn share_line(share: Option<&ShareInfo>, cpu_use: CpuUse, now_ms: u64) -> St
         return "Your share  none (`fairshare request` takes one, `fairshare run` takes one and works in it)"
             .to_owned();
     };
-    let mut columns = vec![cpu(share, cpu_use), memory(share)];
+    let mut columns = vec![cpu(share, cpu_use), memory_with_files(share)];
     columns.push(match &share.usage {
         Some(usage) => counted(usage.tasks, "task", "tasks"),
         None => format!("up to {}", counted(share.tasks_max, "task", "tasks")),
@@ -237,12 +237,30 @@ fn cpu(share: &ShareInfo, cpu_use: CpuUse) -> String {
     }
 }
 
+/// The memory of a share, and what of it is in use. Page cache is not, where the daemon tells it apart.
 fn memory(share: &ShareInfo) -> String {
+    memory_of(share, |_, used| format!("{used} in use"))
+}
+
+/// The same, and with the page cache, where that makes a difference.
+fn memory_with_files(share: &ShareInfo) -> String {
+    memory_of(share, |usage, used| {
+        let whole = in_unit_of(&Bytes(usage.mem_bytes).to_string(), &Bytes(share.mem_bytes).to_string());
+        if usage.needed_bytes.is_some_and(|needed| needed < usage.mem_bytes) && whole != used {
+            format!("{used} in use, {whole} with files")
+        } else {
+            format!("{used} in use")
+        }
+    })
+}
+
+fn memory_of(share: &ShareInfo, tell: impl FnOnce(&Usage, String) -> String) -> String {
     let held = Bytes(share.mem_bytes).to_string();
     match &share.usage {
         Some(usage) => {
-            let used = Bytes(usage.mem_bytes).to_string();
-            format!("{held} ({} in use)", in_unit_of(&used, &held))
+            let used = Bytes(usage.needed_bytes.unwrap_or(usage.mem_bytes)).to_string();
+            let told = tell(usage, in_unit_of(&used, &held));
+            format!("{held} ({told})")
         }
         None => held,
     }
@@ -264,7 +282,6 @@ fn short(size: Bytes) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::contract::Usage;
 
     const GIB: u64 = 1 << 30;
     const HOUR_MS: u64 = 3_600_000;
@@ -328,6 +345,26 @@ mod tests {
             "Your share  2 CPU (37m used)   8.0 GiB (512.0 MiB in use)   1 task   lease ended 1m 30s ago   \
              1 process killed out of memory"
         );
+    }
+
+    #[test]
+    fn page_cache_is_not_in_use_and_is_told_beside_it() {
+        let of = |needed_bytes, mem_bytes| {
+            let usage = Usage { needed_bytes, mem_bytes, tasks: 1, ..Usage::default() };
+            ShareInfo { usage: Some(usage), lease_ends_ms: None, ..share() }
+        };
+        let line = |needed, mem| share_line(Some(&of(needed, mem)), CpuUse::Unknown, 0);
+        let rest = "   1 task   no lease";
+        let own = "Your share  2 CPU   8.0 GiB";
+        assert_eq!(line(Some(GIB), 3 * GIB), format!("{own} (1.0 in use, 3.0 with files){rest}"));
+        assert_eq!(line(Some(20 << 20), 3 * GIB), format!("{own} (20.0 MiB in use, 3.0 with files){rest}"));
+        assert_eq!(line(Some(0), 2 << 20), format!("{own} (0 in use, 2.0 MiB with files){rest}"));
+        // Too little to show, and more than all: the two are read one after the other.
+        assert_eq!(line(Some(GIB), GIB + 4096), format!("{own} (1.0 in use){rest}"));
+        assert_eq!(line(Some(2 * GIB), GIB), format!("{own} (2.0 in use){rest}"));
+        assert_eq!(line(None, 3 * GIB), format!("{own} (3.0 in use){rest}"), "an older daemon");
+        let table = share_table(&[of(Some(GIB), 3 * GIB)], 0);
+        assert!(table.contains("  8.0 GiB (1.0 in use)  "), "{table}");
     }
 
     #[test]

@@ -41,6 +41,9 @@ pub enum ShareState {
 pub struct Usage {
     pub cpu_usec: u64,
     pub mem_bytes: u64,
+    /// What of `mem_bytes` is needed: all but page cache.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional")]
+    pub needed_bytes: Option<u64>,
     pub tasks: u64,
     pub oom_kills: u64,
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional")]

@@ -34,8 +34,8 @@ class OneOf:
 AMOUNT = {"cpu_milli": UINT, "mem_bytes": UINT, "tasks_max": UINT}
 CAPACITY = {"cpu_milli": UINT, "mem_bytes": UINT, "free_cpu_milli": UINT, "free_mem_bytes": UINT, "shares": UINT,
             "waiting": UINT}
-USAGE = {"cpu_usec": UINT, "mem_bytes": UINT, "tasks": UINT, "oom_kills": UINT, "cpu_pressure_centi": Optional(UINT),
-         "mem_pressure_centi": Optional(UINT)}
+USAGE = {"cpu_usec": UINT, "mem_bytes": UINT, "needed_bytes": Optional(UINT), "tasks": UINT, "oom_kills": UINT,
+         "cpu_pressure_centi": Optional(UINT), "mem_pressure_centi": Optional(UINT)}
 SHARE = {"uid": UINT, "user": OrNull(TEXT), "cpu_milli": UINT, "mem_bytes": UINT, "tasks_max": UINT, "slice": TEXT,
          "state": OneOf("active", "expired"), "granted_ms": UINT, "lease_ends_ms": OrNull(UINT), "usage": OrNull(USAGE),
          "burst_cpu_milli": OrNull(UINT)}

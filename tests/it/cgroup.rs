@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use crate::poll;
 use crate::stand_in::World;
 
-const FILES: [(&str, &str); 14] = [
+const FILES: [(&str, &str); 15] = [
     ("cgroup.events", "populated 1\nfrozen 0\n"),
     ("cgroup.procs", ""),
     ("cpu.max", "150000 100000\n"),
@@ -27,6 +27,7 @@ const FILES: [(&str, &str); 14] = [
     ("memory.low", "4294967296\n"),
     ("memory.max", "8589934592\n"),
     ("memory.peak", "819200\n"),
+    ("memory.stat", "anon 100000\nfile 250000\nkernel 50000\nkernel_stack 9\nsock 1000\nshmem 7000\n"),
     ("memory.swap.max", "0\n"),
     ("pids.current", "3\n"),
     ("pids.max", "4096\n"),
@@ -86,11 +87,18 @@ fn limits_and_use_as_the_kernel_writes_them() {
     let usage = Usage {
         cpu_usec: 1_234_567,
         mem: Bytes(409_600),
+        needed: Some(Bytes(158_000)),
         tasks: Tasks(3),
         oom_kills: 2,
         pressures: Pressures { cpu: Some(150), mem: None },
     };
     assert_eq!(tree.cgroups.usage(share(7)).unwrap(), Some(usage));
+    // Before Linux 5.18, and without the controller.
+    let untold = Some(Usage { needed: None, ..usage });
+    tree.write(share(7), "memory.stat", "anon 100000\nfile 250000\nkernel_stack 9\nsock 1000\nshmem 7000\n");
+    assert_eq!(tree.cgroups.usage(share(7)).unwrap(), untold);
+    tree.remove(share(7), "memory.stat");
+    assert_eq!(tree.cgroups.usage(share(7)).unwrap(), untold);
     assert_eq!(tree.cgroups.populated(share(7)).unwrap(), Some(true));
     assert_eq!(tree.cgroups.pressures(share(7)).unwrap(), Some(usage.pressures));
     let spent = Spent { cpu_usec: usage.cpu_usec, mem_peak: Some(Bytes(819_200)), oom_kills: 2 };
@@ -264,7 +272,8 @@ async fn what_the_kernel_holds_is_seen_whatever_systemd_says() {
     systemd.start_slice(share(7), &limits_of(8)).await.unwrap();
     limits().hold(&of(8)).unwrap();
     assert_eq!(cgroups.populated(share(7)).unwrap(), Some(false));
-    let idle = Usage { pressures: Pressures { cpu: Some(0), mem: Some(0) }, ..Usage::default() };
+    let pressures = Pressures { cpu: Some(0), mem: Some(0) };
+    let idle = Usage { needed: Some(Bytes(0)), pressures, ..Usage::default() };
     assert_eq!(cgroups.usage(share(7)).unwrap(), Some(idle));
 
     world.faults.kernel_holds("memory.max", "8589934592");

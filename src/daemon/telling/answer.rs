@@ -50,6 +50,7 @@ pub fn usage(usage: Usage) -> wire::Usage {
     wire::Usage {
         cpu_usec: usage.cpu_usec,
         mem_bytes: usage.mem.0,
+        needed_bytes: usage.needed.map(|needed| needed.0),
         tasks: usage.tasks.0,
         oom_kills: usage.oom_kills,
         cpu_pressure_centi: usage.pressures.cpu.map(u64::from),

@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::io::Write as _;
 
-use fairshare::contract::{Answer, Body, Call, JobStarted, JobStatus, OneJob, Release};
+use fairshare::contract::{Answer, Body, Call, JobStarted, JobStatus, List, OneJob, Release, ShareInfo};
 use fairshare::wire::error::{Code, WireError};
 use rustix::fs::{Mode, OFlags};
 use rustix::process::Signal;
@@ -86,6 +86,19 @@ fn page_cache_is_not_in_use_and_is_taken_back_in_steps() {
     // A program needs the rest, and a margin.
     let error = raw.refused(&resize_mem(8 << 20), Code::Busy);
     assert_eq!(error.message, "Memory in use (20.0 MiB) exceeds the new limit (8.0 MiB)");
+}
+
+#[test]
+fn what_is_needed_is_told_apart_from_page_cache() {
+    let (world, _home, _daemon, mut raw) = held();
+    let stat = format!("anon {}\nkernel 4096\nsock 0\nshmem 0\n{}", 3 << 20, cache(40 << 20, 0));
+    world.write_cgroup_file(&own_slice(), "memory.stat", &stat);
+    world.write_cgroup_file(&own_slice(), "memory.current", &(44 << 20).to_string());
+    let told = |share: ShareInfo| share.usage.map(|usage| (usage.mem_bytes, usage.needed_bytes));
+    let expected = Some((44 << 20, Some((3 << 20) + 4096)));
+    assert_eq!(told(raw.status().0.unwrap()), expected);
+    let Ok(Answer::List(list)) = raw.ask(&Call::List(List {})) else { panic!("no list") };
+    assert_eq!(list.shares.into_iter().map(told).collect::<Vec<_>>(), [expected]);
 }
 
 /// Whoever sets the limit would wait until a disk has written it.

@@ -129,7 +129,7 @@ impl Units {
             ("pids.max", "max\n"),
             ("memory.current", "0\n"),
             ("memory.peak", "0\n"),
-            ("memory.stat", "file_dirty 0\nfile_writeback 0\ninactive_file 0\nactive_file 0\n"),
+            ("memory.stat", STAT),
             ("pids.current", "0\n"),
             ("cpu.stat", "usage_usec 0\nuser_usec 0\nsystem_usec 0\n"),
             ("memory.events", "low 0\nhigh 0\nmax 0\noom 0\noom_kill 0\noom_group_kill 0\n"),
@@ -285,6 +285,9 @@ impl Units {
         }
     }
 }
+
+const STAT: &str =
+    "anon 0\nkernel 0\nsock 0\nshmem 0\nfile_dirty 0\nfile_writeback 0\ninactive_file 0\nactive_file 0\n";
 
 const PRESSURE: &str =
     "some avg10=0.00 avg60=0.00 avg300=0.00 total=0\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=0\n";

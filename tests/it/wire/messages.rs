@@ -229,6 +229,7 @@ fn share_full() -> ShareInfo {
     let usage = Usage {
         cpu_usec: 12_345_678,
         mem_bytes: 3 << 30,
+        needed_bytes: Some(1 << 30),
         tasks: 37,
         oom_kills: 1,
         cpu_pressure_centi: Some(250),

@@ -209,6 +209,7 @@ mod tests {
         let usage = Usage {
             cpu_usec: MOST,
             mem_bytes: MOST,
+            needed_bytes: Some(MOST),
             tasks: MOST,
             oom_kills: MOST,
             cpu_pressure_centi: Some(MOST),
