@@ -147,6 +147,15 @@ impl Cgroups {
         self.at(group.into(), |cgroup| cgroup.required("memory.current", current))
     }
 
+    /// The memory that a cgroup needs now: all but page cache. `None` where there is no such cgroup, or the kernel does not say
+    /// it.
+    ///
+    /// # Errors
+    /// Any [`CgroupFault`].
+    pub fn needed(&self, group: impl Into<Group>) -> Result<Option<Bytes>, CgroupFault> {
+        self.at(group.into(), |cgroup| cgroup.needed()).map(Option::flatten)
+    }
+
     /// The memory that a cgroup uses now, and what of it the kernel takes back at once; `None` where there is no such cgroup.
     ///
     /// # Errors

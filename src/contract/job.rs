@@ -58,6 +58,9 @@ pub struct JobInfo {
     pub peak_mem_bytes: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional")]
     pub mem_limit_bytes: Option<u64>,
+    /// The most memory that it was seen to need: all but page cache.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional")]
+    pub needed_bytes: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional")]
     pub cpu_usec: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional")]

@@ -133,8 +133,11 @@ pub struct Ran {
     pub exit: Exit,
     /// What ended it, where that was not itself.
     pub cause: Option<Cause>,
-    /// The most memory that it used at a time.
+    /// The most memory that was counted in it at a time, with the page cache.
     pub peak: Option<Bytes>,
+    /// The most memory that it was seen to need: all but page cache. It is looked at once a minute by the daemon that is there
+    /// at its end; `None` where it was over before such a look.
+    pub needed: Option<Bytes>,
     /// The most memory that it could have used: the lower one of its own limit and its share's, as the kernel held them.
     pub mem_limit: Option<Bytes>,
     /// The CPU time that it used, in microseconds.

@@ -56,7 +56,7 @@ JOB = {"job_id": UINT, "uid": UINT, "kind": OneOf("request", "submit", "release"
        "state": OneOf("queued", "running", "done", "failed", "cancelled", "interrupted"), "created_ms": UINT,
        "started_ms": Optional(UINT), "ended_ms": Optional(UINT), "name": Optional(TEXT), "unit": Optional(TEXT),
        "place": Optional(UINT), "starts_ms": Optional(UINT), "exit_code": Optional(UINT), "signal": Optional(UINT),
-       "oom": Optional(BOOL), "peak_mem_bytes": Optional(UINT),
+       "oom": Optional(BOOL), "peak_mem_bytes": Optional(UINT), "needed_bytes": Optional(UINT),
        "mem_limit_bytes": Optional(UINT), "cpu_usec": Optional(UINT), "error": Optional(ERROR)}
 EVENT = {"at_ms": UINT, "kind": TEXT, "uid": Optional(UINT), "job_id": Optional(UINT), "job": Optional(JOB),
          "share": Optional(SHARE), "message": Optional(TEXT), "lagged": Optional(UINT)}

@@ -85,7 +85,7 @@ guest_test!(a_commands_end_is_told_as_it_was, |guest: Guest| {
         assert!(told.stdout().contains(result), "{result} is not in\n{}", told.stdout());
     }
     let told = told.stdout_has("cancelled").stdout_has("It was stopped from outside").stdout_has("exit 127");
-    // Job, whose, kind, state, age, then how long it waited, its CPU time and the most memory that it used.
+    // Job, whose, kind, state, age, then how long it waited, its CPU time and the most memory that it needed.
     let table = told.stdout();
     let row = table.lines().find(|line| line.starts_with("4 ")).expect("job 4");
     let cells: Vec<&str> = row.split("  ").map(str::trim).filter(|cell| !cell.is_empty()).collect();

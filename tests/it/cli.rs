@@ -325,6 +325,7 @@ fn job(state: JobState) -> JobInfo {
         signal: None,
         oom: None,
         peak_mem_bytes: None,
+        needed_bytes: None,
         mem_limit_bytes: None,
         cpu_usec: None,
         error: None,

@@ -56,7 +56,7 @@ pub fn cancel(args: &JobNumber, socket: &Path) -> Result<Exit, Failure> {
 }
 
 fn table(jobs: &[JobInfo], now_ms: u64) -> String {
-    let heads = ["JOB", "UID", "KIND", "STATE", "AGE", "WAITED", "CPU", "PEAK", "NAME", "RESULT"];
+    let heads = ["JOB", "UID", "KIND", "STATE", "AGE", "WAITED", "CPU", "NEEDED", "NAME", "RESULT"];
     let mut rows = vec![heads.map(str::to_owned).to_vec()];
     let unknown = || "-".to_owned();
     for job in jobs {
@@ -69,7 +69,7 @@ fn table(jobs: &[JobInfo], now_ms: u64) -> String {
             between(job.created_ms, now_ms),
             between(job.created_ms, began_ms),
             job.cpu_usec.map_or_else(unknown, |usec| cpu_time(Duration::from_micros(usec))),
-            peak(job).unwrap_or_else(unknown),
+            needed(job).unwrap_or_else(unknown),
             job.name.as_deref().map_or_else(unknown, render::safe),
             result(job, now_ms),
         ]);
@@ -106,16 +106,21 @@ pub fn state(job: &JobInfo) -> &'static str {
     }
 }
 
-/// The most memory that was used, and of how much.
-fn peak(job: &JobInfo) -> Option<String> {
-    let peak = Bytes(job.peak_mem_bytes?);
+/// The most memory that was needed, and of how much. Where nobody has seen that, it was no more than what was counted with the
+/// page cache.
+fn needed(job: &JobInfo) -> Option<String> {
+    let most = match (job.needed_bytes, job.peak_mem_bytes) {
+        (Some(needed), _) => Bytes(needed).to_string(),
+        (None, peak) => format!("up to {}", Bytes(peak?)),
+    };
     Some(match job.mem_limit_bytes {
-        Some(limit) => format!("{peak} of {}", Bytes(limit)),
-        None => peak.to_string(),
+        Some(limit) => format!("{most} of {}", Bytes(limit)),
+        None => most,
     })
 }
 
-/// What was used, and what to ask for next: half as much again.
+/// What was used, and what to ask for next: half as much again. No page cache was left to take back when the kernel killed, so
+/// that the peak is what was needed.
 fn out_of_memory(job: &JobInfo) -> String {
     match job.peak_mem_bytes.map(Bytes) {
         Some(peak) => {

@@ -291,7 +291,8 @@ fn read(cx: &Context, uid: Uid, job: JobId, end: &Ended) -> Ran {
         Err(signal) => byte(signal).filter(|signal| *signal > 0).map_or(Exit::Unknown, Exit::Signal),
     };
     let mem_limit = [slice, UnitName::Share(uid)].into_iter().filter_map(|unit| memory_limit(cx, unit)).min();
-    Ran { exit, cause, peak, mem_limit, cpu_usec: spent.map(|spent| spent.cpu_usec) }
+    // What it needed went with its processes: the owner has what was seen of it.
+    Ran { exit, cause, peak, needed: None, mem_limit, cpu_usec: spent.map(|spent| spent.cpu_usec) }
 }
 
 /// The memory limit that the kernel holds, where it holds one.

@@ -7,8 +7,9 @@ use crate::daemon::mending::recover::Recovery;
 use crate::daemon::mending::world::Survey;
 use crate::daemon::telling::reply::Reply;
 use crate::host::account::Account;
-use crate::identity::Uid;
+use crate::identity::{JobId, Uid};
 use crate::policy::Policy;
+use crate::quantity::Bytes;
 use crate::systemd::Fault;
 
 /// Events that the loop has not taken yet. Who sends one more waits.
@@ -23,6 +24,8 @@ pub enum Event {
     WaitingKnown(Vec<Account>),
     /// What the shares use has been read.
     Usages(BTreeMap<Uid, Usage>),
+    /// What submitted commands that run need has been read.
+    Needed(Vec<(JobId, Bytes)>),
     /// The policy has been read again, or not.
     Reloaded(Result<Box<Policy>, String>, Option<Reply>),
     /// What was missing has been looked for.

@@ -105,6 +105,11 @@ impl EventLoop {
         let uid = found.map(|job| job.uid);
         let called_back = found.is_some_and(|job| job.called_back());
         let out_of_time = found.is_some_and(|job| job.out_of_time(clock::now()));
+        let needed = self.needed.remove(&job);
+        let end = match end {
+            JobEnd::Ran(ran) => JobEnd::Ran(Ran { needed, ..ran }),
+            end => end,
+        };
         let end = match end {
             // What was stopped is told as stopped: this one was done before a cancel could have any effect.
             JobEnd::Ran(Ran { exit: Exit::Code(0), cause: None, .. }) => end,

@@ -9,6 +9,7 @@ mod inside;
 mod jobs;
 mod look;
 mod naming;
+mod needed;
 mod recovery;
 mod reload;
 mod status;
@@ -45,6 +46,7 @@ use crate::host::machine;
 use crate::identity::{JobId, Uid, UnitName};
 use crate::ledger::{Canceller, Command, Effect, Ledger, Outcome};
 use crate::policy::{Machine, Policy};
+use crate::quantity::Bytes;
 use crate::serving::logging::chain;
 use crate::serving::notify;
 use crate::serving::session::REQUESTS_OUTSTANDING_MAX;
@@ -118,6 +120,8 @@ pub struct EventLoop {
     offers: BTreeMap<JobId, mpsc::Sender<Fetch>>,
     /// Submitted commands with a task that starts or follows them.
     followed: BTreeSet<JobId>,
+    /// The most memory that each submitted command that runs was seen to need. What a daemon has seen goes with it.
+    needed: BTreeMap<JobId, Bytes>,
     /// Whether there may be submitted commands that run without one.
     out_of_sight: bool,
     /// Who called back a submitted command that has been stopped, and waits to hear how it ended.
@@ -174,6 +178,7 @@ impl EventLoop {
             specs: BTreeMap::new(),
             offers: BTreeMap::new(),
             followed: BTreeSet::new(),
+            needed: BTreeMap::new(),
             out_of_sight: false,
             called_back: BTreeMap::new(),
             recovering: false,
@@ -288,9 +293,10 @@ impl EventLoop {
             Event::NotStored => (self.stored, self.store_again) = (None, true),
             Event::WaitingKnown(accounts) => self.reconsider(&accounts),
             Event::Usages(usages) => {
-                let shown = Shown::of(&self.ledger, &self.parts.cgroups);
+                let shown = Shown::of(&self.ledger, &self.parts.cgroups, &self.needed);
                 self.usages.arrived(usages, &shown);
             }
+            Event::Needed(read) => self.needed_seen(read),
             Event::Reloaded(result, reply) => self.reloaded(result, reply),
             Event::Recovered(recovery) => drop(self.recovered(*recovery)),
             Event::Mended(survey, uids) => self.mended(survey, uids),
@@ -357,6 +363,7 @@ impl EventLoop {
         self.look_at_machine();
         self.baseline.hear(Heard::Look);
         self.sweep_inside();
+        self.look_at_needed();
         let uids: Vec<Uid> = self.ledger.shares().keys().copied().collect();
         uids.into_iter().for_each(|uid| self.look_at_pressures(uid));
         self.look_at_bounds();

@@ -135,7 +135,7 @@ impl EventLoop {
 
     /// What the ledger has, as it is shown.
     pub(crate) fn shown(&self) -> Shown<'_> {
-        Shown::of(&self.ledger, &self.parts.cgroups)
+        Shown::of(&self.ledger, &self.parts.cgroups, &self.needed)
     }
 
     /// What is so at this moment.

@@ -122,6 +122,7 @@ pub fn job(job: &Job) -> wire::JobInfo {
         signal,
         oom: ran.map(|ran| ran.cause == Some(Cause::Memory)),
         peak_mem_bytes: ran.and_then(|ran| ran.peak).map(|peak| peak.0),
+        needed_bytes: ran.and_then(|ran| ran.needed).map(|needed| needed.0),
         mem_limit_bytes: ran.and_then(|ran| ran.mem_limit).map(|limit| limit.0),
         cpu_usec: ran.and_then(|ran| ran.cpu_usec),
         error: error.map(Box::new),

@@ -1,5 +1,6 @@
 //! What the ledger has, as it is shown.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tracing::error;
@@ -8,11 +9,12 @@ use super::answer;
 use crate::cgroup::Cgroups;
 use crate::contract::{CapacityInfo, JobInfo, ShareInfo, Usage};
 use crate::daemon::clock;
-use crate::identity::{Uid, UnitName};
+use crate::identity::{JobId, Uid, UnitName};
 use crate::ledger::job::{Job, JobState};
 use crate::ledger::queue::Place;
 use crate::ledger::share::{Phase, Share};
 use crate::ledger::{Ledger, Now};
+use crate::quantity::Bytes;
 use crate::serving::logging::chain;
 
 /// The ledger at this moment, and where the kernel is asked what its shares use.
@@ -22,14 +24,16 @@ pub struct Shown<'a> {
     pub ledger: &'a Ledger,
     /// What the kernel says.
     pub cgroups: &'a Cgroups,
+    /// The most memory that each command that runs was seen to need.
+    pub needed: &'a BTreeMap<JobId, Bytes>,
     /// This moment: read once, whatever is shown at it.
     pub now: Now,
 }
 
 impl<'a> Shown<'a> {
     /// What is there at this moment.
-    pub fn of(ledger: &'a Ledger, cgroups: &'a Cgroups) -> Self {
-        Self { ledger, cgroups, now: clock::now() }
+    pub fn of(ledger: &'a Ledger, cgroups: &'a Cgroups, needed: &'a BTreeMap<JobId, Bytes>) -> Self {
+        Self { ledger, cgroups, needed, now: clock::now() }
     }
 
     /// What there is to hand out, and what is left of it.
@@ -72,6 +76,9 @@ impl<'a> Shown<'a> {
     /// A job with its place in the queue, and when it starts if leases tell.
     fn job_in(&self, places: &[Place], job: &Job) -> JobInfo {
         let mut shown = answer::job(job);
+        if let Some(needed) = self.needed.get(&job.id) {
+            shown.needed_bytes = Some(needed.0);
+        }
         if let Some(place) = places.iter().find(|place| place.waiting.job == job.id) {
             shown.place = Some(place.place);
             shown.starts_ms = place.starts.map(|at| self.ledger.wall_ms(self.now, at));

@@ -80,6 +80,9 @@ pub(super) enum EndRecord {
         signal: Option<u8>,
         cause: Option<CauseRecord>,
         peak_bytes: Option<u64>,
+        /// Not in versions 2 and 3.
+        #[serde(default)]
+        needed_bytes: Option<u64>,
         mem_limit_bytes: Option<u64>,
         cpu_usec: Option<u64>,
     },
@@ -221,7 +224,7 @@ impl From<&JobEnd> for EndRecord {
             JobEnd::Refused(why) => Self::Refused(why.clone()),
             JobEnd::Cancelled => Self::Cancelled,
             JobEnd::Interrupted => Self::Interrupted,
-            JobEnd::Ran(Ran { exit, cause, peak, mem_limit, cpu_usec }) => {
+            JobEnd::Ran(Ran { exit, cause, peak, needed, mem_limit, cpu_usec }) => {
                 let (exit_code, signal) = match exit {
                     Exit::Code(code) => (Some(*code), None),
                     Exit::Signal(signal) => (None, Some(*signal)),
@@ -238,6 +241,7 @@ impl From<&JobEnd> for EndRecord {
                     signal,
                     cause,
                     peak_bytes: peak.map(|peak| peak.0),
+                    needed_bytes: needed.map(|needed| needed.0),
                     mem_limit_bytes: mem_limit.map(|limit| limit.0),
                     cpu_usec: *cpu_usec,
                 }
@@ -254,24 +258,31 @@ impl From<EndRecord> for JobEnd {
             EndRecord::Refused(why) => Self::Refused(why),
             EndRecord::Cancelled => Self::Cancelled,
             EndRecord::Interrupted => Self::Interrupted,
-            EndRecord::Ran { exit_code, signal, cause, peak_bytes, mem_limit_bytes, cpu_usec } => {
-                Self::Ran(Ran {
-                    exit: match (exit_code, signal) {
-                        (Some(code), _) => Exit::Code(code),
-                        (None, Some(signal)) => Exit::Signal(signal),
-                        (None, None) => Exit::Unknown,
-                    },
-                    cause: cause.map(|cause| match cause {
-                        CauseRecord::Memory => Cause::Memory,
-                        CauseRecord::Time => Cause::Time,
-                        CauseRecord::Cancelled => Cause::Cancelled,
-                        CauseRecord::Outside => Cause::Outside,
-                    }),
-                    peak: peak_bytes.map(Bytes),
-                    mem_limit: mem_limit_bytes.map(Bytes),
-                    cpu_usec,
-                })
-            }
+            EndRecord::Ran {
+                exit_code,
+                signal,
+                cause,
+                peak_bytes,
+                needed_bytes,
+                mem_limit_bytes,
+                cpu_usec,
+            } => Self::Ran(Ran {
+                exit: match (exit_code, signal) {
+                    (Some(code), _) => Exit::Code(code),
+                    (None, Some(signal)) => Exit::Signal(signal),
+                    (None, None) => Exit::Unknown,
+                },
+                cause: cause.map(|cause| match cause {
+                    CauseRecord::Memory => Cause::Memory,
+                    CauseRecord::Time => Cause::Time,
+                    CauseRecord::Cancelled => Cause::Cancelled,
+                    CauseRecord::Outside => Cause::Outside,
+                }),
+                peak: peak_bytes.map(Bytes),
+                needed: needed_bytes.map(Bytes),
+                mem_limit: mem_limit_bytes.map(Bytes),
+                cpu_usec,
+            }),
         }
     }
 }

@@ -282,7 +282,8 @@ impl From<End> for EndRecord {
             End::Interrupted => Self::Interrupted,
             End::TimedOut => Self::Failed("There was no room in time".to_owned()),
             End::Ran { exit_code, signal, cause, peak_bytes, mem_limit_bytes, cpu_usec } => {
-                Self::Ran { exit_code, signal, cause, peak_bytes, mem_limit_bytes, cpu_usec }
+                let needed_bytes = None;
+                Self::Ran { exit_code, signal, cause, peak_bytes, needed_bytes, mem_limit_bytes, cpu_usec }
             }
         }
     }

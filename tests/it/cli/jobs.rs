@@ -196,7 +196,12 @@ fn jobs_are_a_table() {
         peak_mem_bytes: Some(31 << 20),
         ..job(JobState::Failed)
     };
-    let long = JobInfo { cpu_usec: Some(3_700_000_000), mem_limit_bytes: Some(64 << 20), ..ended.clone() };
+    let long = JobInfo {
+        cpu_usec: Some(3_700_000_000),
+        needed_bytes: Some(20 << 20),
+        mem_limit_bytes: Some(64 << 20),
+        ..ended.clone()
+    };
     let daemon =
         Daemon::saying([
             Answer::Jobs(Jobs { jobs: vec![queued(2), ended, long], jobs_left_out: Some(7) }).into()
@@ -206,13 +211,13 @@ fn jobs_are_a_table() {
         .lines()
         .map(|line| line.split("  ").map(str::trim).filter(|cell| !cell.is_empty()).collect())
         .collect();
-    let heads = ["JOB", "UID", "KIND", "STATE", "AGE", "WAITED", "CPU", "PEAK", "NAME", "RESULT"];
+    let heads = ["JOB", "UID", "KIND", "STATE", "AGE", "WAITED", "CPU", "NEEDED", "NAME", "RESULT"];
     assert_eq!(rows[0], heads, "{shown_jobs}");
     assert_eq!(rows[1][2..4], ["release", "queued"], "{shown_jobs}");
     assert_eq!(rows[1][4], rows[1][5], "still waiting: {shown_jobs}");
     assert_eq!(rows[1][6..], ["-", "-", "-", "place 2"], "{shown_jobs}");
-    assert_eq!(rows[2][5..], ["1m 5s", "120ms", "31.0 MiB", r"x\u{1b}", "exit 3"], "{shown_jobs}");
-    assert_eq!(rows[3][6..8], ["1h 1m", "31.0 MiB of 64.0 MiB"], "{shown_jobs}");
+    assert_eq!(rows[2][5..], ["1m 5s", "120ms", "up to 31.0 MiB", r"x\u{1b}", "exit 3"], "{shown_jobs}");
+    assert_eq!(rows[3][6..8], ["1h 1m", "20.0 MiB of 64.0 MiB"], "{shown_jobs}");
     assert_eq!(shown_jobs.lines().last(), Some("Not shown: 7 older jobs"), "{shown_jobs}");
     assert_eq!(daemon.calls(), [Call::JobList(JobList { all: None })]);
     let daemon = Daemon::saying([Answer::Jobs(Jobs { jobs: vec![], jobs_left_out: None }).into()]);

@@ -114,6 +114,32 @@ fn what_a_command_could_have_used_is_told() {
     }
 }
 
+/// The kernel keeps a maximum only with the page cache: what is needed is looked at once a minute.
+#[test]
+fn what_a_command_was_seen_to_need_is_told_of_it() {
+    let world = World::start();
+    let mut home = Home::new(&world);
+    let daemon = home.activate();
+    let mut raw = daemon.client();
+    raw.granted(&request());
+    let id = submitted(&world, &mut raw, Amounts::default());
+    let slice = UnitName::JobSlice(own(), JobId(id)).to_string();
+    let stat = |anon: u64| format!("anon {anon}\nfile 900000000\nkernel 4096\nsock 0\nshmem 0\n");
+    world.write_cgroup_file(&slice, "memory.peak", "950000000");
+    world.write_cgroup_file(&slice, "memory.stat", &stat(5 << 20));
+    let sweep = PATIENCE * 4;
+    until("the sweep", sweep, || job(&mut raw, id).needed_bytes.filter(|needed| *needed == (5 << 20) + 4096));
+    // Its processes are gone by then.
+    world.write_cgroup_file(&slice, "memory.stat", &stat(0));
+    world.end_service(&service(id), 0);
+    let ended = over(&mut raw, id);
+    assert_eq!((ended.needed_bytes, ended.peak_mem_bytes), (Some((5 << 20) + 4096), Some(950_000_000)));
+    // One that was over before anybody looked.
+    let id = submitted(&world, &mut raw, Amounts::default());
+    world.end_service(&service(id), 0);
+    assert_eq!(over(&mut raw, id).needed_bytes, None);
+}
+
 #[test]
 fn who_calls_back_again_after_a_failed_cancel_has_the_command_stopped() {
     let world = World::start();

@@ -100,11 +100,13 @@ fn image_since_1(timed_out: JobEnd) -> Image {
             exit,
             cause,
             peak: Some(Bytes(4096)),
+            needed: None,
             mem_limit: Some(Bytes(GIB)),
             cpu_usec: Some(12),
         })
     };
-    let nothing = Ran { exit: Exit::Unknown, cause: None, peak: None, mem_limit: None, cpu_usec: None };
+    let nothing =
+        Ran { exit: Exit::Unknown, cause: None, peak: None, needed: None, mem_limit: None, cpu_usec: None };
     let ended = |end| JobState::Ended { started: Some(now(2000)), ended: now(3000), end };
     let never = |end| JobState::Ended { started: None, ended: now(3000), end };
     let request = || JobKind::Request(Box::new(ask()));
@@ -165,13 +167,24 @@ fn image_of_2() -> Image {
     image
 }
 
-/// Everything that this version can say.
-fn image() -> Image {
+/// Everything that version 3 could say.
+fn image_of_3() -> Image {
     let mut image = image_of_2();
     for (raw, burst) in [(14, Burst::All), (15, Burst::To(MilliCpu(1500)))] {
         let mut share = share(raw, 1000, 1, Phase::Active, None);
         share.terms.burst = Some(burst);
         image.shares.push(share);
+    }
+    image
+}
+
+/// Everything that this version can say.
+fn image() -> Image {
+    let mut image = image_of_3();
+    for job in &mut image.jobs {
+        if let JobState::Ended { end: JobEnd::Ran(ran), .. } = &mut Arc::make_mut(job).state {
+            ran.needed = ran.peak.map(|peak| Bytes(peak.0 / 2));
+        }
     }
     image
 }
@@ -199,10 +212,15 @@ fn version_2_means_what_it_meant() {
     assert_eq!(read("2"), image_of_2());
 }
 
+#[test]
+fn version_3_means_what_it_meant() {
+    assert_eq!(read("3"), image_of_3());
+}
+
 /// What is read goes on: the ledger that it makes adds up, and every reservation and place is there.
 #[test]
 fn a_ledger_goes_on_from_every_version() {
-    for name in ["1", "1-without-for-work", "2", "3"] {
+    for name in ["1", "1-without-for-work", "2", "3", "4"] {
         let mut image = read(name);
         // A share that is held for a job which waits cannot be: such are in the file for their form only.
         let holders: BTreeSet<_> = image.shares.iter().map(|share| share.uid).collect();
