@@ -6,6 +6,14 @@ use super::read::{FILE_BYTES_MAX, read_at};
 use super::{CgroupFault, Cgroups, Reason};
 
 impl Cgroups {
+    /// Whether the kernel shares out disks by what they cost (`io.cost.qos` of the root), for one at least: then weights hold
+    /// whatever the scheduler.
+    pub fn weighs_io(&self) -> bool {
+        let mut buffer = [0; FILE_BYTES_MAX];
+        let said = read_at(self.root.as_fd(), "io.cost.qos", &mut buffer);
+        said.is_ok_and(|bytes| String::from_utf8_lossy(bytes).contains(" enable=1"))
+    }
+
     /// The controllers that shares need and that the kernel does not have (`cgroup.controllers` of the root), as where it
     /// was started with `cgroup_disable=memory`.
     ///

@@ -2,9 +2,9 @@
 
 use super::command::simulate;
 use super::examples::{
-    ADMIN_EXAMPLES, ATTACH_EXAMPLES, CANCEL_EXAMPLES, COMPLETIONS_EXAMPLES, EVENTS_EXAMPLES, EXAMPLES,
-    JOBS_EXAMPLES, JSON_EXAMPLES, POLICY_CHECK_EXAMPLES, RELEASE_EXAMPLES, RENEW_EXAMPLES, REQUEST_EXAMPLES,
-    RESIZE_EXAMPLES, RUN_EXAMPLES, SHELL_EXAMPLES, SUBMIT_EXAMPLES, WAIT_EXAMPLES,
+    ADMIN_EXAMPLES, ATTACH_EXAMPLES, CANCEL_EXAMPLES, COMPLETIONS_EXAMPLES, DOCTOR_EXAMPLES, EVENTS_EXAMPLES,
+    EXAMPLES, JOBS_EXAMPLES, JSON_EXAMPLES, POLICY_CHECK_EXAMPLES, RELEASE_EXAMPLES, RENEW_EXAMPLES,
+    REQUEST_EXAMPLES, RESIZE_EXAMPLES, RUN_EXAMPLES, SHELL_EXAMPLES, SUBMIT_EXAMPLES, WAIT_EXAMPLES,
 };
 use super::typed::{Span, memory};
 use std::ffi::OsString;
@@ -84,6 +84,9 @@ pub enum Command {
     Events(Events),
     /// Say whether the daemon is well, check by check; exit 1 when it is not
     Health(Health),
+    /// Say whether what was promised is kept, and where your work runs; exit 1 when some runs outside
+    #[command(after_help = DOCTOR_EXAMPLES)]
+    Doctor(Doctor),
     /// Show what the policy gives you; check one, or try one on a trace of requests
     #[command(subcommand)]
     Policy(Policy),
@@ -243,8 +246,11 @@ pub struct Shell {
 #[derive(Debug, clap::Args)]
 pub struct Attach {
     /// Processes of yours
-    #[arg(value_name = "PID", required = true, num_args = 1.., value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(value_name = "PID", required_unless_present = "all", num_args = 1.., value_parser = clap::value_parser!(u32).range(1..))]
     pub pids: Vec<u32>,
+    /// All of yours that are outside of your share, but for the command itself and what it was started from
+    #[arg(long, conflicts_with = "pids")]
+    pub all: bool,
 }
 
 /// `fairshare jobs`.
@@ -280,6 +286,14 @@ pub struct Events {
 /// `fairshare health`.
 #[derive(Debug, clap::Args)]
 pub struct Health {
+    /// One JSON object instead of text
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `fairshare doctor`.
+#[derive(Debug, clap::Args)]
+pub struct Doctor {
     /// One JSON object instead of text
     #[arg(long)]
     pub json: bool,

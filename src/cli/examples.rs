@@ -106,7 +106,16 @@ Examples:
 pub const ATTACH_EXAMPLES: &str = "\
 Examples:
   fairshare attach 4711
-  fairshare attach $(pgrep -u $USER python3)";
+  fairshare attach $(pgrep -u $USER python3)
+  fairshare attach --all                all of mine that `fairshare doctor` finds outside";
+
+pub const DOCTOR_EXAMPLES: &str = "\
+Examples:
+  fairshare doctor                      my share, my logins, and what runs beside them
+  sudo fairshare doctor                 everybody's
+
+OUTSIDE is what neither a share nor a login of its member's holds, as cron's jobs are. `left` is in
+the login of a member who has a share: held, but not by the share.";
 
 pub const POLICY_CHECK_EXAMPLES: &str = "\
 Examples:

@@ -144,6 +144,7 @@ impl About {
             | Endpoint::Drain
             | Endpoint::Undrain
             | Endpoint::Dump
+            | Endpoint::Audit
             | Endpoint::Log => Self::Share,
         }
     }

@@ -10,7 +10,10 @@ use super::exit::{Exit, Failure};
 /// What ends how; the numbers are those of [`Exit`].
 const EXIT_STATUS: &[(&str, &str)] = &[
     ("0", "Done."),
-    ("1", "Refused, and asking again will not help; of health: the daemon is not well."),
+    (
+        "1",
+        "Refused, and asking again will not help; of health: the daemon is not well; of doctor: a promise is not kept, or work is outside.",
+    ),
     ("2", "The command line is wrong."),
     ("69", "No daemon answers."),
     (

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::audit::AuditAnswer;
 use super::changed::Changed;
 use super::dump::DumpAnswer;
 use super::health::HealthAnswer;
@@ -50,7 +51,7 @@ macro_rules! answers {
 answers! {
     Pong(Pong), Health(HealthAnswer), Status(StatusAnswer), List(ListAnswer), Policy(PolicyAnswer), Share(HeldShare),
     Released(Released), Unit(InUnit), JobStarted(JobStarted), Job(OneJob), Jobs(Jobs), Handed(Handed), Subscribed(Subscribed),
-    Changed(Changed), Dump(DumpAnswer),
+    Changed(Changed), Dump(DumpAnswer), Audit(AuditAnswer),
 }
 
 impl From<Granted> for Answer {

@@ -8,6 +8,7 @@ mod amounts;
 mod answer;
 mod ask;
 mod attach;
+mod audit;
 mod capacity;
 mod changed;
 mod drain;
@@ -42,6 +43,7 @@ pub use amounts::Amounts;
 pub use answer::Answer;
 pub use ask::{Ask, Repeat};
 pub use attach::{Attach, PIDS_MAX};
+pub use audit::{Audit, AuditAnswer, Finding, FindingKind, PIDS_NAMED_MAX};
 pub use capacity::CapacityInfo;
 pub use changed::Changed;
 pub use drain::Drain;
@@ -167,7 +169,7 @@ macro_rules! for_each_endpoint {
     ($of:ident) => {
         $of! {
             Ping, Health, Status, List, Policy, RequestResources, Resize, Renew, Release, Run, Attach, Submit, JobStatus, JobList,
-            JobCancel, JobFetch, Subscribe, Reload, Drain, Undrain, Dump, Log,
+            JobCancel, JobFetch, Subscribe, Reload, Drain, Undrain, Dump, Log, Audit,
         }
     };
 }

@@ -23,6 +23,7 @@ use tracing::{error, info, warn};
 use crate::cgroup::Cgroups;
 use crate::host::account::{Directory, MEMBERS};
 use crate::host::machine;
+use crate::host::process::seen::PROC;
 use crate::identity::Gid;
 use crate::policy::file::POLICY_DIR;
 use crate::serving::listener::Listener;
@@ -176,6 +177,7 @@ async fn prepare(
         runtime: variable("RUNTIME_DIRECTORY").unwrap_or_else(|| RUNTIME_DIR.into()),
         cgroups: Arc::new(cgroups),
         online,
+        proc: variable("FAIRSHARE_PROC").unwrap_or_else(|| PROC.into()),
         bus: BusAddress::System,
         boot,
         accounts,

@@ -27,6 +27,8 @@ pub struct Parts {
     pub cgroups: Arc<Cgroups>,
     /// The kernel's list of CPUs.
     pub online: PathBuf,
+    /// Where the kernel shows processes.
+    pub proc: PathBuf,
     /// The bus that systemd is on.
     pub bus: BusAddress,
     /// The boot that the machine is in.

@@ -15,6 +15,7 @@ use crate::identity::Uid;
 
 pub mod inherited;
 pub mod rlimits;
+pub mod seen;
 mod text;
 
 use text::{number, only_line};
@@ -141,6 +142,14 @@ pub fn cgroup_of(pid: u32) -> Result<String, ProcessError> {
     read(pid, "cgroup", |bytes| parse_cgroup(bytes).map(str::to_owned))
 }
 
+/// The number of the process that started a process, or that it was left to.
+///
+/// # Errors
+/// The process is gone, or the kernel would not say.
+pub fn parent(pid: u32) -> Result<u32, ProcessError> {
+    read(pid, "status", |bytes| number(only_line(bytes, b"PPid:")?.trim()))
+}
+
 /// What a process runs, and since when.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Running {
@@ -184,10 +193,7 @@ pub fn is_sandboxed(pid: u32, uid: Uid) -> Result<bool, ProcessError> {
 /// # Errors
 /// The process is gone, or the kernel would not say.
 pub fn memory(pid: u32) -> Result<u64, ProcessError> {
-    read(pid, "status", |bytes| {
-        let kib = |key| number(only_line(bytes, key)?.trim().strip_suffix(" kB")?).map(u64::from);
-        Some(kib(b"RssAnon:")?.saturating_add(kib(b"RssShmem:")?).saturating_mul(1024))
-    })
+    read(pid, "status", parse_memory)
 }
 
 fn start_time(pid: u32) -> Result<u64, ProcessError> {
@@ -262,6 +268,12 @@ pub fn parse_ids(status: &[u8]) -> Option<Ids> {
     let mut uids = only_line(status, b"Uid:")?.split_ascii_whitespace().map(number);
     let ids = Ids { tgid, uids: [uids.next()??, uids.next()??, uids.next()??, uids.next()??] };
     uids.next().is_none().then_some(ids)
+}
+
+/// What `/proc/PID/status` says of memory that is in no file, in bytes; `None` where it says nothing of it.
+fn parse_memory(status: &[u8]) -> Option<u64> {
+    let kib = |key| number(only_line(status, key)?.trim().strip_suffix(" kB")?).map(u64::from);
+    Some(kib(b"RssAnon:")?.saturating_add(kib(b"RssShmem:")?).saturating_mul(1024))
 }
 
 /// The mask in `/proc/PID/status`, which is in octal; `None` where its line is missing, there twice, or no mask.

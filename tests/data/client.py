@@ -66,6 +66,9 @@ DUMP = {"at_ms": UINT, "boot": TEXT, "revision": UINT, "next_job": UINT, "draini
         "half_life_ms": UINT, "past_use": [{"uid": UINT, "used_ms": UINT}],
         "shares": [{"share": SHARE, "phase": OneOf(*PHASES), "job_id": Optional(UINT)}],
         "jobs": [JOB], "jobs_left_out": UINT}
+KINDS = ("kept", "broken", "outside", "held", "left", "note")
+FINDING = {"kind": OneOf(*KINDS), "text": TEXT, "hint": Optional(TEXT), "uid": Optional(UINT), "unit": Optional(TEXT),
+           "processes": Optional(UINT), "mem_bytes": Optional(UINT), "pids": Optional([UINT])}
 HELLO = {"protocol_version": UINT, "daemon_version": TEXT, "features": [TEXT], "max_frame": UINT,
          "authz": {"uid": UINT, "gid": UINT, "role": OneOf(*ROLES)}}
 STARTED = {"job_started": UINT}
@@ -92,6 +95,7 @@ ANSWERS = {
     "undrain": [{"changed": BOOL}],
     "log": [{"changed": BOOL}],
     "dump": [{"dump": DUMP}],
+    "audit": [{"findings": [FINDING], "findings_left_out": Optional(UINT)}],
 }
 
 
@@ -183,7 +187,7 @@ def main():
     events = Client()
     events.call("subscribe")
     client.call("release", stop=True)
-    for endpoint in ("ping", "health", "status", "list", "policy", "job_list"):
+    for endpoint in ("ping", "health", "status", "list", "policy", "job_list", "audit"):
         client.call(endpoint)
     share = client.call("request_resources", cpu_milli=500, mem_bytes=256 << 20, lease_ms=3600000)
     assert share is None or share["share"]["cpu_milli"] == 500

@@ -114,6 +114,7 @@ mod bench;
 mod changing;
 mod degraded;
 mod demo;
+mod doctor;
 mod entering;
 mod events;
 mod eviction;

@@ -3,7 +3,7 @@
 use crate::guest::Guest;
 
 /// What this version answers with `ok` to any member; the last three to admins only.
-const SERVED: [&str; 19] = [
+const SERVED: [&str; 20] = [
     "ping",
     "health",
     "status",
@@ -20,6 +20,7 @@ const SERVED: [&str; 19] = [
     "job_status",
     "job_cancel",
     "subscribe",
+    "audit",
     "reload",
     "drain",
     "undrain",

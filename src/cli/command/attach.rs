@@ -19,15 +19,51 @@ const AT_ONCE_MAX: usize = 64;
 /// From how much memory on it is said that what is in use stays charged where it was.
 const MEMORY_WORTH_A_WORD: Bytes = Bytes(16 << 20);
 
+/// How far up it is looked what the command was started from.
+const ANCESTORS_MAX: usize = 64;
+
 /// Moves processes of the caller's into its share, as many at a time as a call takes.
 ///
 /// # Errors
 /// Refused, or no daemon answers.
 pub fn run(args: &Attach, socket: &Path) -> Result<Exit, Failure> {
     let mut link = Link::new(socket);
+    if !args.all {
+        return attach(&mut link, &args.pids);
+    }
+    let pids = outside(&mut link)?;
+    if pids.is_empty() {
+        // Whoever has no share is told that.
+        if link.ask(&contract::Status { for_uid: None }, &Whom::Me)?.share.is_some() {
+            render::print("Nothing of yours is outside of your share")?;
+            return Ok(Exit::DONE);
+        }
+        return attach(&mut link, &[std::process::id()]);
+    }
+    attach(&mut link, &pids)
+}
+
+/// The caller's processes that are outside of the share, but for this one and those that it was started from: the last of a
+/// login's must stay there as long as the login does.
+fn outside(link: &mut Link) -> Result<Vec<u32>, Failure> {
+    let own = u64::from(rustix::process::getuid().as_raw());
+    let mut ancestors = vec![std::process::id()];
+    while let Some(parent) = ancestors.last().and_then(|pid| process::parent(*pid).ok()) {
+        if parent == 0 || ancestors.len() >= ANCESTORS_MAX {
+            break;
+        }
+        ancestors.push(parent);
+    }
+    let findings = link.ask(&contract::Audit {}, &Whom::Me)?.findings;
+    let of_mine = findings.into_iter().filter(|finding| finding.uid == Some(own));
+    let pids = of_mine.filter_map(|finding| finding.pids).flatten();
+    Ok(pids.filter_map(|pid| u32::try_from(pid).ok()).filter(|pid| !ancestors.contains(pid)).collect())
+}
+
+fn attach(link: &mut Link, all: &[u32]) -> Result<Exit, Failure> {
     let (mut moved, mut units, mut last) = (0, Vec::new(), None);
     let mut memory = Bytes(0);
-    for pids in args.pids.chunks(AT_ONCE_MAX) {
+    for pids in all.chunks(AT_ONCE_MAX) {
         let before = Bytes(pids.iter().filter_map(|pid| charged_elsewhere(*pid)).sum());
         match link.try_ask(&contract::Attach { pids: pids.iter().copied().map(u64::from).collect() })? {
             Ok(InUnit { unit, .. }) => {
@@ -36,7 +72,7 @@ pub fn run(args: &Attach, socket: &Path) -> Result<Exit, Failure> {
                 units.push(render::safe(&unit));
             }
             // All of these have ended meanwhile; of the others some may not have.
-            Err(error) if error.is(Code::NotFound) && args.pids.len() > pids.len() => last = Some(error),
+            Err(error) if error.is(Code::NotFound) && all.len() > pids.len() => last = Some(error),
             Err(error) => return Err(refused(&error, Endpoint::Attach, &Whom::Me)),
         }
     }

@@ -4,6 +4,7 @@ mod admin;
 mod attach;
 pub mod become_job;
 mod completions;
+mod doctor;
 mod events;
 mod health;
 mod jobs;
@@ -46,6 +47,7 @@ pub fn run(command: Command, socket: &Path) -> Result<Exit, Failure> {
         Command::Cancel(args) => jobs::cancel(&args, socket),
         Command::Events(args) => events::run(&args, socket),
         Command::Health(args) => health::run(&args, socket),
+        Command::Doctor(args) => doctor::run(&args, socket),
         Command::Policy(args) => policy::run(&args, socket),
         Command::Admin(args) => admin::run(&args, socket),
         Command::Json => json::run(socket),

@@ -7,6 +7,7 @@ use crate::contract::{Answer, Changed, HeldShare, LogLevel};
 use crate::daemon::telling::answer;
 use crate::daemon::telling::feed::Interest;
 use crate::daemon::telling::shown::Shown;
+use crate::host::account::Account;
 use crate::identity::{JobId, Uid};
 use crate::ledger::refusal::Refusal;
 use crate::ledger::{Command, Decided, Event};
@@ -34,6 +35,11 @@ pub enum Deed {
     List {
         /// The only member whose share is listed, where it is not all.
         only: Option<Uid>,
+    },
+    /// Says whether what was promised is kept, and where work runs.
+    Audit {
+        /// The only member whose work is told of, where it is not all.
+        only: Option<Account>,
     },
     /// Reads the policy again.
     Reload,

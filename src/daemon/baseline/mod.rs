@@ -2,7 +2,7 @@
 //! members' work as the policy says. One task owns it; nobody waits for it, and without it everybody can log in.
 
 mod dropins;
-mod members;
+pub mod members;
 mod plan;
 mod record;
 mod settle;
@@ -27,7 +27,8 @@ use crate::policy::Policy;
 use crate::serving::logging::chain;
 use crate::systemd::Systemd;
 use members::Found;
-use plan::{Figures, Stage, login_slice, of_login, wanted};
+pub use plan::login_slice;
+use plan::{Figures, Stage, of_login, wanted};
 use record::Record;
 use settle::{Hands, holds, path_of_logins};
 pub use told::Told;

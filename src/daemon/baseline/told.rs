@@ -36,6 +36,11 @@ impl Told {
         self.late.is_none() && self.unanswered.is_none() && self.faults.is_empty()
     }
 
+    /// Why a unit is not held as it should be, and the memory that it is held to where it uses more than it is to have.
+    pub fn of(&self, unit: &str) -> (Option<String>, Option<Bytes>) {
+        (self.faults.get(unit).cloned(), self.above.get(unit).copied())
+    }
+
     /// What there is to say, in a line; units by their names only where `names`, and no more than
     /// [`UNITS_NAMED_MAX`] of those of which the same is to be said.
     pub fn said(&self, names: bool) -> Option<String> {

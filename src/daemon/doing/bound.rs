@@ -6,8 +6,8 @@ use tokio::time::{Instant, sleep};
 use tracing::{error, warn};
 
 use super::share::{Context, READ_BACK_TIMEOUT};
-use crate::cgroup::{CgroupFault, Cgroups, Group};
-use crate::enforced::{EnforcedOfAll, weight_of_all};
+use crate::cgroup::Group;
+use crate::enforced::{EnforcedOfAll, KernelLimits, weight_of_all};
 use crate::identity::FAIRSHARE_SLICE;
 use crate::policy::{Machine, Reserve};
 use crate::quantity::{Bytes, MilliCpu, PartialAmount, Tasks};
@@ -31,20 +31,25 @@ pub struct Bounds {
 }
 
 impl Bounds {
-    /// What the kernel is to hold: never more than can be handed out, so that shares starve nobody, and against everybody
-    /// else all of that, so that nobody starves them.
+    /// Whether the kernel holds that, where everybody else has a weight of `beside` in all.
     ///
     /// # Errors
-    /// What is beside the shares cannot be read.
-    fn enforced(&self, cgroups: &Cgroups) -> Result<EnforcedOfAll, CgroupFault> {
+    /// In words, what it holds instead.
+    pub fn holds(&self, limits: &KernelLimits, beside: u64) -> Result<(), String> {
+        limits.hold_of_all(&self.enforced(beside)).map_err(|difference| difference.to_string())
+    }
+
+    /// What the kernel is to hold: never more than can be handed out, so that shares starve nobody, and against everybody
+    /// else all of that, so that nobody starves them.
+    fn enforced(&self, beside: u64) -> EnforcedOfAll {
         let Self { machine, cpu, mem, tasks } = *self;
         // Whatever is handed out: where nothing else can give any back, what the system runs on must not be all that can.
         let spared = machine.mem.0.saturating_sub(Reserve::default().mem(machine.mem).0);
-        Ok(EnforcedOfAll {
+        EnforcedOfAll {
             most: PartialAmount { cpu: Some(cpu), mem: Some(mem), tasks },
-            weight: Some(weight_of_all(cgroups.weights_beside()?, cpu, machine.cpu)),
+            weight: Some(weight_of_all(beside, cpu, machine.cpu)),
             low: Some(mem.min(Bytes(spared))),
-        })
+        }
     }
 }
 
@@ -58,8 +63,8 @@ pub async fn bound_all(cx: &Context, bounds: Bounds, ahead: bool) {
         let limits = cx.cgroups.limits(Group::All).ok().flatten();
         limits.map(|limits| limits.hold_of_all(enforced).is_ok())
     };
-    let (mut enforced, in_use) = match (bounds.enforced(&cx.cgroups), cx.cgroups.memory(Group::All)) {
-        (Ok(enforced), Ok(in_use)) => (enforced, in_use.unwrap_or_default()),
+    let (mut enforced, in_use) = match (cx.cgroups.weights_beside(), cx.cgroups.memory(Group::All)) {
+        (Ok(beside), Ok(in_use)) => (bounds.enforced(beside), in_use.unwrap_or_default()),
         (Err(fault), _) | (_, Err(fault)) => return error!("{}", chain(&fault)),
     };
     if holds(&enforced).unwrap_or(!ahead) {

@@ -1,10 +1,12 @@
 //! What the owner hears of its own: answers to what it has asked for, and signals.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use crate::contract::Usage;
 use crate::daemon::mending::recover::Recovery;
 use crate::daemon::mending::world::Survey;
+use crate::daemon::telling::findings::Sighting;
 use crate::daemon::telling::reply::Reply;
 use crate::host::account::Account;
 use crate::identity::{JobId, Uid};
@@ -26,6 +28,8 @@ pub enum Event {
     Usages(BTreeMap<Uid, Usage>),
     /// What submitted commands that run need has been read.
     Needed(Vec<(JobId, Bytes)>),
+    /// Processes and members have been looked at, everybody's or for one who asks for the own.
+    Sighted(bool, Arc<Sighting>),
     /// The policy has been read again, or not.
     Reloaded(Result<Box<Policy>, String>, Option<Reply>),
     /// What was missing has been looked for.

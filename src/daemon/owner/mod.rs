@@ -1,5 +1,6 @@
 //! The one owner of the ledger, and everything that can wake it.
 
+mod audit;
 mod bound;
 mod condition;
 mod doubt;
@@ -12,6 +13,7 @@ mod naming;
 mod needed;
 mod recovery;
 mod reload;
+mod sightings;
 mod status;
 mod turns;
 mod usages;
@@ -53,6 +55,7 @@ use crate::serving::session::REQUESTS_OUTSTANDING_MAX;
 use crate::systemd::{Signal, Signals, Systemd};
 use condition::Condition;
 use event::Event;
+use sightings::Audits;
 use usages::Usages;
 
 /// How often the kernel's limits are compared with the shares', and a lost bus is looked for again.
@@ -85,6 +88,7 @@ pub struct EventLoop {
     pressed: Pressed,
     strays: BTreeSet<Uid>,
     usages: Usages,
+    audits: Audits,
     policy_told: channel::Sender<Option<Arc<Policy>>>,
     /// The revision of the state that needs no storing.
     stored: Option<u64>,
@@ -162,6 +166,7 @@ impl EventLoop {
             pressed: Pressed::default(),
             strays: BTreeSet::new(),
             usages: Usages::default(),
+            audits: Audits::default(),
             policy_told,
             stop: channel::Sender::new(false),
             stored: None,
@@ -297,6 +302,7 @@ impl EventLoop {
                 self.usages.arrived(usages, &shown);
             }
             Event::Needed(read) => self.needed_seen(read),
+            Event::Sighted(all, sighting) => self.sighted(all, sighting),
             Event::Reloaded(result, reply) => self.reloaded(result, reply),
             Event::Recovered(recovery) => drop(self.recovered(*recovery)),
             Event::Mended(survey, uids) => self.mended(survey, uids),

@@ -121,6 +121,7 @@ impl EventLoop {
                 None => reply.send(Err(nowhere_to_go("events"))),
             },
             Ok(Deed::Look { names }) => reply.send(Ok(self.health(names))),
+            Ok(Deed::Audit { only }) => self.audit(only, reply),
             Ok(Deed::List { only }) => self.list(only, reply),
             Ok(Deed::Reload) => self.reload(Some(reply)),
             Ok(Deed::Log(level)) => {

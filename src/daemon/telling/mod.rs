@@ -2,6 +2,7 @@
 
 pub mod answer;
 pub mod feed;
+pub mod findings;
 pub mod fit;
 pub mod reply;
 pub mod shown;

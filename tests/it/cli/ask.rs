@@ -5,8 +5,9 @@ use std::process::Stdio;
 use std::thread;
 
 use fairshare::contract::{
-    Amounts, Answer, Attach, Call, Changed, Drain, JobInfo, JobStarted, JobState, JobStatus, Log, LogLevel,
-    OneJob, Release, Released, Reload, Renew, RequestResources, Resize, Undrain,
+    Amounts, Answer, Attach, Audit, AuditAnswer, Call, Changed, Drain, Finding, FindingKind, JobInfo,
+    JobStarted, JobState, JobStatus, Log, LogLevel, OneJob, Release, Released, Reload, Renew,
+    RequestResources, Resize, StatusAnswer, Undrain,
 };
 use fairshare::wire::error::{Code, WireError};
 
@@ -140,6 +141,31 @@ fn interrupting_a_release_leaves_it_running_and_says_so() {
     assert_eq!(output.status.signal(), Some(2), "a script must see that it was interrupted");
     let stderr = text(&output.stderr);
     assert!(stderr.contains("job 7 goes on") && stderr.contains("hint: `fairshare status`"), "{stderr}");
+}
+
+/// Of those that the daemon finds outside only one's own are moved, and not what the command was started from.
+#[test]
+fn attach_all_moves_what_is_found_of_ones_own() {
+    let own = u64::from(rustix::process::getuid().as_raw());
+    let this = u64::from(std::process::id());
+    let of = |uid: u64, pids: Vec<u64>| Finding {
+        uid: Some(uid),
+        pids: Some(pids),
+        ..Finding::new(FindingKind::Left, "some")
+    };
+    let mut idle = std::process::Command::new("sleep").arg("600").spawn().unwrap();
+    let pid = u64::from(idle.id());
+    let audited = |findings| Answer::Audit(AuditAnswer { findings, findings_left_out: None });
+    let found = vec![of(own + 1, vec![7]), of(own, vec![this, pid])];
+    let daemon = Daemon::saying([audited(found).into(), unit()]);
+    assert_eq!(shown(&daemon.run("attach --all")), "Moved 1 process into fairshare-1000-run1.scope\n");
+    assert_eq!(daemon.calls(), [Call::Audit(Audit {}), Call::Attach(Attach { pids: vec![pid] })]);
+    idle.kill().unwrap();
+    idle.wait().unwrap();
+
+    let status = Answer::Status(StatusAnswer { share: Some(share()), capacity: capacity() });
+    let daemon = Daemon::saying([audited(vec![]).into(), status.into()]);
+    assert_eq!(shown(&daemon.run("attach --all")), "Nothing of yours is outside of your share\n");
 }
 
 #[test]

@@ -3,8 +3,8 @@
 use std::fs;
 
 use fairshare::contract::{
-    Answer, Call, Check, HealthAnswer, HeldShare, List, ListAnswer, PolicyAnswer, ShareInfo, Status,
-    StatusAnswer,
+    Answer, AuditAnswer, Call, Check, Finding, FindingKind, HealthAnswer, HeldShare, List, ListAnswer,
+    PolicyAnswer, ShareInfo, Status, StatusAnswer,
 };
 use fairshare::wire::error::Code;
 
@@ -152,6 +152,29 @@ fn health_ends_with_1_when_the_daemon_is_not_well() {
     let output = Daemon::saying([ill.into()]).run("health");
     assert_eq!(output.status.code(), Some(1));
     assert_eq!(text(&output.stdout), "ok     bus\nFAULT  policy: default.yaml:3:1\\u{7}\nnot healthy\n");
+}
+
+#[test]
+fn doctor_ends_with_1_where_work_is_outside_or_a_promise_is_broken() {
+    let one = |kind, hint: Option<&str>| {
+        let finding = Finding { hint: hint.map(Into::into), ..Finding::new(kind, "what it is\x07") };
+        Answer::Audit(AuditAnswer { findings: vec![finding], findings_left_out: None })
+    };
+    for (kind, said, code) in [
+        (FindingKind::Kept, "ok", 0),
+        (FindingKind::Held, "held", 0),
+        (FindingKind::Left, "left", 0),
+        (FindingKind::Note, "note", 0),
+        (FindingKind::Outside, "OUTSIDE", 1),
+        (FindingKind::Broken, "FAULT", 1),
+    ] {
+        let output = Daemon::saying([one(kind, Some("do that")).into()]).run("doctor");
+        assert_eq!(output.status.code(), Some(code), "{kind:?}");
+        let shown = format!("{said:<7}  what it is\\u{{7}}\n         hint: do that\n");
+        assert_eq!(text(&output.stdout), shown);
+        let output = Daemon::saying([one(kind, None).into()]).run("doctor --json");
+        assert_eq!(output.status.code(), Some(code), "{kind:?}");
+    }
 }
 
 #[test]

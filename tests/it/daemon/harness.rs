@@ -62,6 +62,7 @@ impl Home {
         home.set_policy(POLICY);
         home.set_cpus("0-7");
         super::users::database(&home.accounts());
+        fs::create_dir(home.proc()).unwrap();
         home
     }
 
@@ -111,6 +112,11 @@ impl Home {
     /// The folder of the user database.
     pub fn accounts(&self) -> PathBuf {
         self.dir.path().join("accounts")
+    }
+
+    /// Where the daemon is shown processes of people: none, but for those that a test puts there.
+    pub fn proc(&self) -> PathBuf {
+        self.dir.path().join("proc")
     }
 
     pub fn state_dir(&self) -> PathBuf {
@@ -209,6 +215,7 @@ impl Home {
             .env_remove("JOURNAL_STREAM")
             .env("FAIRSHARE_CPUS_ONLINE", self.online_file())
             .env("FAIRSHARE_ACCOUNTS", self.accounts())
+            .env("FAIRSHARE_PROC", self.proc())
             .envs(environment.iter().copied())
             .stdout(Stdio::null())
             .stderr(File::create(&log).unwrap())

@@ -1,7 +1,7 @@
 //! A role is what the policy in force says at each call, on connections that are open as on new ones.
 
 use fairshare::contract::{
-    Amounts, Answer, Attach, Body, Call, Changed, Drain, Dump, Endpoint, Health, JobCancel, JobFetch,
+    Amounts, Answer, Attach, Audit, Body, Call, Changed, Drain, Dump, Endpoint, Health, JobCancel, JobFetch,
     JobList, JobStatus, List, Log, LogLevel, Ping, Policy, Release, Reload, Renew, RequestResources, Resize,
     Run, Status, Subscribe, Undrain,
 };
@@ -61,6 +61,7 @@ fn call(endpoint: Endpoint) -> Call {
         Endpoint::Drain => Call::Drain(Drain {}),
         Endpoint::Undrain => Call::Undrain(Undrain {}),
         Endpoint::Dump => Call::Dump(Dump {}),
+        Endpoint::Audit => Call::Audit(Audit {}),
         Endpoint::Log => Call::Log(Log { level: LogLevel::Info }),
     }
 }

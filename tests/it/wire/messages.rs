@@ -157,6 +157,7 @@ fn calls() -> Vec<(&'static str, Call)> {
         ("log-info", Call::Log(Log { level: LogLevel::Info })),
         ("log-debug", Call::Log(Log { level: LogLevel::Debug })),
         ("log-trace", Call::Log(Log { level: LogLevel::Trace })),
+        ("audit", Call::Audit(Audit {})),
     ]
 }
 
@@ -354,7 +355,26 @@ fn answers() -> Vec<(&'static str, Answer)> {
         ("changed", Answer::Changed(Changed { changed: false })),
         ("dump-min", Answer::Dump(DumpAnswer { dump: dump_min() })),
         ("dump-full", Answer::Dump(DumpAnswer { dump: dump_full() })),
+        ("audit-min", Answer::Audit(AuditAnswer { findings: vec![], findings_left_out: None })),
+        ("audit-full", Answer::Audit(AuditAnswer { findings: findings(), findings_left_out: Some(3) })),
     ]
+}
+
+/// One of each kind.
+fn findings() -> Vec<Finding> {
+    use FindingKind::*;
+    let outside = Finding {
+        hint: Some(text("fairshare attach 4121 4122")),
+        uid: Some(1001),
+        unit: Some(text("system.slice/cron.service")),
+        processes: Some(3),
+        mem_bytes: Some(2 << 30),
+        pids: Some(vec![4121, 4122]),
+        ..Finding::new(Outside, "alice: 3 processes, 2.0 GiB, in system.slice/cron.service")
+    };
+    let short = [Kept, Broken, Left, Note].map(|kind| Finding::new(kind, "what there is to say"));
+    let held = Finding { pids: Some(vec![]), ..Finding::new(Held, "nothing that may be moved") };
+    short.into_iter().chain([held, outside]).collect()
 }
 
 fn dump_min() -> DumpInfo {

@@ -1,6 +1,7 @@
 //! What each endpoint of the contract is to the daemon: one file an endpoint, and nothing is said of one by silence.
 
 mod attach;
+mod audit;
 mod drain;
 mod dump;
 mod health;
