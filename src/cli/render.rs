@@ -245,7 +245,10 @@ fn memory(share: &ShareInfo) -> String {
 /// The same, and with the page cache, where that makes a difference.
 fn memory_with_files(share: &ShareInfo) -> String {
     memory_of(share, |usage, used| {
-        let whole = in_unit_of(&Bytes(usage.mem_bytes).to_string(), &Bytes(share.mem_bytes).to_string());
+        let whole = Bytes(usage.mem_bytes).to_string();
+        let held = Bytes(share.mem_bytes).to_string();
+        // Beside a figure with a unit it has its own: that of the share would be taken for the other one's.
+        let whole = if used.contains(' ') { whole } else { in_unit_of(&whole, &held) };
         if usage.needed_bytes.is_some_and(|needed| needed < usage.mem_bytes) && whole != used {
             format!("{used} in use, {whole} with files")
         } else {
@@ -357,7 +360,10 @@ mod tests {
         let rest = "   1 task   no lease";
         let own = "Your share  2 CPU   8.0 GiB";
         assert_eq!(line(Some(GIB), 3 * GIB), format!("{own} (1.0 in use, 3.0 with files){rest}"));
-        assert_eq!(line(Some(20 << 20), 3 * GIB), format!("{own} (20.0 MiB in use, 3.0 with files){rest}"));
+        assert_eq!(
+            line(Some(20 << 20), 3 * GIB),
+            format!("{own} (20.0 MiB in use, 3.0 GiB with files){rest}")
+        );
         assert_eq!(line(Some(0), 2 << 20), format!("{own} (0 in use, 2.0 MiB with files){rest}"));
         // Too little to show, and more than all: the two are read one after the other.
         assert_eq!(line(Some(GIB), GIB + 4096), format!("{own} (1.0 in use){rest}"));
