@@ -73,7 +73,7 @@ guest_test!(all_shares_together_are_bounded, |guest: Guest| {
     guest.write_file("/etc/fairshare/policy.d/site.yaml", "reserve: {cpu: 0.5, mem: 512M}\n", 0o644);
     guest.as_user("alice", "fairshare request --cpu 0.5 --mem 64M").expect_ok();
     // Two processors less the reserve; the memory depends on what the kernel left of 1536 MiB.
-    guest.await_cmd("grep -qx '150000 100000' /sys/fs/cgroup/fairshare.slice/cpu.max");
+    guest.await_cmd("grep -qx '30000 20000' /sys/fs/cgroup/fairshare.slice/cpu.max");
     let total = guest.root("awk '/^MemTotal/ { print $2 * 1024 }' /proc/meminfo").text();
     let total: u64 = total.parse().unwrap();
     assert_eq!(guest.cgroup("fairshare.slice", "memory.max"), (total - (512 << 20)).to_string());

@@ -62,7 +62,7 @@ guest_test!(a_machine_that_shrinks_takes_nothing_and_grants_nothing_until_it_fit
         .expect_code(75)
         .stderr_has("There is no room for this now")
         .stderr_has("free: 0 CPU");
-    guest.await_cmd("grep -qx '50000 100000' /sys/fs/cgroup/fairshare.slice/cpu.max");
+    guest.await_cmd("grep -qx '10000 20000' /sys/fs/cgroup/fairshare.slice/cpu.max");
     assert_eq!(guest.cgroup(ALICES, "cpu.max"), "100000 100000", "it was taken from who holds it");
     assert!(work.is_running());
     let waits = guest.command("exec fairshare request --cpu 0.25 --mem 64M --wait").user("bob").spawn();
@@ -71,7 +71,7 @@ guest_test!(a_machine_that_shrinks_takes_nothing_and_grants_nothing_until_it_fit
     guest.as_user("carol", "fairshare status").expect_ok().stdout_has("of 1.5 CPU");
     waits.wait().expect_ok().stdout_has("Granted: 0.25 CPU").stderr_has("place 1");
     assert_eq!(guest.cgroup(BOBS, "cpu.max"), "25000 100000");
-    guest.await_cmd("grep -qx '150000 100000' /sys/fs/cgroup/fairshare.slice/cpu.max");
+    guest.await_cmd("grep -qx '30000 20000' /sys/fs/cgroup/fairshare.slice/cpu.max");
 });
 
 guest_test!(who_waits_no_longer_leaves_the_queue, |guest: Guest| {
