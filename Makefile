@@ -55,8 +55,8 @@ test: ## native tests: any machine, no root
 # A thread for each test: how many guests run at once is for tests/guest/slot.rs to say, and which is next. Tests that wait
 # for their turn are not news.
 GUEST_THREADS := 1000
-# What a check leaves out, which has no more than so much time: of tests that take long and look at the daemon, not at what
-# Debian has around it, one of the two.
+# What a check leaves out, which has no more than so much time: of the longest tests one of the two, of half of them this and
+# of half that one.
 CHECK_LEAVES := $(shell cat tests/guest/left-to-make-guest.txt)
 GUEST_LEAVES :=
 guest: deb ## tests on real systemd: Debian 12 and 13 in QEMU

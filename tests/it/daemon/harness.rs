@@ -24,7 +24,7 @@ use crate::poll::until;
 use crate::stand_in::World;
 
 /// How long anything that must happen may take on a machine that has much else to do.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A policy that lets this machine's tests ask for what they like. They may run in a container, whose system calls are filtered.
 pub const POLICY: &str = "defaults: {cpu: 1, mem: 64M, tasks: 100}\nmax: {cpu: 2, mem: 256M, tasks: 1000}\n\
