@@ -38,6 +38,8 @@ pub enum FindingKind {
     Held,
     /// Work of a member who has a share is in a login.
     Left,
+    /// Something could not be looked at.
+    Unknown,
     /// Something to know.
     Note,
 }

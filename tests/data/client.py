@@ -66,7 +66,7 @@ DUMP = {"at_ms": UINT, "boot": TEXT, "revision": UINT, "next_job": UINT, "draini
         "half_life_ms": UINT, "past_use": [{"uid": UINT, "used_ms": UINT}],
         "shares": [{"share": SHARE, "phase": OneOf(*PHASES), "job_id": Optional(UINT)}],
         "jobs": [JOB], "jobs_left_out": UINT}
-KINDS = ("kept", "broken", "outside", "held", "left", "note")
+KINDS = ("kept", "broken", "outside", "held", "left", "unknown", "note")
 FINDING = {"kind": OneOf(*KINDS), "text": TEXT, "hint": Optional(TEXT), "uid": Optional(UINT), "unit": Optional(TEXT),
            "processes": Optional(UINT), "mem_bytes": Optional(UINT), "pids": Optional([UINT])}
 HELLO = {"protocol_version": UINT, "daemon_version": TEXT, "features": [TEXT], "max_frame": UINT,

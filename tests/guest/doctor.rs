@@ -19,17 +19,18 @@ fn typed(guest: &Guest, user: &str, command: &str) -> Ran {
 guest_test!(doctor_finds_each_way_out_and_nothing_else, |guest: Guest| {
     guest.write_file("/etc/fairshare/policy.d/site.yaml", SITE, 0o644);
     guest.root("usermod --append --groups sudo bob").expect_ok();
+    guest.root(&unit("held", "--uid=bob sleep 1005")).expect_ok();
     // In the share, and in a login.
     let _inside = guest.command("exec fairshare run --cpu 0.5 --mem 64M -- sleep 1001").user("alice").spawn();
     let _left = guest.command("exec sleep 1002").user("alice").login().spawn();
     // Root's, and alice's by whose login it is, as cron starts them.
     guest.root(&unit("cronlike", "sh -c 'echo 1001 > /proc/self/loginuid; exec sleep 1003'")).expect_ok();
     guest.root(&unit("batch", "--uid=alice sleep 1004")).expect_ok();
-    guest.root(&unit("held", "--uid=bob sleep 1005")).expect_ok();
     guest.root(&unit("strangers", "--uid=mallory sleep 1006")).expect_ok();
     for sleep in 1001..=1006 {
         guest.await_cmd(&format!("pgrep -fx '(/usr/bin/)?sleep {sleep}'"));
     }
+    guest.await_cmd("test $(cat /sys/fs/cgroup/system.slice/held.service/pids.max) = 64");
     guest.await_cmd("test $(cat /sys/fs/cgroup/user.slice/user-1001.slice/memory.max) = 536870912");
 
     let ran = guest.root("fairshare doctor").expect_code(1);

@@ -8,7 +8,7 @@ use crate::cli::link::{Link, refused};
 use crate::cli::render;
 use crate::cli::tell::note;
 use crate::cli::whom::Whom;
-use crate::contract::{self, Endpoint, InUnit};
+use crate::contract::{self, Endpoint, FindingKind, InUnit};
 use crate::host::process::{self, ProcessError};
 use crate::quantity::Bytes;
 use crate::wire::error::Code;
@@ -33,14 +33,46 @@ pub fn run(args: &Attach, socket: &Path) -> Result<Exit, Failure> {
     }
     let pids = outside(&mut link)?;
     if pids.is_empty() {
-        // Whoever has no share is told that.
+        // The daemon tells whoever has no share.
         if link.ask(&contract::Status { for_uid: None }, &Whom::Me)?.share.is_some() {
-            render::print("Nothing of yours is outside of your share")?;
+            render::print("Nothing of yours is outside of your share but what this was started from")?;
             return Ok(Exit::DONE);
         }
         return attach(&mut link, &[std::process::id()]);
     }
-    attach(&mut link, &pids)
+    attach_each(&mut link, &pids)
+}
+
+/// Moves those of these that the daemon takes: one that it refuses keeps no other from its way.
+fn attach_each(link: &mut Link, all: &[u32]) -> Result<Exit, Failure> {
+    let (mut taken, mut last) = (Vec::new(), None);
+    for pids in all.chunks(AT_ONCE_MAX) {
+        if let Ok(InUnit { .. }) = link.try_ask(&call(pids))? {
+            taken.extend_from_slice(pids);
+            continue;
+        }
+        for pid in pids {
+            match link.try_ask(&call(&[*pid]))? {
+                Ok(InUnit { .. }) => taken.push(*pid),
+                Err(error) if error.is(Code::NotFound) => last = Some(error),
+                Err(error) => {
+                    note(&format!("process {pid} stays where it is: {}", error.message));
+                    last = Some(error);
+                }
+            }
+        }
+    }
+    if let (Some(error), true) = (last, taken.is_empty()) {
+        return Err(refused(&error, Endpoint::Attach, &Whom::Me));
+    }
+    let moved = taken.iter().filter(|pid| is_moved(**pid)).count();
+    let moved = render::counted(moved.try_into().unwrap_or(u64::MAX), "process", "processes");
+    render::print(&format!("Moved {moved} into your share"))?;
+    Ok(Exit::DONE)
+}
+
+fn call(pids: &[u32]) -> contract::Attach {
+    contract::Attach { pids: pids.iter().copied().map(u64::from).collect() }
 }
 
 /// The caller's processes that are outside of the share, but for this one and those that it was started from: the last of a
@@ -55,7 +87,10 @@ fn outside(link: &mut Link) -> Result<Vec<u32>, Failure> {
         ancestors.push(parent);
     }
     let findings = link.ask(&contract::Audit {}, &Whom::Me)?.findings;
-    let of_mine = findings.into_iter().filter(|finding| finding.uid == Some(own));
+    // What the policy holds in its unit belongs there.
+    let of_mine = findings.into_iter().filter(|finding| {
+        finding.uid == Some(own) && matches!(finding.kind, FindingKind::Outside | FindingKind::Left)
+    });
     let pids = of_mine.filter_map(|finding| finding.pids).flatten();
     Ok(pids.filter_map(|pid| u32::try_from(pid).ok()).filter(|pid| !ancestors.contains(pid)).collect())
 }
@@ -65,7 +100,7 @@ fn attach(link: &mut Link, all: &[u32]) -> Result<Exit, Failure> {
     let mut memory = Bytes(0);
     for pids in all.chunks(AT_ONCE_MAX) {
         let before = Bytes(pids.iter().filter_map(|pid| charged_elsewhere(*pid)).sum());
-        match link.try_ask(&contract::Attach { pids: pids.iter().copied().map(u64::from).collect() })? {
+        match link.try_ask(&call(pids))? {
             Ok(InUnit { unit, .. }) => {
                 moved += pids.iter().filter(|pid| is_moved(**pid)).count();
                 memory = Bytes(memory.0.saturating_add(before.0));

@@ -9,7 +9,7 @@ use crate::cli::render;
 use crate::cli::whom::Whom;
 use crate::contract::{self, Finding, FindingKind};
 
-/// Shows the findings; the status says whether a promise is broken or work is outside.
+/// Shows the findings; the status says whether a promise is broken, work is outside, or something is not known.
 ///
 /// # Errors
 /// Refused, or no daemon answers.
@@ -21,8 +21,11 @@ pub fn run(args: &Doctor, socket: &Path) -> Result<Exit, Failure> {
         let lines: Vec<String> = answer.findings.iter().map(text).collect();
         render::print(&render::left_out(lines.join("\n"), answer.findings_left_out, "findings"))?;
     }
-    let is_wrong = |finding: &Finding| matches!(finding.kind, FindingKind::Broken | FindingKind::Outside);
-    Ok(if answer.findings.iter().any(is_wrong) { Exit::REFUSED } else { Exit::DONE })
+    let is_wrong = |finding: &Finding| {
+        matches!(finding.kind, FindingKind::Broken | FindingKind::Outside | FindingKind::Unknown)
+    };
+    let whole = answer.findings_left_out.is_none();
+    Ok(if whole && !answer.findings.iter().any(is_wrong) { Exit::DONE } else { Exit::REFUSED })
 }
 
 /// A finding, and in a line below what can be done.
@@ -33,6 +36,7 @@ fn text(finding: &Finding) -> String {
         FindingKind::Outside => "OUTSIDE",
         FindingKind::Held => "held",
         FindingKind::Left => "left",
+        FindingKind::Unknown => "unknown",
         FindingKind::Note => "note",
     };
     let hint = finding.hint.as_ref().map(|hint| format!("\n         hint: {}", render::safe(hint)));

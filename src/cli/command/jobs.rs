@@ -110,6 +110,8 @@ pub fn state(job: &JobInfo) -> &'static str {
 /// page cache.
 fn needed(job: &JobInfo) -> Option<String> {
     let most = match (job.needed_bytes, job.peak_mem_bytes) {
+        // It was looked at once a minute: in between it may have been anything up to the peak.
+        (Some(needed), Some(peak)) if peak > needed => format!("{} to {}", Bytes(needed), Bytes(peak)),
         (Some(needed), _) => Bytes(needed).to_string(),
         (None, peak) => format!("up to {}", Bytes(peak?)),
     };

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::settle::Settled;
+use crate::daemon::telling::findings::Standing;
 use crate::quantity::Bytes;
 use crate::systemd::outside::Figure;
 
@@ -27,6 +28,8 @@ pub struct Told {
     left: BTreeMap<String, BTreeSet<Figure>>,
     /// Units that the policy names and that are not there.
     absent: BTreeSet<String>,
+    /// Units that have what they are to have.
+    held: BTreeSet<String>,
 }
 
 impl Told {
@@ -36,9 +39,15 @@ impl Told {
         self.late.is_none() && self.unanswered.is_none() && self.faults.is_empty()
     }
 
-    /// Why a unit is not held as it should be, and the memory that it is held to where it uses more than it is to have.
-    pub fn of(&self, unit: &str) -> (Option<String>, Option<Bytes>) {
-        (self.faults.get(unit).cloned(), self.above.get(unit).copied())
+    /// How it stands with one unit.
+    pub fn of(&self, unit: &str) -> Standing {
+        match (self.faults.get(unit), self.above.get(unit)) {
+            (Some(why), _) => Standing::Fault(why.clone()),
+            (None, Some(mem)) => Standing::Above(*mem),
+            _ if self.left.contains_key(unit) => Standing::Left,
+            _ if self.held.contains(unit) => Standing::Holds,
+            _ => Standing::Unknown,
+        }
     }
 
     /// What there is to say, in a line; units by their names only where `names`, and no more than
@@ -79,6 +88,7 @@ impl Told {
         self.above.retain(|unit, _| is_held(unit));
         self.left.retain(|unit, _| is_held(unit));
         self.absent.retain(|unit| is_held(unit));
+        self.held.retain(|unit| is_held(unit));
     }
 
     fn forget(&mut self, unit: &str) {
@@ -94,6 +104,10 @@ impl Told {
         free: bool,
         settled: Result<Settled, String>,
     ) -> Option<Result<String, String>> {
+        match !free && settled.as_ref().is_ok_and(|settled| !settled.absent) {
+            true => self.held.insert(unit.to_owned()),
+            false => self.held.remove(unit),
+        };
         match settled {
             Err(why) => {
                 let before = self.faults.insert(unit.to_owned(), why.clone());
@@ -175,7 +189,8 @@ mod tests {
         let said = told.said(false).expect("something");
         assert!(said.starts_with("1 unit ") && !said.contains("1001"), "{said}");
         assert_eq!(told.of_unit("user-1001.slice", false, Ok(Settled::default())), None);
-        assert_eq!(told, Told::default());
+        assert_eq!(told.of("user-1001.slice"), Standing::Holds);
+        assert_eq!(told, Told { held: ["user-1001.slice".to_owned()].into(), ..Told::default() });
     }
 
     #[test]
@@ -188,8 +203,9 @@ mod tests {
         assert_eq!(told.of_unit("cron.service", false, absent()), None);
         assert!(told.is_well());
         assert_eq!((told.said(true), told.said(false)), (Some(said), None));
+        assert_eq!(told.of("cron.service"), Standing::Unknown);
         assert_eq!(told.of_unit("cron.service", false, Ok(Settled::default())), None);
-        assert_eq!(told, Told::default());
+        assert_eq!(told, Told { held: ["cron.service".to_owned()].into(), ..Told::default() });
         assert_eq!(told.of_unit("cron.service", true, absent()), None);
         assert_eq!(told, Told::default());
     }

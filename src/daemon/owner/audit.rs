@@ -5,12 +5,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::{Instant, sleep_until};
+
 use super::EventLoop;
 use super::event::Event;
-use crate::cgroup::Group;
+use crate::cgroup::{Cgroups, Group};
 use crate::contract::{Answer, AuditAnswer, Finding, FindingKind};
 use crate::daemon::asking::accounts::Accounts;
-use crate::daemon::baseline::{login_slice, members};
+use crate::daemon::baseline::{Told, login_slice, members};
 use crate::daemon::doing::kernel::limits_hold;
 use crate::daemon::telling::findings::{Held, Login, Sighting};
 use crate::daemon::telling::fit::Space;
@@ -19,7 +21,7 @@ use crate::daemon::telling::shown::is_held;
 use crate::host::account::{Account, Directory};
 use crate::host::disks;
 use crate::host::login_defs::{LOGIN_DEFS, uid_min};
-use crate::host::process::seen::seen;
+use crate::host::process::seen;
 use crate::identity::{FAIRSHARE_SLICE, Gid, Uid};
 use crate::policy::file::Names as _;
 use crate::serving::logging::chain;
@@ -38,55 +40,66 @@ const FINDING_BYTES_MAX: usize = 32 << 10;
 const POWERFUL: [&str; 7] = ["docker", "incus-admin", "libvirt", "lxd", "sudo", "wheel", "disk"];
 
 impl EventLoop {
-    /// Says what was found of one member's, or of everybody's.
+    /// Says what is found of one member's, or of everybody's.
     pub(crate) fn audit(&mut self, only: Option<Account>, reply: Reply) {
+        // What is beside the shares may weigh another sum by now.
+        self.look_at_bounds();
         let all = only.is_none();
-        let look = self.audits.look(all);
-        if let Some(sighting) = look.fresh() {
-            return reply.send(Ok(self.audited(&sighting, only.as_ref())));
-        }
-        if !look.wants_looking(reply, only) {
-            return;
-        }
-        let (accounts, proc) = (self.parts.accounts.clone(), self.parts.proc.clone());
-        let weighs = self.parts.cgroups.weighs_io();
-        let events = self.events.clone();
+        let due = self.audits.looks(all).asked(reply, only);
+        self.look_later(all, due);
+    }
+
+    fn look_later(&self, all: bool, due: Option<Instant>) {
+        let (Some(due), events) = (due, self.events.clone()) else { return };
         tokio::spawn(async move {
-            let mut sighting = sight(&accounts, proc, all).await;
-            if !weighs {
-                sighting.notes.extend(disks::without_weights(Path::new(disks::BLOCK)).map(|disk| {
-                    format!(
-                        "I/O weights have no effect on {disk}: its scheduler is not bfq, and io.cost is off"
-                    )
-                }));
-            }
-            let _ = events.send(Event::Sighted(all, Arc::new(sighting))).await;
+            sleep_until(due).await;
+            let _ = events.send(Event::LookDue(all)).await;
+        });
+    }
+
+    /// Looks at processes, and where it is for admins at members.
+    pub(crate) fn begin_look(&mut self, all: bool) {
+        self.audits.looks(all).begin();
+        let (accounts, proc) = (self.parts.accounts.clone(), self.parts.proc.clone());
+        let (cgroups, events) = (Arc::clone(&self.parts.cgroups), self.events.clone());
+        tokio::spawn(async move {
+            let sighting = sight(&accounts, proc, cgroups, all).await;
+            let _ = events.send(Event::Sighted(all, Box::new(sighting))).await;
         });
     }
 
     /// Takes what was looked at, and answers who waited for it.
-    pub(crate) fn sighted(&mut self, all: bool, sighting: Arc<Sighting>) {
-        for (reply, only) in self.audits.look(all).arrived(Arc::clone(&sighting)) {
-            reply.send(Ok(self.audited(&sighting, only.as_ref())));
+    pub(crate) fn sighted(&mut self, all: bool, sighting: &Sighting) {
+        let (waiting, due) = self.audits.looks(all).over();
+        let told = self.baseline.told();
+        for (reply, only) in waiting {
+            reply.send(Ok(self.audited(sighting, only.as_ref(), &told)));
         }
+        self.look_later(all, due);
     }
 
-    fn audited(&self, sighting: &Sighting, only: Option<&Account>) -> Answer {
+    fn audited(&self, sighting: &Sighting, only: Option<&Account>, told: &Told) -> Answer {
         let mut findings: Vec<Finding> =
             self.condition.reasons().map(|why| Finding::new(FindingKind::Broken, why)).into_iter().collect();
         findings.extend(self.all_shares());
         findings.extend(self.promises(only.map(|account| account.uid)));
-        let least = uid_min(Path::new(LOGIN_DEFS));
+        findings.extend(sighting.unknown.iter().map(|why| Finding::new(FindingKind::Unknown, why)));
         let members: Vec<&Account> =
             only.map_or_else(|| sighting.members.values().collect(), |own| vec![own]);
-        let logins: Vec<Login> = members.iter().map(|account| self.login(account, least)).collect();
-        findings.extend(said_of_logins(&logins, only.is_some()));
+        let login = |account: &&Account| self.login(account, sighting.least, told);
+        let logins: Vec<Login> = members.iter().map(login).collect();
+        if self.policy.is_some() {
+            findings.extend(said_of_logins(&logins, only.is_some()));
+        }
         findings.extend(sighting.notes.iter().map(|note| Finding::new(FindingKind::Note, note)));
-        let nobodys = BTreeMap::new();
-        let others = self.policy.as_ref().map_or(&nobodys, |policy| &policy.others);
+        let others = |unit: &str| {
+            let named = self.policy.as_ref().is_some_and(|policy| policy.others.contains_key(unit));
+            named.then(|| told.of(unit))
+        };
         for (account, login) in members.iter().zip(&logins) {
             let share = self.ledger.share(account.uid).is_some_and(is_held);
-            findings.extend(sighting.of(account, Held { share, login, others, for_member: only.is_some() }));
+            let held = Held { share, login, others: &others, for_member: only.is_some() };
+            findings.extend(sighting.of(account, held));
         }
         let findings_left_out = Space::of_a_frame().first(&mut findings, FINDING_BYTES_MAX);
         Answer::Audit(AuditAnswer { findings, findings_left_out })
@@ -141,66 +154,97 @@ impl EventLoop {
         findings
     }
 
-    fn login(&self, account: &Account, least: u32) -> Login {
+    fn login(&self, account: &Account, least: u32, told: &Told) -> Login {
         let policy = self.policy.as_ref().filter(|_| account.uid.get() >= least);
         let name = account.user.as_deref().unwrap_or_default();
         let figures = policy.map(|policy| policy.login(account.uid, name, &account.groups));
-        let (fault, above) = self.baseline.told().of(&login_slice(account.uid));
-        Login { figures: figures.unwrap_or_default(), above, fault }
+        let standing = told.of(&login_slice(account.uid));
+        Login { figures: figures.unwrap_or_default(), standing }
     }
 }
 
-/// What is said of logins that nothing else is said of.
+/// What is said of logins of which nothing else is said.
 fn said_of_logins(logins: &[Login], one: bool) -> Option<Finding> {
     let bounded = logins.iter().filter(|login| !login.figures.is_empty()).count();
     let held = logins.iter().filter(|login| login.is_held()).count();
-    match (one, bounded) {
-        (_, 0) => Some(Finding {
-            hint: (!one).then(|| "baseline: {cpu: …, mem: …} in the policy: fairshare-policy(5)".to_owned()),
-            ..Finding::new(
-                FindingKind::Note,
-                if one { "nothing holds your logins" } else { "nothing holds members' logins" },
-            )
-        }),
-        (true, _) => logins
-            .first()
-            .filter(|login| login.is_held())
-            .map(|login| Finding::new(FindingKind::Kept, format!("your logins are {}", login.words()))),
-        (false, _) => Some(Finding::new(
-            FindingKind::Kept,
-            format!("the logins of {held} of {} members are held as the policy says", logins.len()),
-        )),
-    }
+    let (kind, text) = match (one, bounded) {
+        (_, 0) if logins.is_empty() => return None,
+        (true, 0) => (FindingKind::Note, "nothing holds your logins".to_owned()),
+        (false, 0) => {
+            return Some(Finding {
+                hint: Some("baseline: {cpu: …, mem: …} in the policy: fairshare-policy(5)".to_owned()),
+                ..Finding::new(FindingKind::Note, "nothing holds members' logins")
+            });
+        }
+        (true, _) if held > 0 => {
+            let words = logins.first().map(Login::words).unwrap_or_default();
+            (FindingKind::Kept, format!("your logins are {words}"))
+        }
+        (true, _) => return None,
+        (false, _) if held == bounded => {
+            (FindingKind::Kept, format!("the logins of {held} of {} members are held", logins.len()))
+        }
+        (false, _) => (
+            FindingKind::Note,
+            format!("the logins of {held} members are held, of {bounded} of whom the policy says something"),
+        ),
+    };
+    Some(Finding::new(kind, text))
 }
 
 /// Looks at the processes of people, and asks who the members are where `all` are to be told of.
-async fn sight(accounts: &Accounts, proc: PathBuf, all: bool) -> Sighting {
-    let least = uid_min(Path::new(LOGIN_DEFS));
-    let looked = tokio::task::spawn_blocking(move || seen(&proc, least).map_err(|error| error.to_string()));
-    let looked = looked.await.unwrap_or_else(|error| Err(error.to_string()));
-    let mut sighting = Sighting::default();
-    match looked {
-        Ok(seen) => {
-            for process in seen {
-                let Some(uid) = Uid::new(process.whose.into()) else { continue };
-                sighting.seen.entry(uid).or_default().push(process);
-            }
-        }
-        Err(why) => sighting.notes.push(format!("the processes cannot be looked at: {why}")),
-    }
-    let others: BTreeSet<Uid> = sighting.seen.keys().take(OTHERS_ASKED_MAX).copied().collect();
+async fn sight(accounts: &Accounts, proc: PathBuf, cgroups: Arc<Cgroups>, all: bool) -> Sighting {
+    let looked = tokio::task::spawn_blocking(move || look(&proc, &cgroups)).await;
+    let mut sighting = looked.unwrap_or_else(|error| {
+        let mut sighting = Sighting::default();
+        sighting.unknown.push(format!("the processes could not be looked at: {error}"));
+        sighting
+    });
+    let running: BTreeSet<Uid> = sighting.seen.keys().copied().collect();
     let asked = accounts.ask(NAMES_TIMEOUT, move |directory| {
-        (all.then(|| members::look(directory, &others)), powerful(directory))
+        (all.then(|| members_of(directory, running)), powerful(directory))
     });
     match asked.await {
         Ok((found, powerful)) => {
-            let found = found.unwrap_or_default();
-            sighting.notes.extend(found.unanswered.map(|why| format!("not all members are known: {why}")));
-            (sighting.members, sighting.powerful) = (found.members, powerful);
+            sighting.powerful = powerful;
+            if let Some((found, left_out)) = found {
+                let why = found.unanswered.map(|why| format!("not all members are known: {why}"));
+                sighting.unknown.extend(why);
+                sighting.unknown.extend((left_out > 0).then(|| {
+                    format!("of {left_out} user ids with processes it was not asked whether they are members")
+                }));
+                sighting.members = found.members;
+            }
         }
-        Err(why) => sighting.notes.push(format!("the user database does not tell who is who: {why}")),
+        Err(why) => sighting.unknown.push(format!("the user database does not tell who is who: {why}")),
     }
     sighting
+}
+
+/// Looks at processes and disks: reads that may wait.
+fn look(proc: &Path, cgroups: &Cgroups) -> Sighting {
+    let mut sighting = Sighting::default();
+    sighting.least = uid_min(Path::new(LOGIN_DEFS));
+    match seen::look(proc, sighting.least, |process| sighting.add(process)) {
+        Ok(unseen) => sighting.passed_over(unseen),
+        Err(error) => sighting.unknown.push(format!("the processes cannot be looked at: {error}")),
+    }
+    if !cgroups.weighs_io() {
+        sighting.notes.extend(disks::without_weights(Path::new(disks::BLOCK)).map(|disk| {
+            format!("I/O weights have no effect on {disk}: its scheduler is not bfq, and io.cost is off")
+        }));
+    }
+    sighting
+}
+
+/// Who the group lists, and who of those that run something are members by their primary group; of how many it was not asked.
+fn members_of(directory: &Directory, running: BTreeSet<Uid>) -> (members::Found, usize) {
+    let mut found = members::look(directory, &BTreeSet::new());
+    let rest: Vec<Uid> = running.into_iter().filter(|uid| !found.members.contains_key(uid)).collect();
+    let asked = rest.iter().take(OTHERS_ASKED_MAX).copied().collect();
+    let others = members::look_at(directory, &asked);
+    found.learn(others);
+    (found, rest.len() - asked.len())
 }
 
 fn powerful(directory: &Directory) -> BTreeMap<Gid, &'static str> {

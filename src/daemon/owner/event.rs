@@ -1,7 +1,6 @@
 //! What the owner hears of its own: answers to what it has asked for, and signals.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use crate::contract::Usage;
 use crate::daemon::mending::recover::Recovery;
@@ -29,7 +28,9 @@ pub enum Event {
     /// What submitted commands that run need has been read.
     Needed(Vec<(JobId, Bytes)>),
     /// Processes and members have been looked at, everybody's or for one who asks for the own.
-    Sighted(bool, Arc<Sighting>),
+    Sighted(bool, Box<Sighting>),
+    /// It is time for such a look.
+    LookDue(bool),
     /// The policy has been read again, or not.
     Reloaded(Result<Box<Policy>, String>, Option<Reply>),
     /// What was missing has been looked for.

@@ -302,7 +302,8 @@ impl EventLoop {
                 self.usages.arrived(usages, &shown);
             }
             Event::Needed(read) => self.needed_seen(read),
-            Event::Sighted(all, sighting) => self.sighted(all, sighting),
+            Event::Sighted(all, sighting) => self.sighted(all, &sighting),
+            Event::LookDue(all) => self.begin_look(all),
             Event::Reloaded(result, reply) => self.reloaded(result, reply),
             Event::Recovered(recovery) => drop(self.recovered(*recovery)),
             Event::Mended(survey, uids) => self.mended(survey, uids),

@@ -1,55 +1,69 @@
-//! What was last looked at for `audit`, and who waits for the next look.
+//! Who waits for a look at processes and members, for `audit`.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::daemon::telling::findings::Sighting;
 use crate::daemon::telling::reply::Reply;
 use crate::host::account::Account;
 
-/// How old what was looked at may be: many who ask at once cost one look.
-const SIGHTING_FRESH: Duration = Duration::from_secs(1);
+/// From the beginning of one look to that of the next: many who ask cost no more than that.
+const LOOKS_APART: Duration = Duration::from_secs(1);
 
-/// One look for members, who are told of their own, and one for admins, for whom the members are looked up as well.
+/// Who waits, and the member who is told of what is theirs where it is not all.
+pub type Waiting = Vec<(Reply, Option<Account>)>;
+
+/// Looks for members, who are told of their own, and looks for admins, for whom the members are looked up as well.
 #[derive(Debug, Default)]
 pub struct Audits {
-    of_one: Look,
-    of_all: Look,
+    of_one: Looks,
+    of_all: Looks,
 }
 
-/// A look that many may wait for.
+/// Looks of one kind, one after the other. Who asks is answered by a look that began after that: whatever was done before is
+/// seen.
 #[derive(Debug, Default)]
-pub struct Look {
-    last: Option<(Instant, Arc<Sighting>)>,
-    /// Replies that wait, each with the member who is told of what is theirs where it is not all.
-    waiting: Vec<(Reply, Option<Account>)>,
+pub struct Looks {
+    began: Option<Instant>,
+    /// Whether a look is due or under way.
+    busy: bool,
+    /// Who is answered by the look that is under way.
+    waiting: Waiting,
+    /// Who is answered by the next one.
+    next: Waiting,
 }
 
 impl Audits {
-    /// That for everybody's, or that for one's own.
-    pub fn look(&mut self, all: bool) -> &mut Look {
+    /// Those for everybody's, or those for one's own.
+    pub fn looks(&mut self, all: bool) -> &mut Looks {
         if all { &mut self.of_all } else { &mut self.of_one }
     }
 }
 
-impl Look {
-    /// What was looked at not long ago.
-    pub fn fresh(&self) -> Option<Arc<Sighting>> {
-        let (at, sighting) = self.last.as_ref()?;
-        (at.elapsed() < SIGHTING_FRESH).then(|| Arc::clone(sighting))
+impl Looks {
+    /// Keeps who asks; when a look is to begin, where none is due.
+    pub fn asked(&mut self, reply: Reply, only: Option<Account>) -> Option<Instant> {
+        self.next.push((reply, only));
+        self.due()
     }
 
-    /// Keeps who asks until the next look; whether that is to be begun.
-    pub fn wants_looking(&mut self, reply: Reply, only: Option<Account>) -> bool {
-        self.waiting.push((reply, only));
-        self.waiting.len() == 1
+    /// A look begins.
+    pub fn begin(&mut self) {
+        self.began = Some(Instant::now());
+        self.waiting = std::mem::take(&mut self.next);
     }
 
-    /// Takes what was looked at; the answer is who waited for it.
-    pub fn arrived(&mut self, sighting: Arc<Sighting>) -> Vec<(Reply, Option<Account>)> {
-        self.last = Some((Instant::now(), sighting));
-        std::mem::take(&mut self.waiting)
+    /// The look is over: who waited for it, and when the next is to begin, where one is due.
+    pub fn over(&mut self) -> (Waiting, Option<Instant>) {
+        self.busy = false;
+        (std::mem::take(&mut self.waiting), self.due())
+    }
+
+    fn due(&mut self) -> Option<Instant> {
+        if self.busy || self.next.is_empty() {
+            return None;
+        }
+        self.busy = true;
+        Some(self.began.map_or_else(Instant::now, |began| began + LOOKS_APART))
     }
 }

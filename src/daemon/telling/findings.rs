@@ -14,17 +14,67 @@ const UNIT_BYTES_MAX: usize = 256;
 /// How many processes a hint names.
 const PIDS_HINTED_MAX: usize = 8;
 
+/// In how many places processes of people are told apart, over all of them.
+const PLACES_MAX: usize = 4096;
+
+/// The numbers of how many processes are kept, over all places.
+const PIDS_KEPT_MAX: usize = 1 << 16;
+
 /// What was looked at.
 #[derive(Debug, Clone, Default)]
 pub struct Sighting {
-    /// The processes of people.
-    pub seen: BTreeMap<Uid, Vec<Seen>>,
+    /// The first user id of people.
+    pub least: u32,
+    /// People's processes, by where they are.
+    pub seen: BTreeMap<Uid, BTreeMap<Place, Group>>,
     /// The members, as far as the user database has told.
     pub members: BTreeMap<Uid, Account>,
     /// Groups with which one can be root: their names.
     pub powerful: BTreeMap<Gid, &'static str>,
     /// What there is to know beside that.
     pub notes: Vec<String>,
+    /// What could not be looked at, and why.
+    pub unknown: Vec<String>,
+    places: usize,
+    pids: usize,
+    /// Processes that are in none of the places, for there are too many.
+    passed_over: u64,
+}
+
+/// Where a process is, as its member sees it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Place {
+    /// In the member's share.
+    Share,
+    /// In a login of the member's.
+    Login,
+    /// In this unit.
+    Outside(String),
+}
+
+/// Processes in one place.
+#[derive(Debug, Clone, Default)]
+pub struct Group {
+    processes: u64,
+    mem_bytes: u64,
+    /// Those of them that the member may move: that have none but the member's user id.
+    own: Vec<u32>,
+}
+
+/// How it stands with what is to hold a unit.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Standing {
+    /// That is not known, or not yet.
+    #[default]
+    Unknown,
+    /// The kernel holds it.
+    Holds,
+    /// It is held to this memory, as it uses so much, until it needs less.
+    Above(Bytes),
+    /// The administrator has said something else of it.
+    Left,
+    /// It is not held as it should be, and why.
+    Fault(String),
 }
 
 /// How the logins of one member are held.
@@ -32,34 +82,56 @@ pub struct Sighting {
 pub struct Login {
     /// What the policy says; no figure where it holds nothing.
     pub figures: PartialAmount,
-    /// The memory that they are held to where they use more than the figure.
-    pub above: Option<Bytes>,
-    /// Why they are not held as they should be.
-    pub fault: Option<String>,
+    /// How it stands with that.
+    pub standing: Standing,
 }
 
 /// What is said of a member.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct Held<'a> {
     /// Whether there is a share.
     pub share: bool,
     /// The logins.
     pub login: &'a Login,
-    /// What the policy says of units that hold members' work, by their names.
-    pub others: &'a BTreeMap<String, PartialAmount>,
+    /// How it stands with a unit that the policy holds; `None` for others.
+    pub others: &'a dyn Fn(&str) -> Option<Standing>,
     /// Whether hints are for the member, who can move processes, or for an admin, who can hold units.
     pub for_member: bool,
 }
 
-/// A member's processes, by where they are.
-#[derive(Default)]
-struct Places<'s> {
-    share: Vec<&'s Seen>,
-    login: Vec<&'s Seen>,
-    outside: BTreeMap<&'s str, Vec<&'s Seen>>,
-}
-
 impl Sighting {
+    /// Takes a process.
+    pub fn add(&mut self, seen: &Seen<'_>) {
+        let Some(uid) = Uid::new(seen.whose.into()) else { return };
+        // The user's own systemd belongs where it is.
+        if seen.cgroup.starts_with("/user.slice/") && seen.cgroup.ends_with(".service/init.scope") {
+            return;
+        }
+        let (theirs, place) = (self.seen.entry(uid).or_default(), place(uid, &seen.cgroup));
+        if !theirs.contains_key(&place) {
+            if self.places >= PLACES_MAX {
+                self.passed_over += 1;
+                return;
+            }
+            self.places += 1;
+        }
+        let group = theirs.entry(place).or_default();
+        group.processes += 1;
+        group.mem_bytes = group.mem_bytes.saturating_add(seen.mem_bytes);
+        if seen.own && group.own.len() < PIDS_NAMED_MAX && self.pids < PIDS_KEPT_MAX {
+            self.pids += 1;
+            group.own.push(seen.pid);
+        }
+    }
+
+    /// Takes how many processes could not be looked at.
+    pub fn passed_over(&mut self, unseen: u64) {
+        let all = self.passed_over + unseen;
+        if all > 0 {
+            self.unknown.push(format!("{} could not be looked at", count(all)));
+        }
+    }
+
     /// What is to be said of one member.
     pub fn of(&self, account: &Account, held: Held<'_>) -> Vec<Finding> {
         let uid = account.uid;
@@ -67,22 +139,27 @@ impl Sighting {
             true => "you".to_owned(),
             false => account.user.clone().unwrap_or_else(|| format!("uid {uid}")),
         };
-        let mut places = Places::default();
-        self.seen.get(&uid).into_iter().flatten().for_each(|seen| places.add(uid, seen));
+        let nowhere = BTreeMap::new();
+        let theirs = self.seen.get(&uid).unwrap_or(&nowhere);
+        let of = |place: &Place| theirs.get(place).filter(|group| group.processes > 0);
         let mut found: Vec<Finding> = held.login.finding(&name).into_iter().collect();
-        found.extend(places.outside.iter().map(|(unit, seen)| outside(&name, unit, seen, held)));
-        if held.share && !places.login.is_empty() {
-            let all = places.share.len() + places.login.len();
+        for (place, group) in theirs {
+            if let Place::Outside(unit) = place {
+                found.push(outside(&name, unit, group, held));
+            }
+        }
+        if let Some(login) = of(&Place::Login).filter(|_| held.share) {
+            let all = login.processes + of(&Place::Share).map_or(0, |share| share.processes);
             let text = format!(
                 "{name}: {} of {} in the login and not in the share, {}",
-                places.login.len(),
+                login.processes,
                 count(all),
                 held.login.words()
             );
             found.push(Finding {
-                hint: held.for_member.then(|| attach(&places.login)).flatten(),
+                hint: held.for_member.then(|| attach(login)).flatten(),
                 unit: Some(format!("user.slice/user-{uid}.slice")),
-                ..about(FindingKind::Left, text, &places.login)
+                ..about(FindingKind::Left, text, login)
             });
         }
         let groups = account.groups.iter().filter_map(|gid| self.powerful.get(gid));
@@ -97,44 +174,40 @@ impl Sighting {
     }
 }
 
-impl<'s> Places<'s> {
-    fn add(&mut self, uid: Uid, seen: &'s Seen) {
-        // The user's own systemd belongs where it is.
-        if seen.cgroup.starts_with("/user.slice/") && seen.cgroup.ends_with(".service/init.scope") {
-            return;
-        }
-        let within = |slice: &str| {
-            let below = seen.cgroup.strip_prefix('/').and_then(|path| path.strip_prefix(slice));
-            below.is_some_and(|below| below.is_empty() || below.starts_with('/'))
-        };
-        if within(&UnitName::Share(uid).cgroup_path()) {
-            self.share.push(seen);
-        } else if within(&format!("user.slice/user-{uid}.slice")) {
-            self.login.push(seen);
-        } else {
-            self.outside.entry(unit(&seen.cgroup)).or_default().push(seen);
-        }
+/// Where a process of `uid`'s is.
+fn place(uid: Uid, cgroup: &str) -> Place {
+    let within = |slice: &str| {
+        let below = cgroup.strip_prefix('/').and_then(|path| path.strip_prefix(slice));
+        below.is_some_and(|below| below.is_empty() || below.starts_with('/'))
+    };
+    if within(&UnitName::Share(uid).cgroup_path()) {
+        Place::Share
+    } else if within(&format!("user.slice/user-{uid}.slice")) {
+        Place::Login
+    } else {
+        Place::Outside(unit(cgroup).to_owned())
     }
 }
 
 impl Login {
     /// Whether they are held to the figures.
     pub fn is_held(&self) -> bool {
-        !self.figures.is_empty() && self.above.is_none() && self.fault.is_none()
+        !self.figures.is_empty() && self.standing == Standing::Holds
     }
 
     fn finding(&self, name: &str) -> Option<Finding> {
-        let (kind, text) = match (&self.fault, self.above) {
-            (Some(why), _) => (FindingKind::Broken, format!("not held as the policy says: {why}")),
-            (None, Some(mem)) => {
+        let (kind, text) = match &self.standing {
+            Standing::Fault(why) => (FindingKind::Broken, format!("not held as the policy says: {why}")),
+            Standing::Above(mem) => {
                 (FindingKind::Held, format!("held to {mem}, as it uses so much, until it needs less"))
             }
-            (None, None) => return None,
+            Standing::Left => (FindingKind::Note, "held as a drop-in of the administrator's says".to_owned()),
+            Standing::Holds | Standing::Unknown => return None,
         };
         Some(Finding::new(kind, format!("{name}: the login is {text}")))
     }
 
-    /// The figures, as a text.
+    /// What holds them, as a text.
     pub fn words(&self) -> String {
         let PartialAmount { cpu, mem, tasks } = self.figures;
         let words: Vec<String> = [
@@ -145,51 +218,53 @@ impl Login {
         .into_iter()
         .flatten()
         .collect();
-        match words.is_empty() {
-            true => "which nothing holds".to_owned(),
-            false => format!("held to {}", words.join(", ")),
+        match (&self.standing, words.is_empty()) {
+            (_, true) => "which nothing holds".to_owned(),
+            (Standing::Holds, false) => format!("held to {}", words.join(", ")),
+            (_, false) => format!("which the policy has held to {}", words.join(", ")),
         }
     }
 }
 
 /// What is said of a member's processes in one unit outside of share and logins.
-fn outside(name: &str, unit: &str, seen: &[&Seen], held: Held<'_>) -> Finding {
-    let by_policy = unit.split('/').find(|part| held.others.contains_key(*part));
-    let kind = if by_policy.is_some() { FindingKind::Held } else { FindingKind::Outside };
-    let mem: u64 = seen.iter().map(|seen| seen.mem_bytes).sum();
-    let policy = by_policy.map_or_else(String::new, |of| format!(", which the policy holds (others: {of})"));
-    let text = format!("{name}: {}, {}, in {unit}{policy}", count(seen.len()), Bytes(mem));
+fn outside(name: &str, unit: &str, group: &Group, held: Held<'_>) -> Finding {
+    let by_policy = unit.split('/').find_map(|part| Some((part, (held.others)(part)?)));
+    let (kind, policy) = match &by_policy {
+        Some((of, Standing::Holds | Standing::Above(_) | Standing::Left)) => {
+            (FindingKind::Held, format!(", which the policy holds (others: {of})"))
+        }
+        Some((of, _)) => {
+            (FindingKind::Outside, format!(", which the policy (others: {of}) does not hold yet"))
+        }
+        None => (FindingKind::Outside, String::new()),
+    };
+    let text = format!("{name}: {}, {}, in {unit}{policy}", count(group.processes), Bytes(group.mem_bytes));
     let last = unit.rsplit('/').next().unwrap_or(unit);
     let hint = match held.for_member {
         _ if by_policy.is_some() => None,
-        true => attach(seen),
+        true => attach(group),
         // A scope is gone with its work: there is nothing that a policy could name.
         false if last.ends_with(".scope") => None,
         false => Some(format!("others: {{{last}: …}} in the policy holds it: fairshare-policy(5)")),
     };
-    Finding { hint, unit: Some(unit.to_owned()), ..about(kind, text, seen) }
+    Finding { hint, unit: Some(unit.to_owned()), ..about(kind, text, group) }
 }
 
-fn about(kind: FindingKind, text: String, seen: &[&Seen]) -> Finding {
+fn about(kind: FindingKind, text: String, group: &Group) -> Finding {
     Finding {
-        processes: Some(seen.len() as u64),
-        mem_bytes: Some(seen.iter().map(|seen| seen.mem_bytes).sum()),
-        pids: Some(own(seen).take(PIDS_NAMED_MAX).map(u64::from).collect()),
+        processes: Some(group.processes),
+        mem_bytes: Some(group.mem_bytes),
+        pids: Some(group.own.iter().copied().map(u64::from).collect()),
         ..Finding::new(kind, text)
     }
 }
 
-/// The processes that the member may move: those that have none but the member's user id.
-fn own<'s>(seen: &'s [&'s Seen]) -> impl Iterator<Item = u32> + 's {
-    seen.iter().filter(|seen| seen.own).map(|seen| seen.pid)
-}
-
-fn attach(seen: &[&Seen]) -> Option<String> {
-    let pids: Vec<String> = own(seen).take(PIDS_HINTED_MAX).map(|pid| pid.to_string()).collect();
+fn attach(group: &Group) -> Option<String> {
+    let pids: Vec<String> = group.own.iter().take(PIDS_HINTED_MAX).map(ToString::to_string).collect();
     (!pids.is_empty()).then(|| format!("fairshare attach {}", pids.join(" ")))
 }
 
-fn count(processes: usize) -> String {
+fn count(processes: u64) -> String {
     if processes == 1 { "1 process".to_owned() } else { format!("{processes} processes") }
 }
 
@@ -221,33 +296,34 @@ mod tests {
         Uid::new(raw).expect("a user id")
     }
 
-    fn seen(pid: u32, own: bool, cgroup: &str) -> Seen {
-        Seen { pid, whose: 1001, own, cgroup: cgroup.to_owned(), mem_bytes: 1 << 20 }
+    fn sighting(processes: &[(u32, bool, &str)]) -> Sighting {
+        let mut sighting = Sighting::default();
+        for (pid, own, cgroup) in processes {
+            let cgroup = (*cgroup).into();
+            sighting.add(&Seen { pid: *pid, whose: 1001, own: *own, cgroup, mem_bytes: 1 << 20 });
+        }
+        sighting
     }
 
     #[test]
     fn a_member_is_told_what_can_be_moved_and_an_admin_what_can_be_held() {
+        let powerful = [(Gid::new(27).expect("a group"), "sudo")].into();
         let sighting = Sighting {
-            seen: [(
-                uid(1001),
-                vec![
-                    seen(5, true, "/system.slice/cron.service"),
-                    seen(6, false, "/system.slice/cron.service"),
-                    seen(7, false, "/system.slice/root.scope"),
-                    seen(8, true, "/user.slice/user-1001.slice/session-1.scope"),
-                    seen(9, true, "/user.slice/user-1001.slice/user@1001.service/init.scope"),
-                ],
-            )]
-            .into(),
-            powerful: [(Gid::new(27).expect("a group"), "sudo")].into(),
-            ..Sighting::default()
+            powerful,
+            ..sighting(&[
+                (5, true, "/system.slice/cron.service"),
+                (6, false, "/system.slice/cron.service"),
+                (7, false, "/system.slice/root.scope"),
+                (8, true, "/user.slice/user-1001.slice/session-1.scope"),
+                (9, true, "/user.slice/user-1001.slice/user@1001.service/init.scope"),
+            ])
         };
         let groups = vec![Gid::new(27).expect("a group"), Gid::new(1001).expect("a group")];
         let account = Account { uid: uid(1001), user: Some("alice".to_owned()), groups };
         let figures = PartialAmount { cpu: Some(MilliCpu(2000)), ..PartialAmount::default() };
-        let (login, others) = (Login { figures, ..Login::default() }, BTreeMap::new());
-        let held = Held { share: true, login: &login, others: &others, for_member: true };
-        let told = |held| {
+        let login = Login { figures, standing: Standing::Holds };
+        let held = Held { share: true, login: &login, others: &|_| None, for_member: true };
+        let told = |held: Held<'_>| {
             let found = sighting.of(&account, held);
             assert!(found.iter().all(|finding| finding.uid == Some(1001)), "{found:?}");
             found
@@ -278,6 +354,44 @@ mod tests {
                 pair("alice: in the group sudo, with which one can be root, whom nothing holds", outside),
             ]
         );
+    }
+
+    #[test]
+    fn what_the_policy_names_is_held_only_where_it_holds() {
+        let sighting = sighting(&[(5, true, "/docker.slice/docker-1.scope")]);
+        let account = Account { uid: uid(1001), user: None, groups: vec![] };
+        for (standing, kind) in [
+            (Standing::Holds, FindingKind::Held),
+            (Standing::Above(Bytes(1)), FindingKind::Held),
+            (Standing::Left, FindingKind::Held),
+            (Standing::Unknown, FindingKind::Outside),
+            (Standing::Fault("no".to_owned()), FindingKind::Outside),
+        ] {
+            let others = |unit: &str| (unit == "docker.slice").then(|| standing.clone());
+            let login = Login::default();
+            let held = Held { share: false, login: &login, others: &others, for_member: false };
+            let found = sighting.of(&account, held);
+            assert_eq!(found.iter().map(|finding| finding.kind).collect::<Vec<_>>(), [kind], "{standing:?}");
+        }
+    }
+
+    #[test]
+    fn however_many_there_are_so_much_is_kept_and_the_rest_is_counted() {
+        let mut sighting = Sighting::default();
+        for pid in 0..PLACES_MAX as u32 + 5 {
+            let cgroup = format!("/system.slice/{pid}.service/{}", "x".repeat(4000)).into();
+            sighting.add(&Seen { pid, whose: 1001, own: true, cgroup, mem_bytes: u64::MAX });
+        }
+        for pid in 0..PIDS_NAMED_MAX as u32 + 5 {
+            let cgroup = "/system.slice/1.service".into();
+            sighting.add(&Seen { pid, whose: 1001, own: true, cgroup, mem_bytes: 0 });
+        }
+        let theirs = &sighting.seen[&uid(1001)];
+        assert_eq!(theirs.len(), PLACES_MAX);
+        let group = &theirs[&Place::Outside("system.slice/1.service".to_owned())];
+        assert_eq!((group.processes, group.own.len()), (PIDS_NAMED_MAX as u64 + 6, PIDS_NAMED_MAX));
+        sighting.passed_over(2);
+        assert_eq!(sighting.unknown, ["7 processes could not be looked at"]);
     }
 
     #[test]

@@ -217,7 +217,7 @@ fn jobs_are_a_table() {
     assert_eq!(rows[1][4], rows[1][5], "still waiting: {shown_jobs}");
     assert_eq!(rows[1][6..], ["-", "-", "-", "place 2"], "{shown_jobs}");
     assert_eq!(rows[2][5..], ["1m 5s", "120ms", "up to 31.0 MiB", r"x\u{1b}", "exit 3"], "{shown_jobs}");
-    assert_eq!(rows[3][6..8], ["1h 1m", "20.0 MiB of 64.0 MiB"], "{shown_jobs}");
+    assert_eq!(rows[3][6..8], ["1h 1m", "20.0 MiB to 31.0 MiB of 64.0 MiB"], "{shown_jobs}");
     assert_eq!(shown_jobs.lines().last(), Some("Not shown: 7 older jobs"), "{shown_jobs}");
     assert_eq!(daemon.calls(), [Call::JobList(JobList { all: None })]);
     let daemon = Daemon::saying([Answer::Jobs(Jobs { jobs: vec![], jobs_left_out: None }).into()]);

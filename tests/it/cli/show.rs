@@ -165,6 +165,7 @@ fn doctor_ends_with_1_where_work_is_outside_or_a_promise_is_broken() {
         (FindingKind::Held, "held", 0),
         (FindingKind::Left, "left", 0),
         (FindingKind::Note, "note", 0),
+        (FindingKind::Unknown, "unknown", 1),
         (FindingKind::Outside, "OUTSIDE", 1),
         (FindingKind::Broken, "FAULT", 1),
     ] {

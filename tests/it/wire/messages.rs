@@ -372,7 +372,7 @@ fn findings() -> Vec<Finding> {
         pids: Some(vec![4121, 4122]),
         ..Finding::new(Outside, "alice: 3 processes, 2.0 GiB, in system.slice/cron.service")
     };
-    let short = [Kept, Broken, Left, Note].map(|kind| Finding::new(kind, "what there is to say"));
+    let short = [Kept, Broken, Left, Unknown, Note].map(|kind| Finding::new(kind, "what there is to say"));
     let held = Finding { pids: Some(vec![]), ..Finding::new(Held, "nothing that may be moved") };
     short.into_iter().chain([held, outside]).collect()
 }
