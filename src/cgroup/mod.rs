@@ -31,6 +31,9 @@ use read::{FILE_BYTES_MAX, read_at};
 
 pub use figures::{MARGIN_BYTES_MIN, Memory, Outside, Pressures, Spent, Usage, with_margin};
 
+/// How many slices below `fairshare.slice` are looked at: there are no more user ids of people on any machine.
+const SLICES_MAX: usize = 1 << 16;
+
 /// How much of a file that does not parse goes into an error, in bytes.
 const SHOWN_BYTES_MAX: usize = 80;
 
@@ -229,8 +232,33 @@ impl Cgroups {
             Cgroup { handle: below }.optional("cpu.weight", parse_number).ok().flatten()
         };
         let beside = |name: &CStr| name.to_bytes() != FAIRSHARE_SLICE.as_bytes();
-        walk::sum(self.root.as_fd(), beside, weight)
+        walk::sum(self.root.as_fd(), walk::CGROUPS_MAX, beside, weight)
             .map_err(|errno| self.fault("", None, Reason::Errno(errno)))
+    }
+
+    /// The memory of files that are charged to `fairshare.slice` and to no slice below it: what work has left in `tmpfs` and in
+    /// shared memory that outlives it. Shares take and give back meanwhile: more is never said than was there throughout.
+    ///
+    /// # Errors
+    /// Any [`CgroupFault`].
+    pub fn left_behind(&self) -> Result<Bytes, CgroupFault> {
+        let slice = |name: &CStr| name.to_bytes().ends_with(b".slice");
+        let kept = |below: BorrowedFd<'_>| Cgroup { handle: below }.files_in_memory().ok().map(|kept| kept.0);
+        let left = self.at(Group::All, |cgroup| {
+            let before = cgroup.files_in_memory()?;
+            let of_slices = walk::sum(cgroup.handle, SLICES_MAX, slice, kept)
+                .map_err(|errno| cgroup.unreadable(".", errno))?;
+            Ok(Bytes(before.min(cgroup.files_in_memory()?).0.saturating_sub(of_slices)))
+        })?;
+        Ok(left.unwrap_or_default())
+    }
+
+    /// The memory of files of `tmpfs`, and shared memory, that is charged to a cgroup; 0 where there is no such cgroup.
+    ///
+    /// # Errors
+    /// Any [`CgroupFault`].
+    pub fn files_in_memory(&self, group: impl Into<Group>) -> Result<Bytes, CgroupFault> {
+        self.at(group.into(), |cgroup| cgroup.files_in_memory()).map(Option::unwrap_or_default)
     }
 
     /// The processes in a cgroup and below it, at most `limit` of them; empty where there is no such cgroup.
@@ -330,6 +358,11 @@ impl Cgroup<'_> {
     fn needed(&self) -> Result<Option<Bytes>, Unreadable> {
         let needed = self.optional("memory.stat", |bytes| Some(parse_needed(bytes)))?;
         Ok(needed.flatten())
+    }
+
+    fn files_in_memory(&self) -> Result<Bytes, Unreadable> {
+        let kept = self.optional("memory.stat", |bytes| parse_key(bytes, "shmem"))?;
+        Ok(Bytes(kept.unwrap_or_default()))
     }
 
     fn required<T>(

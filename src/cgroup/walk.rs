@@ -12,7 +12,7 @@ use super::read::{FILE_BYTES_MAX, open_at};
 const DEPTH_MAX: usize = 16;
 
 /// How many cgroups below a unit are looked into for processes.
-const CGROUPS_MAX: usize = 1024;
+pub const CGROUPS_MAX: usize = 1024;
 
 /// How a cgroup below another is opened: as a place to read from, whatever its name leads to.
 const BELOW_FLAGS: OFlags =
@@ -49,10 +49,11 @@ pub fn count(
     Ok(count)
 }
 
-/// The sum of what `read` says of each cgroup right below one whose name is `wanted`, of at most [`CGROUPS_MAX`] of them. One
-/// that goes meanwhile, or has no such figure, counts nothing.
+/// The sum of what `read` says of each cgroup right below one whose name is `wanted`, of at most `limit` of them. One that
+/// goes meanwhile, or has no such figure, counts nothing.
 pub fn sum(
     cgroup: BorrowedFd<'_>,
+    limit: usize,
     wanted: impl Fn(&CStr) -> bool,
     read: impl Fn(BorrowedFd<'_>) -> Option<u64>,
 ) -> rustix::io::Result<u64> {
@@ -63,7 +64,7 @@ pub fn sum(
             entry.file_type() == FileType::Directory && name != c"." && name != c".." && wanted(name)
         })
     });
-    for entry in below.take(CGROUPS_MAX) {
+    for entry in below.take(limit) {
         match rustix::fs::openat(cgroup, entry?.file_name(), BELOW_FLAGS, Mode::empty()) {
             Ok(below) => sum = sum.saturating_add(read(below.as_fd()).unwrap_or_default()),
             Err(Errno::NOENT) => (),

@@ -10,6 +10,7 @@ mod examples;
 mod exit;
 mod hint;
 mod hints;
+mod left;
 mod link;
 mod manual;
 mod parse;

@@ -164,7 +164,8 @@ pub fn share_line(share: Option<&ShareInfo>, cpu_use: CpuUse, now_ms: u64) -> St
 /// The line of `status` about the machine.
 pub fn machine_line(capacity: &CapacityInfo) -> String {
     let held_cpu = MilliCpu(capacity.cpu_milli.saturating_sub(capacity.free_cpu_milli));
-    let held_mem = Bytes(capacity.mem_bytes.saturating_sub(capacity.free_mem_bytes));
+    let left = capacity.left_behind_bytes.unwrap_or_default();
+    let held_mem = Bytes(capacity.mem_bytes.saturating_sub(capacity.free_mem_bytes).saturating_sub(left));
     let members = counted(capacity.shares, "member", "members");
     if capacity.cpu_milli == 0 && capacity.mem_bytes == 0 {
         // Degraded: what can be handed out follows from the policy, and there is none.
@@ -178,6 +179,13 @@ pub fn machine_line(capacity: &CapacityInfo) -> String {
     );
     if capacity.waiting > 0 {
         let _ = write!(line, ", {} waiting", capacity.waiting);
+    }
+    if left > 0 {
+        let _ = write!(
+            line,
+            "\nLeft over   {} of files in memory, of work that is over: free when they are removed",
+            short(Bytes(left))
+        );
     }
     line
 }
@@ -325,12 +333,19 @@ mod tests {
             free_mem_bytes: 42 * GIB,
             shares: 3,
             waiting: 0,
+            left_behind_bytes: None,
         };
         assert_eq!(machine_line(&capacity), "Machine     6 of 15 CPU and 20 of 62 GiB held by 3 members");
         let one = CapacityInfo { shares: 1, waiting: 2, free_mem_bytes: 62 * GIB - (1 << 29), ..capacity };
         assert_eq!(
             machine_line(&one),
             "Machine     6 of 15 CPU and 512 MiB of 62 GiB held by 1 member, 2 waiting"
+        );
+        let left = CapacityInfo { left_behind_bytes: Some(20 * GIB - (1 << 29)), ..capacity };
+        assert_eq!(
+            machine_line(&left),
+            "Machine     6 of 15 CPU and 512 MiB of 62 GiB held by 3 members\n\
+             Left over   19.5 GiB of files in memory, of work that is over: free when they are removed"
         );
     }
 

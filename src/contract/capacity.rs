@@ -3,6 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::wire::field::optional;
+
 /// What can be handed out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -13,4 +15,6 @@ pub struct CapacityInfo {
     pub free_mem_bytes: u64,
     pub shares: u64,
     pub waiting: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional")]
+    pub left_behind_bytes: Option<u64>,
 }

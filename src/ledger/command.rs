@@ -63,6 +63,8 @@ pub enum Command {
         /// Memory.
         mem: Bytes,
     },
+    /// So much memory is charged to work that is over and to nobody's share: it is not free until it is given back.
+    LeftBehind(Bytes),
     /// What the policy says of all members.
     SetRules(Rules),
     /// What the policy in force says of members who wait: their requests are judged by it from here on.

@@ -54,6 +54,7 @@ impl Command {
             Self::Enter { .. } => |effect| matches!(effect, Effect::Enter { .. }),
             Self::Cancel { .. } => |effect| matches!(effect, Effect::CallBack { .. }),
             Self::SetCapacity { .. }
+            | Self::LeftBehind(_)
             | Self::SetRules(_)
             | Self::Reconsider { .. }
             | Self::WorkEnded { .. }
@@ -80,6 +81,7 @@ impl Command {
             | Self::Settle { uid, .. }
             | Self::SliceGone { uid } => Some(*uid),
             Self::SetCapacity { .. }
+            | Self::LeftBehind(_)
             | Self::SetRules(_)
             | Self::Reconsider { .. }
             | Self::WorkEnded { .. }

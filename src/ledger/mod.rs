@@ -27,6 +27,7 @@ use std::sync::Arc;
 
 use crate::identity::{JobId, Uid};
 use crate::policy::{HALF_LIFE_DEFAULT, PATIENCE_DEFAULT};
+use crate::quantity::{Bytes, MilliCpu};
 use crate::time::milliseconds;
 use counted::books::Books;
 use counted::kept::Kept;
@@ -203,6 +204,11 @@ impl Ledger {
         self.books.capacity
     }
 
+    /// The memory that is charged to work that is over, and to nobody's share.
+    pub fn left_behind(&self) -> Bytes {
+        self.books.left_behind
+    }
+
     /// How many wait.
     pub fn waiting(&self) -> usize {
         self.queue.len()
@@ -259,10 +265,15 @@ impl Ledger {
         if self.forget_trifles(time) || moved {
             self.rekey();
         }
-        let held = self.books.capacity.held();
+        let mut held = self.books.capacity.held();
         let mut effects = Vec::new();
         match command {
             Command::SetCapacity { cpu, mem } => self.set_capacity(Room::new(cpu, mem)),
+            Command::LeftBehind(mem) => {
+                self.books.set_left(mem);
+                // It is there, whether there is room for it or not.
+                held = self.books.capacity.held();
+            }
             Command::SetRules(rules) => self.set_rules(rules),
             Command::Reconsider { members } => self.reconsider(now, members, &mut effects),
             Command::Request { member, amount, lease, wait } => {
@@ -462,7 +473,8 @@ impl Ledger {
     /// Something does not add up.
     pub fn audit(&self) {
         self.assert_consistent();
-        let held = self.shares.values().fold(Room::NONE, |sum, share| sum.plus(share.room()));
+        let left = Room::new(MilliCpu(0), self.books.left_behind);
+        let held = self.shares.values().fold(left, |sum, share| sum.plus(share.room()));
         assert_eq!(held, self.books.capacity.held(), "the shares do not add up to what is held");
         let expired = self.shares.values().filter(|share| share.expired()).count();
         assert_eq!(expired, self.books.expired.len(), "expired shares are miscounted");

@@ -98,3 +98,33 @@ guest_test!(who_follows_hears_of_tasks_that_wait_for_a_cpu, |guest: Guest| {
     assert_eq!(message, "waited for a CPU for at least 60 % of the last ten seconds");
     assert!(work.is_running());
 });
+
+guest_test!(what_work_leaves_in_memory_is_not_promised_to_others, |guest: Guest| {
+    guest.write_file("/etc/fairshare/policy.d/site.yaml", "reserve: {cpu: 0.5, mem: 256M}\n", 0o644);
+    let leaves = "fairshare run --cpu 0.25 --mem 500M -- sh -c 'head -c 400M /dev/zero > /dev/shm/left'";
+    guest.as_user("alice", leaves).expect_ok();
+    let free = || {
+        let status = guest.as_user("bob", "fairshare status --json").expect_ok().json();
+        status["capacity"]["free_mem_bytes"].as_u64().unwrap()
+    };
+    let held = free();
+    guest
+        .as_user("alice", "fairshare release")
+        .expect_ok()
+        .stderr_has("/dev/shm/left (400.0 MiB) is yours and stays in memory until it is removed");
+    guest.as_user("bob", "fairshare status").expect_ok().stdout_has("Left over   400 MiB of files in memory");
+    let left = free();
+    assert!(left >= held + (99 << 20) && left <= held + (101 << 20), "{held} and then {left}");
+    let asks = format!("fairshare request --cpu 0.25 --mem {}", left + (64 << 20));
+    guest.as_user("bob", &asks).expect_code(75);
+    // What is granted is there: the kernel kills nobody in any share for what alice left.
+    let works = format!(
+        "fairshare run --cpu 0.25 --mem {left} -- \
+         python3 -c 'all = bytearray({left} - (24 << 20)); all[::4096] = bytes(len(all[::4096]))'"
+    );
+    guest.as_user("bob", &works).expect_ok();
+    guest.as_user("bob", "fairshare release").expect_ok();
+    guest.root("rm /dev/shm/left").expect_ok();
+    guest.wait_until("it is free again", || free() >= left + (399 << 20));
+    guest.as_user("bob", &asks).expect_ok();
+});

@@ -112,6 +112,25 @@ fn limits_and_use_as_the_kernel_writes_them() {
 }
 
 #[test]
+fn what_is_in_no_slice_is_left_behind() {
+    let tree = Tree::with(share(7));
+    tree.make(share(8));
+    let all = tree.path(share(7)).parent().unwrap().to_owned();
+    let has = |bytes: u64| {
+        for (file, content) in FILES {
+            std::fs::write(all.join(file), content).unwrap();
+        }
+        std::fs::write(all.join("memory.stat"), format!("anon 9\nshmem {bytes}\n")).unwrap();
+    };
+    has(20_000);
+    assert_eq!(tree.cgroups.files_in_memory(share(7)).unwrap(), Bytes(7000));
+    assert_eq!(tree.cgroups.left_behind().unwrap(), Bytes(6000));
+    // Read one after the other: never less than nothing.
+    has(13_000);
+    assert_eq!(tree.cgroups.left_behind().unwrap(), Bytes(0));
+}
+
+#[test]
 fn no_such_cgroup_is_no_error() {
     let tree = Tree::new();
     assert_eq!(tree.cgroups.limits(share(7)).unwrap(), None);
@@ -121,6 +140,8 @@ fn no_such_cgroup_is_no_error() {
     assert_eq!(tree.cgroups.tasks(share(7)).unwrap(), None);
     assert_eq!(tree.cgroups.oom_kills(share(7)).unwrap(), None);
     assert_eq!(tree.cgroups.populated(share(7)).unwrap(), None);
+    assert_eq!(tree.cgroups.files_in_memory(share(7)).unwrap(), Bytes(0));
+    assert_eq!(tree.cgroups.left_behind().unwrap(), Bytes(0));
     assert_eq!(tree.cgroups.pressures(share(7)).unwrap(), None);
     assert_eq!(tree.cgroups.spent(share(7)).unwrap(), None);
     assert_eq!(tree.cgroups.pids(share(7), 10).unwrap(), Vec::<u32>::new());

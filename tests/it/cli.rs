@@ -250,6 +250,7 @@ fn capacity() -> CapacityInfo {
         free_mem_bytes: 42 * GIB,
         shares: 3,
         waiting: 0,
+        left_behind_bytes: None,
     }
 }
 

@@ -179,6 +179,7 @@ fn calls_follow_each_other_on_one_connection() {
             free_mem_bytes: 4,
             shares: 5,
             waiting: 6,
+            left_behind_bytes: None,
         };
         peer.answer(Answer::Status(StatusAnswer { share: None, capacity }));
         peer.end();

@@ -14,6 +14,7 @@ mod harness;
 mod inside;
 mod insight;
 mod leases;
+mod left_behind;
 mod machine;
 mod membership;
 mod moves;

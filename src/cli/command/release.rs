@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::watch;
 use crate::cli::args::Release;
 use crate::cli::exit::{Exit, Failure};
+use crate::cli::left;
 use crate::cli::link::{Link, unexpected};
 use crate::cli::render;
 use crate::cli::tell::note;
@@ -31,6 +32,9 @@ pub fn run(args: &Release, whom: &Whom, socket: &Path) -> Result<Exit, Failure> 
             wait(&mut link, job_id, whom)?;
             render::print(&text(true, whom))?;
         }
+    }
+    if let (None, Some(words)) = (whom.for_uid(), left::words()) {
+        note(&words);
     }
     Ok(Exit::DONE)
 }

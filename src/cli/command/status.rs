@@ -7,8 +7,10 @@ use std::time::{Duration, Instant};
 
 use crate::cli::args::Status;
 use crate::cli::exit::{Exit, Failure};
+use crate::cli::left;
 use crate::cli::link::Link;
 use crate::cli::render::{self, CpuUse};
+use crate::cli::tell::note;
 use crate::cli::whom::Whom;
 use crate::contract::{self, List, ShareInfo, StatusAnswer};
 use crate::quantity::MilliCpu;
@@ -43,6 +45,11 @@ pub fn run(args: &Status, socket: &Path) -> Result<Exit, Failure> {
     let (mine, machine) =
         (render::share_line(share.as_ref(), cpu_use, now_ms), render::machine_line(&capacity));
     render::print(&format!("{mine}\n{machine}"))?;
+    if capacity.left_behind_bytes.is_some()
+        && let Some(words) = left::words()
+    {
+        note(&words);
+    }
     Ok(Exit::DONE)
 }
 

@@ -6,6 +6,7 @@ use crate::daemon::telling::reply::Reply;
 use crate::identity::{JobId, Uid};
 use crate::ledger::job::JobEnd;
 use crate::ledger::{Image, Outcome};
+use crate::quantity::Bytes;
 
 /// What has been said and the owner has not taken yet. A task that says one more waits.
 pub const SAID_WAITING_MAX: usize = 256;
@@ -25,6 +26,8 @@ pub enum Said {
     /// A request that was to wait could not be stored. What is to be stored without it goes there; nothing where it was
     /// served meanwhile.
     Uncalled(JobId, oneshot::Sender<Option<Image>>),
+    /// Work that is over has left so much memory behind, all of it together.
+    LeftBehind(Bytes),
     /// A submitted command is over.
     WorkEnded {
         /// The command's job.

@@ -23,7 +23,7 @@ use crate::identity::{JobId, Uid, UnitName};
 use crate::ledger::refusal::Refusal;
 use crate::ledger::share::Share;
 use crate::ledger::{Image, Outcome};
-use crate::quantity::MilliCpu;
+use crate::quantity::{Bytes, MilliCpu};
 use crate::serving::logging::{chain, in_full};
 use crate::state::StateFault;
 use crate::systemd::property::{self, Property};
@@ -323,6 +323,7 @@ pub async fn stop(cx: Context, uid: Uid, job: JobId, intent: Image, reply: Reply
 
 /// Stops the slice of a share whose release is stored, with everything in it.
 async fn stopped(cx: &Context, uid: Uid, share: Option<Share>, within: Duration) -> Result<(), WireError> {
+    let in_memory = cx.cgroups.files_in_memory(UnitName::Share(uid)).unwrap_or_default();
     if let Err(fault) = cx.systemd.stop(UnitName::Share(uid), within).await {
         let error = logged(&fault);
         // A stop that was not refused may still be under way.
@@ -336,6 +337,12 @@ async fn stopped(cx: &Context, uid: Uid, share: Option<Share>, within: Duration)
     }
     if let (Some(share), Err(still)) = (share, unkillable::over(&cx.cgroups, UnitName::Share(uid)).await) {
         return Err(kept(cx, &share, still).await);
+    }
+    // Before anybody is given room that is not there.
+    if in_memory > Bytes(0)
+        && let Ok(left) = cx.cgroups.left_behind()
+    {
+        let _ = cx.said.send(Said::LeftBehind(left)).await;
     }
     // The intent is stored, and a start would finish it: where the outcome is not, nothing is lost.
     let _ = cx.store_outcome(cx.settle(uid, Outcome::Done).await).await;

@@ -25,6 +25,8 @@ pub enum Event {
     WaitingKnown(Vec<Account>),
     /// What the shares use has been read.
     Usages(BTreeMap<Uid, Usage>),
+    /// How much memory work has left behind has been read.
+    LeftBehind(Bytes),
     /// What submitted commands that run need has been read.
     Needed(Vec<(JobId, Bytes)>),
     /// Processes and members have been looked at, everybody's or for one who asks for the own.

@@ -8,6 +8,7 @@ mod effects;
 pub mod event;
 mod inside;
 mod jobs;
+mod left_behind;
 mod look;
 mod naming;
 mod needed;
@@ -114,6 +115,8 @@ pub struct EventLoop {
     deferred: BTreeMap<Uid, VecDeque<(Effect, Reply)>>,
     /// Sets what bounds all shares together, where it was last another.
     bounding: Option<JoinHandle<()>>,
+    /// Reads how much memory work has left behind, where that was looked at last.
+    looks_at_left: Option<JoinHandle<()>>,
     /// What bounds all shares together; `None` where it is not known.
     bounds: Option<Bounds>,
     /// When the ledger was last told that time has passed.
@@ -193,6 +196,7 @@ impl EventLoop {
             in_order_at: None,
             ticked_at: None,
             bounding: None,
+            looks_at_left: None,
             bounds: None,
             parts,
         }
@@ -283,6 +287,7 @@ impl EventLoop {
                 }
                 drop(reply.send(waits.then(|| self.ledger.image())));
             }
+            Said::LeftBehind(left) => self.left_behind(left),
             Said::WorkEnded { job, end, reply } => self.work_ended(job, end, reply),
             Said::WorkLost(job) => self.work_lost(job),
             Said::Image(reply) => drop(reply.send(self.ledger.image())),
@@ -301,6 +306,7 @@ impl EventLoop {
                 let shown = Shown::of(&self.ledger, &self.parts.cgroups, &self.needed);
                 self.usages.arrived(usages, &shown);
             }
+            Event::LeftBehind(left) => self.left_behind(left),
             Event::Needed(read) => self.needed_seen(read),
             Event::Sighted(all, sighting) => self.sighted(all, &sighting),
             Event::LookDue(all) => self.begin_look(all),
@@ -371,6 +377,7 @@ impl EventLoop {
         self.baseline.hear(Heard::Look);
         self.sweep_inside();
         self.look_at_needed();
+        self.look_at_left_behind();
         let uids: Vec<Uid> = self.ledger.shares().keys().copied().collect();
         uids.into_iter().for_each(|uid| self.look_at_pressures(uid));
         self.look_at_bounds();

@@ -96,6 +96,7 @@ impl EventLoop {
                 self.clear_works(works);
                 written = self.store_in_background();
                 self.bound_all();
+                self.look_at_left_behind();
                 self.know_waiting();
                 self.watch_all_anew();
                 self.tell(Command::Tick);

@@ -33,6 +33,7 @@ impl EventLoop {
         }
         if kind.needs.capacity {
             self.look_at_machine();
+            self.look_whether_it_is_still_left();
         }
         let Some(uid) = submission.authorised.turn() else { return self.take_turn(submission) };
         match self.busy.get_mut(&uid) {

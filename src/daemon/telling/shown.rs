@@ -46,6 +46,7 @@ impl<'a> Shown<'a> {
             free_mem_bytes: capacity.free().mem().0,
             shares: self.ledger.shares().len() as u64,
             waiting: self.ledger.waiting() as u64,
+            left_behind_bytes: Some(self.ledger.left_behind().0).filter(|left| *left > 0),
         }
     }
 

@@ -8,6 +8,7 @@ use crate::identity::Uid;
 use crate::ledger::fairness::{Fairness, Meter, dominant};
 use crate::ledger::share::Share;
 use crate::ledger::time::Time;
+use crate::quantity::{Bytes, MilliCpu};
 
 #[derive(Debug, Clone)]
 pub(crate) struct Books {
@@ -20,6 +21,8 @@ pub(crate) struct Books {
     pub expired: BTreeSet<(Time, Uid)>,
     /// The share whose eviction has been announced.
     pub evicting: Option<Uid>,
+    /// Memory that is charged to work that is over, and to nobody's share: held by nobody, and not free.
+    pub left_behind: Bytes,
 }
 
 impl Books {
@@ -31,7 +34,15 @@ impl Books {
             alarms: BTreeSet::new(),
             expired: BTreeSet::new(),
             evicting: None,
+            left_behind: Bytes(0),
         }
+    }
+
+    /// So much memory is left behind from now on.
+    pub fn set_left(&mut self, mem: Bytes) {
+        self.capacity.give(Room::new(MilliCpu(0), self.left_behind));
+        self.capacity.take(Room::new(MilliCpu(0), mem));
+        self.left_behind = mem;
     }
 
     /// The share goes out of the books, to be changed or forgotten: its use is charged.

@@ -42,6 +42,23 @@ fn waits(ledger: &mut Ledger, ms: u64, who: u64, cpu: u64, mem: u64, lease: Opti
 }
 
 #[test]
+fn what_is_left_behind_is_not_free_and_lets_in_who_waits_when_it_is_gone() {
+    let mut ledger = ledger();
+    let whole = ledger.capacity().whole();
+    say(&mut ledger, 1, Command::LeftBehind(Bytes(3 * GIB))).unwrap();
+    assert_eq!(ledger.capacity().free().mem(), Bytes(whole.mem().0 - 3 * GIB));
+    let asked = request(&policy(), 1, named(1000, whole.mem().0 - 2 * GIB), None, Wait::No);
+    assert!(matches!(say(&mut ledger, 2, asked), Err(Refusal::NoCapacity(_))), "later there may be room");
+    waits(&mut ledger, 3, 1, 1, whole.mem().0 / GIB - 2, None);
+    // More than nobody holds: what is held stays.
+    holds(&mut ledger, 4, 2, 1, 1, None);
+    say(&mut ledger, 5, Command::LeftBehind(whole.mem())).unwrap();
+    assert_eq!((ledger.capacity().free().mem(), ledger.shares().len()), (Bytes(0), 1));
+    say(&mut ledger, 6, Command::LeftBehind(Bytes(GIB))).unwrap();
+    assert_eq!((ledger.capacity().free().mem(), ledger.waiting()), (Bytes(0), 0));
+}
+
+#[test]
 fn more_than_the_machine_has_is_over_the_limit_and_never_waits() {
     let mut ledger = ledger();
     say(&mut ledger, 1, Command::SetCapacity { cpu: MilliCpu(3500), mem: Bytes(3 * GIB / 2) }).unwrap();

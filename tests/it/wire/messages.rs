@@ -247,6 +247,10 @@ fn share_full() -> ShareInfo {
     }
 }
 
+fn capacity_full() -> CapacityInfo {
+    CapacityInfo { left_behind_bytes: Some(400 << 20), ..capacity() }
+}
+
 fn capacity() -> CapacityInfo {
     CapacityInfo {
         cpu_milli: 15_000,
@@ -255,6 +259,7 @@ fn capacity() -> CapacityInfo {
         free_mem_bytes: 42 << 30,
         shares: 3,
         waiting: 1,
+        left_behind_bytes: None,
     }
 }
 
@@ -334,7 +339,7 @@ fn answers() -> Vec<(&'static str, Answer)> {
         ("health-min", Answer::Health(HealthAnswer { healthy: true, checks: vec![] })),
         ("health-full", Answer::Health(HealthAnswer { healthy: false, checks })),
         ("status-min", Answer::Status(StatusAnswer { share: None, capacity: capacity() })),
-        ("status-full", Answer::Status(StatusAnswer { share: Some(share_full()), capacity: capacity() })),
+        ("status-full", Answer::Status(StatusAnswer { share: Some(share_full()), capacity: capacity_full() })),
         ("list-min", Answer::List(ListAnswer { shares: vec![], capacity: capacity(), shares_left_out: None })),
         ("list-full", Answer::List(ListAnswer { shares: vec![share_full(), share_min()], capacity: capacity(), shares_left_out: Some(2) })),
         ("policy-min", Answer::Policy(PolicyAnswer { policy: policy_min.clone() })),
@@ -403,6 +408,7 @@ fn dump_full() -> DumpInfo {
     let stopping = ShareDump { share: share_full(), phase: Stopping, job_id: Some(17) };
     DumpInfo {
         draining: true,
+        capacity: capacity_full(),
         past_use: vec![PastUse { uid: 1001, used_ms: 3_600_000 }],
         past_use_left_out: Some(4),
         shares: phases.into_iter().map(share).chain([stopping]).collect(),

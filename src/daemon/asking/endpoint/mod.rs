@@ -237,6 +237,7 @@ mod tests {
             free_mem_bytes: MOST,
             shares: MOST,
             waiting: MOST,
+            left_behind_bytes: Some(MOST),
         };
         let longest = [
             (Ping, Answer::Pong(Pong { at_ms: MOST })),
