@@ -48,6 +48,21 @@ impl fmt::Display for JobId {
     }
 }
 
+/// The slice that has the slices of all users' logins (`systemd.special(7)`).
+pub const LOGINS: &str = "user.slice";
+
+impl Uid {
+    /// The slice that systemd-logind makes for a user's logins.
+    pub fn login_slice(self) -> String {
+        format!("user-{self}.slice")
+    }
+
+    /// Where the cgroup of a user's logins is, below the cgroup root.
+    pub fn login_path(self) -> String {
+        format!("{LOGINS}/{}", self.login_slice())
+    }
+}
+
 /// The slice above all shares.
 pub const FAIRSHARE_SLICE: &str = "fairshare.slice";
 

@@ -1,7 +1,8 @@
 //! What a program in a share is told of it by its environment: programs that ask the machine how much there is (`nproc(1)`,
 //! `sysinfo(2)`) are told of all of it.
 
-use std::ffi::OsString;
+use std::ffi::{CString, NulError, OsString};
+use std::os::unix::ffi::OsStrExt;
 
 /// How work came into its share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,19 +29,25 @@ fn variables(kind: Kind, cpu_milli: u64, mem_bytes: u64) -> [(&'static str, Opti
     ]
 }
 
-/// An environment with what is said of the work that begins. What was said in it of other work, which started this, is
+/// An environment, as `execve(2)` takes it, with what is said of the work that begins. What was said in it of other work, which started this, is
 /// replaced: also a job's number, where this is no job.
 pub fn environment(
     inherited: impl Iterator<Item = (OsString, OsString)>,
     kind: Kind,
     cpu_milli: u64,
     mem_bytes: u64,
-) -> Vec<(OsString, OsString)> {
+) -> Vec<CString> {
     let variables = variables(kind, cpu_milli, mem_bytes);
     let is_ours = |name: &OsString| variables.iter().any(|(ours, _)| name == ours);
-    let mut environment: Vec<_> = inherited.filter(|(name, _)| !is_ours(name)).collect();
-    environment.extend(variables.into_iter().filter_map(|(name, value)| Some((name.into(), value?.into()))));
-    environment
+    let inherited = inherited.filter(|(name, _)| !is_ours(name));
+    let of_work = variables.iter().filter_map(|(name, value)| Some((name.into(), value.as_ref()?.into())));
+    // What is of an environment has no NUL, and what has one is of none.
+    inherited.chain(of_work).filter_map(|pair| word(&pair).ok()).collect()
+}
+
+/// A variable as `execve(2)` takes it.
+fn word((name, value): &(OsString, OsString)) -> Result<CString, NulError> {
+    CString::new([name.as_bytes(), b"=", value.as_bytes()].concat())
 }
 
 #[cfg(test)]
@@ -52,6 +59,9 @@ mod tests {
         let pairs = |pairs: &[(&str, &str)]| -> Vec<(OsString, OsString)> {
             pairs.iter().map(|(name, value)| (name.into(), value.into())).collect()
         };
+        let words = |words: &[&str]| -> Vec<CString> {
+            words.iter().map(|word| CString::new(*word).expect("no NUL")).collect()
+        };
         let outer = pairs(&[
             ("PATH", "/bin"),
             ("FAIRSHARE_JOB_ID", "7"),
@@ -62,17 +72,26 @@ mod tests {
         let run = environment(outer.clone().into_iter(), Kind::Run, 2000, 1 << 20);
         assert_eq!(
             run,
-            pairs(&[
-                ("PATH", "/bin"),
-                ("FAIRSHARE_SOCKET", "/s"),
-                ("FAIRSHARE_KIND", "run"),
-                ("FAIRSHARE_CPUS", "2"),
-                ("FAIRSHARE_MEM_BYTES", "1048576"),
+            words(&[
+                "PATH=/bin",
+                "FAIRSHARE_SOCKET=/s",
+                "FAIRSHARE_KIND=run",
+                "FAIRSHARE_CPUS=2",
+                "FAIRSHARE_MEM_BYTES=1048576",
             ])
         );
         let job = environment(outer.into_iter(), Kind::Submit(12), 2000, 1 << 30);
-        assert!(job.contains(&("FAIRSHARE_JOB_ID".into(), "12".into())), "{job:?}");
-        assert!(job.contains(&("FAIRSHARE_KIND".into(), "submit".into())), "{job:?}");
+        assert_eq!(
+            job,
+            words(&[
+                "PATH=/bin",
+                "FAIRSHARE_SOCKET=/s",
+                "FAIRSHARE_KIND=submit",
+                "FAIRSHARE_JOB_ID=12",
+                "FAIRSHARE_CPUS=2",
+                "FAIRSHARE_MEM_BYTES=1073741824",
+            ])
+        );
     }
 
     #[test]

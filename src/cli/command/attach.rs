@@ -11,7 +11,7 @@ use crate::cli::whom::Whom;
 use crate::contract::{self, Endpoint, FindingKind, InUnit};
 use crate::host::process::{self, ProcessError};
 use crate::quantity::Bytes;
-use crate::wire::error::Code;
+use crate::wire::error::{Code, WireError};
 
 /// How many processes one call may name (fairshare-protocol(7)).
 const AT_ONCE_MAX: usize = 64;
@@ -43,36 +43,78 @@ pub fn run(args: &Attach, socket: &Path) -> Result<Exit, Failure> {
     attach_each(&mut link, &pids)
 }
 
+/// What became of processes that were to be moved.
+#[derive(Default)]
+struct Moved {
+    processes: u64,
+    /// What of their memory stays counted where it was.
+    memory: Bytes,
+    /// Where they are now.
+    units: Vec<String>,
+}
+
+impl Moved {
+    /// Has these moved together; what the daemon refuses is answered.
+    fn add(&mut self, link: &mut Link, pids: &[u32]) -> Result<Result<(), WireError>, Failure> {
+        let charged: u64 = pids.iter().filter_map(|pid| charged_elsewhere(*pid)).sum();
+        let call = contract::Attach { pids: pids.iter().copied().map(u64::from).collect() };
+        Ok(link.try_ask(&call)?.map(|InUnit { unit, .. }| {
+            self.processes += pids.iter().map(|pid| u64::from(is_moved(*pid))).sum::<u64>();
+            self.memory = Bytes(self.memory.0.saturating_add(charged));
+            self.units.push(render::safe(&unit));
+        }))
+    }
+
+    /// Says it. Where nothing was moved it is what the daemon said `last`.
+    fn tell(self, last: Option<WireError>) -> Result<Exit, Failure> {
+        let unit = match (self.units.as_slice(), last) {
+            ([], Some(error)) => return Err(refused(&error, Endpoint::Attach, &Whom::Me)),
+            ([unit], _) => unit.clone(),
+            (units, _) => format!("{} scopes of your share", units.len()),
+        };
+        let moved = render::counted(self.processes, "process", "processes");
+        render::print(&format!("Moved {moved} into {unit}"))?;
+        if self.memory >= MEMORY_WORTH_A_WORD {
+            note(&format!(
+                "{} of memory that is in use already stay counted where they were; only what is taken from now on counts here",
+                self.memory
+            ));
+        }
+        Ok(Exit::DONE)
+    }
+}
+
+/// Moves these, unless the daemon refuses one.
+fn attach(link: &mut Link, all: &[u32]) -> Result<Exit, Failure> {
+    let (mut moved, mut last) = (Moved::default(), None);
+    for pids in all.chunks(AT_ONCE_MAX) {
+        match moved.add(link, pids)? {
+            Ok(()) => {}
+            // All of these have ended meanwhile; of the others some may not have.
+            Err(error) if error.is(Code::NotFound) && all.len() > pids.len() => last = Some(error),
+            Err(error) => return Err(refused(&error, Endpoint::Attach, &Whom::Me)),
+        }
+    }
+    moved.tell(last)
+}
+
 /// Moves those of these that the daemon takes: one that it refuses keeps no other from its way.
 fn attach_each(link: &mut Link, all: &[u32]) -> Result<Exit, Failure> {
-    let (mut taken, mut last) = (Vec::new(), None);
+    let (mut moved, mut last) = (Moved::default(), None);
     for pids in all.chunks(AT_ONCE_MAX) {
-        if let Ok(InUnit { .. }) = link.try_ask(&call(pids))? {
-            taken.extend_from_slice(pids);
+        if moved.add(link, pids)?.is_ok() {
             continue;
         }
         for pid in pids {
-            match link.try_ask(&call(&[*pid]))? {
-                Ok(InUnit { .. }) => taken.push(*pid),
-                Err(error) if error.is(Code::NotFound) => last = Some(error),
-                Err(error) => {
+            if let Err(error) = moved.add(link, &[*pid])? {
+                if !error.is(Code::NotFound) {
                     note(&format!("process {pid} stays where it is: {}", error.message));
-                    last = Some(error);
                 }
+                last = Some(error);
             }
         }
     }
-    if let (Some(error), true) = (last, taken.is_empty()) {
-        return Err(refused(&error, Endpoint::Attach, &Whom::Me));
-    }
-    let moved = taken.iter().filter(|pid| is_moved(**pid)).count();
-    let moved = render::counted(moved.try_into().unwrap_or(u64::MAX), "process", "processes");
-    render::print(&format!("Moved {moved} into your share"))?;
-    Ok(Exit::DONE)
-}
-
-fn call(pids: &[u32]) -> contract::Attach {
-    contract::Attach { pids: pids.iter().copied().map(u64::from).collect() }
+    moved.tell(last)
 }
 
 /// The caller's processes that are outside of the share, but for this one and those that it was started from: the last of a
@@ -93,35 +135,6 @@ fn outside(link: &mut Link) -> Result<Vec<u32>, Failure> {
     });
     let pids = of_mine.filter_map(|finding| finding.pids).flatten();
     Ok(pids.filter_map(|pid| u32::try_from(pid).ok()).filter(|pid| !ancestors.contains(pid)).collect())
-}
-
-fn attach(link: &mut Link, all: &[u32]) -> Result<Exit, Failure> {
-    let (mut moved, mut units, mut last) = (0, Vec::new(), None);
-    let mut memory = Bytes(0);
-    for pids in all.chunks(AT_ONCE_MAX) {
-        let before = Bytes(pids.iter().filter_map(|pid| charged_elsewhere(*pid)).sum());
-        match link.try_ask(&call(pids))? {
-            Ok(InUnit { unit, .. }) => {
-                moved += pids.iter().filter(|pid| is_moved(**pid)).count();
-                memory = Bytes(memory.0.saturating_add(before.0));
-                units.push(render::safe(&unit));
-            }
-            // All of these have ended meanwhile; of the others some may not have.
-            Err(error) if error.is(Code::NotFound) && all.len() > pids.len() => last = Some(error),
-            Err(error) => return Err(refused(&error, Endpoint::Attach, &Whom::Me)),
-        }
-    }
-    if let (Some(error), true) = (last, units.is_empty()) {
-        return Err(refused(&error, Endpoint::Attach, &Whom::Me));
-    }
-    let moved = render::counted(moved.try_into().unwrap_or(u64::MAX), "process", "processes");
-    render::print(&format!("Moved {moved} into {}", units.join(" ")))?;
-    if memory >= MEMORY_WORTH_A_WORD {
-        note(&format!(
-            "{memory} of memory that is in use already stay counted where they were; only what is taken from now on counts here"
-        ));
-    }
-    Ok(Exit::DONE)
 }
 
 /// The memory of a process that is not counted in a share, in bytes.

@@ -129,19 +129,14 @@ fn become_it(job: u64, Taken { handover, handed, streams }: &Taken) -> Failure {
         return Failure::new(Exit::NOT_EXECUTABLE, format!("{}: cannot go there: {error}", folder.display()))
             .hint("the folder that a command was submitted from must be there when it starts");
     }
-    let word =
-        |word: Vec<u8>| CString::new(word).map_err(|_| Failure::new(Exit::USAGE, "a NUL in an argument"));
-    let argv: Result<Vec<CString>, Failure> =
-        handover.argv.iter().map(|argument| word(argument.as_bytes().to_vec())).collect();
+    let argv: Result<Vec<CString>, _> =
+        handover.argv.iter().map(|argument| CString::new(argument.as_bytes())).collect();
     let text = |(name, value): (&OsText, &OsText)| (name.as_os_str().into(), value.as_os_str().into());
     let inherited = handover.env.iter().map(text);
-    let environment = hints::environment(inherited, Kind::Submit(job), handed.cpu_milli, handed.mem_bytes);
-    let variable = |(name, value): (OsString, OsString)| [name.as_bytes(), b"=", value.as_bytes()].concat();
-    let env: Result<Vec<CString>, Failure> =
-        environment.into_iter().map(|pair| word(variable(pair))).collect();
-    match (argv, env) {
-        (Ok(argv), Ok(env)) => execute(handover, argv, &env),
-        (Err(failure), _) | (_, Err(failure)) => failure,
+    let env = hints::environment(inherited, Kind::Submit(job), handed.cpu_milli, handed.mem_bytes);
+    match argv {
+        Ok(argv) => execute(handover, argv, &env),
+        Err(_) => Failure::new(Exit::USAGE, "a NUL in an argument"),
     }
 }
 

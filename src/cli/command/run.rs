@@ -98,13 +98,7 @@ pub fn execute(command: &[OsString], entered: &InUnit) -> Failure {
     let Some(program) = words.first() else {
         return Failure::new(Exit::USAGE, "there is no command to run");
     };
-    let environment =
-        hints::environment(std::env::vars_os(), Kind::Run, entered.cpu_milli, entered.mem_bytes);
-    let pair = |(name, value): (OsString, OsString)| {
-        CString::new([name.as_bytes(), b"=", value.as_bytes()].concat()).ok()
-    };
-    // What comes from an environment has no NUL.
-    let env: Vec<CString> = environment.into_iter().filter_map(pair).collect();
+    let env = hints::environment(std::env::vars_os(), Kind::Run, entered.cpu_milli, entered.mem_bytes);
     signals::restore_sigpipe();
     let Err(errno) = execvpe(program, &words, &env);
     not_executed(name, errno)

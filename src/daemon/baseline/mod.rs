@@ -27,7 +27,6 @@ use crate::policy::Policy;
 use crate::serving::logging::chain;
 use crate::systemd::Systemd;
 use members::Found;
-pub use plan::login_slice;
 use plan::{Figures, Stage, of_login, wanted};
 use record::Record;
 use settle::{Hands, holds, path_of_logins};
@@ -200,7 +199,7 @@ impl Keeper {
 
     /// Holds who logs in, where nobody has prepared for them.
     fn login(&mut self, uid: Uid) {
-        let unit = login_slice(uid);
+        let unit = uid.login_slice();
         let holds = self.policy.borrow().as_ref().is_some_and(|policy| policy.holds_outside());
         if !holds || uid.get() < least() {
             return;

@@ -4,16 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::members::Found;
 use crate::cgroup::{Memory, with_margin};
-use crate::identity::Uid;
+use crate::identity::{LOGINS, Uid};
 use crate::policy::Policy;
 use crate::quantity::{Bytes, MilliCpu, PartialAmount, Tasks};
 use crate::systemd::outside::Figure;
 
 /// Figures of one unit, in the units of systemd's properties.
 pub type Figures = BTreeMap<Figure, u64>;
-
-/// The slice that has the slices of all users' logins (`systemd.special(7)`).
-pub const LOGINS: &str = "user.slice";
 
 /// A figure that was set in this boot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,15 +43,10 @@ const MEM_STEP_BYTES: u64 = 16 << 20;
 /// The least margin beside memory that is in use, in bytes.
 const MEM_MARGIN_BYTES_MIN: u64 = 16 << 20;
 
-/// The slice of a user's logins.
-pub fn login_slice(uid: Uid) -> String {
-    format!("user-{uid}.slice")
-}
-
 /// Whose logins a slice is of; `None` for other units.
 pub fn of_login(unit: &str) -> Option<Uid> {
     let uid = Uid::new(unit.strip_prefix("user-")?.strip_suffix(".slice")?.parse().ok()?)?;
-    (login_slice(uid) == unit).then_some(uid)
+    (uid.login_slice() == unit).then_some(uid)
 }
 
 /// What each unit is to have, of those that the policy holds and those of `kept` that were set in this boot. A unit without
@@ -78,7 +70,7 @@ pub fn wanted(
     for (uid, account) in found.members.iter().filter(|(uid, _)| uid.get() >= uid_min) {
         let login = policy.login(*uid, account.user.as_deref().unwrap_or_default(), &account.groups);
         if !login.is_empty() {
-            wanted.insert(login_slice(*uid), figures(login));
+            wanted.insert(uid.login_slice(), figures(login));
         }
     }
     if let Some(mem) = policy.logins {
@@ -171,7 +163,7 @@ mod tests {
     fn who_is_a_member_is_held_who_left_gets_it_back_and_who_is_not_known_keeps_it() {
         let kept = |raw: u64| {
             let kept = Kept { set: 1, was: NO_LIMIT, stage: Stage::Held };
-            (login_slice(uid(raw)), KeptOfUnit::from([(Figure::Cpu, kept)]))
+            (uid(raw).login_slice(), KeptOfUnit::from([(Figure::Cpu, kept)]))
         };
         let kept = BTreeMap::from([kept(900), kept(1001), kept(1002), kept(1003)]);
         let found = found(&[0, 999, 1001, 1004], &[1002]);
@@ -180,7 +172,7 @@ mod tests {
             wanted.into_iter().map(|(unit, figures)| (unit, figures.len())).collect()
         };
         let figures = |uids: &[(u64, usize)]| -> Vec<(String, usize)> {
-            uids.iter().map(|(raw, figures)| (login_slice(uid(*raw)), *figures)).collect()
+            uids.iter().map(|(raw, figures)| (uid(*raw).login_slice(), *figures)).collect()
         };
         let mut expected = figures(&[(1001, 3), (1002, 0), (1004, 3), (900, 0)]);
         assert_eq!(named(&policy()), expected, "an account of the system is not held, whenever it was");

@@ -7,12 +7,13 @@ use std::sync::Arc;
 use tokio::time::{Instant, sleep};
 
 use super::dropins;
-use super::plan::{Figures, Kept, KeptOfUnit, LOGINS, Stage, of_login, spare, targets};
+use super::plan::{Figures, Kept, KeptOfUnit, Stage, of_login, spare, targets};
 use super::record::Record;
 use crate::cgroup::{Cgroups, Outside};
 use crate::daemon::doing::resize::TAKEN_BACK_AT_ONCE_MAX;
 use crate::daemon::doing::share::{READ_BACK_PAUSE, READ_BACK_TIMEOUT};
 use crate::enforced::{KernelLimits, Limit};
+use crate::identity::LOGINS;
 use crate::quantity::Bytes;
 use crate::serving::logging::chain;
 use crate::systemd::Systemd;
@@ -65,7 +66,7 @@ pub fn holds(limits: &KernelLimits, figures: &Figures) -> bool {
 /// The path of the cgroup of the logins of one user, or of all; `None` for units of which PID 1 is to be asked.
 pub fn path_of_logins(unit: &str) -> Option<String> {
     match of_login(unit) {
-        Some(_) => Some(format!("{LOGINS}/{unit}")),
+        Some(uid) => Some(uid.login_path()),
         None => (unit == LOGINS).then(|| LOGINS.to_owned()),
     }
 }

@@ -31,7 +31,7 @@ pub struct Bounds {
 }
 
 impl Bounds {
-    /// Whether the kernel holds that, where everybody else has a weight of `beside` in all.
+    /// Whether the kernel holds what all shares together are to have, where everybody else has a weight of `beside` in all.
     ///
     /// # Errors
     /// In words, what it holds instead.

@@ -12,7 +12,7 @@ use super::event::Event;
 use crate::cgroup::{Cgroups, Group};
 use crate::contract::{Answer, AuditAnswer, Finding, FindingKind};
 use crate::daemon::asking::accounts::Accounts;
-use crate::daemon::baseline::{Told, login_slice, members};
+use crate::daemon::baseline::{Told, members};
 use crate::daemon::doing::kernel::limits_hold;
 use crate::daemon::telling::findings::{Held, Login, Sighting};
 use crate::daemon::telling::fit::Space;
@@ -158,7 +158,7 @@ impl EventLoop {
         let policy = self.policy.as_ref().filter(|_| account.uid.get() >= least);
         let name = account.user.as_deref().unwrap_or_default();
         let figures = policy.map(|policy| policy.login(account.uid, name, &account.groups));
-        let standing = told.of(&login_slice(account.uid));
+        let standing = told.of(&account.uid.login_slice());
         Login { figures: figures.unwrap_or_default(), standing }
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::contract::{Finding, FindingKind, PIDS_NAMED_MAX};
 use crate::host::account::Account;
 use crate::host::process::seen::Seen;
-use crate::identity::{Gid, Uid, UnitName};
+use crate::identity::{Gid, LOGINS, Uid, UnitName};
 use crate::quantity::{Bytes, PartialAmount};
 
 /// The most bytes of a unit's name, with what is above it, in a finding.
@@ -104,7 +104,7 @@ impl Sighting {
     pub fn add(&mut self, seen: &Seen<'_>) {
         let Some(uid) = Uid::new(seen.whose.into()) else { return };
         // The user's own systemd belongs where it is.
-        if seen.cgroup.starts_with("/user.slice/") && seen.cgroup.ends_with(".service/init.scope") {
+        if is_within(&seen.cgroup, LOGINS) && seen.cgroup.ends_with(".service/init.scope") {
             return;
         }
         let (theirs, place) = (self.seen.entry(uid).or_default(), place(uid, &seen.cgroup));
@@ -141,15 +141,14 @@ impl Sighting {
         };
         let nowhere = BTreeMap::new();
         let theirs = self.seen.get(&uid).unwrap_or(&nowhere);
-        let of = |place: &Place| theirs.get(place).filter(|group| group.processes > 0);
         let mut found: Vec<Finding> = held.login.finding(&name).into_iter().collect();
         for (place, group) in theirs {
             if let Place::Outside(unit) = place {
                 found.push(outside(&name, unit, group, held));
             }
         }
-        if let Some(login) = of(&Place::Login).filter(|_| held.share) {
-            let all = login.processes + of(&Place::Share).map_or(0, |share| share.processes);
+        if let Some(login) = theirs.get(&Place::Login).filter(|_| held.share) {
+            let all = login.processes + theirs.get(&Place::Share).map_or(0, |share| share.processes);
             let text = format!(
                 "{name}: {} of {} in the login and not in the share, {}",
                 login.processes,
@@ -158,7 +157,7 @@ impl Sighting {
             );
             found.push(Finding {
                 hint: held.for_member.then(|| attach(login)).flatten(),
-                unit: Some(format!("user.slice/user-{uid}.slice")),
+                unit: Some(uid.login_path()),
                 ..about(FindingKind::Left, text, login)
             });
         }
@@ -176,17 +175,19 @@ impl Sighting {
 
 /// Where a process of `uid`'s is.
 fn place(uid: Uid, cgroup: &str) -> Place {
-    let within = |slice: &str| {
-        let below = cgroup.strip_prefix('/').and_then(|path| path.strip_prefix(slice));
-        below.is_some_and(|below| below.is_empty() || below.starts_with('/'))
-    };
-    if within(&UnitName::Share(uid).cgroup_path()) {
+    if is_within(cgroup, &UnitName::Share(uid).cgroup_path()) {
         Place::Share
-    } else if within(&format!("user.slice/user-{uid}.slice")) {
+    } else if is_within(cgroup, &uid.login_path()) {
         Place::Login
     } else {
         Place::Outside(unit(cgroup).to_owned())
     }
+}
+
+/// Whether a cgroup is that of a slice, or below it.
+fn is_within(cgroup: &str, slice: &str) -> bool {
+    let below = cgroup.strip_prefix('/').and_then(|path| path.strip_prefix(slice));
+    below.is_some_and(|below| below.is_empty() || below.starts_with('/'))
 }
 
 impl Login {

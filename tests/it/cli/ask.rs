@@ -158,7 +158,7 @@ fn attach_all_moves_what_is_found_of_ones_own() {
     let audited = |findings| Answer::Audit(AuditAnswer { findings, findings_left_out: None });
     let found = vec![of(own + 1, vec![7]), of(own, vec![this, pid])];
     let daemon = Daemon::saying([audited(found).into(), unit()]);
-    assert_eq!(shown(&daemon.run("attach --all")), "Moved 1 process into your share\n");
+    assert_eq!(shown(&daemon.run("attach --all")), "Moved 1 process into fairshare-1000-run1.scope\n");
     assert_eq!(daemon.calls(), [Call::Audit(Audit {}), Call::Attach(Attach { pids: vec![pid] })]);
     idle.kill().unwrap();
     idle.wait().unwrap();
