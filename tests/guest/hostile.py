@@ -202,23 +202,37 @@ class Bus:
                       6: ("s", "org.freedesktop.DBus")})
         assert self.socket.recv(4096)
 
-    def send(self, kind, fields, descriptors=()):
+    def send(self, kind, fields, descriptors=(), body=b""):
         self.serial += 1
         head = b""
         for code, (signature, value) in fields.items():
             head += bytes(-len(head) % 8) + bytes([code, 1]) + signature.encode() + b"\0"
             if signature == "u":
                 head += bytes(-len(head) % 4) + struct.pack("<I", value)
+            elif signature == "g":
+                head += bytes([len(value)]) + value.encode() + b"\0"
             else:
                 head += bytes(-len(head) % 4) + struct.pack("<I", len(value)) + value.encode() + b"\0"
-        message = struct.pack("<cBBBIII", b"l", kind, 1, 1, 0, self.serial, len(head)) + head
+        message = struct.pack("<cBBBIII", b"l", kind, 1, 1, len(body), self.serial, len(head)) + head
         message += bytes(-len(message) % 8)
-        self.socket.sendmsg([message], rights(descriptors))
+        sent = self.socket.sendmsg([message, body], rights(descriptors))
+        self.socket.sendall((message + body)[sent:])
 
     def signal(self, to, descriptors):
         fields = {1: ("o", "/hostile"), 2: ("s", "hostile.Hostile"), 3: ("s", "Signal"), 6: ("s", to)}
         fields[9] = ("u", len(descriptors))
         self.send(4, fields, descriptors)
+
+
+def bus_flood(to):
+    """Signals to the daemon alone, as large as it is read in one piece and larger, as fast as the bus takes them."""
+    bus = Bus()
+    fields = {1: ("o", "/hostile"), 2: ("s", "hostile.Hostile"), 3: ("s", "Signal"), 6: ("s", to), 8: ("g", "ay")}
+    bodies = [struct.pack("<I", size) + bytes(size) for size in (1 << 16, 1 << 20, 8 << 20, 31 << 20)]
+    while not os.path.exists(OVER):
+        for body in bodies:
+            bus.send(4, fields, body=body)
+        under_way()
 
 
 def bus_descriptors(to):

@@ -50,12 +50,37 @@ guest_test!(descriptors_that_come_out_of_band_hold_up_nobody, |guest: Guest| {
     attack.wait().expect_ok();
 });
 
+/// Says under which name the daemon is on the bus.
+const NAME_ON_BUS: &str = "busctl list --no-legend | awk '$3 == \"fairshared\" { print $1; exit }'";
+
+guest_test!(signals_with_which_a_stranger_floods_the_daemon_hold_up_nobody, |guest: Guest| {
+    guest.without_watchdog();
+    guest.prepare_for_attacks();
+    let pid = guest.daemon_pid();
+    let name = guest.root(NAME_ON_BUS).expect_ok().text();
+    guest.root("rm -f /tmp/over /tmp/under-way").expect_ok();
+    let attacks = [0; 2].map(|_| guest.hostile("mallory", &format!("bus_flood {name}")).spawn());
+    guest.await_cmd("test -e /tmp/under-way");
+    let said = guest.hostile("bob", &format!("answered {ROUNDS}")).run().expect_ok().text();
+    eprintln!("{said}");
+    // What systemd answers comes through beside all that.
+    for _ in 0..3 {
+        let works = "fairshare request --cpu 0.2 --mem 32M && fairshare run -- true && fairshare release";
+        guest.as_user("bob", works).expect_ok();
+    }
+    assert_eq!(guest.daemon_pid(), pid, "{}", guest.report("the daemon did not stay"));
+    assert_eq!(guest.root(NAME_ON_BUS).expect_ok().text(), name, "the daemon lost its connection to the bus");
+    guest.root("touch /tmp/over").expect_ok();
+    for attack in attacks {
+        attack.wait().expect_ok();
+    }
+});
+
 guest_test!(descriptors_that_a_stranger_sends_over_the_bus_hold_up_nobody, |guest: Guest| {
     guest.without_watchdog();
     guest.prepare_for_attacks();
     let pid = guest.daemon_pid().expect("the daemon runs");
-    let daemon = "busctl list --no-legend | awk '$3 == \"fairshared\" { print $1; exit }'";
-    let name = guest.root(daemon).expect_ok().text();
+    let name = guest.root(NAME_ON_BUS).expect_ok().text();
     assert!(name.starts_with(':'), "{name:?}");
     let held_by_bus = "ls /proc/$(systemctl show -P MainPID dbus.service)/fd | wc -l";
     let before: u32 = guest.root(held_by_bus).expect_ok().text().parse().expect("a number");
@@ -75,7 +100,7 @@ guest_test!(descriptors_that_a_stranger_sends_over_the_bus_hold_up_nobody, |gues
         "id=$(fairshare submit --cpu 0.2 --mem 32M -- true) && fairshare wait $id && fairshare release";
     guest.as_user("bob", submit).expect_ok();
     assert_eq!(guest.daemon_pid(), Some(pid), "{}", guest.report("the daemon did not stay"));
-    assert_eq!(guest.root(daemon).expect_ok().text(), name, "the daemon lost its connection to the bus");
+    assert_eq!(guest.root(NAME_ON_BUS).expect_ok().text(), name, "the daemon lost its connection to the bus");
     guest.root("touch /tmp/over").expect_ok();
     attack.wait().expect_ok();
 });
