@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{ArgGroup, Parser, Subcommand, ValueEnum};
 
-use crate::contract::{Amounts, LogLevel};
+use crate::contract::{Amounts, JobState, LogLevel};
 use crate::policy::file::POLICY_DIR;
 use crate::quantity::{Bytes, MilliCpu, Tasks};
 use crate::wire::field::{NAME_BYTES_MAX, is_name};
@@ -73,12 +73,12 @@ pub enum Command {
     /// Show your jobs: requests, submitted commands and releases; also how each that is over ended
     #[command(after_help = JOBS_EXAMPLES)]
     Jobs(Jobs),
-    /// Wait until a job has ended, and end as it did
+    /// Wait until jobs have ended, and end as they did
     #[command(after_help = WAIT_EXAMPLES)]
-    Wait(JobNumber),
-    /// Cancel a job
+    Wait(JobNumbers),
+    /// Cancel jobs
     #[command(after_help = CANCEL_EXAMPLES)]
-    Cancel(JobNumber),
+    Cancel(JobNumbers),
     /// Follow what happens to your share and your jobs
     #[command(after_help = EVENTS_EXAMPLES)]
     Events(Events),
@@ -259,6 +259,9 @@ pub struct Jobs {
     /// Everyone's, for admins
     #[arg(long)]
     pub all: bool,
+    /// Only those that are in this state; may be named several times, or several with commas
+    #[arg(long = "state", value_name = "STATE", value_delimiter = ',', value_parser = state())]
+    pub states: Vec<JobState>,
     /// One JSON object instead of text
     #[arg(long)]
     pub json: bool,
@@ -266,10 +269,10 @@ pub struct Jobs {
 
 /// `fairshare wait`, `fairshare cancel`.
 #[derive(Debug, clap::Args)]
-pub struct JobNumber {
-    /// The job's number, as `fairshare jobs` shows it
-    #[arg(value_name = "ID")]
-    pub id: u64,
+pub struct JobNumbers {
+    /// The jobs' numbers, as `fairshare jobs` shows them
+    #[arg(value_name = "ID", required = true)]
+    pub ids: Vec<u64>,
 }
 
 /// `fairshare events`.
@@ -392,6 +395,13 @@ pub enum Generated {
 fn level() -> impl TypedValueParser<Value = LogLevel> {
     PossibleValuesParser::new(LogLevel::ALL.map(LogLevel::name)).try_map(|name| {
         LogLevel::ALL.into_iter().find(|level| level.name() == name).ok_or("there is no such level")
+    })
+}
+
+/// Where jobs can stand, by its names.
+fn state() -> impl TypedValueParser<Value = JobState> {
+    PossibleValuesParser::new(JobState::ALL.map(JobState::name)).try_map(|name| {
+        JobState::ALL.into_iter().find(|state| state.name() == name).ok_or("there is no such state")
     })
 }
 

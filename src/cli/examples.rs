@@ -57,6 +57,7 @@ them. It has the umask and the limits (`ulimit`) of this shell. XDG_RUNTIME_DIR 
 pub const JOBS_EXAMPLES: &str = "\
 Examples:
   fairshare jobs                        places in the queue, what runs, and how the rest ended
+  fairshare jobs --state queued,running  what is not over
   fairshare jobs --json                 the same for programs, with all that is known
 
 What waits or runs is always there. Of the jobs that are over the last 256 of each member are
@@ -67,8 +68,9 @@ pub const WAIT_EXAMPLES: &str = "\
 Examples:
   fairshare wait 7
   id=$(fairshare submit -- make) && fairshare wait $id
+  fairshare wait 7 8 9                  all of them, over one connection
 
-It ends with the exit code of the job's command, or with 128 and the number of the signal that
+It ends with the exit code of the job's command, of several with the largest, or with 128 and the number of the signal that
 ended it. Where there is neither: 0 where the job was done, 75 where it was interrupted, could
 not be started or was out of time, 1 where it was cancelled or stopped. What ends the waiting
 does not end the job.";
@@ -76,6 +78,7 @@ does not end the job.";
 pub const CANCEL_EXAMPLES: &str = "\
 Examples:
   fairshare cancel 7                    SIGTERM, and SIGKILL after ten seconds
+  fairshare cancel 7 8 9
 
 Of a submitted command everything is ended, also what it left behind in the background. A
 request gives up its place in the queue. It can be repeated: a job that is over stays as it is,

@@ -79,6 +79,11 @@ pub fn by_name(name: &str) -> io::Result<Option<Account>> {
     Directory::System.by_name(name)
 }
 
+/// The name of a user, to be shown; `None` where nobody tells it.
+pub fn name(uid: Uid) -> Option<String> {
+    Directory::System.user_by_id(uid).ok().flatten().map(|user| user.name)
+}
+
 impl Directory {
     /// What the environment says ([`ACCOUNTS_VARIABLE`]), else the system's.
     pub fn from_environment() -> Self {

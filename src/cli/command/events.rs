@@ -4,7 +4,6 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, UNIX_EPOCH};
 
-use super::jobs::state;
 use crate::cli::args::Events;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::render::Reader;
@@ -51,7 +50,7 @@ fn line(event: &EventInfo) -> String {
         (None, None) => {}
     }
     match (&event.job, event.job_id) {
-        (Some(job), _) => parts.push(format!("job {} {}", job.job_id, state(job))),
+        (Some(job), _) => parts.push(format!("job {} {}", job.job_id, job.state.name())),
         (None, Some(job_id)) => parts.push(format!("job {job_id}")),
         (None, None) => {}
     }

@@ -1,15 +1,19 @@
-//! `fairshare jobs`, `wait`, `cancel`: what takes long.
+//! `fairshare jobs`, `cancel`: what takes long.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use super::watch::{self, Waited};
-use crate::cli::args::{JobNumber, Jobs};
+use super::watch;
+use crate::cli::args::{JobNumbers, Jobs};
 use crate::cli::exit::{Exit, Failure};
-use crate::cli::link::Link;
+use crate::cli::link::{self, Link};
 use crate::cli::render;
+use crate::cli::tell::tell;
 use crate::cli::whom::Whom;
-use crate::contract::{JobCancel, JobInfo, JobKind, JobList, JobState, OneJob};
+use crate::contract::{Endpoint, JobCancel, JobInfo, JobKind, JobList, JobState, OneJob};
+use crate::host::account;
+use crate::identity::Uid;
 use crate::quantity::Bytes;
 
 const MIB: u64 = 1 << 20;
@@ -19,7 +23,10 @@ const MIB: u64 = 1 << 20;
 /// # Errors
 /// Refused, or no daemon answers.
 pub fn list(args: &Jobs, socket: &Path) -> Result<Exit, Failure> {
-    let answer = Link::new(socket).ask(&JobList { all: args.all.then_some(true) }, &Whom::Me)?;
+    let mut answer = Link::new(socket).ask(&JobList { all: args.all.then_some(true) }, &Whom::Me)?;
+    if !args.states.is_empty() {
+        answer.jobs.retain(|job| args.states.contains(&job.state));
+    }
     let text = if args.json {
         render::json(&answer)?
     } else if answer.jobs.is_empty() {
@@ -32,40 +39,39 @@ pub fn list(args: &Jobs, socket: &Path) -> Result<Exit, Failure> {
     Ok(Exit::DONE)
 }
 
-/// Waits until a job has ended, and ends with its command's own status.
+/// Cancels jobs. One that has ended stays as it is, and one that is refused keeps no other from being cancelled.
 ///
 /// # Errors
-/// Refused, no daemon answers, or the job did not do what it was for.
-pub fn wait(args: &JobNumber, socket: &Path) -> Result<Exit, Failure> {
+/// The one, or the last of several, was refused, or no daemon answers.
+pub fn cancel(args: &JobNumbers, socket: &Path) -> Result<Exit, Failure> {
     let mut link = Link::new(socket);
-    match watch::watch(&mut link, socket, args.id, None, |_| {})? {
-        Waited::Ended(job) => watch::outcome(&job, &Whom::Me),
-        // Neither can be: there is no time, and signals have their usual effect.
-        Waited::TimeOver | Waited::Interrupted => Ok(Exit::TRY_AGAIN),
+    let mut last = None;
+    for job_id in args.ids.iter().copied() {
+        match link.try_ask(&JobCancel { job_id })? {
+            Ok(OneJob { job }) => render::print(&format!("Job {} is {}", job.job_id, job.state.name()))?,
+            Err(error) => {
+                let refused = link::refused(&error, Endpoint::JobCancel, &Whom::Me);
+                let message = format!("job {job_id}: {}", refused.message);
+                let named = if args.ids.len() == 1 { refused } else { Failure { message, ..refused } };
+                last.replace(named).iter().for_each(tell);
+            }
+        }
     }
-}
-
-/// Cancels a job. One that has ended stays as it is.
-///
-/// # Errors
-/// Refused, or no daemon answers.
-pub fn cancel(args: &JobNumber, socket: &Path) -> Result<Exit, Failure> {
-    let OneJob { job } = Link::new(socket).ask(&JobCancel { job_id: args.id }, &Whom::Me)?;
-    render::print(&format!("Job {} is {}", job.job_id, state(&job)))?;
-    Ok(Exit::DONE)
+    last.map_or(Ok(Exit::DONE), Err)
 }
 
 fn table(jobs: &[JobInfo], now_ms: u64) -> String {
-    let heads = ["JOB", "UID", "KIND", "STATE", "AGE", "WAITED", "CPU", "NEEDED", "NAME", "RESULT"];
+    let heads = ["JOB", "USER", "KIND", "STATE", "AGE", "WAITED", "CPU", "NEEDED", "NAME", "RESULT"];
     let mut rows = vec![heads.map(str::to_owned).to_vec()];
     let unknown = || "-".to_owned();
+    let mut users = BTreeMap::new();
     for job in jobs {
         let began_ms = job.started_ms.or(job.ended_ms).unwrap_or(now_ms);
         rows.push(vec![
             job.job_id.to_string(),
-            job.uid.to_string(),
+            users.entry(job.uid).or_insert_with(|| user(job.uid)).clone(),
             kind(job).to_owned(),
-            state(job).to_owned(),
+            job.state.name().to_owned(),
             between(job.created_ms, now_ms),
             between(job.created_ms, began_ms),
             job.cpu_usec.map_or_else(unknown, |usec| cpu_time(Duration::from_micros(usec))),
@@ -75,6 +81,12 @@ fn table(jobs: &[JobInfo], now_ms: u64) -> String {
         ]);
     }
     render::table(&rows)
+}
+
+/// A user's name, made safe to be shown, or the number where nobody tells it.
+fn user(uid: u64) -> String {
+    let name = Uid::new(uid).and_then(account::name);
+    name.map_or_else(|| format!("uid {uid}"), |name| render::safe(&name))
 }
 
 fn between(from_ms: u64, to_ms: u64) -> String {
@@ -91,18 +103,6 @@ fn kind(job: &JobInfo) -> &'static str {
         JobKind::Request => "request",
         JobKind::Submit => "submit",
         JobKind::Release => "release",
-    }
-}
-
-/// In one word where a job stands.
-pub fn state(job: &JobInfo) -> &'static str {
-    match job.state {
-        JobState::Queued => "queued",
-        JobState::Running => "running",
-        JobState::Done => "done",
-        JobState::Failed => "failed",
-        JobState::Cancelled => "cancelled",
-        JobState::Interrupted => "interrupted",
     }
 }
 

@@ -19,6 +19,7 @@ mod shell;
 pub mod simulate;
 mod status;
 mod submit;
+mod wait;
 mod watch;
 
 use std::path::Path;
@@ -43,7 +44,7 @@ pub fn run(command: Command, socket: &Path) -> Result<Exit, Failure> {
         Command::Attach(args) => attach::run(&args, socket),
         Command::Submit(args) => submit::run(&args, socket),
         Command::Jobs(args) => jobs::list(&args, socket),
-        Command::Wait(args) => jobs::wait(&args, socket),
+        Command::Wait(args) => wait::run(&args, socket),
         Command::Cancel(args) => jobs::cancel(&args, socket),
         Command::Events(args) => events::run(&args, socket),
         Command::Health(args) => health::run(&args, socket),

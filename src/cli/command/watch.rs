@@ -17,7 +17,7 @@ const SEEN_WITHIN: Duration = Duration::from_millis(200);
 
 /// How long after a lost connection the next one is made: a daemon that fails again and again is not to be
 /// kept busy by those who wait for it.
-const RECONNECT_AFTER: Duration = Duration::from_millis(200);
+pub const RECONNECT_AFTER: Duration = Duration::from_millis(200);
 
 /// How the waiting ended.
 #[derive(Debug)]

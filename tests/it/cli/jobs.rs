@@ -184,6 +184,82 @@ fn wait_ends_as_the_job_did() {
     assert!(complaint(&unknown.run("wait 7"), 1).contains("hint: `fairshare jobs`"));
 }
 
+/// One connection has the questions and one the events, whatever the number of jobs.
+#[test]
+fn wait_of_several_ends_with_the_largest_status() {
+    let own = u64::from(rustix::process::getuid().as_raw());
+    let of = |job_id, exit_code, state| JobInfo { job_id, uid: own, exit_code, ..job(state) };
+    let over = |job: JobInfo| EventInfo { job_id: Some(job.job_id), job: Some(job), ..event("job") };
+    let running = |id| looked(of(id, None, JobState::Running));
+    let events = vec![
+        over(of(99, Some(200), JobState::Failed)),
+        over(of(8, None, JobState::Running)),
+        over(of(8, Some(3), JobState::Failed)),
+    ];
+    let daemon = Daemon::saying([
+        Next::Streams(events, Then::Closes),
+        running(7),
+        running(8),
+        looked(of(9, Some(0), JobState::Done)),
+        WireError::new(Code::NotFound, "there is no job 10").into(),
+        // The daemon was restarted: what is left is looked at again.
+        Next::Streams(vec![EventInfo { lagged: Some(1), ..event("lagged") }], Then::Waits),
+        running(7),
+        looked(of(7, Some(2), JobState::Failed)),
+    ]);
+    let output = daemon.run("wait 7 8 9 10 8");
+    assert_eq!(output.status.code(), Some(3), "{}", text(&output.stderr));
+    let stderr = text(&output.stderr);
+    for said in [
+        "fairshare: job 9 ended with exit 0; 1 of 4 are over\n",
+        "fairshare: there is no job 10\n",
+        "fairshare: job 8 ended with exit 3; 3 of 4 are over\n",
+        "fairshare: job 7 ended with exit 2; 4 of 4 are over\n",
+    ] {
+        assert!(stderr.contains(said), "{stderr}");
+    }
+    let follow = Call::Subscribe(Subscribe { all: None, job_id: None });
+    let looks = |job_id| Call::JobStatus(JobStatus { job_id });
+    assert_eq!(
+        daemon.calls(),
+        [follow.clone(), looks(7), looks(8), looks(9), looks(10), follow, looks(7), looks(7)]
+    );
+    let connections = daemon.heard().iter().filter(|heard| matches!(heard, Heard::Connected)).count();
+    assert_eq!(connections, 3, "one for the questions, and one for the events of each daemon");
+}
+
+#[test]
+fn an_admin_waits_for_others_jobs_as_well() {
+    let own = u64::from(rustix::process::getuid().as_raw());
+    let of = |job_id, state| JobInfo { job_id, uid: own + 1, ..job(state) };
+    let over = |job_id| EventInfo { job: Some(of(job_id, JobState::Done)), ..event("job") };
+    let running = |id| looked(of(id, JobState::Running));
+    let daemon = Daemon::saying([
+        Next::Streams(vec![], Then::Waits),
+        running(7),
+        running(8),
+        Next::Streams(vec![over(8), over(7)], Then::Waits),
+        running(7),
+        running(8),
+    ]);
+    assert_eq!(daemon.run("wait 7 8").status.code(), Some(0));
+    assert_eq!(daemon.calls()[3], Call::Subscribe(Subscribe { all: Some(true), job_id: None }));
+}
+
+#[test]
+fn jobs_can_be_shown_by_where_they_stand() {
+    let jobs = [queued(1), job(JobState::Running), job(JobState::Done), job(JobState::Failed)];
+    let shows = |line: &str| {
+        let jobs = Jobs { jobs: jobs.to_vec(), jobs_left_out: None };
+        let shown = shown(&Daemon::saying([Answer::Jobs(jobs).into()]).run(line));
+        let states = JobState::ALL.map(JobState::name).into_iter();
+        states.filter(|state| shown.contains(state)).collect::<Vec<_>>()
+    };
+    assert_eq!(shows("jobs --state queued,failed"), ["queued", "failed"]);
+    assert_eq!(shows("jobs --json --state running --state done"), ["running", "done"]);
+    assert!(complaint(&fairshare("jobs --state lost").output().unwrap(), 2).contains("interrupted"));
+}
+
 #[test]
 fn jobs_are_a_table() {
     let ended = JobInfo {
@@ -211,7 +287,7 @@ fn jobs_are_a_table() {
         .lines()
         .map(|line| line.split("  ").map(str::trim).filter(|cell| !cell.is_empty()).collect())
         .collect();
-    let heads = ["JOB", "UID", "KIND", "STATE", "AGE", "WAITED", "CPU", "NEEDED", "NAME", "RESULT"];
+    let heads = ["JOB", "USER", "KIND", "STATE", "AGE", "WAITED", "CPU", "NEEDED", "NAME", "RESULT"];
     assert_eq!(rows[0], heads, "{shown_jobs}");
     assert_eq!(rows[1][2..4], ["release", "queued"], "{shown_jobs}");
     assert_eq!(rows[1][4], rows[1][5], "still waiting: {shown_jobs}");
@@ -232,6 +308,18 @@ fn cancel_says_where_the_job_stands_then() {
         assert_eq!(shown(&daemon.run("cancel 7")), format!("Job 7 is {says}\n"));
         assert_eq!(daemon.calls(), [CANCEL]);
     }
+}
+
+#[test]
+fn one_job_that_cannot_be_cancelled_keeps_no_other_from_it() {
+    let no = || Next::from(WireError::new(Code::NotFound, "No such job"));
+    let daemon = Daemon::saying([no(), looked(job(JobState::Cancelled)), no()]);
+    let output = daemon.run("cancel 5 7 9");
+    assert_eq!((output.status.code(), text(&output.stdout).as_str()), (Some(1), "Job 7 is cancelled\n"));
+    let stderr = text(&output.stderr);
+    assert!(stderr.contains("job 5: No such job") && stderr.contains("job 9: No such job"), "{stderr}");
+    let cancel = |job_id| Call::JobCancel(JobCancel { job_id });
+    assert_eq!(daemon.calls(), [cancel(5), cancel(7), cancel(9)]);
 }
 
 #[test]
