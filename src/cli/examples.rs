@@ -37,6 +37,7 @@ pub const SUBMIT_EXAMPLES: &str = "\
 Examples:
   fairshare submit -- make -j4                    output in fairshare-ID.out, in this folder
   fairshare submit --for 8h --mem 4G -- make -j4  for eight hours and with 4 GiB of memory at most
+  fairshare submit --output log/%j.txt -- ./sweep.sh
   id=$(fairshare submit -- make) && fairshare wait $id
 
 Where no share is held one is taken for the command, as soon as there is room, and given back at
@@ -44,8 +45,9 @@ its end. In a share up to 256 commands of yours can be under way; of yours that 
 commands and requests together, one can wait at a time.
 
 The command goes on after logout, and when the daemon ends or is upgraded; a reboot interrupts
-it. While it still waits for room a restart of the daemon does too. `fairshare jobs` says how it
-ended, `fairshare cancel ID` ends it.
+it. While it still waits for room, nothing of that takes its place from it; only where --input,
+--output or --errors is a pipe or a terminal does it end with the daemon. `fairshare jobs` says
+how it ended, `fairshare cancel ID` ends it.
 
 What it leaves behind in the background is a part of it: the job is over when all of that has
 ended, and --for holds for that too.

@@ -33,9 +33,56 @@ pub struct Handover {
     pub cwd: OsText,
     /// Its whole environment.
     pub env: BTreeMap<OsText, OsText>,
+    /// The files of its standard input, output and error, where they are named ([`Submit`](super::Submit)).
+    #[serde(default, skip_serializing_if = "Streams::is_empty")]
+    pub streams: Streams,
     /// With which `umask(2)` it creates files.
     #[serde(default = "umask_default")]
     pub umask: u32,
+}
+
+/// Files that a command's own process opens, as its member.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Streams {
+    /// Standard input.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub input: Option<OsText>,
+    /// Standard output.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output: Option<OsText>,
+    /// Standard error.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub errors: Option<OsText>,
+}
+
+impl Streams {
+    /// Whether none is named.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// The name of a file in which the job's number is: `%j` is the number, and `%%` a percent sign.
+pub fn numbered(name: &[u8], job: &str) -> Vec<u8> {
+    let (mut numbered, mut rest) = (Vec::with_capacity(name.len()), name);
+    while let [first, after @ ..] = rest {
+        rest = match (first, after) {
+            (b'%', [b'j', after @ ..]) => {
+                numbered.extend(job.as_bytes());
+                after
+            }
+            (b'%', [b'%', after @ ..]) => {
+                numbered.push(b'%');
+                after
+            }
+            (byte, after) => {
+                numbered.push(*byte);
+                after
+            }
+        };
+    }
+    numbered
 }
 
 /// Where the umask of who submitted a command is not known, and where a daemon that is being upgraded knows of none:
@@ -61,5 +108,22 @@ impl Handover {
     /// They are something else.
     pub fn decode(bytes: &[u8]) -> Result<Self, String> {
         ciborium::from_reader(bytes).map_err(|error| error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_may_have_the_jobs_number_in_its_name() {
+        for (name, numbered_name) in [
+            ("/a/out-%j.txt", "/a/out-17.txt"),
+            ("/a/100%%j%j", "/a/100%j17"),
+            ("/a/50% off%", "/a/50% off%"),
+            ("/%d", "/%d"),
+        ] {
+            assert_eq!(numbered(name.as_bytes(), "17"), numbered_name.as_bytes());
+        }
     }
 }

@@ -42,6 +42,17 @@ pub struct Submit {
     /// Its time limit in milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional")]
     pub lease_ms: Option<u64>,
+    /// The file of its standard input, absolute; opened by the command's own process when it starts. `/dev/null` where it is
+    /// left out and no descriptor came either.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional")]
+    pub input: Option<OsText>,
+    /// The file at whose end its standard output goes, absolute and made where it is not there. In it `%j` is the job's number
+    /// and `%%` a percent sign.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional")]
+    pub output: Option<OsText>,
+    /// The same for its standard error; where the output goes, where it is left out.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional")]
+    pub errors: Option<OsText>,
     /// Whether to wait in the queue where a share must be taken and cannot be now.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional")]
     pub wait: Option<bool>,

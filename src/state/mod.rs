@@ -1,9 +1,10 @@
 //! The state file: what must be known after a crash. Written whole or not at all.
 //!
-//! Layout: 8 bytes of magic, then big-endian `u32` version, `u32` length of the payload, `u32` CRC-32 of all of
-//! that and the payload, then the payload, one CBOR item. The header is the same in every version, so that a
-//! file of a newer version is told from a torn one.
+//! It is [`framed`], with one CBOR item. The header is the same in every version, so that a file of a newer version is told from
+//! a torn one. Beside it are the [`commands`] that wait.
 
+pub mod commands;
+mod framed;
 mod record;
 
 use std::cell::Cell;
@@ -15,6 +16,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, FallocateFlags, FlockOperation, Mode, OFlags};
 
 use crate::ledger::Image;
+use framed::{Magic, framed, unframed};
 
 /// The version that this code writes. A field that is added, taken away or means something else raises it, and the
 /// versions before stay readable: `tests/data/state/` has a file of each.
@@ -23,8 +25,7 @@ pub const STATE_VERSION: u32 = 4;
 /// The largest state file that is read, in bytes: a million shares would be smaller.
 pub const STATE_BYTES_MAX: u64 = 256 << 20;
 
-const MAGIC: &[u8; 8] = b"fairshr\n";
-const HEADER_BYTES: usize = 20;
+const MAGIC: &Magic = b"fairshr\n";
 const NAME: &str = "state";
 const NAME_NEW: &str = "state.new";
 const NAME_RESERVE: &str = "state.reserve";
@@ -61,6 +62,14 @@ pub enum StateFault {
         path: PathBuf,
         /// The version that the file names.
         version: u32,
+    },
+    /// What a command is to run was torn, or is of a newer fairshared's.
+    #[error("{}: it is damaged: {why}", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
     },
     /// The image is too large to be written, or cannot be.
     #[error("{}: cannot encode the state: {why}", path.display())]
@@ -244,7 +253,7 @@ impl StateFile {
     }
 }
 
-fn fault(path: &Path, action: &'static str) -> impl FnOnce(rustix::io::Errno) -> StateFault {
+fn fault(path: &Path, action: &'static str) -> impl FnOnce(rustix::io::Errno) -> StateFault + use<> {
     let path = path.to_owned();
     move |errno| StateFault::Io { path, action, source: errno.into() }
 }
@@ -265,15 +274,7 @@ pub enum Unusable {
 pub fn encode(image: &Image) -> Result<Vec<u8>, String> {
     let mut payload = Vec::new();
     ciborium::into_writer(&record::State::from(image), &mut payload).map_err(|error| error.to_string())?;
-    let length = u32::try_from(payload.len()).map_err(|_| "over 4 GiB".to_owned())?;
-    let mut bytes = Vec::with_capacity(HEADER_BYTES + payload.len());
-    bytes.extend_from_slice(MAGIC);
-    bytes.extend_from_slice(&STATE_VERSION.to_be_bytes());
-    bytes.extend_from_slice(&length.to_be_bytes());
-    let checksum = checksum(&bytes, &payload);
-    bytes.extend_from_slice(&checksum.to_be_bytes());
-    bytes.extend_from_slice(&payload);
-    Ok(bytes)
+    framed(MAGIC, STATE_VERSION, &payload)
 }
 
 /// The image in the bytes of a state file.
@@ -282,23 +283,8 @@ pub fn encode(image: &Image) -> Result<Vec<u8>, String> {
 /// The bytes are damaged, or whole and of a newer version.
 pub fn parse(bytes: &[u8]) -> Result<Image, Unusable> {
     let damaged = |why: &str| Unusable::Damaged(why.to_owned());
-    let (header, payload) =
-        bytes.split_at_checked(HEADER_BYTES).ok_or_else(|| damaged("shorter than its header"))?;
-    let (head, check) = header.split_at(HEADER_BYTES - 4);
-    let word = |at: usize| {
-        let bytes = header.get(at..at + 4).and_then(|bytes| bytes.try_into().ok());
-        u32::from_be_bytes(bytes.unwrap_or_default())
-    };
-    if !head.starts_with(MAGIC) {
-        return Err(damaged("not a state file"));
-    }
-    if usize::try_from(word(12)) != Ok(payload.len()) {
-        return Err(damaged("cut short, or longer than it says"));
-    }
-    if checksum(head, payload).to_be_bytes() != check {
-        return Err(damaged("its checksum is wrong"));
-    }
-    let state: record::State = match word(8) {
+    let (version, payload) = unframed(MAGIC, bytes).map_err(damaged)?;
+    let state: record::State = match version {
         1 => item::<record::v1::State>(payload)?.into(),
         2..=STATE_VERSION => item(payload)?,
         newer if newer > STATE_VERSION => return Err(Unusable::Newer(newer)),
@@ -312,11 +298,4 @@ fn item<State: serde::de::DeserializeOwned>(payload: &[u8]) -> Result<State, Unu
     let mut rest = payload;
     let state = ciborium::from_reader(&mut rest).map_err(|error| Unusable::Damaged(error.to_string()))?;
     if rest.is_empty() { Ok(state) } else { Err(Unusable::Damaged("bytes after its end".to_owned())) }
-}
-
-fn checksum(head: &[u8], payload: &[u8]) -> u32 {
-    let mut hasher = crc32fast::Hasher::new();
-    hasher.update(head);
-    hasher.update(payload);
-    hasher.finalize()
 }

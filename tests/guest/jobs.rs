@@ -24,7 +24,7 @@ impl Guest {
     }
 
     /// The job of this number, as alice sees it.
-    fn job(&self, id: u64) -> serde_json::Value {
+    pub fn job(&self, id: u64) -> serde_json::Value {
         let jobs = self.as_user("alice", "fairshare jobs --json").expect_ok().json();
         let found = jobs["jobs"].as_array().unwrap().iter().find(|job| job["job_id"] == id).cloned();
         found.unwrap_or_else(|| panic!("there is no job {id}: {jobs}"))
@@ -392,7 +392,7 @@ guest_test!(a_command_runs_once_or_is_interrupted_at_whatever_step_the_daemon_di
 
 guest_test!(so_does_one_that_waited_for_room, |guest: Guest| {
     let [became] = killed_at_each_step(&guest, ["queued fsync sendmsg"]);
-    for (what, at_least) in [("refused", 1), ("interrupted", 8), ("ran", 8)] {
+    for (what, at_least) in [("refused", 1), ("interrupted", 1), ("ran", 12)] {
         assert!(became[what].as_u64().unwrap() >= at_least, "{what}: {became}");
     }
 });

@@ -124,3 +124,31 @@ guest_test!(a_removal_stops_nobodys_work_and_a_purge_leaves_the_group, |guest: G
     assert!(!guest.cgroup_exists("fairshare.slice"), "the last slice stayed");
     guest.root("systemctl is-system-running").expect_ok();
 });
+
+guest_test!(a_command_that_waits_keeps_its_place_through_kills_an_upgrade_and_a_reboot, |guest: Guest| {
+    make_next_version(&guest);
+    guest.as_user("bob", "fairshare request --cpu 1 --mem 64M").expect_ok();
+    let submit = "WORD=xyzzy fairshare submit --cpu 1 --mem 64M -- sh -c 'echo $WORD >> ran; umask; pwd'";
+    let id = guest.as_user("alice", &format!("umask 027; {submit}")).expect_ok().text();
+    let waits = || {
+        let job = guest.job(id.parse().unwrap());
+        assert_eq!((job["state"].as_str(), job["place"].as_u64()), (Some("queued"), Some(1)), "{job}");
+    };
+    // Nobody but root sees what it is to run.
+    guest.root(&format!("stat -c %a /var/lib/fairshare/jobs/{id}")).stdout_has("600");
+    guest.as_user("bob", &format!("cat /var/lib/fairshare/jobs/{id}")).expect_code(1);
+    for _ in 0..5 {
+        let daemon = guest.daemon_pid().expect("a daemon");
+        guest.root(&format!("kill -9 {daemon}")).expect_ok();
+        waits();
+    }
+    dpkg(&guest, "-i /root/next.deb");
+    waits();
+    assert_eq!(guest.reboot(), "running");
+    waits();
+    guest.as_user("bob", "fairshare release").expect_ok();
+    let said = format!("fairshare wait {id} && cat ran fairshare-{id}.out");
+    guest.as_user("alice", &said).expect_ok().stdout_has("xyzzy\n0027\n/home/alice\n");
+    guest.as_user("alice", "wc -l < ran").stdout_has("1\n");
+    guest.await_cmd("test -z \"$(ls /var/lib/fairshare/jobs)\"");
+});

@@ -32,4 +32,5 @@ mod strangers;
 mod submit;
 mod systemd_faults;
 pub mod users;
+mod waiting;
 mod works;

@@ -1,11 +1,11 @@
 //! What systemd starts as the member: it takes what was submitted from the daemon, and becomes it.
 
 use std::ffi::{CString, OsStr, OsString};
-use std::fs::File;
-use std::io::Read;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read};
 use std::os::fd::OwnedFd;
-use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -17,7 +17,7 @@ use crate::cli::exit::{Exit, Failure};
 use crate::cli::hints::{self, Kind};
 use crate::client::{Client, ClientError, Deadlines};
 use crate::contract::Handed;
-use crate::contract::handover::Handover;
+use crate::contract::handover::{Handover, Streams, numbered};
 use crate::sys::signals;
 use crate::time::backoff;
 use crate::wire::error::{Code, WireError};
@@ -25,6 +25,9 @@ use crate::wire::os_text::OsText;
 
 /// Where a command is looked for by who has no PATH (`confstr(3)`, `_CS_PATH`, with what Debian adds).
 const PATH_DEFAULT: &str = "/usr/local/bin:/usr/bin:/bin";
+
+/// What has nothing to be read, and takes all that is written.
+const NOTHING: &str = "/dev/null";
 
 /// What runs a file that the kernel does not know how to (`execvp(3)`).
 const SHELL: &str = "/bin/sh";
@@ -53,11 +56,50 @@ pub fn run(mut arguments: impl Iterator<Item = OsString>) -> Failure {
         return Failure::new(Exit::USAGE, "no job is named")
             .hint("`fairshare submit -- CMD` starts this by itself");
     };
-    match taken(job, Path::new(&socket)).and_then(|taken| Ok((shown(&taken.streams)?, taken))) {
-        Ok(((), taken)) => become_it(job, &taken),
-        Err(why) => Failure::new(Exit::UNAVAILABLE, format!("what was submitted did not arrive: {why}"))
-            .hint("`fairshare jobs` says more"),
+    let lost = |why| {
+        Failure::new(Exit::UNAVAILABLE, format!("what was submitted did not arrive: {why}"))
+            .hint("`fairshare jobs` says more")
+    };
+    let mut taken = match taken(job, Path::new(&socket)) {
+        Ok(taken) => taken,
+        Err(why) => return lost(why),
+    };
+    rustix::process::umask(Mode::from_bits_truncate(taken.handover.umask));
+    if let Err(failure) = open(job, &taken.handover.streams, &mut taken.streams) {
+        return failure;
     }
+    match shown(&taken.streams) {
+        Ok(()) => become_it(job, &taken),
+        Err(why) => lost(why),
+    }
+}
+
+/// Opens the files of the command's standard input, output and error that are named, after those that were sent.
+fn open(job: u64, named: &Streams, streams: &mut Vec<OwnedFd>) -> Result<(), Failure> {
+    if named.is_empty() {
+        return Ok(());
+    }
+    let Streams { input, output, errors } = named;
+    let path = |text: &OsText| PathBuf::from(OsString::from_vec(numbered(text.as_bytes(), &job.to_string())));
+    let fails = |path: &Path, error: io::Error| {
+        Failure::new(Exit::NOT_EXECUTABLE, format!("{}: cannot be opened: {error}", path.display()))
+    };
+    let written = |text: &OsText| {
+        let path = path(text);
+        let file = OpenOptions::new().append(true).create(true).open(&path);
+        file.map(OwnedFd::from).map_err(|error| fails(&path, error))
+    };
+    if streams.is_empty() {
+        let source = input.as_ref().map_or_else(|| NOTHING.into(), |input| PathBuf::from(input.as_os_str()));
+        streams.push(File::open(&source).map_err(|error| fails(&source, error))?.into());
+    }
+    if streams.len() == 1 && (output.is_some() || errors.is_some()) {
+        streams.push(output.as_ref().map_or_else(|| written(&NOTHING.into()), written)?);
+    }
+    if streams.len() == 2 {
+        streams.extend(errors.as_ref().map(written).transpose()?);
+    }
+    Ok(())
 }
 
 fn taken(job: u64, socket: &Path) -> Result<Taken, String> {
@@ -123,7 +165,6 @@ fn become_it(job: u64, Taken { handover, handed, streams }: &Taken) -> Failure {
     if let Some(Err(errno)) = streams.first().map(rustix::stdio::dup2_stdin) {
         return Failure::new(Exit::NOT_EXECUTABLE, format!("no standard input: {errno}"));
     }
-    rustix::process::umask(Mode::from_bits_truncate(handover.umask));
     let folder = handover.cwd.as_os_str();
     if let Err(error) = std::env::set_current_dir(folder) {
         return Failure::new(Exit::NOT_EXECUTABLE, format!("{}: cannot go there: {error}", folder.display()))

@@ -1,13 +1,14 @@
 //! `fairshare submit`: a command that goes on by itself.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::ErrorKind;
-use std::os::fd::AsFd;
+use std::ffi::OsString;
+use std::fs::{self, File, Metadata, OpenOptions};
+use std::os::fd::AsFd as _;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::{env, io};
 
-use rustix::fs::{CWD, RenameFlags, renameat_with};
-use rustix::io::Errno;
+use rustix::fs::Access;
 
 use crate::cli::args::Submit;
 use crate::cli::exit::{Exit, Failure};
@@ -16,125 +17,167 @@ use crate::cli::render;
 use crate::cli::tell::note;
 use crate::cli::whom::Whom;
 use crate::client::ClientError;
+use crate::contract::handover::numbered;
 use crate::contract::{self, Addressed, JobStarted};
 use crate::wire::os_text::OsText;
+
+/// Where the output of a command goes that names no file, in the folder that it was submitted from: `%j` is the job's number.
+const OUTPUT_DEFAULT: &str = "fairshare-%j.out";
+
+/// What stands for the job's number in the name of a file.
+const NUMBER: &[u8] = b"%j";
 
 /// Submits the command, and prints the job's number.
 ///
 /// # Errors
 /// Refused, no daemon answers, or a file cannot be opened.
 pub fn run(args: &Submit, socket: &Path) -> Result<Exit, Failure> {
-    let submission = contract::Submit {
+    let cwd = folder()?;
+    let input = args.input.as_deref().map(Stream::read).transpose()?;
+    let shown = args.output.as_deref().unwrap_or(Path::new(OUTPUT_DEFAULT));
+    let output = Stream::written(shown, "--output", args.output.is_some())?;
+    let errors = args.errors.as_deref().map(|path| Stream::written(path, "--errors", true)).transpose()?;
+    let mut submission = contract::Submit {
         argv: args.command.iter().cloned().map(Into::into).collect(),
-        cwd: folder()?,
+        cwd: cwd.into(),
         env: env::vars_os().map(|(name, value)| (name.into(), value.into())).collect(),
         name: args.name.clone(),
         lease_ms: args.time_limit.map(|limit| limit.ms()),
         wait: Some(true),
         ..contract::Submit::of(args.figures.amounts())
     };
-    let input = match &args.input {
-        Some(path) => File::open(path).map_err(|error| unopened(path, &error, "--input"))?,
-        None => {
-            File::open("/dev/null").map_err(|error| unopened(Path::new("/dev/null"), &error, "--input"))?
-        }
+    let sent = streams(&mut submission, input, output, errors)?;
+    let streams: Vec<_> = sent.iter().map(|file| file.as_fd()).collect();
+    let goes_to = |job: &str| match has_number(shown) {
+        true => String::from_utf8_lossy(&numbered(shown.as_os_str().as_bytes(), job)).into_owned(),
+        false => shown.display().to_string(),
     };
-    let output = Output::open(args.output.as_deref())?;
-    let streams = [input.as_fd(), output.file.as_fd(), output.file.as_fd()];
     match Link::new(socket).submit(&submission, &streams) {
         Ok(JobStarted { job_started: job }) => {
-            let path = output.keep(job);
-            note(&format!("job {job}: its output goes to {}", path.display()));
+            note(&format!("job {job}: its output goes to {}", goes_to(&job.to_string())));
             render::print(&job.to_string())?;
             Ok(Exit::DONE)
         }
-        Err(ClientError::Refused(error)) => {
-            output.discard();
-            Err(link::refused(&error, contract::Submit::ENDPOINT, &Whom::Me))
-        }
+        Err(ClientError::Refused(error)) => Err(link::refused(&error, contract::Submit::ENDPOINT, &Whom::Me)),
         Err(error) if error.leaves_open() => {
             let hint = format!(
                 "look at `fairshare jobs` before it is submitted again: where it is there, its output goes to {}",
-                output.path.display()
+                goes_to("ID")
             );
             Err(link::fault(error).hint(hint))
         }
-        Err(error) => {
-            output.discard();
-            Err(link::fault(error))
-        }
+        Err(error) => Err(link::fault(error)),
     }
 }
 
-/// How many names are tried beside the first for an output that has no number yet.
-const UNNAMED_TRIES_MAX: u32 = 100;
-
-/// What an output is called until its job has a number, where so many such names are taken.
-fn unnamed(taken: u32) -> String {
-    let process = std::process::id();
-    if taken == 0 { format!(".fairshare-{process}.out") } else { format!(".fairshare-{process}-{taken}.out") }
+/// What a command reads, or where it writes.
+enum Stream {
+    /// A file that the command's own process opens when it starts, and that outlives a daemon.
+    Named(OsText),
+    /// What has no name that it could be opened by: a pipe, a terminal, what is open here alone.
+    Open(File),
 }
 
-/// The file of the command's output. It is opened here, as the member: nobody else opens a path that a member named.
-struct Output {
-    file: File,
-    path: PathBuf,
-    /// Whether it is named after the job, once that has a number.
-    unnamed: bool,
-}
+impl Stream {
+    fn read(path: &Path) -> Result<Self, Failure> {
+        let file = File::open(path).map_err(|error| unopened(path, &error, "--input"))?;
+        match named(path, &file) {
+            Some(name) => Ok(Self::Named(name.into_os_string().into())),
+            None => Ok(Self::Open(file)),
+        }
+    }
 
-impl Output {
-    fn open(path: Option<&Path>) -> Result<Self, Failure> {
-        let mut options = OpenOptions::new();
-        options.append(true);
-        match path {
-            Some(path) => {
-                let file =
-                    options.create(true).open(path).map_err(|error| unopened(path, &error, "--output"))?;
-                Ok(Self { file, path: path.to_owned(), unnamed: false })
-            }
-            None => {
-                options.create_new(true);
-                let mut tries = 0;
-                loop {
-                    let path = PathBuf::from(unnamed(tries));
-                    match options.open(&path) {
-                        Ok(file) => return Ok(Self { file, path, unnamed: true }),
-                        // An earlier process with this number was not answered, and left it to the command.
-                        Err(error)
-                            if error.kind() == ErrorKind::AlreadyExists && tries < UNNAMED_TRIES_MAX =>
-                        {
-                            tries += 1;
-                        }
-                        Err(error) => return Err(unopened(&path, &error, "--output")),
-                    }
-                }
+    /// What is written to is looked at here, so that a command does not wait for what cannot be. Only a file that the member has
+    /// `asked` for is made now.
+    fn written(path: &Path, option: &str, asked: bool) -> Result<Self, Failure> {
+        let unopened = |error: io::Error| unopened(path, &error, option);
+        if !asked || has_number(path) {
+            let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+            let parent = fs::canonicalize(parent.unwrap_or(Path::new("."))).map_err(unopened)?;
+            rustix::fs::access(&parent, Access::WRITE_OK | Access::EXEC_OK)
+                .map_err(|errno| unopened(errno.into()))?;
+            let name = path.file_name().unwrap_or_default().as_bytes();
+            return Ok(Self::Named([&escaped(&parent), b"/".as_slice(), name].concat().into()));
+        }
+        let file = OpenOptions::new().append(true).create(true).open(path).map_err(unopened)?;
+        match named(path, &file) {
+            Some(name) => Ok(Self::Named(escaped(&name).into())),
+            None => Ok(Self::Open(file)),
+        }
+    }
+
+    fn open(self) -> Result<File, Failure> {
+        match self {
+            Self::Open(file) => Ok(file),
+            Self::Named(name) => {
+                let path = PathBuf::from(name.as_os_str());
+                OpenOptions::new().read(true).open(&path).map_err(|error| unopened(&path, &error, "--input"))
             }
         }
     }
-
-    /// Names it after the job, unless something has that name already.
-    fn keep(self, job: u64) -> PathBuf {
-        let named = PathBuf::from(format!("fairshare-{job}.out"));
-        if self.unnamed && renamed(&self.path, &named) { named } else { self.path }
-    }
-
-    /// Nothing was submitted: what was made for it goes.
-    fn discard(self) {
-        if self.unnamed {
-            let _ = fs::remove_file(self.path);
-        }
-    }
 }
 
-/// Gives a file another name, and never one that is taken.
-fn renamed(from: &Path, to: &Path) -> bool {
-    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
-        Ok(()) => true,
-        Err(Errno::EXIST) => false,
-        // NFS, 9p and FUSE know no NOREPLACE; a link is refused where the name is taken (link(2)).
-        Err(_) => fs::hard_link(from, to).is_ok() && fs::remove_file(from).is_ok(),
+/// Names the command's streams, as far as they have names; what comes before one that has none goes along with it.
+fn streams(
+    submission: &mut contract::Submit,
+    input: Option<Stream>,
+    output: Stream,
+    errors: Option<Stream>,
+) -> Result<Vec<File>, Failure> {
+    let nothing = || Stream::Named("/dev/null".into());
+    let mut sent = Vec::new();
+    match (output, input, errors) {
+        (Stream::Open(output), input, errors) => {
+            sent.push(input.unwrap_or_else(nothing).open()?);
+            let also =
+                output.try_clone().map_err(|error| unopened(Path::new("the output"), &error, "--output"))?;
+            sent.push(output);
+            match errors {
+                None => sent.push(also),
+                Some(Stream::Open(errors)) => sent.push(errors),
+                Some(Stream::Named(errors)) => submission.errors = Some(errors),
+            }
+        }
+        (Stream::Named(_), _, Some(Stream::Open(_))) => {
+            return Err(Failure::new(
+                Exit::USAGE,
+                "--errors names no file that could be opened later, and --output does",
+            )
+            .hint("name a file for the errors as well, or leave --errors out"));
+        }
+        (Stream::Named(output), input, errors) => {
+            submission.output = Some(output);
+            if let Some(Stream::Named(errors)) = errors {
+                submission.errors = Some(errors);
+            }
+            match input {
+                Some(Stream::Named(input)) => submission.input = Some(input),
+                Some(Stream::Open(input)) => sent.push(input),
+                None => {}
+            }
+        }
     }
+    Ok(sent)
+}
+
+/// The name by which what is open can be opened again, by another process and later: that of a file, or of `/dev/null`.
+fn named(path: &Path, open: &File) -> Option<PathBuf> {
+    let name = fs::canonicalize(path).ok()?;
+    let same = |one: &Metadata, other: &Metadata| (one.dev(), one.ino()) == (other.dev(), other.ino());
+    let (open, found) = (open.metadata().ok()?, fs::metadata(&name).ok()?);
+    let lasts = open.is_file() || (open.file_type().is_char_device() && name == Path::new("/dev/null"));
+    (lasts && same(&open, &found) && !name.starts_with("/proc")).then_some(name)
+}
+
+/// Whether the job's number is a part of the name.
+fn has_number(path: &Path) -> bool {
+    path.as_os_str().as_bytes().windows(NUMBER.len()).any(|word| word == NUMBER)
+}
+
+/// A path in which a percent sign means itself.
+fn escaped(path: &Path) -> Vec<u8> {
+    let twice = |byte: &u8| if *byte == b'%' { vec![b'%', b'%'] } else { vec![*byte] };
+    path.as_os_str().as_bytes().iter().flat_map(twice).collect()
 }
 
 fn unopened(path: &Path, error: &io::Error, option: &str) -> Failure {
@@ -142,10 +185,10 @@ fn unopened(path: &Path, error: &io::Error, option: &str) -> Failure {
         .hint(format!("`{option} FILE` names another file"))
 }
 
-fn folder() -> Result<OsText, Failure> {
+fn folder() -> Result<OsString, Failure> {
     let lost = |error| {
         Failure::new(Exit::REFUSED, format!("this folder is not there any more: {error}"))
             .hint("`cd` to a folder first")
     };
-    env::current_dir().map(|folder| folder.into_os_string().into()).map_err(lost)
+    env::current_dir().map(PathBuf::into_os_string).map_err(lost)
 }

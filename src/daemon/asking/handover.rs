@@ -27,7 +27,7 @@ pub type Taker = oneshot::Sender<Delivery>;
 pub struct HandedFile {
     file: OwnedFd,
     /// The room that the command takes of its member's: for as long as the bytes are memory of the daemon's.
-    _room: Arc<Room>,
+    _room: Option<Arc<Room>>,
 }
 
 /// What is on its way to a command's process.
@@ -45,7 +45,7 @@ pub struct Offer {
 }
 
 impl HandedFile {
-    fn write(bytes: &[u8], room: Arc<Room>) -> Result<Self, String> {
+    fn write(bytes: &[u8], room: Option<Arc<Room>>) -> Result<Self, String> {
         let said = |errno: Errno| errno.to_string();
         let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
         let file = rustix::fs::memfd_create("fairshare-job", flags).map_err(said)?;
@@ -93,7 +93,7 @@ impl Offer {
     ///
     /// # Errors
     /// In words, what the kernel said.
-    pub fn of(bytes: &[u8], stdio: Arc<Received>, room: Arc<Room>) -> Result<Self, String> {
+    pub fn of(bytes: &[u8], stdio: Arc<Received>, room: Option<Arc<Room>>) -> Result<Self, String> {
         Ok(Self { file: Arc::new(HandedFile::write(bytes, room)?), stdio })
     }
 

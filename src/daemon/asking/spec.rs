@@ -4,12 +4,15 @@ use std::sync::Arc;
 
 use rustix::fs::{AtFlags, FileType, OFlags, StatxFlags};
 use rustix::io::Errno;
+use serde::{Deserialize, Serialize};
 
 use super::caller::Brought;
 use super::refuse::bad;
 use crate::contract::DESCRIPTORS_MAX;
-use crate::contract::handover::Handover;
+use crate::contract::handover::{Handover, Streams};
 use crate::host::process::inherited::{Inherited, inherited_from};
+use crate::host::process::rlimits::Rlimits;
+use crate::identity::Uid;
 use crate::serving::account::Room;
 use crate::serving::closing::Received;
 use crate::serving::incoming::Descriptors;
@@ -28,8 +31,18 @@ pub struct Spec {
     pub stdio: Arc<Received>,
     /// What it has of the process that submitted it.
     pub inherited: Inherited,
-    /// Room in what one member may keep waiting here.
-    pub room: Arc<Room>,
+    /// Room in what one member may keep waiting here; none where it was kept on disk.
+    pub room: Option<Arc<Room>>,
+}
+
+/// What is kept on disk of a command, after its [`Handover`].
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Kept {
+    no_new_privs: bool,
+    filtered: bool,
+    /// Soft and hard limits, in the order of `proc_pid_limits(5)`.
+    rlimits: Vec<(u64, u64)>,
 }
 
 impl Spec {
@@ -40,13 +53,45 @@ impl Spec {
     /// looked at; those of [`Brought::hold`]; Internal, where the command cannot be encoded.
     pub fn of(handover: Handover, peer: &Peer, brought: &mut Brought<'_>) -> Result<Self, WireError> {
         let stdio = Arc::new(streams(brought.take(peer.uid))?);
+        let Streams { input, output, errors } = &handover.streams;
+        let named = [input, output, errors].into_iter().zip(["input", "output", "errors"]);
+        if let Some((_, name)) = named.take(stdio.len()).find(|(named, _)| named.is_some()) {
+            return Err(bad(format!("{name} is named, and a descriptor sent for it")));
+        }
         let inherited = inherited(peer)?;
         let encoded = Handover { umask: inherited.umask, ..handover }.encode();
         let mut bytes = encoded
             .map_err(|why| WireError::new(Code::Internal, "The command cannot be handed over").detail(why))?;
         bytes.shrink_to_fit();
-        let room = Arc::new((brought.hold)(bytes.len())?);
+        let room = Some(Arc::new((brought.hold)(bytes.len())?));
         Ok(Self { handover: bytes, stdio, inherited, room })
+    }
+
+    /// What it takes to run it after another daemon has started; `None` where descriptors came with it, which end with this one.
+    pub fn kept(&self) -> Option<Vec<u8>> {
+        if !self.stdio.is_empty() {
+            return None;
+        }
+        let Inherited { no_new_privs, filtered, rlimits, umask: _ } = self.inherited;
+        let mut bytes = self.handover.clone();
+        ciborium::into_writer(&Kept { no_new_privs, filtered, rlimits: rlimits.figures() }, &mut bytes)
+            .ok()?;
+        Some(bytes)
+    }
+
+    /// A command of this member's, of what was kept of it.
+    ///
+    /// # Errors
+    /// In words, what is wrong with it.
+    pub fn of_kept(uid: Uid, bytes: &[u8]) -> Result<Self, String> {
+        let said = |error: ciborium::de::Error<std::io::Error>| error.to_string();
+        let mut rest = bytes;
+        let Handover { umask, .. } = ciborium::from_reader(&mut rest).map_err(said)?;
+        let handover = bytes.get(..bytes.len().saturating_sub(rest.len())).unwrap_or_default().to_vec();
+        let Kept { no_new_privs, filtered, rlimits } = ciborium::from_reader(&mut rest).map_err(said)?;
+        let rlimits = Rlimits::of_figures(&rlimits).ok_or("its limits are not those of this kernel")?;
+        let inherited = Inherited { umask, no_new_privs, rlimits, filtered };
+        Ok(Self { handover, stdio: Arc::new(Received::from(uid)), inherited, room: None })
     }
 
     /// Refuses a command of a process whose system calls are filtered: PID 1 would run it outside of that filter.
@@ -89,8 +134,13 @@ pub fn checked(handover: Handover) -> Result<Handover, WireError> {
     if let Some(at) = handover.argv.iter().position(nul) {
         return Err(bad(format!("argv[{at}] has a NUL in it")));
     }
-    if !handover.cwd.as_bytes().starts_with(b"/") || nul(&handover.cwd) {
-        return Err(bad("cwd is not an absolute path".to_owned()));
+    let Streams { input, output, errors } = &handover.streams;
+    let paths = [("input", input), ("output", output), ("errors", errors)];
+    let paths = paths.into_iter().filter_map(|(name, path)| Some((name, path.as_ref()?)));
+    for (name, path) in paths.chain([("cwd", &handover.cwd)]) {
+        if !path.as_bytes().starts_with(b"/") || nul(path) {
+            return Err(bad(format!("{name} is not an absolute path")));
+        }
     }
     for (name, value) in &handover.env {
         if name.as_bytes().is_empty() || name.as_bytes().contains(&b'=') || nul(name) || nul(value) {

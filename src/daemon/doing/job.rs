@@ -25,6 +25,7 @@ use crate::quantity::{Amount, Bytes, PartialAmount};
 use crate::serving::logging::{chain, in_full};
 use crate::serving::peer::Peer;
 use crate::serving::service::Handed as _;
+use crate::state::StateFault;
 use crate::systemd::service::Changes;
 use crate::systemd::unit::{Ended, Held};
 use crate::systemd::{Fault, Program, ServiceState, property};
@@ -55,6 +56,15 @@ pub struct Fetch {
     pub reply: Reply,
 }
 
+/// What a command is.
+#[derive(Debug)]
+pub struct ToRun {
+    /// As it is in memory; `None` where it is on disk alone.
+    pub spec: Option<Arc<Spec>>,
+    /// Whether it is on disk, or on its way there.
+    pub kept: bool,
+}
+
 /// How a command comes to be followed.
 #[derive(Debug)]
 pub enum Following {
@@ -75,7 +85,7 @@ pub async fn run(
     uid: Uid,
     (job, amount): (JobId, Amount),
     work: Work,
-    (spec, fetches): (Option<Arc<Spec>>, mpsc::Receiver<Fetch>),
+    (command, fetches): (ToRun, mpsc::Receiver<Fetch>),
     intent: Image,
     reply: Reply,
 ) {
@@ -87,9 +97,10 @@ pub async fn run(
         return ended(&cx, job, JobEnd::Failed("the state could not be written".to_owned())).await;
     }
     reply.send(Ok(Answer::JobStarted(JobStarted { job_started: job.0 })));
-    let started = match spec {
-        Some(spec) => start(&cx, uid, job, &work, spec).await,
-        None => Err("what was to be run is not known any more".to_owned()),
+    let kept = command.kept;
+    let started = match known(&cx, uid, job, command.spec).await {
+        Ok(spec) => start(&cx, (uid, job), &work, spec, kept).await,
+        Err(why) => Err(why),
     };
     drop(turn);
     match started {
@@ -107,15 +118,57 @@ pub async fn run(
     }
 }
 
+/// What a command is, where that is not in memory by what is kept on disk.
+async fn known(cx: &Context, uid: Uid, job: JobId, spec: Option<Arc<Spec>>) -> Result<Arc<Spec>, String> {
+    match spec {
+        Some(spec) => Ok(spec),
+        None => {
+            let kept = cx.persist.command(job).await.map_err(|fault| not_kept(&fault))?;
+            Ok(Arc::new(Spec::of_kept(uid, &kept)?))
+        }
+    }
+}
+
+fn not_kept(fault: &StateFault) -> String {
+    error!("{}", chain(fault));
+    fault.to_string()
+}
+
+/// Offers what is kept of a command to its process, which was started for a daemon that has gone, and has not had it.
+pub async fn offer_again(
+    cx: Context,
+    (uid, job, amount): (Uid, JobId, Amount),
+    limits: PartialAmount,
+    mut fetches: mpsc::Receiver<Fetch>,
+) {
+    let offer = async {
+        let spec = known(&cx, uid, job, None).await?;
+        prove(&cx, UnitName::JobSlice(uid, job), limits).await?;
+        Offer::of(&spec.handover, Arc::clone(&spec.stdio), spec.room.clone())
+    };
+    match offer.await {
+        Ok(offer) => serve(cx, (job, amount), offer, fetches).await,
+        Err(why) => {
+            warn!(job_id = job.0, "job {job} of uid {uid} cannot be handed over: {why}");
+            fetches.close();
+            while let Some(fetch) = fetches.recv().await {
+                let _ = cx.said.send(Said::NeverBegan(job, fetch.reply)).await;
+            }
+        }
+    }
+}
+
+/// Has systemd start a command, and proves its limits. Of one that is `kept` it is on disk first that systemd is asked: another
+/// daemon must not ask again.
 async fn start(
     cx: &Context,
-    uid: Uid,
-    job: JobId,
+    (uid, job): (Uid, JobId),
     work: &Work,
     spec: Arc<Spec>,
+    kept: bool,
 ) -> Result<(Following, Offer), String> {
     let (service, slice) = (UnitName::JobService(uid, job), UnitName::JobSlice(uid, job));
-    let offer = Offer::of(&spec.handover, Arc::clone(&spec.stdio), Arc::clone(&spec.room))?;
+    let offer = Offer::of(&spec.handover, Arc::clone(&spec.stdio), spec.room.clone())?;
     let inherited = spec.inherited;
     drop(spec);
     let number = job.to_string();
@@ -125,6 +178,9 @@ async fn start(
     let of_slice = property::job_slice(work.limits);
     // Before the start, so that no change is missed.
     let changes = cx.systemd.follow(service).await.map_err(|fault| told(&fault))?;
+    if kept {
+        cx.persist.begin_command(job).await.map_err(|fault| not_kept(&fault))?;
+    }
     let started = cx.systemd.start_service(service, &properties, &program, (slice, &of_slice)).await;
     let following = match started {
         Ok(()) => Ok(Following::Started(changes)),

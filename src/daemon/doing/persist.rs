@@ -6,7 +6,9 @@ use std::sync::{Arc, mpsc as blocking};
 
 use tokio::sync::{mpsc, oneshot};
 
+use crate::identity::JobId;
 use crate::ledger::Image;
+use crate::state::commands::Commands;
 use crate::state::{Loaded, StateFault, StateFile};
 use crate::sys::apart;
 
@@ -32,13 +34,17 @@ struct Due {
 #[derive(Debug, Clone)]
 pub struct Keeper(blocking::Sender<Ask>);
 
+/// What is done with the folder, where it is open.
+type Act = Box<dyn FnOnce(Option<&StateFile>) + Send>;
+
 /// What is to be done with the folder, and where the answer goes.
-#[derive(Debug)]
 enum Ask {
     /// Open and lock it, and read the file, as of a moment of wall time in milliseconds.
     Open(PathBuf, u64, blocking::SyncSender<Result<Loaded, StateFault>>),
     /// Write the file; on a full disk with the space that is kept, where the image gives something back.
     Save(Box<Image>, bool, blocking::SyncSender<Result<(), StateFault>>),
+    /// Do this with it; nothing, where it is not open.
+    With(Act),
     /// Let it go.
     Close,
 }
@@ -68,7 +74,7 @@ impl Keeper {
         let keeper = self.clone();
         let writer = std::thread::Builder::new().name("writer".to_owned());
         match writer.spawn(move || keeper.write(receiver)) {
-            Ok(_) => Ok((Persist(sender), loaded)),
+            Ok(_) => Ok((Persist { due: sender, keeper: self.clone() }, loaded)),
             Err(source) => {
                 let _ = self.0.send(Ask::Close);
                 Err(StateFault::Io { path: "state".into(), action: "start the writer of", source })
@@ -135,14 +141,18 @@ fn keep(asked: &blocking::Receiver<Ask>) {
                 let save = if gives_back { StateFile::save_what_gives_back } else { StateFile::save };
                 let _ = answer.send(open.as_ref().map_or_else(|| Err(ended()), |file| save(file, &image)));
             }
+            Ask::With(act) => act(open.as_ref()),
             Ask::Close => open = None,
         }
     }
 }
 
-/// A handle on the writer. Clones share it.
+/// A handle on the writer, and on the commands beside the state. Clones share it.
 #[derive(Debug, Clone)]
-pub struct Persist(mpsc::Sender<Due>);
+pub struct Persist {
+    due: mpsc::Sender<Due>,
+    keeper: Keeper,
+}
 
 impl Persist {
     /// Writes the image, or knows a newer one written.
@@ -161,9 +171,65 @@ impl Persist {
         self.due(image, true).await
     }
 
+    /// The commands that are kept.
+    ///
+    /// # Errors
+    /// The folder cannot be read.
+    pub async fn commands(&self) -> Result<Commands, StateFault> {
+        self.with(StateFile::commands).await
+    }
+
+    /// Writes what a command is to run.
+    ///
+    /// # Errors
+    /// It could not be written.
+    pub async fn keep_command(&self, job: JobId, payload: Vec<u8>) -> Result<(), StateFault> {
+        self.with(move |file| file.keep_command(job, &payload)).await
+    }
+
+    /// What a command is to run, that was kept.
+    ///
+    /// # Errors
+    /// It cannot be read, or is damaged.
+    pub async fn command(&self, job: JobId) -> Result<Vec<u8>, StateFault> {
+        self.with(move |file| file.command(job)).await
+    }
+
+    /// Has it stored that systemd is asked to start a command from here on.
+    ///
+    /// # Errors
+    /// It could not be stored.
+    pub async fn begin_command(&self, job: JobId) -> Result<(), StateFault> {
+        self.with(move |file| file.begin_command(job)).await
+    }
+
+    /// Takes away what is kept of a command.
+    ///
+    /// # Errors
+    /// It could not be taken away.
+    pub async fn forget_command(&self, job: JobId) -> Result<(), StateFault> {
+        self.with(move |file| file.forget_command(job)).await
+    }
+
+    /// Has the keeper do something with the folder, and waits for it on a thread of its own.
+    async fn with<T: Send + 'static>(
+        &self,
+        act: impl FnOnce(&StateFile) -> Result<T, StateFault> + Send + 'static,
+    ) -> Result<T, StateFault> {
+        let keeper = self.keeper.clone();
+        let ask = move || {
+            keeper.ask(|answer| {
+                Ask::With(Box::new(move |file| {
+                    let _ = answer.send(file.map_or_else(|| Err(ended()), act));
+                }))
+            })
+        };
+        tokio::task::spawn_blocking(ask).await.unwrap_or_else(|_| Err(ended()))
+    }
+
     async fn due(&self, image: Image, gives_back: bool) -> Written {
         let (waiter, written) = oneshot::channel();
-        if self.0.send(Due { image, gives_back, waiter }).await.is_err() {
+        if self.due.send(Due { image, gives_back, waiter }).await.is_err() {
             return Err(Arc::new(ended()));
         }
         written.await.unwrap_or_else(|_| Err(Arc::new(ended())))

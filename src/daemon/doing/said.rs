@@ -26,6 +26,10 @@ pub enum Said {
     /// A request that was to wait could not be stored. What is to be stored without it goes there; nothing where it was
     /// served meanwhile.
     Uncalled(JobId, oneshot::Sender<Option<Image>>),
+    /// What a command's process asked for cannot be handed over: it never began. Its process is answered when that is stored.
+    NeverBegan(JobId, Reply),
+    /// What a submitted command is to run is on disk.
+    Kept(JobId),
     /// Work that is over has left so much memory behind, all of it together.
     LeftBehind(Bytes),
     /// A submitted command is over.

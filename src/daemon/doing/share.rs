@@ -174,15 +174,35 @@ pub async fn grant(cx: Context, share: Share, shown: ShareInfo, intent: Image, r
 }
 
 /// Makes the slice of a share that is taken for a submitted command. Answered as soon as that is certain to be remembered.
-pub async fn grant_for_work(cx: Context, share: Share, job: Option<JobId>, intent: Image, reply: Reply) {
+pub async fn grant_for_work(
+    cx: Context,
+    share: Share,
+    work: Option<(JobId, Option<Vec<u8>>)>,
+    intent: Image,
+    reply: Reply,
+) {
     let _turn = cx.turn(share.uid);
-    if let Err(fault) = cx.persist.save(intent).await {
+    let (job, kept) = work.map_or((None, None), |(job, kept)| (Some(job), kept));
+    if let Err(fault) = stored_with(&cx, job.zip(kept), intent).await {
         return reply.send(Err(intent_failed(&cx, share.uid, &fault).await));
     }
     reply.send(Ok(Answer::JobStarted(JobStarted { job_started: job.map_or(0, |job| job.0) })));
     if let Err(error) = made(&cx, &share).await {
         warn!(result_code = error.code, "no share for a command of uid {}: {}", share.uid, in_full(&error));
     }
+}
+
+/// Stores what a command is to run, where that is to be kept, and then the state that knows of the command.
+async fn stored_with(
+    cx: &Context,
+    command: Option<(JobId, Vec<u8>)>,
+    image: Image,
+) -> Result<(), Arc<StateFault>> {
+    if let Some((job, kept)) = command {
+        cx.persist.keep_command(job, kept).await?;
+        let _ = cx.said.send(Said::Kept(job)).await;
+    }
+    cx.persist.save(image).await
 }
 
 async fn granted(cx: &Context, share: &Share, intent: Image) -> Result<(), WireError> {
@@ -280,8 +300,9 @@ pub async fn stored(cx: Context, image: Image, reply: Reply, answer: Answer) {
 }
 
 /// Stores a request that waits from now on, and then answers with its job. What is not stored does not wait.
-pub async fn queued(cx: Context, job: JobId, image: Image, reply: Reply) {
-    match cx.persist.save(image).await {
+pub async fn queued(cx: Context, work: (JobId, Option<Vec<u8>>), image: Image, reply: Reply) {
+    let (job, kept) = work;
+    match stored_with(&cx, kept.map(|kept| (job, kept)), image).await {
         Ok(()) => reply.send(Ok(Answer::JobStarted(JobStarted { job_started: job.0 }))),
         Err(fault) => {
             error!("{}", chain(&*fault));

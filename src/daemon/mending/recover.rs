@@ -15,6 +15,7 @@ use crate::ledger::Ledger;
 use crate::policy::Policy;
 use crate::quantity::MilliCpu;
 use crate::serving::logging::chain;
+use crate::state::commands::Commands;
 use crate::state::{Loaded, StateFault};
 use crate::systemd::{Fault, Signals, Systemd};
 
@@ -22,11 +23,22 @@ use crate::systemd::{Fault, Signals, Systemd};
 #[derive(Debug)]
 pub struct Recovery {
     /// The state file, or why it cannot be used.
-    pub state: Option<Result<(Persist, Ledger), Unusable>>,
+    pub state: Option<Result<Opened, Unusable>>,
     /// The connection to systemd, or why there is none.
     pub bus: Option<Result<(Systemd, Signals), String>>,
     /// The world, laid beside the state.
     pub survey: Option<Result<Survey, Fault>>,
+}
+
+/// A state that can be used.
+#[derive(Debug)]
+pub struct Opened {
+    /// Writes the state.
+    pub persist: Persist,
+    /// What is in that state.
+    pub ledger: Ledger,
+    /// The commands that are kept beside the state.
+    pub commands: Commands,
 }
 
 /// What was there before a recovery.
@@ -57,7 +69,7 @@ pub async fn recover(before: Before) -> Recovery {
         _ => None,
     };
     let (persist, ledger) = match &state {
-        Some(Ok((persist, ledger))) => (Some(persist.clone()), ledger.clone()),
+        Some(Ok(Opened { persist, ledger, .. })) => (Some(persist.clone()), ledger.clone()),
         _ => (persist, ledger),
     };
     let bus = match systemd {
@@ -93,7 +105,7 @@ pub struct Unusable {
     pub mends: bool,
 }
 
-async fn state(parts: &Parts) -> Result<(Persist, Ledger), Unusable> {
+async fn state(parts: &Parts) -> Result<Opened, Unusable> {
     let opened = parts.keeper.open(parts.state.clone(), clock::now().wall_ms).await;
     let (persist, loaded) = opened.map_err(|fault| Unusable {
         why: chain(&fault),
@@ -110,5 +122,6 @@ async fn state(parts: &Parts) -> Result<(Persist, Ledger), Unusable> {
             Ledger::new(parts.boot.clone())
         }
     };
-    Ok((persist, ledger))
+    let commands = persist.commands().await.map_err(|fault| Unusable { why: chain(&fault), mends: false })?;
+    Ok(Opened { persist, ledger, commands })
 }

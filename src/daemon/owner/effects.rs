@@ -121,7 +121,8 @@ impl EventLoop {
     pub(crate) fn start(&mut self, cx: &Context, effect: Effect, reply: Reply) {
         let Some(uid) = effect.uid() else { return };
         if let Effect::Queued { job, .. } = effect {
-            tokio::spawn(share::queued(cx.clone(), job, self.ledger.image(), reply));
+            let kept = self.command_to_keep(job);
+            tokio::spawn(share::queued(cx.clone(), (job, kept), self.ledger.image(), reply));
             return;
         }
         if self.busy.contains_key(&uid) {
@@ -142,12 +143,10 @@ impl EventLoop {
         let share = self.ledger.share(uid).cloned().map(|share| (self.shown().share(&share), share));
         match (effect, share) {
             (effect @ Effect::Grant(_), Some((_, share))) if self.work_of(&effect).is_some() => {
-                let job = self.work_of(&effect);
-                tokio::spawn(share::grant_for_work(cx, share, job, image, reply));
+                let work = self.work_of(&effect).map(|job| (job, self.command_to_keep(job)));
+                tokio::spawn(share::grant_for_work(cx, share, work, image, reply));
             }
-            (Effect::Start { job, .. }, Some(_))
-                if !self.is_called_back(job) && self.specs.contains_key(&job) =>
-            {
+            (Effect::Start { job, .. }, Some(_)) if !self.is_called_back(job) && self.knows_command(job) => {
                 self.run_work(cx, uid, job, image, reply);
             }
             (Effect::Start { job, .. }, share) => {
@@ -249,13 +248,17 @@ impl EventLoop {
                 );
             }
             Event::Job(id) => {
+                let mut over = false;
                 if let Some(job) = self.ledger.jobs().get(&id) {
                     if job.ended() {
-                        self.specs.remove(&id);
+                        over = true;
                         self.offers.remove(&id);
                     }
                     let (uid, shown) = (job.uid, self.shown().job(job));
                     self.feed.job(uid, shown);
+                }
+                if over {
+                    self.forget_command(id);
                 }
             }
             Event::Drained => self.feed.everybody("drained", None),

@@ -10,7 +10,7 @@ use super::EventLoop;
 use crate::contract::{Answer, OneJob};
 use crate::daemon::clock;
 use crate::daemon::doing::caller::{is_its_process, not_its_process};
-use crate::daemon::doing::job::{self, FETCHES_WAITING_MAX, Fetch, Following};
+use crate::daemon::doing::job::{self, FETCHES_WAITING_MAX, Fetch, Following, ToRun};
 use crate::daemon::doing::share::Context;
 use crate::daemon::telling::answer;
 use crate::daemon::telling::reply::Reply;
@@ -45,7 +45,14 @@ impl EventLoop {
 
     /// Starts a command, and follows it to its end.
     pub(crate) fn run_work(&mut self, cx: Context, uid: Uid, job: JobId, image: Image, reply: Reply) {
+        // It may be on its way to the disk at this moment.
+        let on_its_way = self.command_to_keep(job).is_some();
         let spec = self.specs.remove(&job);
+        let kept = self.commands.unstarted.remove(&job) || on_its_way;
+        if kept {
+            self.commands.started.insert(job);
+        }
+        let command = ToRun { spec, kept };
         let Some(JobKind::Submit(found)) = self.ledger.jobs().get(&job).map(|job| job.kind.clone()) else {
             reply.send(Err(answer::refusal(&Refusal::NoJob)));
             // The member was marked busy for this: others of their effects have their turn.
@@ -55,7 +62,7 @@ impl EventLoop {
         let (offer, fetches) = mpsc::channel(FETCHES_WAITING_MAX);
         self.offers.insert(job, offer);
         let amount = found.limits.or(self.amount_of(uid));
-        tokio::spawn(job::run(cx, uid, (job, amount), *found, (spec, fetches), image, reply));
+        tokio::spawn(job::run(cx, uid, (job, amount), *found, (command, fetches), image, reply));
     }
 
     /// Follows the commands that run and that nobody follows: after a start, or when the bus is back. Those that have been
@@ -67,7 +74,7 @@ impl EventLoop {
             self.ledger.jobs().values().filter(|job| job.is_work() && !job.ended() && !job.queued());
         let mut starts = Vec::new();
         for job in running {
-            if self.specs.contains_key(&job.id) {
+            if self.knows_command(job.id) {
                 starts.push(Effect::Start { uid: job.uid, job: job.id });
             } else if self.followed.insert(job.id) {
                 let lost = Following::Lost { called_back: job.called_back() };
@@ -169,6 +176,9 @@ impl EventLoop {
         if let Err(error) = is_its_process(&self.parts.cgroups, &fetch.peer, id) {
             return fetch.reply.send(Err(error));
         }
+        if !ended && !self.offers.contains_key(&id) && self.commands.started.contains(&id) {
+            self.offer_again(uid, id);
+        }
         let Some(offer) = self.offers.get(&id) else {
             return match ended {
                 true => fetch.reply.send(Err(nothing_left(id))),
@@ -187,7 +197,7 @@ impl EventLoop {
 
     /// The daemon that started a command is gone, and what was to be run with it. The command's process hears of it when that
     /// is stored: with whatever it then ends, that is not how the command ended.
-    fn never_began(&mut self, job: JobId, reply: Reply) {
+    pub(crate) fn never_began(&mut self, job: JobId, reply: Reply) {
         let Some(cx) = self.context.clone() else { return reply.send(Err(self.condition.refusal())) };
         warn!(job_id = job.0, "job {job} never began: the daemon that started it has gone");
         self.tell(Command::NeverBegan { job });

@@ -2,6 +2,7 @@
 
 mod audit;
 mod bound;
+mod commands;
 mod condition;
 mod doubt;
 mod effects;
@@ -53,6 +54,7 @@ use crate::quantity::Bytes;
 use crate::serving::logging::chain;
 use crate::serving::notify;
 use crate::serving::session::REQUESTS_OUTSTANDING_MAX;
+use crate::state::commands::Commands;
 use crate::systemd::{Signal, Signals, Systemd};
 use condition::Condition;
 use event::Event;
@@ -123,6 +125,8 @@ pub struct EventLoop {
     ticked_at: Option<Instant>,
     /// Submitted commands that have not been handed over.
     specs: BTreeMap<JobId, Arc<Spec>>,
+    /// Those of which that is on disk.
+    commands: Commands,
     /// Where the processes of submitted commands fetch what they become, until that is over.
     offers: BTreeMap<JobId, mpsc::Sender<Fetch>>,
     /// Submitted commands with a task that starts or follows them.
@@ -184,6 +188,7 @@ impl EventLoop {
             busy: BTreeMap::new(),
             deferred: BTreeMap::new(),
             specs: BTreeMap::new(),
+            commands: Commands::default(),
             offers: BTreeMap::new(),
             followed: BTreeSet::new(),
             needed: BTreeMap::new(),
@@ -288,6 +293,8 @@ impl EventLoop {
                 drop(reply.send(waits.then(|| self.ledger.image())));
             }
             Said::LeftBehind(left) => self.left_behind(left),
+            Said::Kept(job) => self.command_kept(job),
+            Said::NeverBegan(job, reply) => self.never_began(job, reply),
             Said::WorkEnded { job, end, reply } => self.work_ended(job, end, reply),
             Said::WorkLost(job) => self.work_lost(job),
             Said::Image(reply) => drop(reply.send(self.ledger.image())),

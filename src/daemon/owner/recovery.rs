@@ -10,7 +10,7 @@ use super::event::Event;
 use crate::daemon::baseline::Heard;
 use crate::daemon::clock;
 use crate::daemon::doing::share::Context;
-use crate::daemon::mending::recover::{Before, Recovery, recover};
+use crate::daemon::mending::recover::{Before, Opened, Recovery, recover};
 use crate::ledger::Command;
 use crate::serving::logging::chain;
 
@@ -58,9 +58,10 @@ impl EventLoop {
     pub(crate) fn recovered(&mut self, recovery: Recovery) -> Option<JoinHandle<()>> {
         self.recovering = false;
         match recovery.state {
-            Some(Ok((persist, ledger))) => {
+            Some(Ok(Opened { persist, ledger, commands })) => {
                 self.stored = (ledger.revision() > 0).then(|| ledger.revision());
                 (self.persist, self.ledger, self.condition.state) = (Some(persist), ledger, None);
+                self.take_commands(commands);
             }
             Some(Err(unusable)) => {
                 self.condition.state = Some(unusable.why);
@@ -89,8 +90,9 @@ impl EventLoop {
             Some(Ok(survey)) => {
                 let works = survey.below.works.clone();
                 self.reconciled(survey);
-                let specs = &self.specs;
-                let told = self.ledger.interrupt_jobs(clock::now(), |job| specs.contains_key(&job));
+                let (specs, unstarted) = (&self.specs, &self.commands.unstarted);
+                let known = |job| specs.contains_key(&job) || unstarted.contains(&job);
+                let told = self.ledger.interrupt_jobs(clock::now(), known);
                 self.carry_out_others(told);
                 self.follow_works();
                 self.clear_works(works);

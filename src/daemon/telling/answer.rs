@@ -302,7 +302,10 @@ pub fn not_stored(fault: &StateFault) -> WireError {
 fn unwritten(fault: &StateFault, in_force: bool, message: &str) -> WireError {
     let cause = match fault {
         StateFault::Io { action, source, .. } => format!("cannot {action}: {source}"),
-        StateFault::Locked { .. } | StateFault::Newer { .. } | StateFault::Encode { .. } => fault.to_string(),
+        StateFault::Locked { .. }
+        | StateFault::Newer { .. }
+        | StateFault::Damaged { .. }
+        | StateFault::Encode { .. } => fault.to_string(),
     };
     WireError::new(Code::Io, message).detail(Detail { in_force: Some(in_force), ..Detail::text(cause) })
 }

@@ -61,6 +61,18 @@ impl Rlimits {
         Some(Self(parsed))
     }
 
+    /// The soft and the hard limit of each resource, as [`Self::of_figures`] takes them.
+    pub fn figures(self) -> Vec<(u64, u64)> {
+        self.0.map(|limit| (limit.soft, limit.hard)).to_vec()
+    }
+
+    /// The limits of these figures; `None` where they are not of so many resources.
+    pub fn of_figures(figures: &[(u64, u64)]) -> Option<Self> {
+        let limits: Vec<Rlimit> =
+            figures.iter().map(|(soft, hard)| Rlimit { soft: *soft, hard: *hard }).collect();
+        limits.try_into().ok().map(Self)
+    }
+
     /// The limits there are, as properties of a unit with their values. Of two for one resource the first sets both, and the
     /// second changes the soft one.
     pub fn properties(self) -> impl Iterator<Item = (&'static str, u64)> {

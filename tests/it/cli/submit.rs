@@ -1,10 +1,11 @@
 //! `submit`: where the output goes.
 
 use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::process::Command;
 
-use fairshare::contract::{Answer, JobStarted};
+use fairshare::contract::{Answer, Call, JobStarted, Submit};
 use fairshare::wire::error::Code;
 
 use super::*;
@@ -13,12 +14,18 @@ fn started() -> Next {
     Answer::JobStarted(JobStarted { job_started: 7 }).into()
 }
 
-/// `fairshare submit -- true` in this folder, which strace refuses what `inject` says.
-fn submit(daemon: &Daemon, folder: &Path, inject: &[&str]) -> Output {
-    let mut command = Command::new("strace");
-    command.args(["-o", "/dev/null"]).args(inject).arg(env!("CARGO_BIN_EXE_fairshare"));
-    command.args(["submit", "--", "true"]).current_dir(folder).env("FAIRSHARE_SOCKET", daemon.socket());
-    command.stdin(Stdio::null()).output().unwrap()
+/// `fairshare submit` with these words, in this folder.
+fn submit(daemon: &Daemon, folder: &Path, words: &[&str]) -> Output {
+    let mut command = daemon.command("submit");
+    command.args(words).args(["--", "true"]).current_dir(folder).output().unwrap()
+}
+
+/// What was asked, and how many descriptors the kernel was given for it.
+fn asked(daemon: &Daemon) -> Submit {
+    match daemon.calls().pop() {
+        Some(Call::Submit(submission)) => submission,
+        other => panic!("nothing was submitted: {other:?}"),
+    }
 }
 
 fn files(folder: &Path) -> Vec<String> {
@@ -28,54 +35,83 @@ fn files(folder: &Path) -> Vec<String> {
     names
 }
 
-/// NFS, 9p and FUSE know no `RENAME_NOREPLACE`.
+/// What a command that waits for days is to read and write cannot be open here all that time.
 #[test]
-fn the_output_is_named_after_the_job_unless_the_name_is_taken() {
-    for inject in [&[][..], &["-e", "inject=renameat2:error=EINVAL"]] {
-        let folder = tempfile::tempdir().unwrap();
-        let daemon = Daemon::saying([started(), started()]);
-        let output = submit(&daemon, folder.path(), inject);
-        assert_eq!((output.status.code(), text(&output.stdout)), (Some(0), "7\n".to_owned()));
-        assert_eq!(text(&output.stderr), "fairshare: job 7: its output goes to fairshare-7.out\n");
-        assert_eq!(files(folder.path()), ["fairshare-7.out"]);
-        fs::write(folder.path().join("fairshare-7.out"), "of another").unwrap();
-        let output = submit(&daemon, folder.path(), inject);
-        assert!(text(&output.stderr).contains("goes to .fairshare-"), "{}", text(&output.stderr));
-        assert_eq!(fs::read_to_string(folder.path().join("fairshare-7.out")).unwrap(), "of another");
-        assert_eq!(files(folder.path()).len(), 2);
-    }
+fn files_go_by_their_names_and_the_output_is_made_when_the_command_starts() {
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path().join("50%");
+    fs::create_dir(&here).unwrap();
+    fs::write(here.join("in"), "").unwrap();
+    let daemon = Daemon::saying([started(), started()]);
+    let output = submit(&daemon, &here, &[]);
+    assert_eq!((output.status.code(), text(&output.stdout)), (Some(0), "7\n".to_owned()));
+    assert_eq!(text(&output.stderr), "fairshare: job 7: its output goes to fairshare-7.out\n");
+    let real = fs::canonicalize(&here).unwrap();
+    let named = |name: &str| Some(real.join(name).into_os_string().into());
+    let twice = |name: &str| {
+        let path = real.parent().unwrap().join("50%%").join(name);
+        Some(path.into_os_string().into())
+    };
+    let Submit { input, output, errors, .. } = asked(&daemon);
+    assert_eq!((input, output, errors), (None, twice("fairshare-%j.out"), None));
+    assert_eq!(files(&here), ["in"]);
+
+    let words = ["--input", "in", "--output", "./x%%-%j", "--errors", "100%"];
+    let output = submit(&daemon, &here, &words);
+    assert_eq!(text(&output.stderr), "fairshare: job 7: its output goes to ./x%-7\n");
+    let Submit { input, output, errors, .. } = asked(&daemon);
+    assert_eq!((input, output, errors), (named("in"), twice("x%%-%j"), twice("100%%")));
+    assert_eq!(files(&here), ["100%", "in"], "a file that was named is there at once");
 }
 
 #[test]
-fn the_output_stays_where_the_command_may_have_been_submitted() {
-    for (next, kept) in [(Next::Closes, 1), (Code::OverLimit.into(), 0)] {
+fn what_cannot_be_written_is_refused_before_it_is_waited_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let daemon = Daemon::saying([]);
+    let complains = |words: &[&str], why: &str| {
+        let said = complaint(&submit(&daemon, folder.path(), words), 1);
+        assert!(said.contains(why) && said.contains("hint: "), "{said}");
+    };
+    complains(&["--input", "nowhere"], "nowhere: cannot be opened");
+    complains(&["--output", "no/file"], "no/file: cannot be opened");
+    complains(&["--output", "no/%j"], "no/%j: cannot be opened");
+    complains(&["--errors", "."], ".: cannot be opened");
+    if !rustix::process::getuid().is_root() {
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o500)).unwrap();
+        complains(&[], "fairshare-%j.out: cannot be opened");
+    }
+    assert!(daemon.calls().is_empty());
+}
+
+/// A pipe, a terminal, a file without a name: nobody could open it later.
+#[test]
+fn what_has_no_name_goes_along_open() {
+    let folder = tempfile::tempdir().unwrap();
+    let daemon = Daemon::saying([started(), started(), started(), started()]);
+    let run = |script: &str| {
+        let mut shell = std::process::Command::new("bash");
+        shell.args(["-c", script, env!("CARGO_BIN_EXE_fairshare")]).current_dir(folder.path());
+        let output = shell.env("FAIRSHARE_SOCKET", daemon.socket()).output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+        let Submit { input, output, errors, .. } = asked(&daemon);
+        (input.is_some(), output.is_some(), errors.is_some())
+    };
+    assert_eq!(run("echo | $0 submit --input /dev/stdin -- cat"), (false, true, false));
+    assert_eq!(run("$0 submit --output /dev/stdout --errors e -- cat | cat"), (false, false, true));
+    // That is a file, and goes by its own name.
+    assert_eq!(run("$0 submit --output /dev/stdout -- cat >to"), (false, true, false));
+    let to = fs::canonicalize(folder.path().join("to")).unwrap();
+    assert_eq!(asked(&daemon).output.unwrap().as_bytes(), to.as_os_str().as_bytes());
+    assert_eq!(run("exec 3>gone; rm gone; $0 submit --output /dev/fd/3 -- cat"), (false, false, false));
+}
+
+#[test]
+fn where_the_output_goes_is_said_where_the_command_may_have_been_submitted() {
+    for (next, said) in [(Next::Closes, true), (Code::OverLimit.into(), false)] {
         let folder = tempfile::tempdir().unwrap();
         let output = submit(&Daemon::saying([next]), folder.path(), &[]);
         assert_ne!(output.status.code(), Some(0));
-        assert_eq!(files(folder.path()).len(), kept, "{}", text(&output.stderr));
-        assert_eq!(text(&output.stderr).contains("its output goes to .fairshare-"), kept == 1);
-    }
-}
-
-/// As a submit whose answer was lost leaves one, and the numbers of processes come again.
-#[test]
-fn an_output_that_another_process_of_the_same_number_left_stays_and_is_in_nobodys_way() {
-    let folder = tempfile::tempdir().unwrap();
-    let daemon = Daemon::saying([started()]);
-    let mut command = Command::new("sh");
-    let script = "echo of another >.fairshare-$$.out; echo of another >.fairshare-$$-1.out; exec \"$0\" submit -- true";
-    command.args(["-c", script, env!("CARGO_BIN_EXE_fairshare")]).current_dir(folder.path());
-    let output = command.env("FAIRSHARE_SOCKET", daemon.socket()).output().unwrap();
-    assert_eq!(
-        (output.status.code(), text(&output.stdout)),
-        (Some(0), "7\n".to_owned()),
-        "{}",
-        text(&output.stderr)
-    );
-    let files = files(folder.path());
-    assert_eq!(files.len(), 3, "{files:?}");
-    for file in files {
-        let left = if file == "fairshare-7.out" { "" } else { "of another\n" };
-        assert_eq!(fs::read_to_string(folder.path().join(&file)).unwrap(), left, "{file}");
+        assert_eq!(files(folder.path()).len(), 0, "{}", text(&output.stderr));
+        assert_eq!(text(&output.stderr).contains("its output goes to fairshare-ID.out"), said);
     }
 }

@@ -29,7 +29,7 @@ use crate::poll::until;
 use crate::root::is_root;
 use crate::stand_in::{Verb, World};
 
-fn client(daemon: &Daemon) -> Client {
+pub(super) fn client(daemon: &Daemon) -> Client {
     Client::connect(daemon.socket(), "test", "1", Deadlines::default()).unwrap()
 }
 
@@ -383,7 +383,7 @@ fn the_process_waits_while_the_daemon_is_restarted_and_then_is_told() {
 }
 
 /// Lets the process that systemd would start become the command, and waits for its end.
-fn becomes(world: &World, daemon: &Daemon, job: u64) -> ExitStatus {
+pub(super) fn becomes(world: &World, daemon: &Daemon, job: u64) -> ExitStatus {
     until("the process", PATIENCE, || runs(world, job).then_some(()));
     let program = world.program(&service(job)).unwrap();
     daemon.signal(Signal::STOP);

@@ -47,7 +47,7 @@ pub(super) fn runs(world: &World, job: u64) -> bool {
     world.unit(&service(job)).is_some_and(|unit| unit.active == "active")
 }
 
-fn job(raw: &mut Raw, job_id: u64) -> JobInfo {
+pub(super) fn job(raw: &mut Raw, job_id: u64) -> JobInfo {
     match raw.ask(&Call::JobStatus(JobStatus { job_id })) {
         Ok(Answer::Job(OneJob { job })) => job,
         other => panic!("no job: {other:?}"),
@@ -55,7 +55,7 @@ fn job(raw: &mut Raw, job_id: u64) -> JobInfo {
 }
 
 /// How a command ended, as soon as it has.
-fn over(raw: &mut Raw, job_id: u64) -> JobInfo {
+pub(super) fn over(raw: &mut Raw, job_id: u64) -> JobInfo {
     until("the command's end", PATIENCE, || Some(job(raw, job_id)).filter(|job| job.ended_ms.is_some()))
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{Account, Beside, Due, Endpoint, Needs, Turn};
 use crate::contract::Submit;
-use crate::contract::handover::{Handover, umask_default};
+use crate::contract::handover::{Handover, Streams, umask_default};
 use crate::daemon::asking::caller::{Asking, Caller};
 use crate::daemon::asking::deed::{Deed, Saying};
 use crate::daemon::asking::figures::figures;
@@ -41,8 +41,9 @@ impl Endpoint for Submit {
 
     fn act(self, asking: &mut Asking<'_>) -> Result<Self::Act, WireError> {
         let amount = figures(self.amounts())?;
-        let Submit { argv, cwd, env, name, lease_ms, wait, .. } = self;
-        let handover = spec::checked(Handover { argv, cwd, env, umask: umask_default() })?;
+        let Submit { argv, cwd, env, name, lease_ms, input, output, errors, wait, .. } = self;
+        let streams = Streams { input, output, errors };
+        let handover = spec::checked(Handover { argv, cwd, env, streams, umask: umask_default() })?;
         Ok(Asked {
             amount,
             time_limit: lease_ms.map(Duration::from_millis),

@@ -1,0 +1,53 @@
+//! A file that is whole or damaged, and of a version: 8 bytes of magic, then big-endian `u32` version, `u32` length of the
+//! payload, `u32` CRC-32 of all of that and the payload, then the payload.
+
+const HEADER_BYTES: usize = 20;
+
+/// What is in front of the payload says what kind of file it is.
+pub type Magic = [u8; 8];
+
+/// The bytes of a file.
+///
+/// # Errors
+/// The payload is larger than a file can say.
+pub fn framed(magic: &Magic, version: u32, payload: &[u8]) -> Result<Vec<u8>, String> {
+    let length = u32::try_from(payload.len()).map_err(|_| "over 4 GiB".to_owned())?;
+    let mut bytes = Vec::with_capacity(HEADER_BYTES + payload.len());
+    bytes.extend_from_slice(magic);
+    bytes.extend_from_slice(&version.to_be_bytes());
+    bytes.extend_from_slice(&length.to_be_bytes());
+    let checksum = checksum(&bytes, payload);
+    bytes.extend_from_slice(&checksum.to_be_bytes());
+    bytes.extend_from_slice(payload);
+    Ok(bytes)
+}
+
+/// The version and the payload of a whole file.
+///
+/// # Errors
+/// What is damaged about it.
+pub fn unframed<'a>(magic: &Magic, bytes: &'a [u8]) -> Result<(u32, &'a [u8]), &'static str> {
+    let (header, payload) = bytes.split_at_checked(HEADER_BYTES).ok_or("shorter than its header")?;
+    let (head, check) = header.split_at(HEADER_BYTES - 4);
+    let word = |at: usize| {
+        let bytes = header.get(at..at + 4).and_then(|bytes| bytes.try_into().ok());
+        u32::from_be_bytes(bytes.unwrap_or_default())
+    };
+    if !head.starts_with(magic) {
+        return Err("of another kind, or not fairshare's");
+    }
+    if usize::try_from(word(12)) != Ok(payload.len()) {
+        return Err("cut short, or longer than it says");
+    }
+    if checksum(head, payload).to_be_bytes() != check {
+        return Err("its checksum is wrong");
+    }
+    Ok((word(8), payload))
+}
+
+fn checksum(head: &[u8], payload: &[u8]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(head);
+    hasher.update(payload);
+    hasher.finalize()
+}

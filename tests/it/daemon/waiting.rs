@@ -1,0 +1,180 @@
+//! Submitted commands that wait: what they are to run outlives the daemon, and is run once.
+
+use std::fs;
+use std::os::fd::AsFd as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
+
+use fairshare::contract::{Answer, Call, JobCancel, JobStarted, JobState, Release, Submit};
+use fairshare::wire::error::Code;
+
+use super::handed::{becomes, client};
+use super::harness::{Daemon, Home, PATIENCE};
+use super::raw::{Raw, request_for, submission};
+use super::systemd_faults::own_slice;
+use super::works::{job, over, runs, service};
+use crate::poll::until;
+use crate::stand_in::{Verb, World};
+
+/// A machine whose only room somebody has, and a command that waits for it.
+fn waits(world: &World, command: Submit) -> (Home, Daemon, u64) {
+    let mut home = Home::of_one_cpu(world);
+    let daemon = home.activate();
+    let mut raw = daemon.client();
+    raw.granted(&request_for(1));
+    let id = match raw.ask(&Call::Submit(Submit { wait: Some(true), ..command })) {
+        Ok(Answer::JobStarted(JobStarted { job_started })) => job_started,
+        other => panic!("it does not wait: {other:?}"),
+    };
+    (home, daemon, id)
+}
+
+/// Gives the room back.
+fn makes_room(raw: &mut Raw) {
+    raw.ask(&Call::Release(Release { stop: None, for_uid: Some(1) })).unwrap();
+}
+
+fn file(home: &Home, name: impl ToString) -> PathBuf {
+    home.state_dir().join("jobs").join(name.to_string())
+}
+
+fn started(world: &World, job: u64) -> bool {
+    let calls = world.take_calls();
+    calls.contains(&("StartTransientUnit".to_owned(), service(job)))
+}
+
+#[test]
+fn a_command_that_waits_is_started_by_the_next_daemon() {
+    let world = World::start();
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    fs::write(path("in"), "read\n").unwrap();
+    let script = "umask; cat; echo wrong >&2";
+    let named = |name: &str| Some(path(name).into_os_string().into());
+    let command = Submit {
+        argv: ["sh", "-c", script].map(Into::into).to_vec(),
+        input: named("in"),
+        output: named("out-%j"),
+        errors: named("100%%"),
+        ..submission()
+    };
+    let (mut home, daemon, id) = waits(&world, command);
+    let kept = file(&home, id);
+    assert_eq!(fs::metadata(&kept).unwrap().permissions().mode() & 0o777, 0o600);
+    daemon.kill();
+    // Twice: running a start again changes nothing.
+    home.activate().kill();
+    let daemon = home.activate();
+    let mut raw = daemon.client();
+    let waiting = job(&mut raw, id);
+    assert_eq!((waiting.state, waiting.place), (JobState::Queued, Some(1)));
+    makes_room(&mut raw);
+    assert_eq!(becomes(&world, &daemon, id).code(), Some(0));
+    let umask = fs::read_to_string("/proc/self/status").unwrap();
+    let umask = umask.lines().find_map(|line| line.strip_prefix("Umask:\t")).unwrap().to_owned();
+    assert_eq!(fs::read_to_string(path(&format!("out-{id}"))).unwrap(), format!("{umask}\nread\n"));
+    assert_eq!(fs::read_to_string(path("100%")).unwrap(), "wrong\n");
+    world.pretend_processes(&service(id), &[]);
+    world.end_service(&service(id), 0);
+    assert_eq!(over(&mut raw, id).state, JobState::Done);
+    until("what is kept of it to go", PATIENCE, || {
+        (!kept.exists() && !file(&home, format!("{id}.started")).exists()).then_some(())
+    });
+}
+
+#[test]
+fn a_command_that_systemd_was_asked_to_start_is_never_started_again() {
+    let world = World::start();
+    let (mut home, daemon, id) = waits(&world, submission());
+    makes_room(&mut daemon.client());
+    until("the command to run", PATIENCE, || runs(&world, id).then_some(()));
+    assert!(file(&home, format!("{id}.started")).exists() && !file(&home, id).exists());
+    daemon.kill();
+    world.remove_unit(&service(id));
+    world.take_calls();
+    let daemon = home.activate();
+    assert_eq!(over(&mut daemon.client(), id).state, JobState::Interrupted);
+    assert!(!started(&world, id), "it may have run");
+    until("what is kept of it to go", PATIENCE, || {
+        (!file(&home, format!("{id}.started")).exists()).then_some(())
+    });
+}
+
+/// It waits for what it is to become, and the daemon that had it started has gone: another has it on disk.
+#[test]
+fn a_command_whose_process_waits_is_handed_over_by_the_next_daemon() {
+    let world = World::start();
+    let (mut home, daemon, id) = waits(&world, submission());
+    makes_room(&mut daemon.client());
+    until("the command to run", PATIENCE, || runs(&world, id).then_some(()));
+    daemon.kill();
+    let daemon = home.activate();
+    assert_eq!(becomes(&world, &daemon, id).code(), Some(0));
+    world.pretend_processes(&service(id), &[]);
+    world.end_service(&service(id), 0);
+    assert_eq!(over(&mut daemon.client(), id).state, JobState::Done);
+}
+
+/// The share was made for it and the daemon died: nobody has asked systemd to start it.
+#[test]
+fn a_command_whose_share_was_made_and_that_was_never_started_is() {
+    let world = World::start();
+    let (mut home, daemon, id) = waits(&world, submission());
+    let held = world.faults.hold_job(Verb::Start);
+    makes_room(&mut daemon.client());
+    until("the share to be on its way", PATIENCE, || {
+        (job(&mut daemon.client(), id).state == JobState::Running).then_some(())
+    });
+    daemon.kill();
+    drop(held);
+    until("the share to be made", PATIENCE, || {
+        world.unit(&own_slice()).is_some_and(|unit| unit.active == "active").then_some(())
+    });
+    world.faults.clear();
+    let daemon = home.activate();
+    until("the command to run", PATIENCE, || runs(&world, id).then_some(()));
+    assert_eq!(job(&mut daemon.client(), id).state, JobState::Running);
+}
+
+#[test]
+fn a_command_that_came_with_descriptors_ends_with_the_daemon_that_has_them() {
+    let world = World::start();
+    let (mut home, daemon, id) = waits(&world, submission());
+    let mut raw = daemon.client();
+    raw.ask(&Call::JobCancel(JobCancel { job_id: id })).unwrap();
+    until("what is kept of it to go", PATIENCE, || (!file(&home, id).exists()).then_some(()));
+    let input = fs::File::open("/dev/null").unwrap();
+    let command = Submit { wait: Some(true), ..submission() };
+    let named = Submit { input: Some("/dev/null".into()), ..command.clone() };
+    let refused = client(&daemon).call_with(&named, &[input.as_fd()]).unwrap_err();
+    assert!(refused.to_string().contains("input is named, and a descriptor sent for it"), "{refused}");
+    let id = client(&daemon).call_with(&command, &[input.as_fd()]).unwrap().job_started;
+    assert!(!file(&home, id).exists());
+    daemon.kill();
+    let daemon = home.activate();
+    let ended = over(&mut daemon.client(), id);
+    assert_eq!(ended.state, JobState::Interrupted);
+    assert!(ended.error.unwrap().message.contains("before the command was started"));
+}
+
+#[test]
+fn what_is_damaged_is_not_run_and_hinders_nobody() {
+    let world = World::start();
+    let (mut home, daemon, id) = waits(&world, submission());
+    daemon.kill();
+    let kept = file(&home, id);
+    let mut bytes = fs::read(&kept).unwrap();
+    bytes[30] ^= 1;
+    fs::write(&kept, bytes).unwrap();
+    fs::write(file(&home, id + 7), "of no job").unwrap();
+    fs::write(file(&home, "notes"), "of an administrator's").unwrap();
+    let daemon = home.activate();
+    until("what is of no job to go", PATIENCE, || (!file(&home, id + 7).exists()).then_some(()));
+    let mut raw = daemon.client();
+    makes_room(&mut raw);
+    let ended = over(&mut raw, id);
+    assert_eq!(ended.state, JobState::Failed);
+    let error = ended.error.unwrap();
+    assert!(error.is(Code::Systemd) && error.more().unwrap().contains("it is damaged"), "{error:?}");
+    assert!(!started(&world, id) && file(&home, "notes").exists());
+}
