@@ -208,9 +208,9 @@ impl Job {
     pub fn out_of_time(&self, now: Now) -> bool {
         let JobKind::Submit(work) = &self.kind else { return false };
         match (work.time_limit_ms, &self.state) {
-            // Both of this boot: what ran in another is over.
+            // What ran in another boot is over.
             (Some(limit), JobState::Running { started }) => {
-                now.boot_ms.saturating_sub(started.boot_ms) >= limit
+                started.is_of_this_boot() && now.boot_ms.saturating_sub(started.boot_ms) >= limit
             }
             _ => false,
         }
@@ -219,6 +219,19 @@ impl Job {
     /// Whether it waits for room.
     pub fn queued(&self) -> bool {
         matches!(self.state, JobState::Queued { .. })
+    }
+
+    /// The job, seen from a boot after the one that all its moments are of.
+    pub(super) fn of_earlier_boot(&mut self) {
+        self.created = self.created.of_earlier_boot();
+        match &mut self.state {
+            JobState::Queued { .. } => {}
+            JobState::Running { started } => *started = started.of_earlier_boot(),
+            JobState::Ended { started, ended, .. } => {
+                *started = started.map(Now::of_earlier_boot);
+                *ended = ended.of_earlier_boot();
+            }
+        }
     }
 
     /// The job, over; whether it was not before.

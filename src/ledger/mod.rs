@@ -118,7 +118,8 @@ impl Ledger {
 
     /// A ledger that goes on from `image`, in this boot. Who waits waits in the same place, and is served once
     /// [`Command::SetRules`] has come.
-    pub fn restore(boot: BootId, now: Now, image: Image) -> Self {
+    pub fn restore(boot: BootId, now: Now, mut image: Image) -> Self {
+        image.seen_from(&boot);
         let mut ledger = Self::new(boot.clone());
         ledger.next_job =
             image.jobs.iter().map(|job| job.id.0.saturating_add(1)).fold(image.next_job, u64::max);
@@ -135,7 +136,7 @@ impl Ledger {
         let mut over: Vec<(u64, JobId, Uid)> = Vec::new();
         for job in image.jobs {
             match &job.state {
-                JobState::Ended { ended, .. } => over.push((ended.wall_ms, job.id, job.uid)),
+                JobState::Ended { ended, .. } => over.push((ended.wall_ms_at(now), job.id, job.uid)),
                 JobState::Queued { .. } => ledger.line_up(&job),
                 JobState::Running { .. } => {}
             }

@@ -10,7 +10,7 @@ use super::counted::room::Room;
 use super::job::{JobEnd, JobState, SLICE_WENT};
 use super::share::{Lease, Phase, Share, Stage};
 use super::time::Time;
-use super::{BootId, Effect, Event, Ledger, Now};
+use super::{BootId, Effect, Event, Image, Ledger, Now};
 use crate::enforced::{Burst, KernelLimits, Limit, cpu_of_weight};
 use crate::identity::{JobId, Uid};
 use crate::quantity::{Amount, Bytes, Tasks};
@@ -70,6 +70,16 @@ pub enum Verdict {
     StopStray,
     /// Nobody remembers this slice, its user is unknown, and work is inside: keep and report it.
     KeepStray,
+}
+
+impl Image {
+    /// The moments of an image that another boot left, as this boot sees them.
+    pub(super) fn seen_from(&mut self, boot: &BootId) {
+        if self.clock.boot != *boot {
+            self.shares.iter_mut().for_each(|share| share.granted = share.granted.of_earlier_boot());
+            self.jobs.iter_mut().for_each(|job| Arc::make_mut(job).of_earlier_boot());
+        }
+    }
 }
 
 /// The verdict for every member that has a share or a slice.

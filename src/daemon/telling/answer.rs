@@ -26,8 +26,9 @@ use crate::wire::error::{Code, WireError};
 /// How soon asking again makes sense while a change is being settled, in milliseconds.
 pub const UNSETTLED_RETRY_AFTER_MS: u64 = 5000;
 
-/// A share as it is shown, without its use. The end of its lease is in wall time; `capacity` is the CPU of all shares together.
-pub fn share(share: &Share, lease_ends_ms: Option<u64>, capacity: MilliCpu) -> wire::ShareInfo {
+/// A share as it is shown at `now`, without its use. The end of its lease is in wall time; `capacity` is the CPU of all shares
+/// together.
+pub fn share(share: &Share, now: Now, lease_ends_ms: Option<u64>, capacity: MilliCpu) -> wire::ShareInfo {
     let most = share.enforced().most;
     let burst = share.terms.burst.and_then(|burst| burst.most(most.cpu, capacity));
     wire::ShareInfo {
@@ -38,7 +39,7 @@ pub fn share(share: &Share, lease_ends_ms: Option<u64>, capacity: MilliCpu) -> w
         tasks_max: most.tasks.0,
         slice: UnitName::Share(share.uid).to_string(),
         state: if share.expired() { wire::ShareState::Expired } else { wire::ShareState::Active },
-        granted_ms: share.granted.wall_ms,
+        granted_ms: share.granted.wall_ms_at(now),
         lease_ends_ms,
         usage: None,
         burst_cpu_milli: burst.map(|cpu| cpu.0),
@@ -78,8 +79,8 @@ pub fn policy(policy: &MemberPolicy, from_sandboxes: bool, capacity: MilliCpu) -
     }
 }
 
-/// A job as it is shown.
-pub fn job(job: &Job) -> wire::JobInfo {
+/// A job as it is shown at `now`.
+pub fn job(job: &Job, now: Now) -> wire::JobInfo {
     let (state, started, ended, error) = match &job.state {
         JobState::Queued { .. } => (wire::JobState::Queued, None, None, None),
         JobState::Running { started } => (wire::JobState::Running, Some(*started), None, None),
@@ -111,9 +112,9 @@ pub fn job(job: &Job) -> wire::JobInfo {
             JobKind::Submit(_) => wire::JobKind::Submit,
         },
         state,
-        created_ms: job.created.wall_ms,
-        started_ms: started.map(|at| at.wall_ms),
-        ended_ms: ended.map(|at| at.wall_ms),
+        created_ms: job.created.wall_ms_at(now),
+        started_ms: started.map(|at| at.wall_ms_at(now)),
+        ended_ms: ended.map(|at| at.wall_ms_at(now)),
         name: work.and_then(|work| work.name.clone()),
         unit: Some(unit.to_string()),
         place: None,

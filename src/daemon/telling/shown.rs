@@ -53,7 +53,7 @@ impl<'a> Shown<'a> {
     /// A share, without its use.
     pub fn share(&self, share: &Share) -> ShareInfo {
         let ends = share.lease.map(|lease| self.ledger.wall_ms(self.now, lease.ends));
-        answer::share(share, ends, self.ledger.capacity().whole().cpu())
+        answer::share(share, self.now, ends, self.ledger.capacity().whole().cpu())
     }
 
     /// A share with what it uses.
@@ -76,7 +76,7 @@ impl<'a> Shown<'a> {
 
     /// A job with its place in the queue, and when it starts if leases tell.
     fn job_in(&self, places: &[Place], job: &Job) -> JobInfo {
-        let mut shown = answer::job(job);
+        let mut shown = answer::job(job, self.now);
         if let Some(needed) = self.needed.get(&job.id) {
             shown.needed_bytes = Some(needed.0);
         }

@@ -77,6 +77,26 @@ fn a_reboot_takes_from_a_lease_what_the_wall_clock_says() {
 }
 
 #[test]
+fn a_moment_is_told_by_what_has_passed_since_and_over_a_reboot_by_the_wall_clock() {
+    let before = busy();
+    let told = |ledger: &Ledger, now: Now| {
+        let job = ledger.jobs().values().find(|job| job.uid == uid(2)).unwrap();
+        [ledger.share(uid(1)).unwrap().granted, job.created].map(|moment| moment.wall_ms_at(now))
+    };
+    // The clock is set by three days, before the daemon comes back and after that.
+    for set in [at(8000).wall_ms + 3 * 86_400_000, 86_400_000] {
+        let now = Now { boot_ms: 8000, wall_ms: set };
+        assert_eq!(told(&before, now), [set - 3000, set - 2000]);
+        assert_eq!(told(&stored(&before, "first", now), now), [set - 3000, set - 2000]);
+    }
+    // What boot time was in another boot says nothing, also where it happens to be less than that of now.
+    let now = Now { boot_ms: 30_000, wall_ms: at(7000).wall_ms + 600_000 };
+    let after = stored(&before, "second", now);
+    assert_eq!(told(&after, now), [at(5000).wall_ms, at(6000).wall_ms]);
+    assert_eq!(told(&stored(&after, "second", now), now), told(&after, now));
+}
+
+#[test]
 fn a_resize_that_may_have_been_answered_holds_after_a_reboot() {
     let mut before = busy();
     let amount = PartialAmount { cpu: Some(MilliCpu(2000)), ..PartialAmount::default() };
