@@ -37,6 +37,8 @@ pub struct Outside {
     pub limits: KernelLimits,
     /// The memory that is charged to it; `None` where the kernel does not count it for this cgroup.
     pub memory: Option<Memory>,
+    /// Whether a process is in it or below it.
+    pub populated: bool,
 }
 
 /// What is left to a cgroup beside what it has when its limits come down: one part of so many of that, ...

@@ -202,12 +202,7 @@ impl Cgroups {
     /// # Errors
     /// Any [`CgroupFault`].
     pub fn populated(&self, group: impl Into<Group>) -> Result<Option<bool>, CgroupFault> {
-        let populated = |bytes: &[u8]| match parse_key(bytes, "populated")? {
-            0 => Some(false),
-            1 => Some(true),
-            _ => None,
-        };
-        self.at(group.into(), |cgroup| cgroup.required("cgroup.events", populated))
+        self.at(group.into(), |cgroup| cgroup.is_populated())
     }
 
     /// How many scopes there are in a share, counted up to `limit`; 0 where there is no such share.
@@ -340,6 +335,14 @@ impl Cgroup<'_> {
         })
     }
 
+    fn is_populated(&self) -> Result<bool, Unreadable> {
+        self.required("cgroup.events", |bytes| match parse_key(bytes, "populated")? {
+            0 => Some(false),
+            1 => Some(true),
+            _ => None,
+        })
+    }
+
     fn cpu_usec(&self) -> Result<u64, Unreadable> {
         self.required("cpu.stat", |bytes| parse_key(bytes, "usage_usec"))
     }
@@ -386,12 +389,10 @@ impl Cgroup<'_> {
     ) -> Result<Option<T>, Unreadable> {
         match self.required(file, parse) {
             Ok(value) => Ok(Some(value)),
-            // EOPNOTSUPP: how a kernel with psi=0 answers.
-            Err(Unreadable { reason: Reason::Errno(Errno::NOENT | Errno::OPNOTSUPP), .. })
-                if !self.is_gone() =>
-            {
-                Ok(None)
-            }
+            // ENODEV: the controller is being turned off for the cgroup. EOPNOTSUPP: how a kernel with psi=0 answers.
+            Err(Unreadable {
+                reason: Reason::Errno(Errno::NOENT | Errno::NODEV | Errno::OPNOTSUPP), ..
+            }) if !self.is_gone() => Ok(None),
             Err(unreadable) => Err(unreadable),
         }
     }

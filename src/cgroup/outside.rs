@@ -15,7 +15,7 @@ impl Cgroups {
             let reclaimable = cgroup.optional("memory.stat", parse_clean_cache)?;
             let memory =
                 current.zip(reclaimable).map(|(current, reclaimable)| Memory { current, reclaimable });
-            Ok(Outside { limits: cgroup.limits()?, memory })
+            Ok(Outside { limits: cgroup.limits()?, memory, populated: cgroup.is_populated()? })
         })
     }
 }

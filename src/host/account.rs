@@ -4,6 +4,7 @@
 use std::ffi::CString;
 use std::io;
 use std::path::PathBuf;
+use std::time::SystemTime;
 
 use nix::unistd::{Gid as SystemGid, getgrouplist};
 
@@ -222,6 +223,12 @@ impl Directory {
         let line = text.lines().find(|line| line.split(':').next() == Some(MEMBERS)).unwrap_or_default();
         let list = line.split(':').nth(3).unwrap_or_default();
         Ok(list.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect())
+    }
+
+    /// When each of its files was last changed; nothing of what is no file, or cannot be looked at.
+    pub fn files_changed_at(&self) -> [Option<SystemTime>; 2] {
+        let Self::Files(folder) = self else { return [None; 2] };
+        ["passwd", "group"].map(|name| std::fs::metadata(folder.join(name)).ok()?.modified().ok())
     }
 
     fn file(&self, name: &str) -> io::Result<String> {

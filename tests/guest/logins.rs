@@ -184,3 +184,58 @@ guest_test!(a_broken_daemon_lets_everybody_log_in, |guest: Guest| {
     }
     assert_eq!(declared(&guest, 1001, "MemoryMax"), "infinity");
 });
+
+/// Two hundred users more, all of them members: m3001 to m3200.
+const MANY: &str = r#"
+    seq 3001 3200 | awk '{ print "m" $1 ":x:" $1 ":" $1 "::/:/bin/sh" }' >> /etc/passwd
+    sed -i "s/^fairshare:.*/&$(seq -f ,m%g 3001 3200 | tr -d '\n')/" /etc/group
+    test $(getent group fairshare | tr , '\n' | wc -l) -ge 200"#;
+
+/// Those of them that systemd was told of: their last figure's drop-ins.
+const TOLD: &str =
+    "grep -lsx TasksMax=256 /run/systemd/system.control/user-3*.slice.d/50-TasksMax.conf | sort";
+
+guest_test!(two_hundred_members_are_held_and_what_was_set_stays_where_the_daemon_dies, |guest: Guest| {
+    guest.root(MANY).expect_ok();
+    policy(&guest, BASELINE);
+    let killed = guest.root(&format!(
+        "until {TOLD} > before; test $(wc -l < before) -ge 20; do :; done
+         systemctl kill --kill-who=main -s KILL fairshared.service; {TOLD} | tee before"
+    ));
+    let before = killed.expect_ok().text();
+    assert!((20..200).contains(&before.lines().count()), "{before}");
+    // Who comes after goes on, and at no time has anybody less than before.
+    guest
+        .root(&format!(
+            "until {TOLD} > now; comm -23 before now | grep . && exit 1; test $(wc -l < now) -eq 200; do :; done"
+        ))
+        .expect_ok();
+    guest.root("fairshare health").expect_ok();
+    let within = "cd /sys/fs/cgroup/user.slice/user-$(id -u).slice && cat cpu.max memory.max pids.max";
+    for user in ["m3001", "m3200"] {
+        let said = guest.command(within).user(user).login().run().expect_ok().stdout();
+        assert_eq!(said.lines().collect::<Vec<_>>(), HELD, "{user}");
+    }
+
+    // At the next look the one who has something else is held again, and of nobody else systemd is told anything.
+    let login = guest.command("exec sleep 1000").user("m3200").login().spawn();
+    guest.await_cmd("grep -qx 256 /sys/fs/cgroup/user.slice/user-3200.slice/pids.max");
+    let others = "stat -c '%n %i' /run/systemd/system.control/user-3*/50-TasksMax.conf | grep -v user-3200";
+    let before = guest.root(others).expect_ok().text();
+    guest.root("systemctl set-property --runtime user-3200.slice TasksMax=77").expect_ok();
+    guest.await_cmd("grep -qx 256 /sys/fs/cgroup/user.slice/user-3200.slice/pids.max");
+    assert_eq!(guest.root(others).expect_ok().text(), before);
+    assert!(login.is_running());
+});
+
+guest_test!(who_becomes_a_member_while_logged_in_is_held_within_a_minute, |guest: Guest| {
+    policy(&guest, BASELINE);
+    await_held(&guest, 1001);
+    let work = guest.command("exec sleep 1000").user("mallory").login().spawn();
+    guest.await_cmd("test -e /sys/fs/cgroup/user.slice/user-1666.slice");
+    guest.root("grep -qx max /sys/fs/cgroup/user.slice/user-1666.slice/memory.max").expect_ok();
+    guest.root("usermod --append --groups fairshare mallory").expect_ok();
+    guest.await_cmd("grep -qx 256 /sys/fs/cgroup/user.slice/user-1666.slice/pids.max");
+    assert_eq!(held(&guest, 1666), HELD);
+    assert!(work.is_running());
+});

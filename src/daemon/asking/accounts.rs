@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, timeout};
@@ -249,6 +249,11 @@ impl Accounts {
             Ok(answer) => answer.map_err(|_| "its look-up ended without an answer".to_owned()),
             Err(_) => Err(format!("it has not within {within:?}")),
         }
+    }
+
+    /// When the machine's own files were last changed.
+    pub fn local_files_changed_at(&self) -> [Option<SystemTime>; 2] {
+        self.local.files_changed_at()
     }
 
     /// Asks the database something on one of the threads; where the answer goes is the question's matter.

@@ -11,7 +11,7 @@ mod told;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::sync::{mpsc, watch};
 use tokio::task::yield_now;
@@ -38,7 +38,8 @@ const HEARD_WAITING_MAX: usize = 256;
 /// How long the user database may take to name all members.
 const MEMBERS_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// How often the user database is asked anew who the members are. At a reload it is asked at once.
+/// How often the user database is asked anew who the members are. At a reload it is asked at once, and at the next look where
+/// the machine's own files have changed.
 const MEMBERS_PERIOD: Duration = Duration::from_secs(600);
 
 /// After how many units that were looked at others have their turn.
@@ -86,6 +87,7 @@ impl Baseline {
             systemd: None,
             found: Found::default(),
             asked_at: None,
+            files_changed_at: [None; 2],
             asked_times: 0,
             wanted: BTreeMap::new(),
             certain: BTreeSet::new(),
@@ -124,6 +126,8 @@ struct Keeper {
     found: Found,
     /// When the user database was last asked for everybody.
     asked_at: Option<Instant>,
+    /// When the machine's own files of users and groups had last been changed then.
+    files_changed_at: [Option<SystemTime>; 2],
     /// How often that was.
     asked_times: u64,
     /// What each unit is to have; one without figures what it had.
@@ -182,6 +186,7 @@ impl Keeper {
         };
         let Some(systemd) = self.systemd.clone() else { return };
         self.asked_at = Some(Instant::now());
+        self.files_changed_at = self.accounts.local_files_changed_at();
         self.asked_times += 1;
         let mut others: BTreeSet<Uid> = self.record.kept().keys().filter_map(|unit| of_login(unit)).collect();
         match systemd.logged_in().await {
@@ -271,7 +276,8 @@ impl Keeper {
         if self.in_force().is_none() {
             return;
         }
-        if self.asked_at.is_none_or(|at| at.elapsed() >= MEMBERS_PERIOD) {
+        let changed = || self.accounts.local_files_changed_at() != self.files_changed_at;
+        if self.asked_at.is_none_or(|at| at.elapsed() >= MEMBERS_PERIOD) || changed() {
             self.policy.mark_changed();
         }
         let mut due = Vec::new();
@@ -293,7 +299,7 @@ impl Keeper {
         let kept = self.record.of(unit);
         let held = kept.iter().filter(|(_, kept)| kept.stage != Stage::Back);
         let set: Figures = held.map(|(figure, kept)| (*figure, kept.set)).collect();
-        let held = self.cgroups.outside(&path).map(|now| now.is_none_or(|now| holds(&now.limits, &set)));
+        let held = self.cgroups.outside(&path).map(|now| now.is_none_or(|now| holds(&now, &set)));
         !self.certain.contains(unit) || !held.unwrap_or(false)
     }
 

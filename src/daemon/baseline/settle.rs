@@ -53,8 +53,15 @@ fn raw<T>(limit: Option<Limit<T>>, figure: impl Fn(T) -> u64) -> u64 {
     }
 }
 
-/// Whether the kernel holds these figures in a cgroup, as far as it has one; memory in whole pages.
-pub fn holds(limits: &KernelLimits, figures: &Figures) -> bool {
+/// Whether whoever is in a cgroup is held to these figures. Of one in which nobody is, the kernel's files say nothing: systemd makes
+/// the cgroup of a unit that is told something and does not run, and as soon as it forgets the unit it turns the controllers off
+/// there. It sets the figures anew when the unit starts.
+pub fn holds(now: &Outside, figures: &Figures) -> bool {
+    !now.populated || in_force(&now.limits, figures)
+}
+
+/// Whether the kernel has these figures for a cgroup, as far as it counts; memory in whole pages.
+fn in_force(limits: &KernelLimits, figures: &Figures) -> bool {
     figures.iter().all(|(figure, wanted)| match figure {
         Figure::Cpu => raw(limits.cpu, |cpu| cpu.0.saturating_mul(1000)) == *wanted,
         Figure::Mem if *wanted == NO_LIMIT => raw(limits.mem, |mem| mem.0) == NO_LIMIT,
@@ -106,7 +113,7 @@ impl Hands {
         let now = self.look(path.as_deref())?;
         let bound = bounded(&targets, now.as_ref());
         let step = stepped(&bound, now.as_ref());
-        let held = now.is_none_or(|now| holds(&now.limits, &step));
+        let held = now.is_none_or(|now| holds(&now, &step));
         let is_set = |(figure, value): (&Figure, &u64)| {
             kept.get(figure).is_some_and(|kept| kept.set == *value && kept.stage == Stage::Held)
         };
@@ -158,7 +165,7 @@ impl Hands {
         let deadline = Instant::now() + READ_BACK_TIMEOUT;
         let mut pauses = backoff(READ_BACK_PAUSE);
         // A unit without a cgroup has the figures when it gets one.
-        while self.look(path)?.is_some_and(|now| !holds(&now.limits, figures)) {
+        while self.look(path)?.is_some_and(|now| !holds(&now, figures)) {
             if Instant::now() >= deadline {
                 return Err("the kernel does not hold the limits that systemd was told".to_owned());
             }
@@ -209,7 +216,7 @@ mod tests {
     fn outside(current: u64, reclaimable: u64) -> Outside {
         let limits = KernelLimits::default();
         let memory = Memory { current: Bytes(current << 20), reclaimable: Bytes(reclaimable << 20) };
-        Outside { limits, memory: Some(memory) }
+        Outside { limits, memory: Some(memory), populated: true }
     }
 
     #[test]
@@ -240,15 +247,18 @@ mod tests {
             ..KernelLimits::default()
         };
         let figures = Figures::from([(Figure::Cpu, 500_000), (Figure::Mem, 5000), (Figure::Tasks, 99)]);
-        assert!(holds(&limits, &figures));
+        let inside = |limits| Outside { limits, memory: None, populated: true };
+        assert!(holds(&inside(limits), &figures));
         for figure in Figure::ALL {
             let mut other = figures.clone();
             other.insert(figure, 1 << 40);
-            assert!(!holds(&limits, &other), "{figure:?}");
+            assert!(!holds(&inside(limits), &other), "{figure:?}");
         }
         let none = KernelLimits { mem: Some(Limit::Max), ..KernelLimits::default() };
-        assert!(holds(&none, &Figure::ALL.map(|figure| (figure, NO_LIMIT)).into()));
-        assert!(!holds(&none, &figures));
+        assert!(holds(&inside(none), &Figure::ALL.map(|figure| (figure, NO_LIMIT)).into()));
+        assert!(!holds(&inside(none), &figures));
+        // Nobody is there who could use more.
+        assert!(holds(&Outside { populated: false, ..inside(none) }, &figures));
     }
 
     #[test]
