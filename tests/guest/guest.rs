@@ -196,22 +196,27 @@ impl Guest {
     /// Restarts it as an admin does. The disk stays, `/run` and every transient unit go. Answers what
     /// `systemctl is-system-running` says then.
     pub fn reboot(&self) -> String {
+        self.reboot_telling("")
+    }
+
+    /// The same, with this more on the kernel's command line.
+    pub fn reboot_telling(&self, kernel: &str) -> String {
         // In the background, so that the command's own end is told before the agent ends with everything else.
         self.root("(sleep 1; systemctl --no-block reboot) > /dev/null 2>&1 &").expect_ok();
         if let Some(power) = self.power().as_mut() {
             power.machine.await_off(PATIENCE);
         }
-        self.power_on()
+        self.power_on(kernel)
     }
 
     /// Pulls the plug and boots again: what was not flushed to the disk is lost.
     pub fn power_cut(&self) -> String {
-        self.power_on()
+        self.power_on("")
     }
 
-    fn power_on(&self) -> String {
+    fn power_on(&self, kernel: &str) -> String {
         let snapshot = self.inner.snapshot.as_ref().expect("a guest that becomes a snapshot does not reboot");
-        let spec = snapshot.boot_spec(self.inner.dir.path().join("disk.qcow2"));
+        let spec = snapshot.boot_spec_told(self.inner.dir.path().join("disk.qcow2"), kernel);
         let mut power = self.power();
         // The old machine ends first: it holds the disk.
         drop(power.take());

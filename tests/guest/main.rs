@@ -134,4 +134,5 @@ mod queue;
 mod roles;
 mod selftest;
 mod surviving;
+mod unusual;
 mod words;

@@ -54,8 +54,8 @@ pub enum Memory {
 
 /// How a machine starts.
 pub enum Start {
-    /// From the kernel.
-    Boot { kernel: PathBuf, initrd: PathBuf },
+    /// From the kernel, which is told this beside what each guest's is told.
+    Boot { kernel: PathBuf, initrd: PathBuf, told: String },
     /// From a snapshot's device state.
     Restore { state: PathBuf },
 }
@@ -235,9 +235,9 @@ fn command(dir: &Path, spec: &Spec) -> Command {
     command.arg("-object").arg(memory.to_string());
     command.arg("-blockdev").arg(root_disk(&spec.layers).to_string());
     match &spec.start {
-        Start::Boot { kernel, initrd } => {
+        Start::Boot { kernel, initrd, told } => {
             command.arg("-kernel").arg(kernel).arg("-initrd").arg(initrd);
-            command.args(["-append", KERNEL_ARGUMENTS]);
+            command.arg("-append").arg(format!("{KERNEL_ARGUMENTS} {told}"));
         }
         Start::Restore { state } => {
             link(state, &dir.join("state"));

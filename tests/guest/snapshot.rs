@@ -84,8 +84,13 @@ impl Snapshot {
 
     /// A machine that boots from zero with what is on the disk.
     pub fn boot_spec(&self, disk: PathBuf) -> Spec {
-        let start = Start::Boot { kernel: self.kernel.clone(), initrd: self.initrd.clone() };
-        self.spec(Memory::Own, start, disk)
+        self.boot_spec_told(disk, "")
+    }
+
+    /// The same, where the kernel is told this beside what each guest's is told.
+    pub fn boot_spec_told(&self, disk: PathBuf, told: &str) -> Spec {
+        let (kernel, initrd) = (self.kernel.clone(), self.initrd.clone());
+        self.spec(Memory::Own, Start::Boot { kernel, initrd, told: told.to_owned() }, disk)
     }
 
     fn spec(&self, memory: Memory, start: Start, disk: PathBuf) -> Spec {
@@ -102,7 +107,7 @@ fn take_booted(release: Release, accel: Accel, image: &Image, out: &Path) {
     let spec = Spec {
         accel,
         memory: Memory::Kept(out.join("memory")),
-        start: Start::Boot { kernel: image.kernel(), initrd: image.initrd() },
+        start: Start::Boot { kernel: image.kernel(), initrd: image.initrd(), told: String::new() },
         layers: vec![image.root_disk(), disk],
     };
     let guest = Guest::build(release, &spec);
