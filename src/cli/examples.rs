@@ -50,7 +50,8 @@ it. While it still waits for room, nothing of that takes its place from it; only
 how it ended, `fairshare cancel ID` ends it.
 
 What it leaves behind in the background is a part of it: the job is over when all of that has
-ended, and --for holds for that too.
+ended, and --for holds for that too. What it starts with su, `sudo -i` or `runuser -l` leaves the
+job and the share; with `setpriv` and `runuser -u` it stays.
 
 Arguments and environment go to the command only, and take 1 MiB together at most; no unit shows
 them. It has the umask and the limits (`ulimit`) of this shell. XDG_RUNTIME_DIR is what it is now, and that folder goes with your last session unless
@@ -101,7 +102,10 @@ Examples:
 
 Terminal, signals, environment and exit status are those of CMD, as if it had been started directly;
 126 where it cannot be executed and 127 where it is not found, as a shell has it.
-The share stays when CMD ends: `fairshare release` gives it back.";
+The share stays when CMD ends: `fairshare release` gives it back.
+
+su, `sudo -i` and `runuser -l` open a login, and what they start leaves the share; with `setpriv`
+and `runuser -u` it stays. fairshare(1) has more under WHAT LEAVES THE SHARE.";
 
 pub const SHELL_EXAMPLES: &str = "\
 Examples:

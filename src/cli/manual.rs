@@ -49,6 +49,22 @@ const ENVIRONMENT: &[(&str, &str)] = &[
     ("FAIRSHARE_JOB_ID", "Set for what submit starts, and for nothing else: the number of the job."),
 ];
 
+/// How work leaves the share that it was started in, by nobody's fault and against nobody's will.
+const LEAVES: &str = "\
+What is started in a share stays in it, with all that it starts, unless something opens a login: su, su -, sudo -i, runuser -l, \
+ssh to this machine, machinectl shell. pam_systemd(8) moves each into the login of the user that it is for, and no program can \
+forbid that. Such work is not counted in the share, has nothing of what the share was promised, and may go on where the job that \
+started it is ended.
+
+Use what changes the user and opens no login: runuser -u USER -- CMD and setpriv --reuid USER --regid USER --init-groups CMD, \
+which are root's, and sudo without -i.
+
+systemd-run --user, podman without root and tmux on Debian 13 leave the share for the user's own systemd: fairshared(8) says \
+more.
+
+fairshare doctor shows what has left, and fairshare attach brings one's own back. Members' logins are held where the policy says \
+so (baseline in fairshare-policy(5)).";
+
 const FILES: &[(&str, &str)] = &[
     ("/run/fairshare.sock", "The daemon's socket, open to the group fairshare."),
     ("/etc/fairshare/policy.d/*.yaml", "The policy: see fairshare-policy(5)."),
@@ -100,6 +116,8 @@ pub fn page() -> Result<String, Failure> {
         .for_each(|option| describe(&mut roff, option));
     roff.control("SH", ["COMMANDS"]);
     leaves.iter().for_each(|(name, leaf)| describe_command(&mut roff, name, leaf));
+    roff.control("SH", ["WHAT LEAVES THE SHARE"]);
+    paragraphs(&mut roff, LEAVES);
     for (title, entries) in
         [("EXIT STATUS", EXIT_STATUS), ("ENVIRONMENT", ENVIRONMENT), ("FILES", FILES), ("EXAMPLES", EXAMPLES)]
     {
@@ -233,6 +251,7 @@ mod tests {
             "DESCRIPTION",
             "OPTIONS",
             "COMMANDS",
+            "\"WHAT LEAVES THE SHARE\"",
             "\"EXIT STATUS\"",
             "ENVIRONMENT",
             "FILES",

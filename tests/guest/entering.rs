@@ -220,3 +220,31 @@ guest_test!(attach_takes_what_is_ones_own_and_nothing_else, |guest: Guest| {
     guest.as_user("alice", "fairshare attach 4194304").expect_code(1);
     assert!(started.is_running() && bobs.is_running() && privileged.is_running());
 });
+
+guest_test!(who_logs_in_as_another_leaves_the_share_and_the_rest_stays, |guest: Guest| {
+    let said = |command: &str| guest.root(&format!("fairshare run -- {command}")).expect_ok().text();
+    let cgroup = "cat /proc/self/cgroup";
+    guest.root("fairshare request --cpu 0.5 --mem 128M").expect_ok();
+    for stays in ["runuser -u alice --", "setpriv --reuid alice --regid alice --init-groups"] {
+        let place = said(&format!("{stays} {cgroup}"));
+        assert!(place.starts_with("0::/fairshare.slice/fairshare-0.slice/"), "{stays}: {place}");
+    }
+    for leaves in ["su alice -c", "su - alice -c", "runuser -l alice -c"] {
+        let place = said(&format!("{leaves} '{cgroup}'"));
+        assert!(place.starts_with("0::/user.slice/user-1001.slice/session-"), "{leaves}: {place}");
+    }
+    // To whom it happens it is shown, with what brings it back.
+    guest.root("echo alice:secret-of-alice | chpasswd").expect_ok();
+    let su = "exec fairshare run --cpu 0.5 --mem 64M -- su - alice -c 'exec sleep 1001' <<< secret-of-alice";
+    let work = guest.command(su).user("alice").spawn();
+    let pid = guest.await_cmd("pgrep -u alice -fx 'sleep 1001'").text();
+    let doctor = guest.as_user("alice", "fairshare doctor").text();
+    assert!(
+        doctor.contains("left     you: ") && doctor.contains(" in the login and not in the share"),
+        "{doctor}"
+    );
+    assert!(doctor.contains("hint: fairshare attach ") && doctor.contains(&pid), "{doctor}");
+    guest.as_user("alice", &format!("fairshare attach {pid}")).expect_ok();
+    guest.root(&format!("grep fairshare-1001.slice /proc/{pid}/cgroup")).expect_ok();
+    assert!(work.is_running());
+});
