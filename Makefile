@@ -131,7 +131,8 @@ CONTENT := usr/bin/fairshare usr/sbin/fairshared etc/fairshare/policy.d/default.
 	usr/share/man/man1/fairshare.1.gz usr/share/man/man5/fairshare-policy.5.gz \
 	usr/share/man/man7/fairshare-protocol.7.gz usr/share/man/man8/fairshared.8.gz \
 	usr/share/bash-completion/completions/fairshare usr/share/zsh/vendor-completions/_fairshare \
-	usr/share/fish/vendor_completions.d/fairshare.fish usr/share/doc/fairshare/crates.txt
+	usr/share/fish/vendor_completions.d/fairshare.fish usr/share/doc/fairshare/crates.txt \
+	usr/share/pam-configs/fairshare-background
 
 $(ROOT)/.unpacked: $(OUT)/deb/.built
 	rm -rf $(ROOT) && mkdir -p $(ROOT)

@@ -110,6 +110,7 @@ macro_rules! guest_test {
 
 mod activation;
 mod attack;
+mod background;
 mod bench;
 mod changing;
 mod degraded;

@@ -20,6 +20,11 @@ const PLACES_MAX: usize = 4096;
 /// The numbers of how many processes are kept, over all places.
 const PIDS_KEPT_MAX: usize = 1 << 16;
 
+/// Services whose jobs are logins where the administrator enables the package's profile of PAM, and what enables it
+/// (`debian/pam-configs/fairshare-background`).
+const JOBS_BY_PAM: [&str; 2] = ["cron.service", "atd.service"];
+const PAM_PROFILE: &str = "pam-auth-update --enable fairshare-background";
+
 /// What was looked at.
 #[derive(Debug, Clone, Default)]
 pub struct Sighting {
@@ -246,6 +251,9 @@ fn outside(name: &str, unit: &str, group: &Group, held: Held<'_>) -> Finding {
         true => attach(group),
         // A scope is gone with its work: there is nothing that a policy could name.
         false if last.ends_with(".scope") => None,
+        false if JOBS_BY_PAM.contains(&last) => Some(format!(
+            "`{PAM_PROFILE}` has its jobs be logins, or others: {{{last}: …}} in the policy holds it: fairshared(8), cron and at"
+        )),
         false => Some(format!("others: {{{last}: …}} in the policy holds it: fairshare-policy(5)")),
     };
     Finding { hint, unit: Some(unit.to_owned()), ..about(kind, text, group) }
@@ -315,6 +323,7 @@ mod tests {
                 (5, true, "/system.slice/cron.service"),
                 (6, false, "/system.slice/cron.service"),
                 (7, false, "/system.slice/root.scope"),
+                (10, false, "/system.slice/batch.service"),
                 (8, true, "/user.slice/user-1001.slice/session-1.scope"),
                 (9, true, "/user.slice/user-1001.slice/user@1001.service/init.scope"),
             ])
@@ -337,6 +346,7 @@ mod tests {
         assert_eq!(
             told(held),
             [
+                pair("you: 1 process, 1.0 MiB, in system.slice/batch.service", ""),
                 pair("you: 2 processes, 2.0 MiB, in system.slice/cron.service", "fairshare attach 5"),
                 pair("you: 1 process, 1.0 MiB, in system.slice/root.scope", ""),
                 pair(
@@ -346,10 +356,13 @@ mod tests {
                 pair("you: in the group sudo, with which one can be root, whom nothing holds", outside),
             ]
         );
-        let cron = "others: {cron.service: …} in the policy holds it: fairshare-policy(5)";
+        let batch = "others: {batch.service: …} in the policy holds it: fairshare-policy(5)";
+        let cron = "`pam-auth-update --enable fairshare-background` has its jobs be logins, or \
+                    others: {cron.service: …} in the policy holds it: fairshared(8), cron and at";
         assert_eq!(
             told(Held { share: false, for_member: false, ..held }),
             [
+                pair("alice: 1 process, 1.0 MiB, in system.slice/batch.service", batch),
                 pair("alice: 2 processes, 2.0 MiB, in system.slice/cron.service", cron),
                 pair("alice: 1 process, 1.0 MiB, in system.slice/root.scope", ""),
                 pair("alice: in the group sudo, with which one can be root, whom nothing holds", outside),

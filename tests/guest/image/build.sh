@@ -24,7 +24,7 @@ install_missing_commands() {
 
 unpack_debian() {
     local packages=systemd,systemd-sysv,dbus,udev,kmod,libpam-systemd,procps,qemu-guest-agent
-    packages=$packages,linux-image-cloud-amd64,busybox-static,bash,strace,python3-cbor2,uidmap
+    packages=$packages,linux-image-cloud-amd64,busybox-static,bash,strace,python3-cbor2,uidmap,cron,at
     mmdebstrap --quiet --variant=minbase --include="$packages" "$release" "$root"
     kernel=$(basename "$root"/usr/lib/modules/*)
 }
@@ -89,6 +89,8 @@ systemctl --quiet mask getty@tty1.service serial-getty@ttyS0.service getty-stati
     systemd-timesyncd.service systemd-firstboot.service systemd-pstore.service \
     systemd-hwdb-update.service systemd-binfmt.service \
     proc-sys-fs-binfmt_misc.automount proc-sys-fs-binfmt_misc.mount
+# What a test starts that is about it.
+systemctl --quiet disable cron.service atd.service
 # What would wake up in the middle of a test.
 systemctl --quiet mask apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer \
     e2scrub_reap.service fstrim.timer systemd-tmpfiles-clean.timer
