@@ -95,6 +95,22 @@ impl Systemd {
         self.manager.get(unit, interface(unit), figure.property()).await
     }
 
+    /// Has systemd not forget a unit that nothing runs in, until it is let go or this connection ends.
+    ///
+    /// # Errors
+    /// Any [`Fault`] but [`Fault::JobFailed`].
+    pub async fn keep_loaded(&self, unit: &str) -> Result<(), Fault> {
+        self.manager.load_and_hold(unit).await
+    }
+
+    /// Has systemd forget a unit when it likes.
+    ///
+    /// # Errors
+    /// Any [`Fault`] but [`Fault::JobFailed`].
+    pub async fn let_forget(&self, unit: &str) -> Result<(), Fault> {
+        self.manager.let_go(unit).await
+    }
+
     /// What systemd knows by a name.
     ///
     /// # Errors

@@ -135,6 +135,12 @@ impl Manager {
         self.manager("RefUnit", unit, &(unit,)).await.map(drop)
     }
 
+    /// The same of a unit that need not be loaded: what is called by its path is.
+    pub(super) async fn load_and_hold(&self, unit: &str) -> Result<(), Fault> {
+        let path = unit_path(unit);
+        self.call(Call { path: &path, interface: UNIT, method: "Ref", unit }, &()).await.map(drop)
+    }
+
     pub(super) async fn let_go(&self, unit: &str) -> Result<(), Fault> {
         self.manager("UnrefUnit", unit, &(unit,)).await.map(drop)
     }

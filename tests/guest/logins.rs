@@ -211,6 +211,8 @@ guest_test!(two_hundred_members_are_held_and_what_was_set_stays_where_the_daemon
         ))
         .expect_ok();
     guest.root("fairshare health").expect_ok();
+    // Of those who are not logged in systemd keeps nothing in mind.
+    guest.await_cmd("test -z \"$(systemctl list-units --all --no-legend 'user-3*.slice')\"");
     let within = "cd /sys/fs/cgroup/user.slice/user-$(id -u).slice && cat cpu.max memory.max pids.max";
     for user in ["m3001", "m3200"] {
         let said = guest.command(within).user(user).login().run().expect_ok().stdout();

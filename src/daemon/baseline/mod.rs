@@ -92,6 +92,7 @@ impl Baseline {
             wanted: BTreeMap::new(),
             certain: BTreeSet::new(),
             due: VecDeque::new(),
+            loaded: None,
         };
         tokio::spawn(keeper.run());
         Self { heard, told, missed: false }
@@ -136,6 +137,8 @@ struct Keeper {
     certain: BTreeSet<String>,
     /// The units that are to be looked at.
     due: VecDeque<String>,
+    /// The unit that systemd keeps in mind.
+    loaded: Option<String>,
 }
 
 impl Keeper {
@@ -311,8 +314,12 @@ impl Keeper {
             cgroups: Arc::clone(&self.cgroups),
             administrators: dropins::ADMINISTRATORS.iter().map(PathBuf::from).collect(),
         };
+        self.keep_loaded(&hands.systemd, &unit).await;
         let certain = self.certain.contains(&unit);
         let settled = hands.settle(&mut self.record, &unit, &figures, certain).await;
+        if self.due.is_empty() {
+            self.let_forget(&hands.systemd).await;
+        }
         match &settled {
             Ok(settled) if settled.unfinished => {
                 self.certain.remove(&unit);
@@ -328,6 +335,30 @@ impl Keeper {
             Some(Ok(said)) => info!(unit = unit, "{said}"),
             Some(Err(fault)) => warn!(unit = unit, "{fault}"),
             None => debug!(unit = unit, "{unit} has what the policy says"),
+        }
+    }
+}
+
+impl Keeper {
+    /// Has systemd keep the slice of a user's logins in mind until the next one is: what it forgets, while nobody is logged in, it
+    /// takes the controllers from, and has the kernel take them from each cgroup beside it where no other has them.
+    async fn keep_loaded(&mut self, systemd: &Systemd, unit: &str) {
+        if of_login(unit).is_none() {
+            return;
+        }
+        match systemd.keep_loaded(unit).await {
+            Ok(()) => {
+                self.let_forget(systemd).await;
+                self.loaded = Some(unit.to_owned());
+            }
+            Err(fault) => debug!(unit, "it is slower without, proceeding: {}", chain(&fault)),
+        }
+    }
+
+    async fn let_forget(&mut self, systemd: &Systemd) {
+        let Some(unit) = self.loaded.take() else { return };
+        if let Err(fault) = systemd.let_forget(&unit).await {
+            debug!(unit, "systemd has forgotten it already, proceeding: {}", chain(&fault));
         }
     }
 }
