@@ -5,6 +5,8 @@
 //!
 //! Source: the kernel's `Documentation/admin-guide/cgroup-v2.rst`.
 
+pub mod io;
+
 use std::str::FromStr;
 
 use crate::quantity::{Amount, Bytes, MilliCpu, PartialAmount, QuantityError, Tasks};

@@ -9,6 +9,9 @@ pub mod cgroup {
 }
 pub mod enforced {
     pub use crate::enforced::{Burst, Enforced, EnforcedOfAll, KernelLimits, Limit};
+    pub mod io {
+        pub use crate::enforced::io::IoMost;
+    }
 }
 pub mod host {
     pub mod account {

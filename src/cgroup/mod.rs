@@ -22,10 +22,12 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::enforced::KernelLimits;
+use crate::enforced::io::IoMost;
 use crate::identity::{FAIRSHARE_SLICE, Uid, UnitName};
 use crate::quantity::{Bytes, Tasks};
 use parse::{
-    parse_clean_cache, parse_cpu_max, parse_key, parse_limit, parse_needed, parse_number, parse_pressure,
+    parse_clean_cache, parse_cpu_max, parse_io_max, parse_key, parse_limit, parse_needed, parse_number,
+    parse_pressure,
 };
 use read::{FILE_BYTES_MAX, read_at};
 
@@ -108,6 +110,16 @@ impl Cgroups {
     /// Any [`CgroupFault`].
     pub fn limits(&self, group: impl Into<Group>) -> Result<Option<KernelLimits>, CgroupFault> {
         self.at(group.into(), |cgroup| cgroup.limits())
+    }
+
+    /// The bounds of a cgroup's I/O, one for each disk with a bound; none where the kernel does not control I/O for it, and `None`
+    /// where there is no such cgroup.
+    ///
+    /// # Errors
+    /// Any [`CgroupFault`].
+    pub fn io(&self, group: impl Into<Group>) -> Result<Option<Vec<IoMost>>, CgroupFault> {
+        let io = self.at(group.into(), |cgroup| cgroup.optional("io.max", parse_io_max))?;
+        Ok(io.map(Option::unwrap_or_default))
     }
 
     /// What a cgroup uses; `None` where there is no such cgroup.

@@ -1,6 +1,7 @@
 //! The files of a cgroup, as text. Pure, and safe for any bytes.
 
 use crate::enforced::Limit;
+use crate::enforced::io::IoMost;
 use crate::quantity::{Bytes, MilliCpu};
 
 /// `cpu.max`: a quota or `max`, and a period, both in microseconds.
@@ -21,6 +22,31 @@ pub fn parse_limit<T>(bytes: &[u8], quantity: impl FnOnce(u64) -> T) -> Option<L
         b"max" => Some(Limit::Max),
         _ => parse_number(bytes).map(quantity).map(Limit::At),
     }
+}
+
+/// `io.max`: a line for each disk with a bound, its numbers and then `rbps`, `wbps`, `riops` and `wiops`, each a number or `max`.
+pub fn parse_io_max(bytes: &[u8]) -> Option<Vec<IoMost>> {
+    std::str::from_utf8(bytes).ok()?.lines().map(parse_io_line).collect()
+}
+
+fn parse_io_line(line: &str) -> Option<IoMost> {
+    let mut words = line.split(' ');
+    let (major, minor) = words.next()?.split_once(':')?;
+    digits(major).and(digits(minor))?;
+    let mut most = IoMost::default();
+    for word in words {
+        let (key, figure) = word.split_once('=')?;
+        let figure = if figure == "max" { None } else { Some(digits(figure)?) };
+        match key {
+            "rbps" => most.read = figure.map(Bytes),
+            "wbps" => most.write = figure.map(Bytes),
+            "riops" => most.read_ops = figure,
+            "wiops" => most.write_ops = figure,
+            // What a kernel may say beside them.
+            _ => {}
+        }
+    }
+    Some(most)
 }
 
 /// A file that holds one number.
@@ -96,6 +122,22 @@ mod tests {
     }
 
     #[test]
+    fn bounds_of_disks_are_a_line_each() {
+        let lines =
+            b"254:0 rbps=8388608 wbps=max riops=max wiops=120\n8:16 rbps=1 wbps=2 riops=3 wiops=4 new=5\n";
+        let first = IoMost { read: Some(Bytes(8 << 20)), write_ops: Some(120), ..IoMost::default() };
+        let second =
+            IoMost { read: Some(Bytes(1)), write: Some(Bytes(2)), read_ops: Some(3), write_ops: Some(4) };
+        assert_eq!(parse_io_max(lines), Some(vec![first, second]));
+        assert_eq!(parse_io_max(b""), Some(Vec::new()));
+        for wrong in
+            ["\n", "254 rbps=1\n", "254:0 rbps\n", "254:0 rbps=-1\n", "a:0 rbps=1\n", "254:0  rbps=1\n"]
+        {
+            assert_eq!(parse_io_max(wrong.as_bytes()), None, "{wrong:?}");
+        }
+    }
+
+    #[test]
     fn keys_are_whole_words() {
         let events = b"low 0\nhigh 0\nmax 3\noom 2\noom_kill 1\noom_group_kill 7\n";
         assert_eq!(parse_key(events, "oom_kill"), Some(1));
@@ -148,6 +190,7 @@ mod tests {
             let _ = parse_pressure(&bytes);
             let _ = parse_clean_cache(&bytes);
             let _ = parse_needed(&bytes);
+            let _ = parse_io_max(&bytes);
         }
 
         #[test]

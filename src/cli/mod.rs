@@ -1,7 +1,7 @@
 //! The members' command: reads the command line, makes the calls, shows the answers.
 //!
 //! `args` what can be typed · `parse` what was typed · `command` what it does, one file a subcommand · `link` the connection ·
-//! `whom` for whom · `render` how it is shown · `exit` how it ends · `tell` what is said of that · `hint` and `unreachable`
+//! `whom` for whom · `render` how it is shown · `quota` one's disks · `exit` how it ends · `tell` what is said of that · `hint` and `unreachable`
 //! what to type next · `manual` fairshare(1).
 
 pub mod args;
@@ -14,6 +14,7 @@ mod left;
 mod link;
 mod manual;
 mod parse;
+mod quota;
 mod render;
 mod tell;
 mod typed;

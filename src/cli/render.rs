@@ -172,10 +172,9 @@ pub fn machine_line(capacity: &CapacityInfo) -> String {
         return format!("Machine     shares held by {members}; what can be handed out is not known");
     }
     let mut line = format!(
-        "Machine     {held_cpu} of {} CPU and {} of {} held by {members}",
+        "Machine     {held_cpu} of {} CPU and {} held by {members}",
         MilliCpu(capacity.cpu_milli),
-        in_unit_of(&short(held_mem), &short(Bytes(capacity.mem_bytes))),
-        short(Bytes(capacity.mem_bytes)),
+        space_of(held_mem, Bytes(capacity.mem_bytes)),
     );
     if capacity.waiting > 0 {
         let _ = write!(line, ", {} waiting", capacity.waiting);
@@ -188,6 +187,12 @@ pub fn machine_line(capacity: &CapacityInfo) -> String {
         );
     }
     line
+}
+
+/// What is used of a space: `41 of 50 GiB`.
+pub fn space_of(used: Bytes, most: Bytes) -> String {
+    let most = short(most);
+    format!("{} of {most}", in_unit_of(&short(used), &most))
 }
 
 /// Everyone's shares as a table.

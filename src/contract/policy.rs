@@ -50,6 +50,25 @@ pub struct PolicyInfo {
     pub burst_cpu_milli: Option<u64>,
     pub role: Role,
     pub from_sandboxes: bool,
+    /// The most I/O of a share; left out where there is no bound.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional")]
+    pub io: Option<IoInfo>,
+}
+
+/// The most I/O of a share on each of some disks, a second; what is left out has no bound.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IoInfo {
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional")]
+    pub read_bytes: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional")]
+    pub write_bytes: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional")]
+    pub read_ops: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional")]
+    pub write_ops: Option<u64>,
+    /// Paths on these disks.
+    pub on: Vec<String>,
 }
 
 impl Ask for Policy {

@@ -4,4 +4,5 @@ pub mod account;
 pub mod disks;
 pub mod login_defs;
 pub mod machine;
+pub mod mounts;
 pub mod process;

@@ -42,7 +42,7 @@ impl<'a> Cursor<'a> {
         let entries = match &self.node.content {
             Content::Map(entries) => entries.as_slice(),
             Content::Text { text, plain: true } if text.is_empty() => &[],
-            Content::Text { .. } | Content::List => {
+            Content::Text { .. } | Content::List(_) => {
                 return Err(self.fault(format!("must be a map: write it like {example}")));
             }
         };
@@ -56,6 +56,16 @@ impl<'a> Cursor<'a> {
         Ok(entries.iter().map(below).collect())
     }
 
+    /// The values of a list. What is left out is no list: a key that names nothing takes nothing away.
+    pub fn items(&self, example: &str) -> Result<Vec<Cursor<'a>>, Wrong> {
+        let Content::List(items) = &self.node.content else {
+            return Err(self.fault(format!("must be a list: write it like {example}")));
+        };
+        let item =
+            |node| Cursor { file: self.file, key: self.key.clone(), key_position: self.key_position, node };
+        Ok(items.iter().map(item).collect())
+    }
+
     pub fn text(&self) -> Result<(&'a str, bool), Wrong> {
         match &self.node.content {
             Content::Text { text, plain: true } if text.is_empty() => {
@@ -63,7 +73,7 @@ impl<'a> Cursor<'a> {
             }
             Content::Text { text, plain } => Ok((text, *plain)),
             Content::Map(_) => Err(self.fault("must be a single value, and a map is not".to_owned())),
-            Content::List => Err(self.fault("must be a single value, and a list is not".to_owned())),
+            Content::List(_) => Err(self.fault("must be a single value, and a list is not".to_owned())),
         }
     }
 
@@ -108,7 +118,7 @@ impl<'a> Cursor<'a> {
         self.key_at().wrong(problem)
     }
 
-    fn fault(&self, problem: String) -> Wrong {
+    pub fn fault(&self, problem: String) -> Wrong {
         self.at(()).wrong(problem)
     }
 }

@@ -8,6 +8,7 @@ use std::str::FromStr;
 use super::baseline::{Roomy, unit_to_hold};
 use super::cursor::{At, Cursor, Wrong, yes_or_no};
 use super::figure::{OrNothing, Ratio, Swap, Time, Weight};
+use super::io::IoDraft;
 use super::yaml::Node;
 use super::{Role, Visibility};
 use crate::enforced::Burst;
@@ -54,6 +55,7 @@ pub(super) struct Draft {
     pub baseline: HeldDraft,
     pub logins_mem: Option<At<Roomy<Bytes>>>,
     pub others: BTreeMap<String, HeldDraft>,
+    pub io: IoDraft,
     pub users: BTreeMap<Uid, RulesDraft>,
     pub groups: BTreeMap<Gid, RulesDraft>,
     /// Users and groups that are looked up later; `None` where each name must be that of somebody.
@@ -98,6 +100,7 @@ pub(super) struct RulesDraft {
     /// Whether `baseline` is `none`.
     pub free: bool,
     pub burst: Option<At<Burst>>,
+    pub io: IoDraft,
 }
 
 /// What is said of names that are looked up later, by name, and where it was said first.
@@ -128,6 +131,7 @@ impl Draft {
                 "baseline" => self.baseline.read(&at, HELD_EXAMPLE)?,
                 "logins" => self.read_logins(&at)?,
                 "others" => self.read_others(&at)?,
+                "io" => self.io.read(&at)?,
                 "users" => match &mut self.unfound {
                     Some(unfound) => read_unfound(&mut unfound.users, &at)?,
                     None => read_rules(&mut self.users, &at, "user", &|name| names.user(name))?,
@@ -144,7 +148,7 @@ impl Draft {
                 "dangerous" => self.read_dangerous(&at)?,
                 _ => {
                     return Err(at.unknown(
-                        "defaults, max, reserve, overcommit, swap, lease, idle, burst, fairness, baseline, logins, others, \
+                        "defaults, max, reserve, overcommit, swap, lease, idle, burst, fairness, baseline, logins, others, io, \
                          users, groups, from_sandboxes, visibility, dangerous",
                     ));
                 }
@@ -270,7 +274,8 @@ impl RulesDraft {
                 }
                 "baseline" => self.read_baseline(&at)?,
                 "burst" => read_burst(&mut self.burst, &at)?,
-                _ => return Err(at.unknown("defaults, max, weight, role, baseline, burst")),
+                "io" => self.io.read_entry(&at)?,
+                _ => return Err(at.unknown("defaults, max, weight, role, baseline, burst, io")),
             }
         }
         Ok(())

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::enforced::Burst;
+use crate::enforced::io::IoMost;
 use crate::identity::{Gid, Uid};
 use crate::quantity::{Amount, Bytes, CPU_STEP_MILLI, MEM_MAX_BYTES, MilliCpu, PartialAmount, Tasks};
 
@@ -13,12 +14,14 @@ use crate::quantity::{Amount, Bytes, CPU_STEP_MILLI, MEM_MAX_BYTES, MilliCpu, Pa
 pub use crate::wire::hello::Role;
 pub use baseline::LoginRule;
 pub use figure::{DURATION_MAX, DURATION_MIN, Ratio, Weight};
+pub use io::{Io, IoRule};
 
 pub mod baseline;
 mod cursor;
 mod draft;
 mod figure;
 pub mod file;
+mod io;
 mod login;
 pub mod names;
 mod rules;
@@ -85,6 +88,8 @@ pub struct Policy {
     pub logins: Option<Bytes>,
     /// What units may use that hold members' work outside of shares, by their names.
     pub others: BTreeMap<String, PartialAmount>,
+    /// The most I/O of one share, and on which disks.
+    pub io: Io,
     /// What is said of single users.
     pub users: BTreeMap<Uid, Rules>,
     /// What is said of groups.
@@ -114,6 +119,8 @@ pub struct Rules {
     pub baseline: Option<LoginRule>,
     /// In place of the general burst.
     pub burst: Option<Burst>,
+    /// In place of the general bounds of I/O.
+    pub io: IoRule,
 }
 
 /// What the policy says of users and groups that were not found, by name.
@@ -172,6 +179,8 @@ pub struct MemberPolicy {
     pub idle: Option<Duration>,
     /// How much CPU a share may use beyond its own while nobody wants it; `None`: none.
     pub burst: Option<Burst>,
+    /// The most I/O of a share, on each of the disks that the policy names.
+    pub io: IoMost,
 }
 
 /// Whether members see who holds what.
@@ -258,6 +267,7 @@ impl Policy {
             baseline: PartialAmount::default(),
             logins: None,
             others: BTreeMap::new(),
+            io: Io::default(),
             users: BTreeMap::new(),
             groups: BTreeMap::new(),
             unfound: Unfound::default(),
@@ -293,12 +303,21 @@ impl Policy {
             lease_max: self.lease_max,
             idle: self.idle,
             burst: rules.burst.or(self.burst),
+            io: rules.io.over(self.io.rule).most(),
         }
     }
 
     /// What the user `uid` who is in `groups` may do (1-product.md "Who may do what").
     pub fn role(&self, uid: Uid, groups: &[Gid]) -> Role {
         self.member(uid, groups).role
+    }
+
+    /// Whether the I/O of some member's share is to be bounded.
+    pub fn holds_io(&self) -> bool {
+        let Unfound { users, groups, .. } = &self.unfound;
+        let found = self.users.values().chain(self.groups.values());
+        let named = users.values().chain(groups.values()).map(|entry| &entry.rules);
+        !self.io.rule.most().is_empty() || found.chain(named).any(|rules| !rules.io.most().is_empty())
     }
 
     /// What is said of the user `uid` who is in `groups`: of the user, else of the groups.
@@ -322,6 +341,7 @@ impl Rules {
                 (one, other) => one.or(other),
             },
             burst: self.burst.max(other.burst),
+            io: self.io.generous(other.io),
         }
     }
 
@@ -334,6 +354,7 @@ impl Rules {
             role: self.role.or(rest.role),
             baseline: self.baseline.map(|own| own.over(rest.baseline)).or(rest.baseline),
             burst: self.burst.or(rest.burst),
+            io: self.io.over(rest.io),
         }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::Overcommit;
 use super::cursor::{At, Wrong};
-use super::draft::{AmountDraft, Draft, HeldDraft, RulesDraft};
+use super::draft::{AmountDraft, Draft, HeldDraft, RulesDraft, UnfoundDraft};
 use super::figure::Time;
 use super::yaml::{Fault, KeyPath, Position};
 use super::{
@@ -60,6 +60,7 @@ impl Draft {
             patience: value(&self.patience).map_or(PATIENCE_DEFAULT, |time| time.0),
             baseline: held(&self.baseline),
             logins: value(&self.logins_mem).map(|mem| mem.0),
+            io: self.io.finish(entries(&self, &unfound).map(|rules| &rules.io))?,
             others: self.others.iter().map(|(unit, draft)| (unit.clone(), held(draft))).collect(),
             users: finish_rules(&self.users, "users", max)?,
             groups: finish_rules(&self.groups, "groups", max)?,
@@ -72,6 +73,13 @@ impl Draft {
             from_sandboxes: value(&self.from_sandboxes).unwrap_or(false),
         })
     }
+}
+
+/// All that is said of single users and groups.
+fn entries<'a>(draft: &'a Draft, unfound: &'a UnfoundDraft) -> impl Iterator<Item = &'a RulesDraft> {
+    let found = draft.users.values().chain(draft.groups.values());
+    let named = unfound.users.values().chain(unfound.groups.values());
+    found.chain(named.map(|(rules, _)| rules))
 }
 
 fn finish_rules<Id: Copy + Ord>(
@@ -109,6 +117,7 @@ fn finish_entry(draft: &RulesDraft, key: &str, general: Amount) -> Result<Rules,
         role: value(&draft.role),
         baseline: login_rule(draft),
         burst: value(&draft.burst),
+        io: draft.io.rule,
     })
 }
 

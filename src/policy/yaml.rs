@@ -52,7 +52,7 @@ pub(super) struct Node {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Content {
     Map(Vec<Entry>),
-    List,
+    List(Vec<Node>),
     Text { text: String, plain: bool },
 }
 
@@ -185,12 +185,13 @@ impl<'text> Loader<'text> {
     }
 
     fn list(&mut self, key: &KeyPath, depth: usize) -> Result<Content, Fault> {
+        let mut items = Vec::new();
         loop {
             let (event, span) = self.next(key)?;
             if event == Event::SequenceEnd {
-                return Ok(Content::List);
+                return Ok(Content::List(items));
             }
-            self.node(event, span, key, depth + 1)?;
+            items.push(self.node(event, span, key, depth + 1)?);
         }
     }
 }

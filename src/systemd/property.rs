@@ -2,6 +2,7 @@
 //!
 //! Sources: `org.freedesktop.systemd1(5)` for names and types, `systemd.resource-control(5)` for meaning and range.
 
+use crate::enforced::io::{IoCaps, IoMost};
 use crate::enforced::{Enforced, EnforcedOfAll, WEIGHT_IDLE, WEIGHT_MIN, io_weight};
 use crate::identity::{JobId, Uid, UnitName};
 use crate::quantity::{Amount, MilliCpu, PartialAmount};
@@ -40,6 +41,8 @@ pub enum Value {
     Bool(bool),
     /// `s`
     Text(String),
+    /// `a(st)`: paths, and a figure for the disk of each.
+    OfDisks(Vec<(String, u64)>),
 }
 
 /// Everything about a share's slice: its limits, its accounting, and whose it is. `capacity` is as for [`limits`].
@@ -77,6 +80,27 @@ pub fn limits(enforced: &Enforced, capacity: MilliCpu) -> Vec<Property> {
 pub fn changes(from: &Enforced, to: &Enforced, capacity: MilliCpu) -> Vec<Property> {
     let before = limits(from, capacity);
     limits(to, capacity).into_iter().filter(|property| !before.contains(property)).collect()
+}
+
+/// The most I/O of a share, in place of all that was set before. An empty list takes away what there is, and another one adds to it
+/// (`bus_cgroup_set_property` in systemd's core/dbus-cgroup.c).
+///
+/// PID 1 looks the disks up by their paths. Where it finds none it says so in its journal, and sets nothing.
+pub fn io(caps: &IoCaps) -> Vec<Property> {
+    let IoMost { read, write, read_ops, write_ops } = caps.most;
+    let figures = [
+        ("IOReadBandwidthMax", read.map(|rate| rate.0)),
+        ("IOWriteBandwidthMax", write.map(|rate| rate.0)),
+        ("IOReadIOPSMax", read_ops),
+        ("IOWriteIOPSMax", write_ops),
+    ];
+    let of_disks = |name, disks| Property { name, value: Value::OfDisks(disks) };
+    let mut properties: Vec<Property> = figures.iter().map(|(name, _)| of_disks(name, Vec::new())).collect();
+    properties.extend(figures.into_iter().filter(|_| !caps.on.is_empty()).filter_map(|(name, figure)| {
+        let figure = figure?.min(FINITE_MAX);
+        Some(of_disks(name, caps.on.iter().map(|path| (path.clone(), figure)).collect()))
+    }));
+    properties
 }
 
 /// What all shares together have, for `fairshare.slice`: the figures that are named.
@@ -269,6 +293,26 @@ mod tests {
         );
         let tasks = Amount { tasks: Tasks(7), ..of(1500).most };
         assert_eq!(names(Enforced { most: tasks, ..of(1500) }), ["TasksMax"]);
+    }
+
+    #[test]
+    fn io_is_set_in_place_of_what_was_set_before() {
+        let most = IoMost { read: Some(Bytes(8 << 20)), write_ops: Some(50), ..IoMost::default() };
+        let sent = |most, on: &[&str]| {
+            let on = on.iter().map(|path| (*path).to_owned()).collect();
+            let of_disks = |property: Property| match property.value {
+                Value::OfDisks(disks) => (property.name, disks),
+                other => panic!("{other:?}"),
+            };
+            io(&IoCaps { most, on }).into_iter().map(of_disks).collect::<Vec<_>>()
+        };
+        let names = ["IOReadBandwidthMax", "IOWriteBandwidthMax", "IOReadIOPSMax", "IOWriteIOPSMax"];
+        let mut wanted: Vec<_> = names.iter().map(|name| (*name, Vec::new())).collect();
+        assert_eq!(sent(IoMost::default(), &["/home"]), wanted);
+        assert_eq!(sent(most, &[]), wanted);
+        let on = |figure| vec![("/home".to_owned(), figure), ("/srv".to_owned(), figure)];
+        wanted.extend([("IOReadBandwidthMax", on(8 << 20)), ("IOWriteIOPSMax", on(50))]);
+        assert_eq!(sent(most, &["/home", "/srv"]), wanted);
     }
 
     /// systemd rounds up to a whole millisecond of each 100: a figure between would be more than was granted.

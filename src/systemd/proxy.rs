@@ -284,6 +284,9 @@ fn variants(properties: &[Property]) -> Vec<(&'static str, Variant<'_>)> {
         &Value::U64(figure) => Variant::new(figure),
         &Value::Bool(on) => Variant::new(on),
         Value::Text(text) => Variant::new(text.as_str()),
+        Value::OfDisks(disks) => {
+            Variant::new(disks.iter().map(|(path, figure)| (path.as_str(), *figure)).collect::<Vec<_>>())
+        }
     };
     properties.iter().map(|property| (property.name, variant(&property.value))).collect()
 }

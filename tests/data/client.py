@@ -39,8 +39,11 @@ USAGE = {"cpu_usec": UINT, "mem_bytes": UINT, "needed_bytes": Optional(UINT), "t
 SHARE = {"uid": UINT, "user": OrNull(TEXT), "cpu_milli": UINT, "mem_bytes": UINT, "tasks_max": UINT, "slice": TEXT,
          "state": OneOf("active", "expired"), "granted_ms": UINT, "lease_ends_ms": OrNull(UINT), "usage": OrNull(USAGE),
          "burst_cpu_milli": OrNull(UINT)}
+IO = {"read_bytes": Optional(UINT), "write_bytes": Optional(UINT), "read_ops": Optional(UINT),
+      "write_ops": Optional(UINT), "on": [TEXT]}
 POLICY = {"defaults": AMOUNT, "max": AMOUNT, "lease_default_ms": OrNull(UINT), "lease_max_ms": OrNull(UINT),
-          "idle_ms": OrNull(UINT), "burst_cpu_milli": OrNull(UINT), "role": OneOf(*ROLES), "from_sandboxes": BOOL}
+          "idle_ms": OrNull(UINT), "burst_cpu_milli": OrNull(UINT), "role": OneOf(*ROLES), "from_sandboxes": BOOL,
+          "io": Optional(IO)}
 ROOM = {"cpu_milli": UINT, "mem_bytes": UINT}
 HOLDER = {"uid": UINT, "user": Optional(TEXT), "cpu_milli": UINT, "mem_bytes": UINT}
 DETAIL = {"resource": OneOf("cpu_milli", "mem_bytes", "tasks_max", "lease_ms", "jobs", "scopes", "connections"),

@@ -115,6 +115,7 @@ mod bench;
 mod changing;
 mod degraded;
 mod demo;
+mod disks;
 mod doctor;
 mod entering;
 mod events;

@@ -307,6 +307,7 @@ fn policy() -> PolicyInfo {
         burst_cpu_milli: None,
         role: Role::Operator,
         from_sandboxes: false,
+        io: None,
     }
 }
 

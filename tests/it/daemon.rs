@@ -13,6 +13,7 @@ mod handed;
 mod harness;
 mod inside;
 mod insight;
+mod io;
 mod leases;
 mod left_behind;
 mod machine;

@@ -8,6 +8,7 @@
 
 mod burst;
 mod capacity;
+mod io_caps;
 mod nearly;
 mod outside;
 

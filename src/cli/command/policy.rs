@@ -9,7 +9,7 @@ use crate::cli::link::Link;
 use crate::cli::render;
 use crate::cli::tell::note;
 use crate::cli::whom::Whom;
-use crate::contract::{self, AmountInfo, PolicyInfo};
+use crate::contract::{self, AmountInfo, IoInfo, PolicyInfo};
 use crate::host::account::Directory;
 use crate::policy::file;
 use crate::quantity::{Amount, Bytes, MilliCpu, Tasks};
@@ -59,6 +59,7 @@ fn text(policy: &PolicyInfo) -> String {
         row("Lease", lease(policy)),
         row("Idle", idle.unwrap_or_else(|| "an empty share stays".to_owned())),
         row("Burst", burst.unwrap_or_else(|| "a share never uses more CPU than its own".to_owned())),
+        row("I/O", policy.io.as_ref().map_or_else(|| "a share's has no bound".to_owned(), io)),
         row("Sandboxes", sandboxes.to_owned()),
     ])
 }
@@ -66,6 +67,20 @@ fn text(policy: &PolicyInfo) -> String {
 fn amount(amount: &AmountInfo) -> String {
     let (cpu, mem) = (MilliCpu(amount.cpu_milli), Bytes(amount.mem_bytes));
     format!("{cpu} CPU   {mem}   {} tasks", Tasks(amount.tasks_max))
+}
+
+fn io(io: &IoInfo) -> String {
+    let rate = |bytes: u64| format!("{}/s", Bytes(bytes));
+    let ops = |ops: u64| format!("{ops} times a second");
+    let of = |verb: &str, bytes: Option<u64>, times: Option<u64>| {
+        let figures: Vec<String> = bytes.map(rate).into_iter().chain(times.map(ops)).collect();
+        (!figures.is_empty()).then(|| format!("{verb} at most {}", figures.join(" and ")))
+    };
+    let verbs = [of("reads", io.read_bytes, io.read_ops), of("writes", io.write_bytes, io.write_ops)];
+    let verbs: Vec<String> = verbs.into_iter().flatten().collect();
+    let disks = if io.on.len() == 1 { "the disk" } else { "each disk" };
+    let on: Vec<String> = io.on.iter().map(|path| render::safe(path)).collect();
+    format!("a share {}, on {disks} of {}", verbs.join(" and "), on.join(", "))
 }
 
 fn lease(policy: &PolicyInfo) -> String {

@@ -9,6 +9,7 @@ use crate::cli::args::Status;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::left;
 use crate::cli::link::Link;
+use crate::cli::quota;
 use crate::cli::render::{self, CpuUse};
 use crate::cli::tell::note;
 use crate::cli::whom::Whom;
@@ -28,6 +29,7 @@ pub fn run(args: &Status, socket: &Path) -> Result<Exit, Failure> {
     if args.all {
         return all(args, &mut link);
     }
+    let disks = (!args.json).then(quota::ask);
     let asked = Instant::now();
     let answer = ask(&mut link)?;
     if args.json {
@@ -44,7 +46,8 @@ pub fn run(args: &Status, socket: &Path) -> Result<Exit, Failure> {
     let now_ms = render::now_ms();
     let (mine, machine) =
         (render::share_line(share.as_ref(), cpu_use, now_ms), render::machine_line(&capacity));
-    render::print(&format!("{mine}\n{machine}"))?;
+    let disks = disks.map(quota::Asked::lines).unwrap_or_default();
+    render::print(&[vec![mine, machine], disks].concat().join("\n"))?;
     if capacity.left_behind_bytes.is_some()
         && let Some(words) = left::words()
     {

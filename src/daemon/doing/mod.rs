@@ -3,6 +3,7 @@
 pub mod bound;
 pub mod caller;
 pub mod enter;
+pub mod io;
 pub mod job;
 pub mod kernel;
 pub mod lower;

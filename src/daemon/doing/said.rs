@@ -2,6 +2,7 @@
 
 use tokio::sync::oneshot;
 
+use super::io::IoHeld;
 use crate::daemon::telling::reply::Reply;
 use crate::identity::{JobId, Uid};
 use crate::ledger::job::JobEnd;
@@ -49,6 +50,8 @@ pub enum Said {
     CalledBack(JobId, Reply),
     /// What was to enter this member's share has not, or not all of it: the kernel may have nothing to tell of it.
     NotEntered(Uid),
+    /// How it stands with the I/O of a share that was just made.
+    Io(Uid, IoHeld),
     /// Nothing is under way for this member any more.
     Free(Uid),
 }

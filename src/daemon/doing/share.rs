@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep};
 use tracing::{error, info, warn};
 
+use super::io::IoHands;
 use super::occupants::{self, Naming, Occupants};
 use super::persist::Persist;
 use super::said::Said;
@@ -60,6 +61,8 @@ pub struct Context {
     pub accounts: Accounts,
     /// The CPU that all shares have together.
     pub capacity: MilliCpu,
+    /// Bounds the I/O of shares.
+    pub io: IoHands,
 }
 
 /// Frees a member for the next command when the effect's task is over, however it ends.
@@ -217,6 +220,11 @@ async fn granted(cx: &Context, share: &Share, intent: Image) -> Result<(), WireE
 async fn made(cx: &Context, share: &Share) -> Result<(), WireError> {
     let uid = share.uid;
     let result = cx.enforce(share).await;
+    if result.is_ok()
+        && let Some(held) = cx.io.hold(uid).await
+    {
+        let _ = cx.said.send(Said::Io(uid, held)).await;
+    }
     let result = match result {
         Ok(()) => cx.store_made(cx.settle(uid, Outcome::Done).await).await,
         failed => failed,

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tracing::error;
 
 use super::world::{self, Survey};
 use crate::daemon::clock;
+use crate::daemon::doing::io::IoHands;
 use crate::daemon::doing::persist::Persist;
 use crate::daemon::doing::said::Said;
 use crate::daemon::doing::share::Context;
@@ -47,6 +48,8 @@ pub struct Before {
     pub parts: Parts,
     /// The policy in force.
     pub policy: Option<Arc<Policy>>,
+    /// Where each policy that comes into force is told.
+    pub policy_told: watch::Receiver<Option<Arc<Policy>>>,
     /// The state file in use.
     pub persist: Option<Persist>,
     /// The connection in use.
@@ -63,7 +66,7 @@ pub struct Before {
 
 /// Looks for what is missing, and where nothing is missing any more makes world and state agree.
 pub async fn recover(before: Before) -> Recovery {
-    let Before { parts, policy, persist, systemd, ledger, with_state, said, capacity } = before;
+    let Before { parts, policy, policy_told, persist, systemd, ledger, with_state, said, capacity } = before;
     let state = match persist {
         None if with_state => Some(state(&parts).await),
         _ => None,
@@ -84,7 +87,8 @@ pub async fn recover(before: Before) -> Recovery {
             Some(match persist {
                 Some(persist) => {
                     let (socket, accounts) = (Arc::clone(&parts.socket), parts.accounts.clone());
-                    let cx = Context { persist, systemd, cgroups, said, socket, accounts, capacity };
+                    let io = IoHands::new(&parts, systemd.clone(), policy_told);
+                    let cx = Context { persist, systemd, cgroups, said, socket, accounts, capacity, io };
                     world::mend(&cx, &ledger, &policy, None).await
                 }
                 // Without a state nothing is changed, and what is there is shown.

@@ -70,6 +70,7 @@ impl EventLoop {
 
     /// Takes what was looked at, and answers who waited for it.
     pub(crate) fn sighted(&mut self, all: bool, sighting: &Sighting) {
+        self.io_of_shares_only();
         let (waiting, due) = self.audits.looks(all).over();
         let told = self.baseline.told();
         for (reply, only) in waiting {
@@ -83,6 +84,7 @@ impl EventLoop {
             self.condition.reasons().map(|why| Finding::new(FindingKind::Broken, why)).into_iter().collect();
         findings.extend(self.all_shares());
         findings.extend(self.promises(only.map(|account| account.uid)));
+        findings.extend(self.io.findings(only.map(|account| account.uid)));
         findings.extend(sighting.unknown.iter().map(|why| Finding::new(FindingKind::Unknown, why)));
         let members: Vec<&Account> =
             only.map_or_else(|| sighting.members.values().collect(), |own| vec![own]);

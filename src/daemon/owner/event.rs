@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::contract::Usage;
+use crate::daemon::doing::io::IoHeld;
 use crate::daemon::mending::recover::Recovery;
 use crate::daemon::mending::world::Survey;
 use crate::daemon::telling::findings::Sighting;
@@ -33,6 +34,8 @@ pub enum Event {
     Sighted(bool, Box<Sighting>),
     /// It is time for such a look.
     LookDue(bool),
+    /// The I/O of shares has been looked at.
+    IoLooked(BTreeMap<Uid, IoHeld>),
     /// The policy has been read again, or not.
     Reloaded(Result<Box<Policy>, String>, Option<Reply>),
     /// What was missing has been looked for.

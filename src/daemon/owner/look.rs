@@ -78,6 +78,8 @@ impl EventLoop {
                 }
             }),
         });
+        self.io_of_shares_only();
+        checks.push(self.io.check(names));
         let doubtful = self.condition.doubtful();
         checks.push(Check {
             name: "settled".to_owned(),

@@ -8,6 +8,8 @@ mod doubt;
 mod effects;
 pub mod event;
 mod inside;
+mod io;
+mod io_looks;
 mod jobs;
 mod left_behind;
 mod look;
@@ -58,6 +60,7 @@ use crate::state::commands::Commands;
 use crate::systemd::{Signal, Signals, Systemd};
 use condition::Condition;
 use event::Event;
+use io::Io;
 use sightings::Audits;
 use usages::Usages;
 
@@ -87,6 +90,8 @@ pub struct EventLoop {
     condition: Condition,
     /// What may be used outside of shares, held by a task of its own.
     baseline: Baseline,
+    /// How it stands with the I/O of shares.
+    io: Io,
     watch: Watch,
     pressed: Pressed,
     strays: BTreeSet<Uid>,
@@ -169,6 +174,7 @@ impl EventLoop {
             signals: None,
             condition: Condition::of(&parts.cgroups),
             baseline: Baseline::start(&parts, policy_told.subscribe()),
+            io: Io::default(),
             watch: Watch::start(),
             pressed: Pressed::default(),
             strays: BTreeSet::new(),
@@ -299,6 +305,7 @@ impl EventLoop {
             Said::WorkLost(job) => self.work_lost(job),
             Said::Image(reply) => drop(reply.send(self.ledger.image())),
             Said::CalledBack(job, reply) => self.called_back(job, reply),
+            Said::Io(uid, held) => self.io.told(uid, held),
             Said::NotEntered(uid) => self.watch_anew([uid]),
             Said::Free(uid) => self.free(uid),
         }
@@ -317,6 +324,7 @@ impl EventLoop {
             Event::Needed(read) => self.needed_seen(read),
             Event::Sighted(all, sighting) => self.sighted(all, &sighting),
             Event::LookDue(all) => self.begin_look(all),
+            Event::IoLooked(looked) => self.io_looked(looked),
             Event::Reloaded(result, reply) => self.reloaded(result, reply),
             Event::Recovered(recovery) => drop(self.recovered(*recovery)),
             Event::Mended(survey, uids) => self.mended(survey, uids),
@@ -349,6 +357,7 @@ impl EventLoop {
                 }
                 self.ledger.shares().keys().for_each(|uid| self.condition.doubt(*uid));
                 self.settle_doubts();
+                self.look_at_io(false);
             }
             Signal::BusLost => {
                 error!("the bus is gone: shares stay as they are, and nothing is granted until it is back");
@@ -388,6 +397,7 @@ impl EventLoop {
         let uids: Vec<Uid> = self.ledger.shares().keys().copied().collect();
         uids.into_iter().for_each(|uid| self.look_at_pressures(uid));
         self.look_at_bounds();
+        self.look_at_io(false);
         let Some(cx) = &self.context else { return };
         for share in self.ledger.shares().values().filter(|share| !self.busy.contains_key(&share.uid)) {
             if kernel::limits_hold(&cx.cgroups, share).is_err() {

@@ -9,6 +9,7 @@ use super::EventLoop;
 use super::event::Event;
 use crate::daemon::baseline::Heard;
 use crate::daemon::clock;
+use crate::daemon::doing::io::IoHands;
 use crate::daemon::doing::share::Context;
 use crate::daemon::mending::recover::{Before, Opened, Recovery, recover};
 use crate::ledger::Command;
@@ -20,6 +21,7 @@ impl EventLoop {
         Before {
             parts: self.parts.clone(),
             policy: self.policy.clone(),
+            policy_told: self.policy_told.subscribe(),
             persist: self.persist.clone(),
             systemd: self.systemd.clone(),
             ledger: self.ledger.clone(),
@@ -83,7 +85,8 @@ impl EventLoop {
             let (cgroups, said) = (Arc::clone(&self.parts.cgroups), self.said.clone());
             let (socket, accounts) = (Arc::clone(&self.parts.socket), self.parts.accounts.clone());
             let capacity = self.capacity().unwrap_or_default().0;
-            self.context = Some(Context { persist, systemd, cgroups, said, socket, accounts, capacity });
+            let io = IoHands::new(&self.parts, systemd.clone(), self.policy_told.subscribe());
+            self.context = Some(Context { persist, systemd, cgroups, said, socket, accounts, capacity, io });
         }
         let mut written = None;
         match recovery.survey {
@@ -99,6 +102,7 @@ impl EventLoop {
                 written = self.store_in_background();
                 self.bound_all();
                 self.look_at_left_behind();
+                self.look_at_io(true);
                 self.know_waiting();
                 self.watch_all_anew();
                 self.tell(Command::Tick);

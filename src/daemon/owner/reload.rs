@@ -76,6 +76,7 @@ impl EventLoop {
             self.feed.everybody("policy", Some("the policy has changed".to_owned()));
         }
         self.bound_all();
+        self.look_at_io(true);
         self.know_waiting();
         changed
     }
@@ -111,7 +112,7 @@ impl EventLoop {
 
     /// Answers the reloads, as soon as nothing is being looked for any more: who asked may go on at once.
     pub(crate) fn answer_reloads(&mut self) {
-        if self.recovering || self.wants_recovery() && !self.condition.is_degraded() {
+        if self.recovering || self.io.is_looking() || self.wants_recovery() && !self.condition.is_degraded() {
             return;
         }
         for (reply, changed) in std::mem::take(&mut self.reloads) {

@@ -14,7 +14,7 @@ use crate::ledger::counted::room::Room;
 use crate::ledger::job::{Cause, Exit, Job, JobEnd, JobKind, JobState, Ran};
 use crate::ledger::refusal::{Bound, Over, Refusal, Shortage};
 use crate::ledger::share::Share;
-use crate::policy::{MemberPolicy, Role};
+use crate::policy::{MemberPolicy, Policy, Role};
 use crate::quantity::{Amount, MilliCpu};
 use crate::serving::logging::chain;
 use crate::state::StateFault;
@@ -59,9 +59,9 @@ pub fn usage(usage: Usage) -> wire::Usage {
     }
 }
 
-/// The policy for one member as it is shown, and whether processes in sandboxes may come to a share, which is the same for
-/// every member. `capacity` is the CPU of all shares together.
-pub fn policy(policy: &MemberPolicy, from_sandboxes: bool, capacity: MilliCpu) -> wire::PolicyInfo {
+/// The policy for one member as it is shown, with what of the whole is the same for every member. `capacity` is the CPU of all
+/// shares together.
+pub fn policy(policy: &MemberPolicy, whole: &Policy, capacity: MilliCpu) -> wire::PolicyInfo {
     let amount = |amount: Amount| wire::AmountInfo {
         cpu_milli: amount.cpu.0,
         mem_bytes: amount.mem.0,
@@ -75,7 +75,14 @@ pub fn policy(policy: &MemberPolicy, from_sandboxes: bool, capacity: MilliCpu) -
         idle_ms: policy.idle.map(milliseconds),
         burst_cpu_milli: policy.burst.and_then(|burst| burst.most(MilliCpu(0), capacity)).map(|cpu| cpu.0),
         role: policy.role,
-        from_sandboxes,
+        from_sandboxes: whole.from_sandboxes,
+        io: (!policy.io.is_empty()).then(|| wire::IoInfo {
+            read_bytes: policy.io.read.map(|rate| rate.0),
+            write_bytes: policy.io.write.map(|rate| rate.0),
+            read_ops: policy.io.read_ops,
+            write_ops: policy.io.write_ops,
+            on: whole.io.on.clone(),
+        }),
     }
 }
 

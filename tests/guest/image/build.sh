@@ -24,7 +24,7 @@ install_missing_commands() {
 
 unpack_debian() {
     local packages=systemd,systemd-sysv,dbus,udev,kmod,libpam-systemd,procps,qemu-guest-agent
-    packages=$packages,linux-image-cloud-amd64,busybox-static,bash,strace,python3-cbor2,uidmap,cron,at
+    packages=$packages,linux-image-cloud-amd64,busybox-static,bash,strace,python3-cbor2,uidmap,cron,at,e2fsprogs
     mmdebstrap --quiet --variant=minbase --include="$packages" "$release" "$root"
     kernel=$(basename "$root"/usr/lib/modules/*)
 }
@@ -59,7 +59,7 @@ INIT
 
 slim() {
     local kept='virtio|virtio_blk|virtio_console|virtio_ring|virtio_pci[a-z_]*|virtio-rng|overlay|autofs4|bfq'
-    kept="$kept|loop|crc32c[a-z_-]*|libcrc32c|fuse|configfs|efi-pstore|tun|zram"
+    kept="$kept|null_blk|quota_v2|quota_tree|loop|crc32c[a-z_-]*|libcrc32c|fuse|configfs|efi-pstore|tun|zram"
     find "$root/usr/lib/modules/$kernel/kernel" -name '*.ko*' | grep -vE "/($kept)\\.ko" | xargs rm
     chroot "$root" depmod "$kernel"
     (

@@ -3,8 +3,8 @@
 use std::fs;
 
 use fairshare::contract::{
-    Answer, AuditAnswer, Call, Check, Finding, FindingKind, HealthAnswer, HeldShare, List, ListAnswer,
-    PolicyAnswer, ShareInfo, Status, StatusAnswer,
+    Answer, AuditAnswer, Call, Check, Finding, FindingKind, HealthAnswer, HeldShare, IoInfo, List,
+    ListAnswer, PolicyAnswer, ShareInfo, Status, StatusAnswer,
 };
 use fairshare::wire::error::Code;
 
@@ -126,14 +126,36 @@ At most    8 CPU   32.0 GiB   32768 tasks
 Lease      ends after 8h unless asked otherwise, after 7d at the latest
 Idle       an empty share is released after 30m
 Burst      a share never uses more CPU than its own
+I/O        a share's has no bound
 Sandboxes  what runs in one may not enter a share, nor submit
 "
     );
-    let open = PolicyInfo { from_sandboxes: true, burst_cpu_milli: Some(15_500), ..policy() };
+    let io = IoInfo {
+        read_bytes: Some(200 << 20),
+        write_bytes: Some(100 << 20),
+        read_ops: None,
+        write_ops: Some(2000),
+        on: vec!["/home".into(), "/srv\x07".into()],
+    };
+    let open =
+        PolicyInfo { from_sandboxes: true, burst_cpu_milli: Some(15_500), io: Some(io.clone()), ..policy() };
     let daemon = Daemon::saying([Answer::Policy(PolicyAnswer { policy: open }).into()]);
     let said = shown(&daemon.run("policy show"));
     assert!(said.ends_with("Sandboxes  what runs in one may enter a share, and submit\n"), "{said}");
     assert!(said.contains("\nBurst      a share may use up to 15.5 CPU while nobody wants them\n"), "{said}");
+    let bound = "\nI/O        a share reads at most 200.0 MiB/s and writes at most 100.0 MiB/s and 2000 times a second, \
+                 on each disk of /home, /srv\\u{7}\n";
+    assert!(said.contains(bound), "{said}");
+    let io = IoInfo { write_bytes: None, write_ops: None, on: vec!["/home".into()], ..io };
+    let daemon =
+        Daemon::saying([
+            Answer::Policy(PolicyAnswer { policy: PolicyInfo { io: Some(io), ..policy() } }).into()
+        ]);
+    let said = shown(&daemon.run("policy show"));
+    assert!(
+        said.contains("\nI/O        a share reads at most 200.0 MiB/s, on the disk of /home\n"),
+        "{said}"
+    );
 }
 
 #[test]

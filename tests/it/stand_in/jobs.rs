@@ -263,7 +263,7 @@ impl Manager {
         }
         for (property, value) in &properties {
             let setting = setting(&name, property, value)?;
-            units.get_mut(&name).unwrap().settings.insert(property.clone(), setting);
+            units.get_mut(&name).unwrap().set(property, setting);
         }
         if lag.is_zero() {
             units.write_limits(&name, &instead);
@@ -299,7 +299,7 @@ fn setting(unit: &str, property: &str, value: &OwnedVariant) -> Outcome<Setting>
 
 /// Whether systemd knows a property for this kind of unit.
 fn known(unit: &str, property: &str) -> bool {
-    const ALL: [&str; 14] = [
+    const ALL: [&str; 18] = [
         "Description",
         "CPUQuotaPerSecUSec",
         "CPUWeight",
@@ -313,6 +313,10 @@ fn known(unit: &str, property: &str) -> bool {
         "MemoryAccounting",
         "TasksAccounting",
         "IOAccounting",
+        "IOReadBandwidthMax",
+        "IOWriteBandwidthMax",
+        "IOReadIOPSMax",
+        "IOWriteIOPSMax",
         "CollectMode",
     ];
     ALL.contains(&property)

@@ -14,6 +14,7 @@
 )]
 
 mod bus;
+mod disks;
 mod faults;
 mod jobs;
 mod manager;

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use zbus::{OwnedVariant, Variant};
 
+use super::disks;
+
 /// A property of a unit, as far as the stand-in knows them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Setting {
@@ -12,6 +14,7 @@ pub enum Setting {
     Switch(bool),
     Text(String),
     Number(i32),
+    OfDisks(Vec<(String, u64)>),
 }
 
 impl Setting {
@@ -20,7 +23,7 @@ impl Setting {
             Variant::U64(figure) => Some(Self::Figure(*figure)),
             Variant::Bool(on) => Some(Self::Switch(*on)),
             Variant::Str(text) => Some(Self::Text(text.as_str().to_owned())),
-            _ => None,
+            _ => Vec::try_from(value.clone()).ok().map(Self::OfDisks),
         }
     }
 
@@ -30,6 +33,7 @@ impl Setting {
             Self::Switch(on) => Variant::new(*on),
             Self::Text(text) => Variant::new(text.clone()),
             Self::Number(number) => Variant::new(*number),
+            Self::OfDisks(list) => Variant::new(list.clone()),
         }
     }
 }
@@ -50,6 +54,24 @@ impl Unit {
             Some(Setting::Figure(figure)) => Some(*figure),
             _ => None,
         }
+    }
+
+    pub fn of_disks(&self, name: &str) -> Option<&[(String, u64)]> {
+        match self.settings.get(name) {
+            Some(Setting::OfDisks(list)) => Some(list),
+            _ => None,
+        }
+    }
+
+    /// Takes a property as PID 1 does: of disks there are lists, to which more is added.
+    pub fn set(&mut self, name: &str, setting: Setting) {
+        let setting = match setting {
+            Setting::OfDisks(list) => {
+                Setting::OfDisks(disks::set(self.of_disks(name).unwrap_or_default(), list))
+            }
+            other => other,
+        };
+        self.settings.insert(name.to_owned(), setting);
     }
 
     pub fn text(&self, name: &str) -> Option<&str> {
@@ -127,6 +149,7 @@ impl Units {
             ("memory.max", "max\n"),
             ("memory.swap.max", "max\n"),
             ("pids.max", "max\n"),
+            ("io.max", ""),
             ("memory.current", "0\n"),
             ("memory.peak", "0\n"),
             ("memory.stat", STAT),
@@ -179,6 +202,8 @@ impl Units {
             };
             files.insert(file, content);
         }
+        let io_max = disks::io_max(unit);
+        files.extend(io_max.map(|content| ("io.max", content)));
         for (file, content) in files {
             write(&directory, file, instead.get(file).unwrap_or(&content));
         }

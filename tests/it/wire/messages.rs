@@ -318,13 +318,19 @@ fn answers() -> Vec<(&'static str, Answer)> {
     let figures = |cpu_milli| AmountInfo { cpu_milli, mem_bytes: 8 << 30, tasks_max: 4096 };
     let policy_min = PolicyInfo {
         defaults: figures(2000), max: figures(8000), lease_default_ms: None, lease_max_ms: None, idle_ms: None, burst_cpu_milli: None,
-        role: Role::Operator, from_sandboxes: false,
+        role: Role::Operator, from_sandboxes: false, io: None,
     };
     let policy_full = PolicyInfo {
         lease_default_ms: Some(28_800_000), lease_max_ms: Some(604_800_000), idle_ms: Some(1_800_000),
         burst_cpu_milli: Some(15_500), from_sandboxes: true,
         ..policy_min.clone()
     };
+    let io = |figure: Option<u64>, on: &[&str]| {
+        let on = on.iter().copied().map(text).collect();
+        Some(IoInfo { read_bytes: figure, write_bytes: figure, read_ops: figure, write_ops: figure, on })
+    };
+    let policy_io = PolicyInfo { io: io(Some(1 << 20), &["/home", "/scratch"]), ..policy_min.clone() };
+    let policy_io_min = PolicyInfo { io: io(None, &[]), ..policy_min.clone() };
     let policy_of = |role| PolicyInfo { role, ..policy_min.clone() };
     let checks = vec![
         Check { name: text("bus"), ok: true, detail: None },
@@ -364,6 +370,8 @@ fn answers() -> Vec<(&'static str, Answer)> {
         ("dump-full", Answer::Dump(DumpAnswer { dump: dump_full() })),
         ("audit-min", Answer::Audit(AuditAnswer { findings: vec![], findings_left_out: None })),
         ("audit-full", Answer::Audit(AuditAnswer { findings: findings(), findings_left_out: Some(3) })),
+        ("policy-io", Answer::Policy(PolicyAnswer { policy: policy_io })),
+        ("policy-io-min", Answer::Policy(PolicyAnswer { policy: policy_io_min })),
     ]
 }
 

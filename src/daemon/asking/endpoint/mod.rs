@@ -185,7 +185,7 @@ mod tests {
     use super::*;
     use crate::contract::Endpoint::{self, Attach, Ping, Policy, RequestResources, Run, Status, Submit};
     use crate::contract::{
-        AmountInfo, Answer, CapacityInfo, PolicyAnswer, PolicyInfo, Pong, ShareInfo, ShareState,
+        AmountInfo, Answer, CapacityInfo, IoInfo, PolicyAnswer, PolicyInfo, Pong, ShareInfo, ShareState,
         StatusAnswer, Usage,
     };
     use crate::wire::frame::encode_frame;
@@ -206,6 +206,14 @@ mod tests {
             burst_cpu_milli: Some(MOST),
             role: Role::ReadOnly,
             from_sandboxes: true,
+            io: Some(IoInfo {
+                read_bytes: Some(MOST),
+                write_bytes: Some(MOST),
+                read_ops: Some(MOST),
+                write_ops: Some(MOST),
+                // The most paths of a policy, of its longest texts.
+                on: vec!["x".repeat(256); 8],
+            }),
         };
         let usage = Usage {
             cpu_usec: MOST,

@@ -27,7 +27,7 @@ impl Endpoint for Policy {
 
     fn deed(_act: &Self::Act, by: &Caller, now: &Present<'_>) -> Result<Deed, WireError> {
         let capacity = now.shown.ledger.capacity().whole().cpu();
-        let policy = answer::policy(&now.member(&by.whom)?.policy, now.policy()?.from_sandboxes, capacity);
+        let policy = answer::policy(&now.member(&by.whom)?.policy, now.policy()?, capacity);
         Ok(Deed::Answer(Answer::Policy(PolicyAnswer { policy })))
     }
 }
