@@ -46,8 +46,8 @@ commands and requests together, one can wait at a time.
 
 The command goes on after logout, and when the daemon ends or is upgraded; a reboot interrupts
 it. While it still waits for room, nothing of that takes its place from it; only where --input,
---output or --errors is a pipe or a terminal does it end with the daemon. `fairshare jobs` says
-how it ended, `fairshare cancel ID` ends it.
+--output or --errors is a pipe or a terminal, or names a file in a user namespace, does it end
+with the daemon. `fairshare jobs` says how it ended, `fairshare cancel ID` ends it.
 
 What it leaves behind in the background is a part of it: the job is over when all of that has
 ended, and --for holds for that too. What it starts with su, `sudo -i` or `runuser -l` leaves the

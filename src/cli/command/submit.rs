@@ -27,6 +27,9 @@ const OUTPUT_DEFAULT: &str = "fairshare-%j.out";
 /// What stands for the job's number in the name of a file.
 const NUMBER: &[u8] = b"%j";
 
+/// Which users of the machine this process knows by which ids (user_namespaces(7)).
+const UID_MAP: &str = "/proc/self/uid_map";
+
 /// Submits the command, and prints the job's number.
 ///
 /// # Errors
@@ -160,13 +163,22 @@ fn streams(
     Ok(sent)
 }
 
-/// The name by which what is open can be opened again, by another process and later: that of a file, or of `/dev/null`.
+/// The name by which what is open can be opened again, by another process and later: that of a file, or of `/dev/null`. Whoever is
+/// in a user namespace may see other file systems than the command's own process will.
 fn named(path: &Path, open: &File) -> Option<PathBuf> {
+    if is_in_namespace(&fs::read_to_string(UID_MAP).ok()?) {
+        return None;
+    }
     let name = fs::canonicalize(path).ok()?;
     let same = |one: &Metadata, other: &Metadata| (one.dev(), one.ino()) == (other.dev(), other.ino());
     let (open, found) = (open.metadata().ok()?, fs::metadata(&name).ok()?);
     let lasts = open.is_file() || (open.file_type().is_char_device() && name == Path::new("/dev/null"));
     (lasts && same(&open, &found) && !name.starts_with("/proc")).then_some(name)
+}
+
+/// Whether users are not known by the machine's own ids, all of them.
+fn is_in_namespace(uid_map: &str) -> bool {
+    !uid_map.split_ascii_whitespace().eq(["0", "0", "4294967295"])
 }
 
 /// Whether the job's number is a part of the name.

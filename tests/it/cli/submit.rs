@@ -87,7 +87,7 @@ fn what_cannot_be_written_is_refused_before_it_is_waited_for() {
 #[test]
 fn what_has_no_name_goes_along_open() {
     let folder = tempfile::tempdir().unwrap();
-    let daemon = Daemon::saying([started(), started(), started(), started()]);
+    let daemon = Daemon::saying([started(), started(), started(), started(), started()]);
     let run = |script: &str| {
         let mut shell = std::process::Command::new("bash");
         shell.args(["-c", script, env!("CARGO_BIN_EXE_fairshare")]).current_dir(folder.path());
@@ -102,6 +102,8 @@ fn what_has_no_name_goes_along_open() {
     assert_eq!(run("$0 submit --output /dev/stdout -- cat >to"), (false, true, false));
     let to = fs::canonicalize(folder.path().join("to")).unwrap();
     assert_eq!(asked(&daemon).output.unwrap().as_bytes(), to.as_os_str().as_bytes());
+    // Its name may be that of another file where the command runs.
+    assert_eq!(run("unshare --user $0 submit --input to --output to -- cat"), (false, false, false));
     assert_eq!(run("exec 3>gone; rm gone; $0 submit --output /dev/fd/3 -- cat"), (false, false, false));
 }
 
