@@ -1,5 +1,5 @@
 """Takes every place that members can have, as many members, who stay: `taken COUNT`, and how the next one is refused."""
-import os, socket, struct, sys, time
+import contextlib, os, socket, struct, sys, time
 import cbor2
 
 HELLO = cbor2.dumps({"protocol_version": 2, "client_name": "places", "client_version": "1", "supports": []})
@@ -13,7 +13,9 @@ def users():
 
 def greet(sock):
     sock.connect("/run/fairshare.sock")
-    sock.sendall(struct.pack(">I", len(HELLO)) + HELLO)
+    # Whoever is refused may be so before saying anything: what was said to it is there to be read all the same.
+    with contextlib.suppress(BrokenPipeError):
+        sock.sendall(struct.pack(">I", len(HELLO)) + HELLO)
     file = sock.makefile("rb")
     return cbor2.loads(file.read(struct.unpack(">I", file.read(4))[0]))
 
@@ -30,7 +32,10 @@ def member(uid, count):
                 break
         os.write(theirs, struct.pack("B", code))
         time.sleep(1000)
-    return os.read(ours, 1)[0]
+    os.close(theirs)
+    said = os.read(ours, 1)
+    os.close(ours)
+    return said[0]
 
 users()
 taken = 0
