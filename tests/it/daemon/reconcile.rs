@@ -38,10 +38,10 @@ fn start(world: &World, home: &mut Home) -> Seen {
     let daemon = home.activate();
     let mut raw = daemon.client();
     let (mut shares, healthy) = (raw.shares(), raw.healthy());
-    // A lease ends on another clock than it is told on: the state has its end to the microsecond, an answer to the
-    // millisecond or two.
+    // A share is granted, and its lease ends, on another clock than it is told on: the state has both to the microsecond, an
+    // answer to the millisecond or two.
     for share in &mut shares {
-        share.lease_ends_ms = None;
+        (share.granted_ms, share.lease_ends_ms) = (0, None);
     }
     // The state and the bound of all shares are written beside the first answers: a stop awaits neither.
     crate::poll::until("the state", super::harness::PATIENCE, || {
