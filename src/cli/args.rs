@@ -263,7 +263,7 @@ pub struct Jobs {
     #[arg(long)]
     pub all: bool,
     /// Only those that are in this state; may be named several times, or several with commas
-    #[arg(long = "state", value_name = "STATE", value_delimiter = ',', value_parser = state())]
+    #[arg(long = "state", value_name = "STATE", value_delimiter = ',', value_parser = one_of(JobState::ALL, JobState::name))]
     pub states: Vec<JobState>,
     /// One JSON object instead of text
     #[arg(long)]
@@ -356,7 +356,7 @@ pub enum Admin {
     /// Have the journal told more, or less, until the daemon is started again
     Log {
         /// Messages of this level and above
-        #[arg(value_name = "LEVEL", value_parser = level())]
+        #[arg(value_name = "LEVEL", value_parser = one_of(LogLevel::ALL, LogLevel::name))]
         level: LogLevel,
     },
 }
@@ -394,17 +394,13 @@ pub enum Generated {
     Man,
 }
 
-/// The levels of messages by their names.
-fn level() -> impl TypedValueParser<Value = LogLevel> {
-    PossibleValuesParser::new(LogLevel::ALL.map(LogLevel::name)).try_map(|name| {
-        LogLevel::ALL.into_iter().find(|level| level.name() == name).ok_or("there is no such level")
-    })
-}
-
-/// Where jobs can stand, by its names.
-fn state() -> impl TypedValueParser<Value = JobState> {
-    PossibleValuesParser::new(JobState::ALL.map(JobState::name)).try_map(|name| {
-        JobState::ALL.into_iter().find(|state| state.name() == name).ok_or("there is no such state")
+/// One of these, by its name.
+fn one_of<T: Copy + Send + Sync + 'static, const N: usize>(
+    all: [T; N],
+    name: fn(T) -> &'static str,
+) -> impl TypedValueParser<Value = T> {
+    PossibleValuesParser::new(all.map(name)).try_map(move |typed| {
+        all.into_iter().find(|one| name(*one) == typed).ok_or("there is none of this name")
     })
 }
 

@@ -60,7 +60,7 @@ them. It has the umask and the limits (`ulimit`) of this shell. XDG_RUNTIME_DIR 
 pub const JOBS_EXAMPLES: &str = "\
 Examples:
   fairshare jobs                        places in the queue, what runs, and how the rest ended
-  fairshare jobs --state queued,running  what is not over
+  fairshare jobs --state queued,running what is not over
   fairshare jobs --json                 the same for programs, with all that is known
 
 What waits or runs is always there. Of the jobs that are over the last 256 of each member are
@@ -73,10 +73,10 @@ Examples:
   id=$(fairshare submit -- make) && fairshare wait $id
   fairshare wait 7 8 9                  all of them, over one connection
 
-It ends with the exit code of the job's command, of several with the largest, or with 128 and the number of the signal that
-ended it. Where there is neither: 0 where the job was done, 75 where it was interrupted, could
-not be started or was out of time, 1 where it was cancelled or stopped. What ends the waiting
-does not end the job.";
+It ends with the exit code of the job's command, of several with the largest, or with 128 and
+the number of the signal that ended it. Where there is neither: 0 where the job was done, 75
+where it was interrupted, could not be started or was out of time, 1 where it was cancelled or
+stopped. What ends the waiting does not end the job.";
 
 pub const CANCEL_EXAMPLES: &str = "\
 Examples:

@@ -29,8 +29,8 @@ fn variables(kind: Kind, cpu_milli: u64, mem_bytes: u64) -> [(&'static str, Opti
     ]
 }
 
-/// An environment, as `execve(2)` takes it, with what is said of the work that begins. What was said in it of other work, which started this, is
-/// replaced: also a job's number, where this is no job.
+/// An environment, as `execve(2)` takes it, with what is said of the work that begins. What was said in it of other work, which
+/// started this, is replaced: also a job's number, where this is no job.
 pub fn environment(
     inherited: impl Iterator<Item = (OsString, OsString)>,
     kind: Kind,

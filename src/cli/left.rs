@@ -4,16 +4,12 @@ use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::statfs;
-
 use super::render::safe;
+use crate::host::mounts::{self, MOUNTINFO, Mount};
 use crate::quantity::Bytes;
 
 /// Where everybody may leave files in memory: POSIX shared memory (`shm_overview(7)`), and since Debian 13 what is temporary.
 const FOLDERS: [&str; 2] = ["/dev/shm", "/tmp"];
-
-/// What `statfs(2)` says of a file system in memory (`TMPFS_MAGIC` in linux/magic.h).
-const TMPFS_MAGIC: i64 = 0x0102_1994;
 
 /// How many files and folders are looked at, at most.
 const ENTRIES_MAX: usize = 10_000;
@@ -31,33 +27,34 @@ struct Left {
 
 /// What the caller has in memory, where that is worth a word: how much, and where most of it is.
 pub fn words() -> Option<String> {
-    let uid = rustix::process::getuid().as_raw();
-    let in_memory = |folder: &&Path| statfs(*folder).is_ok_and(|system| system.f_type == TMPFS_MAGIC);
-    Left::of(FOLDERS.into_iter().map(Path::new).filter(in_memory), uid).words()
+    let mounts = mounts::parse(&fs::read_to_string(MOUNTINFO).ok()?);
+    let in_memory =
+        |folder: &&str| mounts::of_path(&mounts, folder).is_some_and(|mount| mount.kind == "tmpfs");
+    let folders = FOLDERS.into_iter().filter(in_memory).map(PathBuf::from).collect();
+    Left::of(folders, &mounts, rustix::process::getuid().as_raw()).words()
 }
 
 impl Left {
-    /// What one user has in these folders and below, on the same file systems.
-    fn of<'a>(folders: impl Iterator<Item = &'a Path>, uid: u32) -> Self {
+    /// What one user has in these folders and below, on the same file systems. What is mounted there is not asked: it is somebody
+    /// else's, and may not answer.
+    fn of(mut to_see: Vec<PathBuf>, mounts: &[Mount], uid: u32) -> Self {
         let mut left = Self::default();
-        let mut to_see: Vec<(u64, PathBuf)> = folders
-            .filter_map(|folder| Some((fs::symlink_metadata(folder).ok()?.dev(), folder.to_owned())))
-            .collect();
         let mut seen = 0;
-        while let Some((device, folder)) = to_see.pop() {
+        while let Some(folder) = to_see.pop() {
             for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
                 seen += 1;
                 if seen > ENTRIES_MAX {
                     return left;
                 }
-                let Ok(metadata) = entry.metadata() else { continue };
-                if metadata.dev() != device {
+                let path = entry.path();
+                if mounts.iter().any(|mount| Path::new(&mount.point) == path) {
                     continue;
                 }
+                let Ok(metadata) = entry.metadata() else { continue };
                 if metadata.is_dir() {
-                    to_see.push((device, entry.path()));
+                    to_see.push(path);
                 } else if metadata.uid() == uid {
-                    left.add(metadata.blocks().saturating_mul(512), entry.path());
+                    left.add(metadata.blocks().saturating_mul(512), path);
                 }
             }
         }
@@ -93,8 +90,8 @@ mod tests {
     fn ones_own_files_are_counted_and_the_largest_is_named() {
         let folder = tempfile::tempdir().expect("a folder");
         let uid = rustix::process::getuid().as_raw();
-        let here = || [folder.path()].into_iter();
-        assert_eq!(Left::of(here(), uid).words(), None);
+        let of = |uid| Left::of(vec![folder.path().to_owned()], &[], uid);
+        assert_eq!(of(uid).words(), None);
         fs::create_dir(folder.path().join("below")).expect("made");
         let file = |name: &str, mib: usize| {
             let path = folder.path().join(name);
@@ -102,14 +99,18 @@ mod tests {
             path
         };
         let large = file("below/large\x1b", 17);
-        let words = Left::of(here(), uid).words().expect("worth a word");
+        let words = of(uid).words().expect("worth a word");
         assert!(words.contains(r"below/large\u{1b} (17.0 MiB) is yours"), "{words}");
         file("small", 3);
-        let words = Left::of(here(), uid).words().expect("worth a word");
+        let words = of(uid).words().expect("worth a word");
         assert!(words.starts_with("20.0 MiB of files of yours stay"), "{words}");
         assert!(words.contains(r"the largest") && words.ends_with("(17.0 MiB)"), "{words}");
-        assert_eq!(Left::of(here(), uid + 1), Left::default(), "others' files are theirs");
+        assert_eq!(of(uid + 1), Left::default(), "others' files are theirs");
+        let point = folder.path().join("below").to_str().expect("UTF-8").to_owned();
+        let mounted = [Mount { id: 1, major: 0, point, kind: "nfs4".to_owned() }];
+        let here = Left::of(vec![folder.path().to_owned()], &mounted, uid);
+        assert_eq!(here.bytes, 3 << 20, "what is mounted there is on another file system");
         fs::remove_file(large).expect("removed");
-        assert_eq!(Left::of(here(), uid).words(), None, "too little");
+        assert_eq!(of(uid).words(), None, "too little");
     }
 }

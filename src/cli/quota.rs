@@ -10,12 +10,9 @@ use std::time::{Duration, Instant};
 use rustix::fs::{Mode, OFlags};
 
 use super::render;
-use crate::host::mounts::{self, Mount};
+use crate::host::mounts::{self, MOUNTINFO, Mount};
 use crate::quantity::Bytes;
 use crate::sys::quota::{self, Space};
-
-/// What is mounted, as this process sees it.
-const MOUNTINFO: &str = "/proc/self/mountinfo";
 
 /// How long a file system may take to answer. One that takes longer is not told of, and the command ends while it still waits.
 const ANSWER_TIMEOUT: Duration = Duration::from_millis(500);

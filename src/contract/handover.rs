@@ -57,6 +57,12 @@ pub struct Streams {
 }
 
 impl Streams {
+    /// Standard input, output and error, in this order, each with what a submission calls it.
+    pub fn each(&self) -> [(&'static str, Option<&OsText>); 3] {
+        let Self { input, output, errors } = self;
+        [("input", input.as_ref()), ("output", output.as_ref()), ("errors", errors.as_ref())]
+    }
+
     /// Whether none is named.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()

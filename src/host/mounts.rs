@@ -3,6 +3,9 @@
 //!
 //! Source: `proc_pid_mountinfo(5)`.
 
+/// What is mounted, as this process sees it.
+pub const MOUNTINFO: &str = "/proc/self/mountinfo";
+
 /// A line of the list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mount {

@@ -7,7 +7,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::File;
-use std::io::{Read as _, Write as _};
+use std::io::Read as _;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
@@ -15,7 +15,7 @@ use rustix::fs::{AtFlags, Dir, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::framed::{Magic, framed, unframed};
-use super::{StateFault, StateFile};
+use super::{StateFault, StateFile, sync_folder, write_whole};
 use crate::identity::JobId;
 
 /// The version that this code writes.
@@ -75,23 +75,7 @@ impl StateFile {
         }
         let encode = |why| StateFault::Encode { path: self.path_of(&new), why };
         let bytes = framed(MAGIC, COMMAND_VERSION, payload).map_err(encode)?;
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let file = rustix::fs::openat(&folder, &new, flags, Mode::RUSR | Mode::WUSR)
-            .map_err(self.fault(&new, "create"))?;
-        let mut file = File::from(file);
-        let io = |source| StateFault::Io { path: self.path_of(&new), action: "write", source };
-        let written = file
-            .write_all(&bytes)
-            .map_err(io)
-            .and_then(|()| rustix::fs::fsync(&file).map_err(self.fault(&new, "sync")))
-            .and_then(|()| {
-                rustix::fs::renameat(&folder, &new, &folder, &name).map_err(self.fault(&new, "rename"))
-            });
-        if let Err(error) = written {
-            let _ = rustix::fs::unlinkat(&folder, &new, AtFlags::empty());
-            return Err(error);
-        }
-        rustix::fs::fsync(&folder).map_err(self.fault("", "sync the folder"))
+        write_whole(&folder, &self.path.join(FOLDER), (&new, &name), &bytes)
     }
 
     /// What a command is to run.
@@ -135,7 +119,7 @@ impl StateFile {
             }
             Err(errno) => return Err(self.fault(&name, "rename")(errno)),
         }
-        rustix::fs::fsync(&folder).map_err(self.fault("", "sync the folder"))
+        sync_folder(&folder, &self.path.join(FOLDER))
     }
 
     /// Takes a command's file away, where there is one. That need not survive a crash: the next daemon takes away what is

@@ -209,22 +209,7 @@ impl StateFile {
     }
 
     fn write(&self, bytes: &[u8]) -> Result<(), StateFault> {
-        let path = self.path.join(NAME_NEW);
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let file = rustix::fs::openat(&self.dir, NAME_NEW, flags, Mode::RUSR | Mode::WUSR)
-            .map_err(fault(&path, "create"))?;
-        let mut file = File::from(file);
-        let written = file
-            .write_all(bytes)
-            .map_err(|source| StateFault::Io { path: path.clone(), action: "write", source })
-            .and_then(|()| rustix::fs::fsync(&file).map_err(fault(&path, "sync")))
-            .and_then(|()| self.rename(NAME_NEW, NAME));
-        if let Err(error) = written {
-            // What is left of the new file is of no use; the next attempt truncates it anyway.
-            let _ = rustix::fs::unlinkat(&self.dir, NAME_NEW, AtFlags::empty());
-            return Err(error);
-        }
-        self.sync_folder()
+        write_whole(&self.dir, &self.path, (NAME_NEW, NAME), bytes)
     }
 
     fn read(&self) -> Result<Option<Vec<u8>>, StateFault> {
@@ -249,8 +234,38 @@ impl StateFile {
     }
 
     fn sync_folder(&self) -> Result<(), StateFault> {
-        rustix::fs::fsync(&self.dir).map_err(fault(&self.path, "sync the folder"))
+        sync_folder(&self.dir, &self.path)
     }
+}
+
+/// Writes a file of a folder whole or not at all, under the name `new` until it is on the disk: after this returns it survives a
+/// crash; after an error there is what there was, or this.
+fn write_whole(
+    folder: &OwnedFd,
+    path: &Path,
+    (new, name): (&str, &str),
+    bytes: &[u8],
+) -> Result<(), StateFault> {
+    let new_path = path.join(new);
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let file = rustix::fs::openat(folder, new, flags, Mode::RUSR | Mode::WUSR)
+        .map_err(fault(&new_path, "create"))?;
+    let mut file = File::from(file);
+    let written = file
+        .write_all(bytes)
+        .map_err(|source| StateFault::Io { path: new_path.clone(), action: "write", source })
+        .and_then(|()| rustix::fs::fsync(&file).map_err(fault(&new_path, "sync")))
+        .and_then(|()| rustix::fs::renameat(folder, new, folder, name).map_err(fault(&new_path, "rename")));
+    if let Err(error) = written {
+        // What is left of the new file is of no use; the next attempt truncates it anyway.
+        let _ = rustix::fs::unlinkat(folder, new, AtFlags::empty());
+        return Err(error);
+    }
+    sync_folder(folder, path)
+}
+
+fn sync_folder(folder: &OwnedFd, path: &Path) -> Result<(), StateFault> {
+    rustix::fs::fsync(folder).map_err(fault(path, "sync the folder"))
 }
 
 fn fault(path: &Path, action: &'static str) -> impl FnOnce(rustix::io::Errno) -> StateFault + use<> {

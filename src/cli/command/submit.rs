@@ -1,6 +1,5 @@
 //! `fairshare submit`: a command that goes on by itself.
 
-use std::ffi::OsString;
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::os::fd::AsFd as _;
 use std::os::unix::ffi::OsStrExt as _;
@@ -35,14 +34,13 @@ const UID_MAP: &str = "/proc/self/uid_map";
 /// # Errors
 /// Refused, no daemon answers, or a file cannot be opened.
 pub fn run(args: &Submit, socket: &Path) -> Result<Exit, Failure> {
-    let cwd = folder()?;
     let input = args.input.as_deref().map(Stream::read).transpose()?;
     let shown = args.output.as_deref().unwrap_or(Path::new(OUTPUT_DEFAULT));
     let output = Stream::written(shown, "--output", args.output.is_some())?;
     let errors = args.errors.as_deref().map(|path| Stream::written(path, "--errors", true)).transpose()?;
     let mut submission = contract::Submit {
         argv: args.command.iter().cloned().map(Into::into).collect(),
-        cwd: cwd.into(),
+        cwd: folder()?,
         env: env::vars_os().map(|(name, value)| (name.into(), value.into())).collect(),
         name: args.name.clone(),
         lease_ms: args.time_limit.map(|limit| limit.ms()),
@@ -197,10 +195,10 @@ fn unopened(path: &Path, error: &io::Error, option: &str) -> Failure {
         .hint(format!("`{option} FILE` names another file"))
 }
 
-fn folder() -> Result<OsString, Failure> {
+fn folder() -> Result<OsText, Failure> {
     let lost = |error| {
         Failure::new(Exit::REFUSED, format!("this folder is not there any more: {error}"))
             .hint("`cd` to a folder first")
     };
-    env::current_dir().map(PathBuf::into_os_string).map_err(lost)
+    env::current_dir().map(|folder| folder.into_os_string().into()).map_err(lost)
 }

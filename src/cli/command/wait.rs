@@ -63,10 +63,10 @@ impl Several {
     /// between the two.
     fn follow(&mut self, socket: &Path, everybodys: bool) -> Result<Events, Failure> {
         let events = link::subscribe(socket, everybodys, None)?;
-        match self.look()? {
-            true if !everybodys => self.follow(socket, true),
-            _ => Ok(events),
+        if self.look()? && !everybodys {
+            return self.follow(socket, true);
         }
+        Ok(events)
     }
 
     /// Looks at those that are left. Answers whether one of them is somebody else's.
@@ -97,7 +97,7 @@ impl Several {
             Ok(exit) => {
                 let of = format!("{} of {} are over", self.all - self.left.len(), self.all);
                 note(&format!("job {} ended with exit {}; {of}", job.job_id, exit.0));
-                self.worst = Exit(self.worst.0.max(exit.0));
+                self.ended(exit);
             }
             Err(failure) => self.failed(&failure),
         }
@@ -105,6 +105,10 @@ impl Several {
 
     fn failed(&mut self, failure: &Failure) {
         tell(failure);
-        self.worst = Exit(self.worst.0.max(failure.exit.0));
+        self.ended(failure.exit);
+    }
+
+    fn ended(&mut self, exit: Exit) {
+        self.worst = Exit(self.worst.0.max(exit.0));
     }
 }

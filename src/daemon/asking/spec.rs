@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::caller::Brought;
 use super::refuse::bad;
 use crate::contract::DESCRIPTORS_MAX;
-use crate::contract::handover::{Handover, Streams};
+use crate::contract::handover::Handover;
 use crate::host::process::inherited::{Inherited, inherited_from};
 use crate::host::process::rlimits::Rlimits;
 use crate::identity::Uid;
@@ -53,9 +53,8 @@ impl Spec {
     /// looked at; those of [`Brought::hold`]; Internal, where the command cannot be encoded.
     pub fn of(handover: Handover, peer: &Peer, brought: &mut Brought<'_>) -> Result<Self, WireError> {
         let stdio = Arc::new(streams(brought.take(peer.uid))?);
-        let Streams { input, output, errors } = &handover.streams;
-        let named = [input, output, errors].into_iter().zip(["input", "output", "errors"]);
-        if let Some((_, name)) = named.take(stdio.len()).find(|(named, _)| named.is_some()) {
+        let of_sent = handover.streams.each().into_iter().take(stdio.len());
+        if let Some((name, _)) = of_sent.into_iter().find(|(_, path)| path.is_some()) {
             return Err(bad(format!("{name} is named, and a descriptor sent for it")));
         }
         let inherited = inherited(peer)?;
@@ -67,9 +66,14 @@ impl Spec {
         Ok(Self { handover: bytes, stdio, inherited, room })
     }
 
-    /// What it takes to run it after another daemon has started; `None` where descriptors came with it, which end with this one.
+    /// Whether another daemon could run it: no descriptor came with it, which would end with this one.
+    pub fn can_be_kept(&self) -> bool {
+        self.stdio.is_empty()
+    }
+
+    /// What it takes to run it after another daemon has started, where that can be.
     pub fn kept(&self) -> Option<Vec<u8>> {
-        if !self.stdio.is_empty() {
+        if !self.can_be_kept() {
             return None;
         }
         let Inherited { no_new_privs, filtered, rlimits, umask: _ } = self.inherited;
@@ -134,9 +138,7 @@ pub fn checked(handover: Handover) -> Result<Handover, WireError> {
     if let Some(at) = handover.argv.iter().position(nul) {
         return Err(bad(format!("argv[{at}] has a NUL in it")));
     }
-    let Streams { input, output, errors } = &handover.streams;
-    let paths = [("input", input), ("output", output), ("errors", errors)];
-    let paths = paths.into_iter().filter_map(|(name, path)| Some((name, path.as_ref()?)));
+    let paths = handover.streams.each().into_iter().filter_map(|(name, path)| Some((name, path?)));
     for (name, path) in paths.chain([("cwd", &handover.cwd)]) {
         if !path.as_bytes().starts_with(b"/") || nul(path) {
             return Err(bad(format!("{name} is not an absolute path")));

@@ -337,9 +337,7 @@ impl Keeper {
             None => debug!(unit = unit, "{unit} has what the policy says"),
         }
     }
-}
 
-impl Keeper {
     /// Has systemd keep the slice of a user's logins in mind until the next one is: what it forgets, while nobody is logged in, it
     /// takes the controllers from, and has the kernel take them from each cgroup beside it where no other has them.
     async fn keep_loaded(&mut self, systemd: &Systemd, unit: &str) {

@@ -4,6 +4,7 @@ use tokio::sync::mpsc;
 use tracing::error;
 
 use super::EventLoop;
+use crate::daemon::asking::spec::Spec;
 use crate::daemon::doing::job::{self, FETCHES_WAITING_MAX};
 use crate::identity::{JobId, Uid};
 use crate::ledger::job::{Job, JobKind};
@@ -40,11 +41,16 @@ impl EventLoop {
         self.specs.contains_key(&job) || self.commands.unstarted.contains(&job)
     }
 
-    /// What is to be kept on disk of a command: of one that a share is taken for, where no descriptor came with it.
-    pub(crate) fn command_to_keep(&self, job: JobId) -> Option<Vec<u8>> {
+    /// A command that is to be kept on disk, as it is in memory: one that a share is taken for, where that can be.
+    pub(crate) fn spec_to_keep(&self, job: JobId) -> Option<&Spec> {
         let taken_for = |job: &Job| matches!(&job.kind, JobKind::Submit(work) if work.ask.is_some());
         self.ledger.jobs().get(&job).filter(|job| taken_for(job))?;
-        self.specs.get(&job)?.kept()
+        self.specs.get(&job).map(|spec| &**spec).filter(|spec| spec.can_be_kept())
+    }
+
+    /// What is to be kept of it.
+    pub(crate) fn command_to_keep(&self, job: JobId) -> Option<Vec<u8>> {
+        self.spec_to_keep(job)?.kept()
     }
 
     /// Has what is kept of a command offered to its process, which a daemon before this one has had started.

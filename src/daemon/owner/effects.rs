@@ -248,18 +248,13 @@ impl EventLoop {
                 );
             }
             Event::Job(id) => {
-                let mut over = false;
-                if let Some(job) = self.ledger.jobs().get(&id) {
-                    if job.ended() {
-                        over = true;
-                        self.offers.remove(&id);
-                    }
-                    let (uid, shown) = (job.uid, self.shown().job(job));
-                    self.feed.job(uid, shown);
-                }
+                let Some(job) = self.ledger.jobs().get(&id) else { return };
+                let (uid, over, shown) = (job.uid, job.ended(), self.shown().job(job));
                 if over {
+                    self.offers.remove(&id);
                     self.forget_command(id);
                 }
+                self.feed.job(uid, shown);
             }
             Event::Drained => self.feed.everybody("drained", None),
             Event::Undrained => self.feed.everybody("undrained", None),

@@ -46,7 +46,7 @@ impl EventLoop {
     /// Starts a command, and follows it to its end.
     pub(crate) fn run_work(&mut self, cx: Context, uid: Uid, job: JobId, image: Image, reply: Reply) {
         // It may be on its way to the disk at this moment.
-        let on_its_way = self.command_to_keep(job).is_some();
+        let on_its_way = self.spec_to_keep(job).is_some();
         let spec = self.specs.remove(&job);
         let kept = self.commands.unstarted.remove(&job) || on_its_way;
         if kept {
