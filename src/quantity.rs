@@ -45,6 +45,18 @@ pub struct Amount {
     pub tasks: Tasks,
 }
 
+impl Amount {
+    /// The larger figure of each resource.
+    #[must_use]
+    pub fn larger(self, other: Self) -> Self {
+        Self {
+            cpu: self.cpu.max(other.cpu),
+            mem: self.mem.max(other.mem),
+            tasks: self.tasks.max(other.tasks),
+        }
+    }
+}
+
 /// Figures that somebody named; the others are filled in from the policy's defaults or what is held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct PartialAmount {

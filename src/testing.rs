@@ -25,11 +25,12 @@ pub mod host {
     }
 }
 pub mod identity {
-    pub use crate::identity::{FAIRSHARE_SLICE, Gid, JobId, Uid, UnitName};
+    pub use crate::identity::{AllocationId, FAIRSHARE_SLICE, Gid, JobId, Purpose, Uid, UnitName, Within};
 }
 pub mod ledger {
     pub use crate::ledger::{
-        BootId, Canceller, Command, Effect, Event, Image, Ledger, Member, Now, Outcome, Rules, Wait,
+        BootId, Canceller, Command, Effect, Event, Image, Ledger, Member, Now, Order, Outcome, Rules, Wait,
+        Wanted, Where,
     };
     pub mod counted {
         pub mod room {
@@ -40,12 +41,12 @@ pub mod ledger {
         pub use crate::ledger::expire::{EVICTION_GRACE_MS, RETRY_MS};
     }
     pub mod fairness {
-        pub use crate::ledger::fairness::{Fairness, Meter};
+        pub use crate::ledger::fairness::{Account, Fairness, Lags};
     }
     pub mod job {
         pub use crate::ledger::job::{
-            Ask, Cause, Exit, JOBS_KEPT_MAX, JOBS_KEPT_PER_UID_MAX, Job, JobEnd, JobKind, JobState, Ran,
-            WORKS_PER_UID_MAX, Work,
+            Ask, Cause, Exit, JOBS_KEPT_MAX, JOBS_KEPT_PER_UID_MAX, Job, JobEnd, JobKind, JobState, KEPT_MAX,
+            KEPT_PER_UID_MAX, Ran, WORKS_PER_UID_MAX, Work,
         };
     }
     pub mod reconcile {
@@ -54,15 +55,18 @@ pub mod ledger {
     pub mod refusal {
         pub use crate::ledger::refusal::Refusal;
     }
+    pub mod allocation {
+        pub use crate::ledger::allocation::{Allocation, ENTRY_MS, Goes, Keeps, Lease, Phase, Stage, Terms};
+    }
     pub mod share {
-        pub use crate::ledger::share::{Keeps, Lease, Phase, Share, Stage, Terms};
+        pub use crate::ledger::share::{Share, enforced};
     }
     pub mod time {
         pub use crate::ledger::time::{Clock, Time};
     }
 }
 pub mod policy {
-    pub use crate::policy::{Kept, Machine, Policy, Reserve, Role, Rules, Visibility, Weight};
+    pub use crate::policy::{Kept, Machine, Policy, QueueRule, Reserve, Role, Rules, Visibility, Weight};
     pub mod file {
         pub use crate::policy::file::{FILE_BYTES_MAX, FILES_MAX, Names, PolicyError, left_out, load, parse};
     }

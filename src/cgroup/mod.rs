@@ -23,7 +23,7 @@ use rustix::io::Errno;
 
 use crate::enforced::KernelLimits;
 use crate::enforced::io::IoMost;
-use crate::identity::{FAIRSHARE_SLICE, Uid, UnitName};
+use crate::identity::{FAIRSHARE_SLICE, UnitName};
 use crate::quantity::{Bytes, Tasks};
 use parse::{
     parse_clean_cache, parse_cpu_max, parse_io_max, parse_key, parse_limit, parse_needed, parse_number,
@@ -217,13 +217,13 @@ impl Cgroups {
         self.at(group.into(), |cgroup| cgroup.is_populated())
     }
 
-    /// How many scopes there are in a share, counted up to `limit`; 0 where there is no such share.
+    /// How many scopes there are in the slice that this unit is in, counted up to `limit`; 0 where there is no such slice.
     ///
     /// # Errors
     /// Any [`CgroupFault`].
-    pub fn scopes(&self, uid: Uid, limit: usize) -> Result<usize, CgroupFault> {
+    pub fn scopes(&self, unit: UnitName, limit: usize) -> Result<usize, CgroupFault> {
         let scope = |name: &CStr| matches!(name.to_str().map(UnitName::from_str), Ok(Ok(UnitName::Run(..))));
-        let scopes = self.at(UnitName::Share(uid).into(), |cgroup| {
+        let scopes = self.at(unit.slice().unwrap_or(unit).into(), |cgroup| {
             walk::count(cgroup.handle, limit, scope).map_err(|errno| cgroup.unreadable(".", errno))
         })?;
         Ok(scopes.unwrap_or_default())
@@ -243,17 +243,24 @@ impl Cgroups {
             .map_err(|errno| self.fault("", None, Reason::Errno(errno)))
     }
 
-    /// The memory of files that are charged to `fairshare.slice` and to no slice below it: what work has left in `tmpfs` and in
-    /// shared memory that outlives it. Shares take and give back meanwhile: more is never said than was there throughout.
+    /// The memory of files that are charged to `fairshare.slice` and to no allocation: what work has left in `tmpfs` and in
+    /// shared memory that outlives it, also where its member has other allocations and it is charged to their slice around them.
+    /// Shares take and give back meanwhile: more is never said than was there throughout.
     ///
     /// # Errors
     /// Any [`CgroupFault`].
     pub fn left_behind(&self) -> Result<Bytes, CgroupFault> {
         let slice = |name: &CStr| name.to_bytes().ends_with(b".slice");
+        let scope = |name: &CStr| name.to_bytes().ends_with(b".scope");
         let kept = |below: BorrowedFd<'_>| Cgroup { handle: below }.files_in_memory().ok().map(|kept| kept.0);
+        // The work of 0.1 is in its member's slice itself, in scopes.
+        let of_member = |below: BorrowedFd<'_>| match walk::count(below, 1, scope) {
+            Ok(0) => walk::sum(below, SLICES_MAX, slice, kept).ok(),
+            _ => kept(below),
+        };
         let left = self.at(Group::All, |cgroup| {
             let before = cgroup.files_in_memory()?;
-            let of_slices = walk::sum(cgroup.handle, SLICES_MAX, slice, kept)
+            let of_slices = walk::sum(cgroup.handle, SLICES_MAX, slice, of_member)
                 .map_err(|errno| cgroup.unreadable(".", errno))?;
             Ok(Bytes(before.min(cgroup.files_in_memory()?).0.saturating_sub(of_slices)))
         })?;

@@ -50,6 +50,15 @@ impl Trigger {
     }
 }
 
+#[cfg(test)]
+impl Trigger {
+    /// A trigger on a file of which no kernel tells anything.
+    pub fn on(file: OwnedFd) -> io::Result<Self> {
+        let number = rustix::fs::fstat(&file)?.st_ino;
+        Ok(Self { file: Arc::new(file), number })
+    }
+}
+
 impl Cgroups {
     /// Has the kernel tell when some task of a cgroup has waited for `stall_usec` of `window_usec`. `None` where there is no
     /// such cgroup, where the kernel does not measure it (`psi=0`), and where this is no cgroup of the kernel's.

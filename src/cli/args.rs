@@ -20,8 +20,9 @@ use crate::wire::field::{NAME_BYTES_MAX, is_name};
 
 /// Your share of this machine: take it, work in it, give it back.
 ///
-/// A share is so much CPU, memory and tasks, which the kernel holds you to and keeps for you. You have
-/// one at most; everything that you start in it counts together.
+/// A share is so much CPU, memory and tasks, which the kernel holds you to and keeps for you. It is the
+/// sum of your allocations: the standing one, which `request` takes and in which `run`, `shell` and
+/// `attach` put what they are given, and one for each command that `submit` gives room of its own.
 #[derive(Debug, Parser)]
 #[command(name = "fairshare", version, after_help = EXAMPLES, max_term_width = 100)]
 pub struct Args {
@@ -46,22 +47,22 @@ pub struct Global {
 pub enum Command {
     /// Show your share, what it uses, and the machine
     Status(Status),
-    /// Take a share
+    /// Take the standing allocation of your share
     #[command(after_help = REQUEST_EXAMPLES)]
     Request(Request),
-    /// Change your share in place
+    /// Change the standing allocation, or that of a job, in place
     #[command(after_help = RESIZE_EXAMPLES)]
     Resize(Resize),
-    /// Move the end of your share's lease
+    /// Move the end of the lease of the standing allocation, or of a `run`
     #[command(after_help = RENEW_EXAMPLES)]
     Renew(Renew),
-    /// Give your share back
+    /// Give the standing allocation back, or that of a job
     #[command(after_help = RELEASE_EXAMPLES)]
     Release(Release),
-    /// Run a command in your share, taking a share first where you hold none
+    /// Run a command, in room of its own or in the standing allocation
     #[command(after_help = RUN_EXAMPLES)]
     Run(Run),
-    /// Start your shell ($SHELL) in your share, taking a share first where you hold none
+    /// Start your shell ($SHELL), in room of its own or in the standing allocation
     #[command(after_help = SHELL_EXAMPLES)]
     Shell(Shell),
     /// Move running processes of yours into your share
@@ -176,6 +177,9 @@ pub struct Resize {
     /// What to change; the others stay.
     #[command(flatten)]
     pub figures: Figures,
+    /// Of this job, rather than of the standing allocation
+    #[arg(long, value_name = "ID")]
+    pub job: Option<u64>,
     /// One JSON object instead of text
     #[arg(long)]
     pub json: bool,
@@ -187,6 +191,9 @@ pub struct Renew {
     /// How long it is to be held from now on, like 90m, 8h or 7d
     #[arg(long = "for", value_name = "DUR")]
     pub lease: Span,
+    /// Of this `run`, rather than of the standing allocation
+    #[arg(long, value_name = "ID")]
+    pub job: Option<u64>,
     /// One JSON object instead of text
     #[arg(long)]
     pub json: bool,
@@ -198,14 +205,34 @@ pub struct Release {
     /// End the processes inside: SIGTERM, ten seconds, SIGKILL
     #[arg(long)]
     pub stop: bool,
+    /// That of this job, rather than the standing allocation
+    #[arg(long, value_name = "ID")]
+    pub job: Option<u64>,
+}
+
+/// Where a command in the foreground runs.
+#[derive(Debug, Clone, Copy, Default, clap::Args)]
+pub struct Room {
+    /// What it has for itself.
+    #[command(flatten)]
+    pub wanted: Wanted,
+    /// Wait in the queue where there is no room now, at most for DUR where it is given
+    #[arg(long, value_name = "DUR", num_args = 0..=1, require_equals = true)]
+    pub wait: Option<Option<Span>>,
+    /// In room of its own, without figures too
+    #[arg(long, conflicts_with = "in_share")]
+    pub own: bool,
+    /// In the standing allocation, with figures too
+    #[arg(long)]
+    pub in_share: bool,
 }
 
 /// `fairshare run`.
 #[derive(Debug, clap::Args)]
 pub struct Run {
-    /// What to take where no share is held.
+    /// Where it runs.
     #[command(flatten)]
-    pub wanted: Wanted,
+    pub room: Room,
     /// The command and its arguments
     #[arg(value_name = "CMD", required = true, trailing_var_arg = true)]
     pub command: Vec<OsString>,
@@ -217,9 +244,18 @@ pub struct Submit {
     /// What to call it, in 1 to 64 bytes; everybody can see it in systemctl
     #[arg(long, value_name = "NAME", value_parser = name)]
     pub name: Option<String>,
-    /// What the command may use of the share; or what share to take for it.
+    /// What the command has for itself; with --in-share the most that it may use of what you hold.
     #[command(flatten)]
     pub figures: Figures,
+    /// Run it in room of its own, without figures too
+    #[arg(long, conflicts_with = "in_share")]
+    pub own: bool,
+    /// Run it in the standing allocation, with figures too: they are limits then
+    #[arg(long)]
+    pub in_share: bool,
+    /// Refuse it where there is no room now, rather than let it wait
+    #[arg(long)]
+    pub no_wait: bool,
     /// How long it may run, like 90m, 8h or 7d: then SIGTERM, and SIGKILL after ten seconds
     #[arg(long = "for", value_name = "DUR")]
     pub time_limit: Option<Span>,
@@ -240,9 +276,9 @@ pub struct Submit {
 /// `fairshare shell`.
 #[derive(Debug, clap::Args)]
 pub struct Shell {
-    /// What to take where no share is held.
+    /// Where it runs.
     #[command(flatten)]
-    pub wanted: Wanted,
+    pub room: Room,
 }
 
 /// `fairshare attach`.
@@ -438,7 +474,7 @@ mod tests {
             let args = Args::try_parse_from(["fairshare"].into_iter().chain(line.split(' '))).unwrap();
             let Command::Run(run) = args.command else { panic!("{line}") };
             assert_eq!(run.command, ["make", "-j4", "--cpu", "2", "--help"]);
-            assert_eq!(run.wanted.figures.cpu, None);
+            assert_eq!(run.room.wanted.figures.cpu, None);
         }
     }
 }

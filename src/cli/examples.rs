@@ -2,7 +2,7 @@
 
 pub const EXAMPLES: &str = "\
 Examples:
-  fairshare run --cpu 2 --mem 8G -- make -j4   work, in a share of its own
+  fairshare run --cpu 2 --mem 8G -- make -j4   take a share, and work in it
   fairshare status                             what is mine, and what is free
   fairshare request --cpu 4 --mem 16G          take a share now
   fairshare shell                              a shell inside it
@@ -20,6 +20,7 @@ Examples:
 pub const RESIZE_EXAMPLES: &str = "\
 Examples:
   fairshare resize --mem 12G            CPU and tasks stay as they are
+  fairshare resize --job 17 --mem 12G   of a job that brought room of its own
 
 Memory never goes under what is in use: no program dies of this. Page cache, which the kernel
 takes back, is not in use.";
@@ -31,18 +32,23 @@ Examples:
 pub const RELEASE_EXAMPLES: &str = "\
 Examples:
   fairshare release                     refused while processes are inside
-  fairshare release --stop              ends them: SIGTERM, ten seconds, SIGKILL";
+  fairshare release --stop              ends them: SIGTERM, ten seconds, SIGKILL
+  fairshare release --stop --job 17     the same for a job that brought room of its own";
 
 pub const SUBMIT_EXAMPLES: &str = "\
 Examples:
   fairshare submit -- make -j4                    output in fairshare-ID.out, in this folder
   fairshare submit --for 8h --mem 4G -- make -j4  for eight hours and with 4 GiB of memory at most
+  fairshare submit --in-share -- ./step2          in the standing allocation, with what else is there
   fairshare submit --output log/%j.txt -- ./sweep.sh
   id=$(fairshare submit -- make) && fairshare wait $id
 
-Where no share is held one is taken for the command, as soon as there is room, and given back at
-its end. In a share up to 256 commands of yours can be under way; of yours that need room,
-commands and requests together, one can wait at a time.
+With --cpu, --mem or --tasks it has room of its own, beside all else that you hold: taken as soon
+as there is room, and given back at its end. Without them it runs in the standing allocation, and
+where you hold none in room of its own by the policy's defaults; --own and --in-share say which.
+All of yours together may have the policy's max: what is more than that waits until some of it is
+over. Of commands and requests 1000 of yours can wait. In the standing allocation 256 commands can
+be under way, and beside it 256 too.
 
 The command goes on after logout, and when the daemon ends or is upgraded; a reboot interrupts
 it. While it still waits for room, nothing of that takes its place from it; only where --input,
@@ -63,8 +69,8 @@ Examples:
   fairshare jobs --state queued,running what is not over
   fairshare jobs --json                 the same for programs, with all that is known
 
-What waits or runs is always there. Of the jobs that are over the last 256 of each member are
-kept; of all members together 2048: where there are more, the oldest of whoever has the most is
+What waits or runs is always there. Of the jobs that are over the last 1000 of each member are
+kept; of all members together 8000: where there are more, the oldest of whoever has the most is
 forgotten.";
 
 pub const WAIT_EXAMPLES: &str = "\
@@ -102,7 +108,10 @@ Examples:
 
 Terminal, signals, environment and exit status are those of CMD, as if it had been started directly;
 126 where it cannot be executed and 127 where it is not found, as a shell has it.
-The share stays when CMD ends: `fairshare release` gives it back.
+With --cpu, --mem or --tasks it has room of its own, beside all else that you hold, which goes with
+the last process in it: nothing has to be given back. Without them it runs in the standing
+allocation where you hold one, and else in room of its own as large as the policy's defaults.
+Within a job or a `run` that has room of its own it stays in that.
 
 su, `sudo -i` and `runuser -l` open a login, and what they start leaves the share; with `setpriv`
 and `runuser -u` it stays. fairshare(1) has more under WHAT LEAVES THE SHARE.";

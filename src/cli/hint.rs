@@ -42,12 +42,7 @@ pub fn refusal(error: &WireError, call: Endpoint, whom: &Whom) -> Option<String>
              `journalctl -u fairshared.service` and `systemctl --failed`"
             .to_owned(),
         Code::OverLimit => over_limit(error, call),
-        Code::NoCapacity => {
-            format!(
-                "ask for less, or `{}` waits for room; `fairshare status` says what is free",
-                whom.command("request --wait")
-            )
-        }
+        Code::NoCapacity => no_room(error, call, whom),
         Code::AlreadyAllocated => taken(error, whom),
         Code::RateLimited => match error.retry_after_ms {
             Some(ms) => format!("try again in {}s", ms.div_ceil(1000)),
@@ -164,6 +159,18 @@ fn not_found(about: About, whom: &Whom) -> String {
     }
 }
 
+/// What is too much now and will not be later: for the machine, or beside what is held already.
+fn no_room(error: &WireError, call: Endpoint, whom: &Whom) -> String {
+    let waits = match About::of(call) {
+        About::Submission => "without --no-wait it waits".to_owned(),
+        _ => format!("`{}` waits", whom.command("request --wait")),
+    };
+    match said(error, |detail| detail.held.as_ref()) {
+        Some(_) => format!("`{}` shows what is held: {waits} until enough of it has ended", whom.status()),
+        None => format!("ask for less, or {waits} for room; `fairshare status` says what is free"),
+    }
+}
+
 fn taken(error: &WireError, whom: &Whom) -> String {
     if let Some(id) = said(error, |detail| detail.job_id) {
         return format!(
@@ -186,6 +193,9 @@ fn busy(error: &WireError, call: Endpoint, whom: &Whom) -> String {
             return "end another fairshare command of yours (`pgrep -u $USER -a fairshare`), or try again"
                 .to_owned();
         }
+        Some(Resource::Jobs) => {
+            return "`fairshare jobs` shows what is not over, `fairshare cancel ID` ends one".to_owned();
+        }
         _ => {}
     }
     match About::of(call) {
@@ -207,7 +217,9 @@ fn busy(error: &WireError, call: Endpoint, whom: &Whom) -> String {
 fn over_limit(error: &WireError, call: Endpoint) -> String {
     let bound = said(error, |detail| detail.bound);
     if call == Endpoint::Submit && bound == Some(Bound::Share) {
-        return "`fairshare status` shows your share, `fairshare resize` makes it larger".to_owned();
+        let hint = "`fairshare status` shows what you hold, `fairshare resize` makes it larger; without --in-share the \
+             command has room of its own";
+        return hint.to_owned();
     }
     let where_it_is = match bound {
         Some(Bound::Machine) => "`fairshare status`",
@@ -264,6 +276,7 @@ fn degraded(error: &WireError, call: Endpoint) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::detail::Held;
 
     #[test]
     fn every_code_says_what_to_type_next() {
@@ -324,6 +337,32 @@ mod tests {
         assert!(hint(Code::AlreadyAllocated, waits, call).contains("`fairshare cancel 3`"));
         assert!(hint(Code::AlreadyAllocated, Detail::default(), call).contains("changes it in place"));
         assert!(hint(Code::Busy, Detail::full(Resource::Jobs, 256), call).contains("`fairshare jobs`"));
+    }
+
+    #[test]
+    fn what_is_held_already_and_who_waits_already_decide_what_helps() {
+        let held = Held { cpu_milli: 6000, mem_bytes: 1 << 30, tasks_max: 64 };
+        let beside_it = || Detail { held: Some(held), ..over(Resource::CpuMilli, 8000, Bound::Policy) };
+        assert_eq!(
+            hint(Code::NoCapacity, beside_it(), Endpoint::RequestResources),
+            "`fairshare status` shows what is held: `fairshare request --wait` waits until enough of it has ended"
+        );
+        assert_eq!(
+            hint(Code::NoCapacity, beside_it(), Endpoint::Submit),
+            "`fairshare status` shows what is held: without --no-wait it waits until enough of it has ended"
+        );
+        assert_eq!(
+            hint(Code::NoCapacity, Detail::default(), Endpoint::Submit),
+            "ask for less, or without --no-wait it waits for room; `fairshare status` says what is free"
+        );
+        assert_eq!(
+            hint(Code::NoCapacity, Detail::default(), Endpoint::RequestResources),
+            "ask for less, or `fairshare request --wait` waits for room; `fairshare status` says what is free"
+        );
+        for call in [Endpoint::RequestResources, Endpoint::Submit] {
+            let full = hint(Code::Busy, Detail::full(Resource::Jobs, 1000), call);
+            assert_eq!(full, "`fairshare jobs` shows what is not over, `fairshare cancel ID` ends one");
+        }
     }
 
     #[test]

@@ -7,8 +7,8 @@ use std::os::unix::ffi::OsStrExt;
 /// How work came into its share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// By `run` or `shell`.
-    Run,
+    /// By `run` or `shell`, as the job of this number where it brought room.
+    Run(Option<u64>),
     /// By `submit`, as the job of this number.
     Submit(u64),
 }
@@ -18,7 +18,7 @@ pub enum Kind {
 /// CPUs are whole ones, rounded up: what reads such a figure starts so many threads, as `make -j` does.
 fn variables(kind: Kind, cpu_milli: u64, mem_bytes: u64) -> [(&'static str, Option<String>); 4] {
     let (name, job) = match kind {
-        Kind::Run => ("run", None),
+        Kind::Run(job) => ("run", job.map(|job| job.to_string())),
         Kind::Submit(job) => ("submit", Some(job.to_string())),
     };
     [
@@ -69,7 +69,7 @@ mod tests {
             ("FAIRSHARE_CPUS", "8"),
             ("FAIRSHARE_SOCKET", "/s"),
         ]);
-        let run = environment(outer.clone().into_iter(), Kind::Run, 2000, 1 << 20);
+        let run = environment(outer.clone().into_iter(), Kind::Run(None), 2000, 1 << 20);
         assert_eq!(
             run,
             words(&[
@@ -80,6 +80,8 @@ mod tests {
                 "FAIRSHARE_MEM_BYTES=1048576",
             ])
         );
+        let own = environment(outer.clone().into_iter(), Kind::Run(Some(9)), 2000, 1 << 20);
+        assert!(own.contains(&CString::new("FAIRSHARE_JOB_ID=9").unwrap()), "{own:?}");
         let job = environment(outer.into_iter(), Kind::Submit(12), 2000, 1 << 30);
         assert_eq!(
             job,
@@ -96,7 +98,7 @@ mod tests {
 
     #[test]
     fn cpus_are_whole_ones_of_which_there_is_always_one() {
-        let cpus = |milli| variables(Kind::Run, milli, 0)[2].1.clone().unwrap();
+        let cpus = |milli| variables(Kind::Run(None), milli, 0)[2].1.clone().unwrap();
         assert_eq!([10, 250, 1000, 1001, 1500, 8000].map(cpus), ["1", "1", "1", "2", "2", "8"]);
     }
 }

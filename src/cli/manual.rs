@@ -46,7 +46,10 @@ const ENVIRONMENT: &[(&str, &str)] = &[
         "Set for what run, shell and submit start: the memory that it has, in bytes. As it was at the start.",
     ),
     ("FAIRSHARE_KIND", "Set for what run, shell and submit start: submit for a job, run for the others."),
-    ("FAIRSHARE_JOB_ID", "Set for what submit starts, and for nothing else: the number of the job."),
+    (
+        "FAIRSHARE_JOB_ID",
+        "Set for what submit starts, and run and shell where they bring room of their own: the number of the job.",
+    ),
 ];
 
 /// How work leaves the share that it was started in, by nobody's fault and against nobody's will.
@@ -71,12 +74,15 @@ const FILES: &[(&str, &str)] = &[
 ];
 
 const EXAMPLES: &[(&str, &str)] = &[
-    ("fairshare run --cpu 2 --mem 8G -- make -j4", "Work, in a share of its own."),
+    ("fairshare run --cpu 2 --mem 8G -- make -j4", "Work, in room of its own that goes with it."),
     ("fairshare status", "What is mine, and what is free."),
     ("fairshare request --cpu 4 --mem 16G && fairshare shell", "Take a share now, and a shell inside it."),
     ("fairshare attach $(pgrep -u $USER python3)", "Have what runs already count in the share."),
     ("fairshare release", "Give it back."),
-    ("fairshare submit --for 8h --mem 4G -- make -j4", "Work in the background, and print the job's number."),
+    (
+        "fairshare submit --for 8h --mem 4G -- make -j4",
+        "Work in the background, with 4 GiB of its own, and print the job's number.",
+    ),
     ("id=$(fairshare submit -- make) && fairshare wait $id", "The same, waited for: ends as make does."),
     ("fairshare jobs", "What waits and runs, and how the rest ended."),
     ("fairshare cancel 7", "End a job."),

@@ -17,6 +17,7 @@ mod manual;
 mod parse;
 mod quota;
 mod render;
+mod shares;
 mod tell;
 mod typed;
 mod unreachable;

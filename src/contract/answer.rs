@@ -14,7 +14,7 @@ use super::ping::Pong;
 use super::policy::PolicyAnswer;
 use super::release::{ReleaseAnswer, Released};
 use super::request_resources::Granted;
-use super::run::InUnit;
+use super::run::{Entered, InUnit};
 use super::share::HeldShare;
 use super::status::StatusAnswer;
 use super::subscribe::Subscribed;
@@ -59,6 +59,15 @@ impl From<Granted> for Answer {
         match granted {
             Granted::Share(share) => HeldShare { share: *share }.into(),
             Granted::Queued(job_started) => JobStarted { job_started }.into(),
+        }
+    }
+}
+
+impl From<Entered> for Answer {
+    fn from(entered: Entered) -> Self {
+        match entered {
+            Entered::In(unit) => unit.into(),
+            Entered::Queued(job_started) => JobStarted { job_started }.into(),
         }
     }
 }

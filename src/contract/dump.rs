@@ -1,12 +1,12 @@
-//! `dump`: everything that the daemon remembers of shares, jobs and past use, for who looks into what it does.
+//! `dump`: everything that the daemon remembers of shares, jobs and what members had, for who looks into what it does.
 
 use serde::{Deserialize, Serialize};
 
 use super::ask::{Ask, Repeat};
 use super::capacity::CapacityInfo;
 use super::job::JobInfo;
-use super::share::ShareInfo;
-use crate::wire::field::optional;
+use super::share::AllocationInfo;
+use crate::wire::field::{nullable, optional};
 
 /// The most jobs in one dump. With all that an error may say each of them takes some 5 KiB: these leave half of a frame to more
 /// than a thousand shares. `job_list` has the others.
@@ -41,18 +41,18 @@ pub struct DumpInfo {
     pub draining: bool,
     /// What can be handed out.
     pub capacity: CapacityInfo,
-    /// After how long past use counts half.
+    /// After how long what a member had counts half.
     pub half_life_ms: u64,
-    /// What members have used by user id, without those who have used nothing that counts.
+    /// What members had while somebody waited, for their weight, by user id, without those of whom nothing counts.
     pub past_use: Vec<PastUse>,
     /// Of how many members of higher user ids it is left out, for which the answer had no room.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional")]
     pub past_use_left_out: Option<u64>,
-    /// All shares by user id, those too that are being made or taken away.
-    pub shares: Vec<ShareDump>,
-    /// How many shares of higher user ids there are for which the answer had no room.
+    /// All allocations by user id, those too that are being made or taken away.
+    pub allocations: Vec<AllocationDump>,
+    /// How many allocations of higher user ids there are for which the answer had no room.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional")]
-    pub shares_left_out: Option<u64>,
+    pub allocations_left_out: Option<u64>,
     /// The jobs, the oldest first: the [`JOBS_DUMPED_MAX`] newest, or fewer where the answer had no room for them.
     pub jobs: Vec<JobInfo>,
     /// How many older jobs there are.
@@ -69,23 +69,28 @@ pub struct PastUse {
     pub used_ms: u64,
 }
 
-/// A share, and what is under way for it.
+/// An allocation, and what is under way for it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct ShareDump {
+pub struct AllocationDump {
+    /// The member.
+    pub uid: u64,
+    /// Their name, where they had one when it was granted.
+    #[serde(deserialize_with = "nullable")]
+    pub user: Option<String>,
     /// As it is shown; without its use.
-    pub share: ShareInfo,
+    pub allocation: AllocationInfo,
     /// What is under way.
-    pub phase: SharePhase,
+    pub phase: AllocationPhase,
     /// The job that waits for it.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional")]
     pub job_id: Option<u64>,
 }
 
-/// What is under way for a share.
+/// What is under way for an allocation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum SharePhase {
+pub enum AllocationPhase {
     /// It is being made.
     Granting,
     /// Nothing.

@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::job::JobInfo;
-use super::share::ShareInfo;
+use super::share::{AllocationInfo, ShareInfo};
 use crate::wire::field::optional;
 
 /// What happened, for those who follow.
@@ -21,6 +21,9 @@ pub struct EventInfo {
     pub job: Option<JobInfo>,
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional")]
     pub share: Option<ShareInfo>,
+    /// Which of the share's allocations it is about, as it is now.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional")]
+    pub allocation: Option<AllocationInfo>,
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional")]
     pub message: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional")]

@@ -13,6 +13,7 @@ pub enum JobKind {
     Request,
     Submit,
     Release,
+    Run,
 }
 
 /// Where a job stands.

@@ -12,6 +12,9 @@ pub struct Release {
     /// Whether what runs in it is ended: SIGTERM, ten seconds, SIGKILL.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional")]
     pub stop: Option<bool>,
+    /// The job whose allocation is meant; the standing one where it is left out.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional")]
+    pub job_id: Option<u64>,
     /// The member it is for; the caller where it is left out. Another one takes an admin.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional")]
     pub for_uid: Option<u64>,

@@ -12,6 +12,9 @@ use crate::wire::field::optional;
 pub struct Renew {
     /// How long it is to last from now, in milliseconds.
     pub lease_ms: u64,
+    /// The `run` whose allocation is meant; the standing one where it is left out.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional")]
+    pub job_id: Option<u64>,
     /// The member it is for; the caller where it is left out. Another one takes an admin.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional")]
     pub for_uid: Option<u64>,

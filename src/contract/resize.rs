@@ -20,6 +20,9 @@ pub struct Resize {
     /// Tasks.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional")]
     pub tasks_max: Option<u64>,
+    /// The job whose allocation is meant; the standing one where it is left out.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional")]
+    pub job_id: Option<u64>,
     /// The member it is for; the caller where it is left out. Another one takes an admin.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional")]
     pub for_uid: Option<u64>,

@@ -27,7 +27,7 @@ pub struct Submit {
     /// The command's environment.
     #[serde(deserialize_with = "env")]
     pub env: BTreeMap<OsText, OsText>,
-    /// CPU in thousandths of one CPU, of the share or of the one that is taken for it.
+    /// CPU in thousandths of one CPU, of the allocation that is taken for it; within the standing one the most it may use.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional")]
     pub cpu_milli: Option<u64>,
     /// Memory in bytes.
@@ -53,9 +53,13 @@ pub struct Submit {
     /// The same for its standard error; where the output goes, where it is left out.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional")]
     pub errors: Option<OsText>,
-    /// Whether to wait in the queue where a share must be taken and cannot be now.
+    /// Whether to wait in the queue where an allocation must be taken and cannot be now.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional")]
     pub wait: Option<bool>,
+    /// Whether it runs in the standing allocation, or in one of its own. Where it is left out: with figures in one of its own,
+    /// without in the standing one where one is held.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional")]
+    pub in_share: Option<bool>,
 }
 
 names_amounts!(Submit);

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
+use super::allocation::Keeps;
 use super::job::JobEnd;
-use super::share::Keeps;
-use crate::identity::{JobId, Uid};
-use crate::policy::MemberPolicy;
+use crate::identity::{AllocationId, JobId, Purpose, Uid};
+use crate::policy::{MemberPolicy, QueueRule};
 use crate::quantity::{Amount, Bytes, MilliCpu, PartialAmount};
 
 /// A member and what the policy says for them.
@@ -17,7 +17,7 @@ pub struct Member {
     pub user: Option<String>,
     /// What the policy says for them now.
     pub policy: MemberPolicy,
-    /// Swap that a share of theirs gets.
+    /// Swap that an allocation of theirs gets.
     pub swap: Bytes,
 }
 
@@ -31,16 +31,45 @@ pub enum Wait {
     Granted,
 }
 
+/// In which allocation a submitted command runs (1-product.md "Work brings its own room").
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Where {
+    /// With figures in one of its own; without in the standing one, where one is held, else in one of its own.
+    #[default]
+    ByFigures,
+    /// In one of its own.
+    Own,
+    /// In the standing one, within which its figures are limits.
+    InShare,
+}
+
+/// In which order who waits is served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Order {
+    /// Least first of what is held and how far its member is ahead, for their weight; who waits for long before all
+    /// (6-fairness.md).
+    #[default]
+    Fair,
+    /// First come, first served: what the other is compared with.
+    Arrival,
+}
+
 /// What the policy says of all members.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rules {
-    /// After how long past use counts half.
+    /// After how long a lag counts half.
     pub half_life: Duration,
-    /// After how long in the queue a request goes before all that have not waited as long.
+    /// For how long a member must be ahead by a share to weigh as much as one who holds it now.
+    pub tau: Duration,
+    /// After how long a member's first request goes before all that have not been the first of theirs as long.
     pub patience: Duration,
     /// The longest lease; `None`: no bound.
     pub lease_max: Option<Duration>,
-    /// Whether busy shares whose lease is over are stopped for someone who waits.
+    /// How much may wait and run.
+    pub queue: QueueRule,
+    /// In which order who waits is served.
+    pub order: Order,
+    /// Whether busy allocations whose lease is over are stopped for someone who waits.
     pub evict: bool,
 }
 
@@ -63,7 +92,7 @@ pub enum Command {
         /// Memory.
         mem: Bytes,
     },
-    /// So much memory is charged to work that is over and to nobody's share: it is not free until it is given back.
+    /// So much memory is charged to work that is over and to nobody's allocation: it is not free until it is given back.
     LeftBehind(Bytes),
     /// What the policy says of all members.
     SetRules(Rules),
@@ -72,7 +101,7 @@ pub enum Command {
         /// Those members; one who does not wait is passed over.
         members: Vec<Member>,
     },
-    /// A member asks for a share.
+    /// A member asks for an allocation.
     Request {
         /// The member, with what the policy says for them.
         member: Member,
@@ -87,38 +116,46 @@ pub enum Command {
     Resize {
         /// The member, with what the policy says for them.
         member: Member,
+        /// The purpose of the one that is meant.
+        of: Purpose,
         /// How much; what is held for what is not named.
         amount: PartialAmount,
-        /// The memory that the share uses at this moment.
+        /// The memory that the allocation uses at this moment.
         in_use: Bytes,
     },
     /// A member moves the end of the lease to so long from now.
     Renew {
         /// The member, with what the policy says for them.
         member: Member,
+        /// The purpose of the one that is meant.
+        of: Purpose,
         /// How long from now.
         lease: Duration,
     },
-    /// A member gives the share back.
+    /// A member gives the allocation back.
     Release {
-        /// The member.
-        uid: Uid,
+        /// The allocation that is meant.
+        id: AllocationId,
         /// Whether processes are in it at this moment.
         populated: bool,
         /// Whether they are to be stopped.
         stop: bool,
     },
-    /// A member has a command run in the share, or in one that is taken for it.
+    /// A member has a command run in an allocation that is taken for it, or in the standing one.
     Submit {
         /// The member, with what the policy says for them.
         member: Member,
-        /// What it may use within the share; or how large a share is taken for it.
+        /// How large an allocation is taken for it; or what it may use within the standing one.
         amount: PartialAmount,
+        /// In which allocation it runs.
+        place: Where,
         /// After how long it is ended.
         time_limit: Option<Duration>,
         /// What its member calls it.
         name: Option<String>,
-        /// What if a share is to be taken, and there is no room.
+        /// How much of it is kept on disk where it brings an allocation.
+        kept: Bytes,
+        /// What if an allocation is to be taken, and there is no room.
         wait: Wait,
     },
     /// A submitted command is over.
@@ -133,15 +170,22 @@ pub enum Command {
         /// The command's job.
         job: JobId,
     },
-    /// A member's process is to go into the share.
-    Enter {
-        /// The member.
-        uid: Uid,
+    /// A member runs a command in the foreground: in an allocation that is taken for it, or in the standing one.
+    Run {
+        /// The member, with what the policy says for them.
+        member: Member,
+        /// What they want.
+        wanted: Wanted,
     },
-    /// Whether processes are in a share, as its cgroup says (`populated` in `cgroup.events`).
+    /// A member's process is to go into an allocation of theirs.
+    Enter {
+        /// The allocation that is meant.
+        id: AllocationId,
+    },
+    /// Whether processes are in an allocation, as its cgroup says (`populated` in `cgroup.events`).
     Occupancy {
-        /// The share's member.
-        uid: Uid,
+        /// The allocation that is meant.
+        id: AllocationId,
         /// What it says.
         populated: bool,
     },
@@ -158,25 +202,40 @@ pub enum Command {
     Undrain,
     /// Time has passed: [`super::Ledger::next_wakeup`] has come.
     Tick,
-    /// How the effect on a member's share went.
+    /// How the effect on an allocation went.
     Settle {
-        /// The share's member.
-        uid: Uid,
+        /// The allocation that is meant.
+        id: AllocationId,
         /// How it went.
         outcome: Outcome,
     },
-    /// A member's slice has gone without our doing.
+    /// The slice of an allocation has gone without our doing.
     SliceGone {
-        /// The share's member.
-        uid: Uid,
+        /// The allocation that is meant.
+        id: AllocationId,
     },
+}
+
+/// What a member wants for a command in the foreground.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted {
+    /// How large an allocation is taken for it; the policy's defaults for what is not named.
+    pub amount: PartialAmount,
+    /// In which allocation it runs.
+    pub place: Where,
+    /// For how long the allocation is taken; the policy's default where `None`.
+    pub lease: Option<Duration>,
+    /// What if an allocation is to be taken, and there is no room.
+    pub wait: Wait,
 }
 
 /// What is asked for with a submitted command.
 pub(super) struct Asked {
     pub amount: PartialAmount,
+    pub place: Where,
     pub time_limit: Option<Duration>,
     pub name: Option<String>,
+    pub kept: Bytes,
     pub wait: Wait,
 }
 
@@ -187,76 +246,76 @@ pub enum Outcome {
     Done,
     /// It was undone: all is as before the command. Why, for a person.
     Undone(String),
-    /// The limits have come down to this, and the share weighs nothing: [`Effect::Lower`] is carried out.
+    /// The limits have come down to this, and the allocation weighs nothing: [`Effect::Lower`] is carried out.
     Lowered(Keeps),
-    /// There is no slice, and so no share. Why, for a person.
+    /// There is no slice, and so no allocation. Why, for a person.
     Withdrawn(String),
     /// Neither is known to hold: the intent stands until the world has been looked at.
     Unknown,
 }
 
-/// What is to be done in the world. Of the effects of one command those on the caller's own share come first.
+/// What is to be done in the world. Of the effects of one command those on the caller's own allocation come first.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Effect {
-    /// Make the slice of [`super::share::Share::amount`].
-    Grant(Uid),
+    /// Make the slice of [`super::allocation::Allocation::amount`].
+    Grant(AllocationId),
     /// A request waits now, as this job; nothing is to be done.
     Queued {
-        /// The share's member.
+        /// The member whose it is.
         uid: Uid,
         /// The job.
         job: JobId,
     },
     /// Change the slice's limits.
     Resize {
-        /// The share's member.
-        uid: Uid,
+        /// The allocation that is meant.
+        id: AllocationId,
         /// What is held.
         from: Amount,
         /// What is to be held.
         to: Amount,
     },
-    /// The share's lease is over: set its memory limit to what it uses and its tasks to what it has, so that nothing is
+    /// The allocation's lease is over: set its memory limit to what it uses and its tasks to what it has, so that nothing is
     /// killed, and its weights to the lowest. Settle with [`Outcome::Lowered`].
-    Lower(Uid),
-    /// The share's lease was over and runs again: set all limits to [`super::share::Share::amount`].
-    Renew(Uid),
+    Lower(AllocationId),
+    /// The allocation's lease was over and runs again: set all limits to [`super::allocation::Allocation::amount`].
+    Renew(AllocationId),
     /// Remove the slice if it is empty. What is inside is somebody's work: look again just before, and settle with
     /// [`Outcome::Undone`] where it is not.
-    Withdraw(Uid),
+    Withdraw(AllocationId),
     /// Stop what is inside, and remove the slice.
     Stop {
-        /// The share's member.
-        uid: Uid,
+        /// The allocation that is meant.
+        id: AllocationId,
         /// The job that watches it.
         job: JobId,
     },
     /// The same, on nobody's call: the lease is over, the warning was given, and someone waits. Only where the policy
     /// says `dangerous.evict: true`.
     Evict {
-        /// The share's member.
-        uid: Uid,
+        /// The allocation that is meant.
+        id: AllocationId,
         /// The job that watches it.
         job: JobId,
     },
-    /// Start a submitted command in its member's share, and say how it ended with [`Command::WorkEnded`].
+    /// Start a submitted command in its member's allocation, and say how it ended with [`Command::WorkEnded`].
     Start {
-        /// The share's member.
+        /// The member whose it is.
         uid: Uid,
         /// The job of the command.
         job: JobId,
     },
     /// End a submitted command that was started or will be, nicely at first.
     CallBack {
-        /// The share's member.
+        /// The member whose it is.
         uid: Uid,
         /// The job of the command.
         job: JobId,
     },
-    /// Put processes in a scope of this number.
+    /// Put processes in a scope of this number, in an allocation of their member's.
     Enter {
-        /// The share's member.
-        uid: Uid,
+        /// The allocation that is meant.
+        id: AllocationId,
         /// The scope's number.
         run: u64,
     },
@@ -267,46 +326,46 @@ pub enum Effect {
 /// What happened, for who follows events.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
-    /// A share is held and enforced.
+    /// An allocation is held and enforced.
     Granted {
-        /// The share's member.
-        uid: Uid,
+        /// The allocation that is meant.
+        id: AllocationId,
         /// The job that waited for it.
         job: Option<JobId>,
     },
-    /// A share has other figures.
+    /// An allocation has other figures.
     Resized {
-        /// The share's member.
-        uid: Uid,
+        /// The allocation that is meant.
+        id: AllocationId,
     },
     /// A lease has another end.
     Renewed {
-        /// The share's member.
-        uid: Uid,
+        /// The allocation that is meant.
+        id: AllocationId,
     },
-    /// A share is no more.
+    /// An allocation is no more.
     Released {
-        /// The share's member.
-        uid: Uid,
+        /// The allocation that is meant.
+        id: AllocationId,
     },
     /// A lease comes to its end.
     Expiring {
-        /// The share's member.
-        uid: Uid,
+        /// The allocation that is meant.
+        id: AllocationId,
         /// What is left, in milliseconds.
         left_ms: u64,
     },
     /// A lease is over.
     Expired {
-        /// The share's member.
-        uid: Uid,
-        /// Whether the share stays because work is inside, or may be.
+        /// The allocation that is meant.
+        id: AllocationId,
+        /// Whether the allocation stays because work is inside, or may be.
         stays: bool,
     },
-    /// What is in an expired share will be stopped, for someone waits.
+    /// What is in an expired allocation will be stopped, for someone waits.
     Evicting {
-        /// The share's member.
-        uid: Uid,
+        /// The allocation that is meant.
+        id: AllocationId,
         /// In how many milliseconds.
         in_ms: u64,
     },
@@ -319,20 +378,18 @@ pub enum Event {
 }
 
 impl Effect {
-    /// Whose share or job it is about, where it is to be carried out.
+    /// Whose allocation or job it is about, where it is to be carried out.
     pub fn uid(&self) -> Option<Uid> {
         match self {
-            Self::Grant(uid)
-            | Self::Queued { uid, .. }
-            | Self::Resize { uid, .. }
-            | Self::Lower(uid)
-            | Self::Renew(uid)
-            | Self::Withdraw(uid)
-            | Self::Stop { uid, .. }
-            | Self::Evict { uid, .. }
-            | Self::Start { uid, .. }
-            | Self::CallBack { uid, .. }
-            | Self::Enter { uid, .. } => Some(*uid),
+            Self::Grant(id)
+            | Self::Resize { id, .. }
+            | Self::Lower(id)
+            | Self::Renew(id)
+            | Self::Withdraw(id)
+            | Self::Stop { id, .. }
+            | Self::Evict { id, .. }
+            | Self::Enter { id, .. } => Some(id.uid),
+            Self::Queued { uid, .. } | Self::Start { uid, .. } | Self::CallBack { uid, .. } => Some(*uid),
             Self::Notify(_) => None,
         }
     }

@@ -12,7 +12,7 @@ pub struct Decided {
     pub others: Vec<Effect>,
 }
 
-/// Which effect is done for whoever says a command, and on whose share.
+/// Which effect is done for whoever says a command, and on whose allocation.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Own {
     is_own: fn(&Effect) -> bool,
@@ -51,6 +51,9 @@ impl Command {
             Self::Resize { .. } => |effect| matches!(effect, Effect::Resize { .. }),
             Self::Renew { .. } => |effect| matches!(effect, Effect::Renew(_)),
             Self::Release { .. } => |effect| matches!(effect, Effect::Withdraw(_) | Effect::Stop { .. }),
+            Self::Run { .. } => {
+                |effect| matches!(effect, Effect::Grant(_) | Effect::Queued { .. } | Effect::Enter { .. })
+            }
             Self::Enter { .. } => |effect| matches!(effect, Effect::Enter { .. }),
             Self::Cancel { .. } => |effect| matches!(effect, Effect::CallBack { .. }),
             Self::SetCapacity { .. }
@@ -68,18 +71,19 @@ impl Command {
         }
     }
 
-    /// The member on whose share it is done, where it is one member's.
+    /// The member on whose allocation it is done, where it is one member's.
     fn whose(&self) -> Option<Uid> {
         match self {
             Self::Request { member, .. }
             | Self::Submit { member, .. }
+            | Self::Run { member, .. }
             | Self::Resize { member, .. }
             | Self::Renew { member, .. } => Some(member.uid),
-            Self::Release { uid, .. }
-            | Self::Enter { uid }
-            | Self::Occupancy { uid, .. }
-            | Self::Settle { uid, .. }
-            | Self::SliceGone { uid } => Some(*uid),
+            Self::Release { id, .. }
+            | Self::Occupancy { id, .. }
+            | Self::Settle { id, .. }
+            | Self::SliceGone { id }
+            | Self::Enter { id } => Some(id.uid),
             Self::SetCapacity { .. }
             | Self::LeftBehind(_)
             | Self::SetRules(_)

@@ -1,53 +1,105 @@
-//! Past use: the dominant share that a member held times how long, halved every half-life.
+//! How far each member is ahead of those who wait: the lag, and the key that orders the queue (6-fairness.md "The key").
 //!
-//! The dominant share is the largest fraction that is held of any resource (Ghodsi et al., "Dominant Resource
-//! Fairness", NSDI 2011). Decay runs forward (Cormode et al., "Forward Decay", ICDE 2009): not old use is made
-//! smaller as time goes by, but new use larger, by `2^((t - epoch) / half_life)`. So an account changes only when
-//! its member held something, and the order of two members who hold nothing never changes: a queue sorted once
-//! stays sorted. When the factor nears `2^32` the epoch moves by whole half-lives, which is a shift of every
-//! account.
+//! The key of a member `u` of weight `w` is `h/w + a/tau`. `h` is the dominant share that is held: the largest fraction of any
+//! resource (Ghodsi et al., "Dominant Resource Fairness", NSDI 2011). The lag `a` grows by `h/w - theta` while somebody waits,
+//! `theta` being `Σh / Σw` over those who wait, and is halved each half-life. Who begins to wait is no further behind than half
+//! of a fair share times tau: what nobody else wanted costs nothing, and being away earns little.
 //!
-//! All in integers, so that the same commands give the same order on any machine. Accounts count `2^-80` of
-//! (whole machine × half-life / ln 2). Every charge is wrong by at most two units of `2^-48` of that factor and
-//! `2^-32` of the machine: with a half-life of 7 days less than 10 µs of the whole machine, and by a move of the
-//! epoch by one unit more.
+//! **Coordinates.** What is counted is multiplied by [`growth`] instead of being halved, and counted while somebody waits only:
+//! *contested* is the sum of growth over that time. An account has what its member had in it, `∫ h/w`, and the *level* is
+//! `∫ theta`. The lag is the difference of the two, at the growth of the moment. The level is the same for all, so that keys are
+//! compared without it: an account changes only where its member holds, waits or ends something, the level with each command,
+//! and the order of two members who hold nothing never changes. The key of a member who waits never falls but by what they
+//! do themselves: a key that was noted is a lower bound of the key of now ([`super::queue`]). When growth nears `2^16` the
+//! epoch moves, which is a shift of every account.
+//!
+//! All in integers, so that the same commands give the same order on any machine. Accounts count `2^-80` of (whole machine ×
+//! half-life / ln 2). Every change of what is held makes an account wrong by at most one unit, every command the level by one,
+//! and a move of the epoch each by one more: with a half-life of four days one unit is less than a picosecond of the machine.
 
 use std::collections::BTreeMap;
 
+use super::counted::growth::{GROWTH_BITS, growth};
 use super::counted::room::Room;
 use super::time::Time;
 use crate::identity::Uid;
 use crate::policy::Weight;
 
-/// Bits after the point of a growth factor.
-const GROWTH_BITS: u32 = 48;
+/// How many accounts are kept before those worth less than a second of the machine are forgotten.
+pub(super) const ACCOUNTS_MAX: usize = 1024;
 /// Half-lives after which the epoch moves.
-const EPOCH_HALF_LIVES: u64 = 32;
-/// A second times ln 2, in milliseconds: while time is short beside the half-life, growth is `ln 2 / half_life` of itself.
-const LN_2_SECOND_MS: u128 = 693;
+const EPOCH_HALF_LIVES: u64 = 16;
+/// What was so many half-lives ago is worth nothing in these integers.
+const FORGOTTEN_HALF_LIVES: u64 = 128;
+/// ln 2, in millionths: while time is short beside the half-life, growth is `ln 2 / half_life` of itself.
+const LN_2_MILLIONTHS: u128 = 693_147;
 /// A dominant share of 1.
 const RATE_ONE: u128 = 1 << 32;
-/// No account exceeds this: 1 held for ever, at the end of an epoch.
-const ACCOUNT_MAX: u128 = 1 << (32 + GROWTH_BITS + 32);
+/// How much who begins to wait may be behind, in fair shares for tau: a half (6-fairness.md "The key", `credit`).
+const CREDIT: u128 = RATE_ONE / 2;
+/// No account and no level exceeds this: 100 held for ever, at the end of an epoch.
+const ACCOUNT_MAX: u128 = 1 << 112;
+/// Bits after the point of what tau makes of a share that is held now.
+const TAU_BITS: u32 = 20;
+/// The most that tau makes of it. Lags are then worth nothing beside what is held now: the order is that of the moment.
+const TAU_MAX: u128 = 1024 << TAU_BITS;
+/// A weight of 1.
+const WEIGHT_ONE: u128 = 1000;
 
-/// What a member uses at present: since when, and which part of the machine, in `2^-32`.
+/// One member's account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Meter {
-    /// What was used before is in the account.
-    pub since: Time,
-    /// The dominant share.
+pub struct Account {
+    /// What the member had while somebody waited, for their weight, or was said to have had when they began to wait.
+    pub had: u128,
+    /// How much of contested time is in it.
+    pub since: u128,
+    /// The part of the machine that they hold, in `2^-32`.
     pub rate: u64,
+    /// What they weigh, as far as it is known.
+    pub weight: Weight,
+    /// Whether they wait for room.
+    pub waits: bool,
 }
 
-/// What is remembered of past use.
+/// What is remembered of who is ahead of whom.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fairness {
-    /// After how long use counts half, in milliseconds; at least 1.
+pub struct Lags {
+    /// After how long a lag counts half, in milliseconds; at least 1.
     pub half_life_ms: u64,
+    /// For how long somebody must be ahead by a share to weigh as much as one who holds it now, in milliseconds.
+    pub tau_ms: u64,
     /// From when growth is counted.
     pub epoch: Time,
-    /// Decayed use, in units of the epoch.
-    pub accounts: BTreeMap<Uid, u128>,
+    /// Until when everything is counted.
+    pub last: Time,
+    /// Growth, summed while somebody waited.
+    pub contested: u128,
+    /// What those who waited had on average, for their weight: whoever had as much has a lag of 0.
+    pub level: u128,
+    /// Of whoever holds or waits, and of who had something.
+    pub accounts: BTreeMap<Uid, Account>,
+}
+
+/// Sums over accounts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Sums {
+    /// Members who wait.
+    waiting: usize,
+    /// What those hold.
+    waiting_rate: u128,
+    /// What those weigh, in thousandths.
+    waiting_weight: u128,
+    /// What all weigh who hold or wait.
+    weight: u128,
+}
+
+/// Who is ahead of whom, and how far.
+#[derive(Debug, Clone)]
+pub struct Fairness {
+    lags: Lags,
+    sums: Sums,
+    /// Growth at `lags.last`.
+    grown: u128,
 }
 
 /// The dominant share of `held` in a machine of `whole`, in `2^-32`, at most 1.
@@ -56,173 +108,263 @@ pub fn dominant(held: Room, whole: Room) -> u64 {
     u64::try_from(part(held.cpu, whole.cpu).max(part(held.mem, whole.mem))).unwrap_or(u64::MAX)
 }
 
-impl Fairness {
-    /// Nothing was used yet.
-    pub fn new(half_life_ms: u64) -> Self {
-        Self { half_life_ms: half_life_ms.max(1), epoch: Time(0), accounts: BTreeMap::new() }
+/// The more is weighed by so many thousandths the less it counts.
+fn by_weight(counted: u128, milli: u128) -> u128 {
+    counted.saturating_mul(WEIGHT_ONE).checked_div(milli).unwrap_or(counted)
+}
+
+impl Account {
+    fn milli(&self) -> u128 {
+        u128::from(self.weight.milli())
     }
 
-    /// Adds what `meter` counted until `now`.
-    pub(super) fn charge(&mut self, uid: Uid, meter: Meter, now: Time) {
-        let grown = self.growth(now).saturating_sub(self.growth(meter.since));
-        let used = grown.saturating_mul(u128::from(meter.rate).min(RATE_ONE));
-        if used > 0 {
-            let account = self.accounts.entry(uid).or_default();
-            *account = account.saturating_add(used).min(ACCOUNT_MAX);
+    /// What the member had until so much of contested time.
+    fn had_by(&self, contested: u128) -> u128 {
+        let passed = contested.saturating_sub(self.since);
+        let had = by_weight(passed.saturating_mul(self.rate.into()), self.milli());
+        self.had.saturating_add(had).min(ACCOUNT_MAX)
+    }
+
+    /// Whether the member holds or waits.
+    fn is_present(&self) -> bool {
+        self.waits || self.rate > 0
+    }
+}
+
+impl Lags {
+    /// Nobody is ahead of anybody.
+    pub fn new(half_life_ms: u64, tau_ms: u64) -> Self {
+        Self {
+            half_life_ms: half_life_ms.max(1),
+            tau_ms,
+            epoch: Time(0),
+            last: Time(0),
+            contested: 0,
+            level: 0,
+            accounts: BTreeMap::new(),
         }
     }
 
-    /// Forgets the accounts that are worth less than a second of the whole machine at this moment; whether there were
-    /// any. Then every key may be another.
-    pub(super) fn forget_trifles(&mut self, now: Time) -> bool {
-        let second = self.second(now);
-        let before = self.accounts.len();
-        self.accounts.retain(|_, used| *used >= second);
-        self.accounts.len() < before
+    /// Everything in other units; accounts that nothing is left of go.
+    fn scale(&mut self, scaled: impl Fn(u128) -> u128) {
+        (self.contested, self.level) = (scaled(self.contested), scaled(self.level));
+        self.accounts.retain(|_, account| {
+            (account.had, account.since) = (scaled(account.had), scaled(account.since));
+            account.had > 0 || account.is_present()
+        });
+    }
+}
+
+impl Sums {
+    fn add(&mut self, account: &Account) {
+        if account.waits {
+            self.waiting += 1;
+            self.waiting_rate += u128::from(account.rate);
+            self.waiting_weight += account.milli();
+        }
+        if account.is_present() {
+            self.weight += account.milli();
+        }
     }
 
-    /// What a member's past use is worth at this moment, in milliseconds of the whole machine.
-    pub fn worth_ms(&self, uid: Uid, now: Time) -> u64 {
-        let used = self.accounts.get(&uid).copied().unwrap_or(0);
-        u64::try_from(used.saturating_mul(1000).checked_div(self.second(now)).unwrap_or(0))
-            .unwrap_or(u64::MAX)
+    fn less(&mut self, account: &Account) {
+        if account.waits {
+            self.waiting -= 1;
+            self.waiting_rate -= u128::from(account.rate);
+            self.waiting_weight -= account.milli();
+        }
+        if account.is_present() {
+            self.weight -= account.milli();
+        }
+    }
+}
+
+impl Fairness {
+    /// Goes on from what was remembered.
+    pub fn new(lags: Lags) -> Self {
+        let mut sums = Sums::default();
+        lags.accounts.values().for_each(|account| sums.add(account));
+        let grown = growth(lags.last.since(lags.epoch), lags.half_life_ms);
+        Self { lags, sums, grown }
     }
 
-    /// A second of the whole machine, used at this moment, as an account has it.
-    fn second(&self, now: Time) -> u128 {
-        self.growth(now).saturating_mul(RATE_ONE * LN_2_SECOND_MS) / u128::from(self.half_life_ms)
+    /// What is to be remembered.
+    pub fn lags(&self) -> &Lags {
+        &self.lags
     }
 
-    /// What orders those who wait, the least first: decayed use by weight.
-    pub fn key(&self, uid: Uid, weight: Weight) -> u128 {
-        let used = self.accounts.get(&uid).copied().unwrap_or(0);
-        used.saturating_mul(1000).checked_div(u128::from(weight.milli())).unwrap_or(used)
+    /// Counts until `now`; whether everything is in other units since, so that every key is another.
+    pub(super) fn pass(&mut self, now: Time) -> bool {
+        let half_life_ms = self.lags.half_life_ms;
+        let mut moved = false;
+        let forgotten = now.before(half_life_ms.saturating_mul(FORGOTTEN_HALF_LIVES));
+        if self.lags.last < forgotten {
+            self.lags.scale(|_| 0);
+            (self.lags.epoch, self.lags.last) = (forgotten, forgotten);
+            (self.grown, moved) = (growth(0, half_life_ms), true);
+        }
+        loop {
+            let end = self.lags.epoch.after(half_life_ms.saturating_mul(EPOCH_HALF_LIVES));
+            if now < end || end == Time(u64::MAX) {
+                self.count(now);
+                return moved;
+            }
+            self.count(end);
+            self.lags.scale(|counted| counted >> EPOCH_HALF_LIVES);
+            (self.lags.epoch, self.grown, moved) = (end, growth(0, half_life_ms), true);
+        }
     }
 
-    /// Moves the epoch where it is due: then every key is another.
-    pub(super) fn settle_epoch(&mut self, now: Time) -> bool {
-        let passed = now.since(self.epoch) / self.half_life_ms;
-        if passed < EPOCH_HALF_LIVES {
+    /// Counts until `until`, which is in this epoch.
+    fn count(&mut self, until: Time) {
+        if until <= self.lags.last {
+            return;
+        }
+        let grown = growth(until.since(self.lags.epoch), self.lags.half_life_ms);
+        let more = grown.saturating_sub(self.grown);
+        (self.grown, self.lags.last) = (grown, until);
+        if self.sums.waiting > 0 {
+            self.lags.contested = self.lags.contested.saturating_add(more);
+            let theirs = by_weight(more.saturating_mul(self.sums.waiting_rate), self.sums.waiting_weight);
+            self.lags.level = self.lags.level.saturating_add(theirs).min(ACCOUNT_MAX);
+        }
+    }
+
+    /// Changes an account, with what was counted until now in it.
+    fn change(&mut self, uid: Uid, change: impl FnOnce(&mut Account)) {
+        let account = self.lags.accounts.entry(uid).or_default();
+        self.sums.less(account);
+        (account.had, account.since) = (account.had_by(self.lags.contested), self.lags.contested);
+        change(account);
+        self.sums.add(account);
+    }
+
+    /// A member holds this part of the machine from now on.
+    pub(super) fn hold(&mut self, uid: Uid, rate: u64) {
+        self.change(uid, |account| account.rate = rate);
+    }
+
+    /// A member weighs so much from now on.
+    pub(super) fn weigh(&mut self, uid: Uid, weight: Weight) {
+        self.change(uid, |account| account.weight = weight);
+    }
+
+    /// A member waits for room from now on, with this weight, or does not. Who begins to is not further behind than the credit.
+    pub(super) fn wait(&mut self, uid: Uid, waits: Option<Weight>) {
+        let waited = self.waits(uid);
+        if waits.is_none() && !waited {
+            return;
+        }
+        self.change(uid, |account| {
+            (account.waits, account.weight) = (waits.is_some(), waits.unwrap_or(account.weight));
+        });
+        if !waited {
+            let least = self.lags.level.saturating_sub(self.held_now(CREDIT, self.sums.weight));
+            self.change(uid, |account| account.had = account.had.max(least));
+        }
+    }
+
+    /// Forgets a member of whom there is nothing to know.
+    pub(super) fn leave(&mut self, uid: Uid) {
+        let account = self.lags.accounts.get(&uid).copied().unwrap_or_default();
+        if !account.is_present() && account.had == 0 {
+            self.lags.accounts.remove(&uid);
+        }
+    }
+
+    /// Whether a member waits for room.
+    pub fn waits(&self, uid: Uid) -> bool {
+        self.lags.accounts.get(&uid).is_some_and(|account| account.waits)
+    }
+
+    /// The part of the machine that a member holds, in `2^-32`.
+    pub fn rate(&self, uid: Uid) -> u64 {
+        self.lags.accounts.get(&uid).map_or(0, |account| account.rate)
+    }
+
+    /// Forgets the accounts of who neither holds nor waits that are worth less than a second of the whole machine at this moment;
+    /// whether there were any.
+    pub(super) fn forget_trifles(&mut self) -> bool {
+        let second = self.second();
+        let before = self.lags.accounts.len();
+        self.lags.accounts.retain(|_, account| account.is_present() || account.had >= second);
+        self.lags.accounts.len() < before
+    }
+
+    /// What a member had while somebody waited, for their weight, and as much as it is worth at this moment, in milliseconds of
+    /// the whole machine.
+    pub fn worth_ms(&self, uid: Uid) -> u64 {
+        self.in_ms(self.had(uid))
+    }
+
+    /// How far a member is ahead of those who wait, or behind, in milliseconds of the whole machine.
+    pub fn lag_ms(&self, uid: Uid) -> i64 {
+        let (had, level) = (self.had(uid), self.lags.level);
+        let ahead = i64::try_from(self.in_ms(had.saturating_sub(level))).unwrap_or(i64::MAX);
+        let behind = i64::try_from(self.in_ms(level.saturating_sub(had))).unwrap_or(i64::MAX);
+        ahead - behind
+    }
+
+    fn had(&self, uid: Uid) -> u128 {
+        self.lags.accounts.get(&uid).map_or(0, |account| account.had_by(self.lags.contested))
+    }
+
+    fn in_ms(&self, counted: u128) -> u64 {
+        let ms = counted.saturating_mul(1000).checked_div(self.second()).unwrap_or(0);
+        u64::try_from(ms).unwrap_or(u64::MAX)
+    }
+
+    /// A second of the whole machine, had at this moment, as an account has it.
+    fn second(&self) -> u128 {
+        let ms_of_half_life = RATE_ONE * LN_2_MILLIONTHS / 1000;
+        self.grown.saturating_mul(ms_of_half_life) / u128::from(self.lags.half_life_ms)
+    }
+
+    /// What orders those who wait, the least first: what is held now, and what was had while somebody waited. In units of the
+    /// epoch, in which what is held now weighs more from moment to moment.
+    pub(super) fn key(&self, uid: Uid, weight: Weight) -> u128 {
+        self.had(uid).saturating_add(self.weighs(self.rate(uid), weight))
+    }
+
+    /// What holding this part of the machine now makes of a key: as much as being ahead by it for tau.
+    pub(super) fn weighs(&self, rate: u64, weight: Weight) -> u128 {
+        self.held_now(rate.into(), weight.milli().into())
+    }
+
+    fn held_now(&self, rate: u128, milli: u128) -> u128 {
+        let Lags { half_life_ms, tau_ms, .. } = self.lags;
+        let tau = (u128::from(tau_ms) << TAU_BITS) * LN_2_MILLIONTHS / 1_000_000 / u128::from(half_life_ms);
+        by_weight(self.grown.saturating_mul(rate).saturating_mul(tau.min(TAU_MAX)) >> TAU_BITS, milli)
+    }
+
+    /// Another half-life and tau from now on: lags stay as large as they are at this moment. Whether they are others.
+    pub(super) fn set_pace(&mut self, half_life_ms: u64, tau_ms: u64) -> bool {
+        let half_life_ms = half_life_ms.max(1);
+        if (half_life_ms, tau_ms) == (self.lags.half_life_ms, self.lags.tau_ms) {
             return false;
         }
-        let shift = u32::try_from(passed).unwrap_or(u32::MAX);
-        self.accounts.retain(|_, used| {
-            *used = used.checked_shr(shift).unwrap_or(0);
-            *used > 0
-        });
-        self.epoch = self.epoch.after(passed.saturating_mul(self.half_life_ms));
+        if half_life_ms != self.lags.half_life_ms {
+            let (old, new) = (u128::from(self.lags.half_life_ms), u128::from(half_life_ms));
+            // What has grown by less than 2^17 and counts less than 2^112 is here under 2^80, and no half-life is over 2^64.
+            let grown = (self.grown >> (GROWTH_BITS / 2)).max(1);
+            let scaled = |counted: u128| {
+                let worth = (counted / grown).min(1 << 64);
+                let worth = worth.saturating_mul(old) / new;
+                worth.checked_mul(1 << (GROWTH_BITS / 2)).unwrap_or(ACCOUNT_MAX).min(ACCOUNT_MAX)
+            };
+            let contested = self.lags.contested;
+            self.lags.accounts.values_mut().for_each(|account| {
+                (account.had, account.since) = (account.had_by(contested), contested);
+            });
+            self.lags.scale(scaled);
+            (self.lags.epoch, self.grown) = (self.lags.last, growth(0, half_life_ms));
+        }
+        (self.lags.half_life_ms, self.lags.tau_ms) = (half_life_ms, tau_ms);
         true
     }
 
-    /// Another half-life from now on: what was used stays as much as it is worth at this moment.
-    pub(super) fn set_half_life(&mut self, half_life_ms: u64, now: Time) {
-        let half_life_ms = half_life_ms.max(1);
-        self.settle_epoch(now);
-        let whole = now.since(self.epoch) / self.half_life_ms;
-        let start = self.epoch.after(whole.saturating_mul(self.half_life_ms));
-        self.epoch = start;
-        let growth = self.growth(now);
-        let shift = u32::try_from(whole).unwrap_or(u32::MAX);
-        let (old, new) = (u128::from(self.half_life_ms), u128::from(half_life_ms));
-        self.accounts.retain(|_, used| {
-            // Under 2^81 after the shift, so that neither product reaches 2^128.
-            let at_start = used.checked_shr(shift).unwrap_or(0).min(1 << 81);
-            let worth = ((at_start << 40) / growth) << (GROWTH_BITS - 40);
-            *used = (worth.min(1 << 81).saturating_mul(old) / new).min(ACCOUNT_MAX >> EPOCH_HALF_LIVES);
-            *used > 0
-        });
-        (self.half_life_ms, self.epoch) = (half_life_ms, now);
-    }
-
-    /// `2^((now - epoch) / half_life)`, with [`GROWTH_BITS`] after the point; 0 long before the epoch.
-    fn growth(&self, now: Time) -> u128 {
-        let half_life = u128::from(self.half_life_ms);
-        let (ahead, behind) = (u128::from(now.since(self.epoch)), u128::from(self.epoch.since(now)));
-        // Before the epoch: count from the half-life that it is in.
-        let back = behind.div_ceil(half_life);
-        let ahead = if behind > 0 { back * half_life - behind } else { ahead };
-        let (whole, part) = (ahead / half_life, ahead % half_life);
-        let fraction = exp2((part << 64) / half_life) >> (63 - GROWTH_BITS);
-        let whole = u32::try_from(whole).unwrap_or(u32::MAX).min(47);
-        u32::try_from(back).ok().and_then(|back| (fraction << whole).checked_shr(back)).unwrap_or(0)
-    }
-}
-
-/// `2^(2^-k)` for `k` from 1, with 63 bits after the point: each is the square root of the one before.
-const ROOTS: [u128; 32] = roots();
-
-#[expect(clippy::indexing_slicing, reason = "computed at compile time, within the bounds of the loop")]
-const fn roots() -> [u128; 32] {
-    let mut roots = [0; 32];
-    let mut value: u128 = 2 << 63;
-    let mut k = 0;
-    while k < 32 {
-        value = (value << 63).isqrt();
-        roots[k] = value;
-        k += 1;
-    }
-    roots
-}
-
-/// `2^(fraction / 2^64)` with 63 bits after the point, wrong by less than `2^-30` of a step in the fraction's 32nd bit
-/// and `2^-57` by rounding; what is after the 32nd bit is taken as straight.
-fn exp2(fraction: u128) -> u128 {
-    let mut value: u128 = 1 << 63;
-    for (k, root) in ROOTS.iter().enumerate() {
-        if fraction & (1 << (63 - k)) != 0 {
-            value = (value * root) >> 63;
-        }
-    }
-    // 2^x - 1 is x ln 2 and less than x^2 more, and x is under 2^-32 here.
-    const LN_2: u128 = 6_393_154_322_601_327_829;
-    let rest = fraction & 0xffff_ffff;
-    let slope = (rest * LN_2) >> 64;
-    value + ((value * slope) >> 63)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn powers_agree_with_floating_point() {
-        for step in 0..1000u32 {
-            let x = f64::from(step) / 1000.0;
-            let fixed = exp2((u128::from(step) << 64) / 1000) as f64 / (1u64 << 63) as f64;
-            assert!((fixed - x.exp2()).abs() < 1e-14, "2^{x}: {fixed}");
-        }
-    }
-
-    #[test]
-    fn use_counts_half_after_a_half_life_and_moving_the_epoch_changes_nothing() {
-        let (a, b) = (Uid::new(1).unwrap(), Uid::new(2).unwrap());
-        let mut fairness = Fairness::new(1000);
-        let one = u64::try_from(RATE_ONE).unwrap();
-        fairness.charge(a, Meter { since: Time(0), rate: one }, Time(500));
-        fairness.charge(b, Meter { since: Time(1000), rate: one / 2 }, Time(1500));
-        let close = |x: u128, y: u128| x.abs_diff(y) <= x >> 30;
-        let (x, y) = (fairness.key(a, Weight::default()), fairness.key(b, Weight::default()));
-        assert!(close(x, y), "half as much a half-life later weighs the same: {x} {y}");
-        assert!(fairness.settle_epoch(Time(40_000)));
-        let mut whole = Fairness::new(1000);
-        whole.charge(a, Meter { since: Time(0), rate: one }, Time(32_000));
-        assert!(whole.settle_epoch(Time(32_000)));
-        whole.charge(a, Meter { since: Time(32_000), rate: one }, Time(40_000));
-        let used = whole.key(a, Weight::default()) as f64 / 2f64.powi(80) / 256.0;
-        assert!((used - 1.0).abs() < 1e-6, "the whole machine for ever is 1: {used}");
-    }
-
-    #[test]
-    fn another_half_life_keeps_what_use_is_worth() {
-        let a = Uid::new(1).unwrap();
-        let mut fairness = Fairness::new(1000);
-        fairness.charge(a, Meter { since: Time(0), rate: 1 << 32 }, Time(5500));
-        let ms = |fairness: &Fairness, now: u64| {
-            let growth = fairness.growth(Time(now)) as f64;
-            *fairness.accounts.get(&a).unwrap() as f64 / 2f64.powi(32) / growth * fairness.half_life_ms as f64
-        };
-        let before = ms(&fairness, 7300);
-        fairness.set_half_life(123_456, Time(7300));
-        assert!((ms(&fairness, 7300) / before - 1.0).abs() < 1e-6);
+    /// What the sums are, counted anew, is what they are.
+    pub(super) fn assert_summed(&self) {
+        assert_eq!(Self::new(self.lags.clone()).sums, self.sums, "who holds and waits is miscounted");
     }
 }

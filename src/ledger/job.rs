@@ -1,22 +1,29 @@
 //! Long operations with an id: what they are, where they stand, how they ended.
 
-use super::share::Terms;
+use super::allocation::Terms;
 use super::time::Time;
-use crate::identity::{JobId, Uid};
+use crate::identity::{AllocationId, JobId, Uid};
 use crate::policy::Weight;
 use crate::quantity::{Amount, Bytes, PartialAmount};
 use crate::time::Now;
 
-/// How many jobs of one member that are over are remembered: as many as can be under way at a time, so that who submits
-/// them all and then waits for each finds each. What waits or is at work is never forgotten.
-pub const JOBS_KEPT_PER_UID_MAX: usize = WORKS_PER_UID_MAX;
+/// How many jobs of one member that are over are remembered: as many as wait at a time where the policy says nothing of it, so
+/// that who submits them all and then waits for each finds each. What waits or is at work is never forgotten.
+pub const JOBS_KEPT_PER_UID_MAX: usize = 1000;
 
-/// How many jobs that are over are remembered of all members together: eight who have all of theirs. When there are more,
+/// How many jobs that are over are remembered of all members together: four who have all of theirs. When there are more,
 /// the oldest of who has the most is forgotten. Each is some 300 bytes in memory, and in each write of the state.
-pub const JOBS_KEPT_MAX: usize = 8 * JOBS_KEPT_PER_UID_MAX;
+pub const JOBS_KEPT_MAX: usize = 4 * JOBS_KEPT_PER_UID_MAX;
 
-/// How many submitted commands of one member run or wait at a time.
+/// How many submitted commands of one member run at a time.
 pub const WORKS_PER_UID_MAX: usize = 256;
+
+/// How much is kept on disk at a time of what the commands of one member are to run, in bytes: a thousand with the environment
+/// of a shell that has much of it.
+pub const KEPT_PER_UID_MAX: Bytes = Bytes(64 << 20);
+
+/// How much is kept on disk at a time of what the commands of all members are to run, in bytes.
+pub const KEPT_MAX: Bytes = Bytes(512 << 20);
 
 /// Why a job failed whose slice is no more, where nobody has said it.
 pub(super) const SLICE_WENT: &str = "its slice went away";
@@ -39,12 +46,14 @@ pub struct Job {
 /// What a job does, with the data of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum JobKind {
-    /// Waits for a share, and takes it.
+    /// Waits for an allocation, and takes it.
     Request(Box<Ask>),
-    /// Stops the processes in a share and gives it back.
+    /// Stops the processes in an allocation and gives it back.
     Release,
-    /// Runs a command in the member's share.
+    /// Runs a command in the member's allocation.
     Submit(Box<Work>),
+    /// Keeps an allocation for a command in the foreground, until that is over.
+    Run(Box<Ask>),
 }
 
 /// A submitted command, as far as the ledger is concerned: what it runs is not its business.
@@ -52,12 +61,14 @@ pub enum JobKind {
 pub struct Work {
     /// What its member calls it.
     pub name: Option<String>,
-    /// What it may use within the share; the whole share for what is not named.
+    /// What it may use within the allocation; the whole allocation for what is not named.
     pub limits: PartialAmount,
     /// After how long it is ended, in milliseconds; `None`: never.
     pub time_limit_ms: Option<u64>,
-    /// The share that is taken for it, where none was held.
+    /// The allocation that is taken for it; `None`: it runs in the standing one.
     pub ask: Option<Ask>,
+    /// How much of it is kept on disk until it is over, so that another daemon can start it, in bytes.
+    pub kept: Bytes,
     /// Whether it has been called back while it ran.
     pub cancelled: bool,
 }
@@ -81,7 +92,7 @@ pub struct Ask {
     pub lease_ms: Option<u64>,
     /// How much of what is scarce the member gets, relative to others.
     pub weight: Weight,
-    /// What holds for the share later.
+    /// What holds for the allocation later.
     pub terms: Terms,
 }
 
@@ -138,7 +149,7 @@ pub struct Ran {
     /// The most memory that it was seen to need: all but page cache. It is looked at once a minute by the daemon that is there
     /// at its end; `None` where it was over before such a look.
     pub needed: Option<Bytes>,
-    /// The most memory that it could have used: the lower one of its own limit and its share's, as the kernel held them.
+    /// The most memory that it could have used: the lower one of its own limit and its allocation's, as the kernel held them.
     pub mem_limit: Option<Bytes>,
     /// The CPU time that it used, in microseconds.
     pub cpu_usec: Option<u64>,
@@ -169,10 +180,10 @@ pub enum Cause {
 }
 
 impl JobKind {
-    /// The share that the job waits for, or took.
+    /// The allocation that the job waits for, or took.
     pub fn ask(&self) -> Option<&Ask> {
         match self {
-            Self::Request(ask) => Some(ask),
+            Self::Request(ask) | Self::Run(ask) => Some(ask),
             Self::Submit(work) => work.ask.as_ref(),
             Self::Release => None,
         }
@@ -181,7 +192,7 @@ impl JobKind {
     /// The same, to be changed.
     pub(super) fn ask_mut(&mut self) -> Option<&mut Ask> {
         match self {
-            Self::Request(ask) => Some(ask),
+            Self::Request(ask) | Self::Run(ask) => Some(ask),
             Self::Submit(work) => work.ask.as_mut(),
             Self::Release => None,
         }
@@ -197,6 +208,29 @@ impl Job {
     /// Whether it is a submitted command.
     pub fn is_work(&self) -> bool {
         matches!(self.kind, JobKind::Submit(_))
+    }
+
+    /// The allocation that a command runs in, submitted or in the foreground.
+    pub fn home(&self) -> Option<AllocationId> {
+        match &self.kind {
+            JobKind::Submit(work) if work.ask.is_some() => Some(AllocationId::of_job(self.uid, self.id)),
+            JobKind::Submit(_) => Some(AllocationId::standing(self.uid)),
+            JobKind::Run(_) => Some(AllocationId::of_run(self.uid, self.id)),
+            JobKind::Request(_) | JobKind::Release => None,
+        }
+    }
+
+    /// The allocation that a submitted command runs in.
+    pub(super) fn works_in(&self) -> Option<AllocationId> {
+        self.home().filter(|_| self.is_work())
+    }
+
+    /// What of it is on disk while it is not over.
+    pub(super) fn kept(&self) -> Bytes {
+        match &self.kind {
+            JobKind::Submit(work) if !self.ended() => work.kept,
+            _ => Bytes(0),
+        }
     }
 
     /// Whether it is a submitted command that has been called back.

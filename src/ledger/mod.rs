@@ -2,22 +2,28 @@
 //!
 //! No clock, no I/O, no async, no serde: `now` comes in, [`Effect`]s go out, and the same commands give the
 //! same effects. A change is made in two commands. The first states the intent and names what is to be done
-//! ([`Effect`]); [`Command::Settle`] states how that went. What lies between is a [`share::Phase`] of the share.
+//! ([`Effect`]); [`Command::Settle`] states how that went. What lies between is a [`allocation::Phase`] of the allocation.
 //!
 //! `rule` what members may do · `expire` what time does · `advance` who waits is served · `queue` in which order ·
-//! `fairness` past use · `counted` what is counted and kept · `settle` how an effect went · `reconcile` after a start.
+//! `fairness` who is ahead · `contest` who waits for room · `likely` how long work runs · `counted` what is counted and kept ·
+//! `settle` how an effect went · `reconcile` after a start.
 
 mod advance;
+pub mod allocation;
+pub mod beside;
 pub mod command;
+mod contest;
 pub mod counted;
 mod decided;
 pub mod expire;
 pub mod fairness;
 pub mod job;
+mod likely;
 pub mod queue;
 pub mod reconcile;
 pub mod refusal;
 mod rule;
+mod seen;
 mod settle;
 pub mod share;
 pub mod time;
@@ -25,15 +31,16 @@ pub mod time;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::identity::{JobId, Uid};
-use crate::policy::{HALF_LIFE_DEFAULT, PATIENCE_DEFAULT};
-use crate::quantity::{Bytes, MilliCpu};
+use crate::identity::{AllocationId, JobId, Uid};
+use crate::policy::{HALF_LIFE_DEFAULT, PATIENCE_DEFAULT, TAU_DEFAULT};
+use crate::quantity::MilliCpu;
 use crate::time::milliseconds;
+use allocation::Allocation;
 use counted::books::Books;
 use counted::kept::Kept;
-use counted::room::{Capacity, Room};
+use counted::room::Room;
 use decided::Own;
-use fairness::Fairness;
+use fairness::{ACCOUNTS_MAX, Fairness, Lags};
 use job::{JOBS_KEPT_MAX, Job, JobEnd, JobKind, JobState, SLICE_WENT};
 use queue::{Queue, Waiting};
 use refusal::Refusal;
@@ -41,7 +48,7 @@ use share::Share;
 use time::{Clock, Time};
 
 pub use crate::time::{BootId, Now};
-pub use command::{Canceller, Command, Effect, Event, Member, Outcome, Rules, Wait};
+pub use command::{Canceller, Command, Effect, Event, Member, Order, Outcome, Rules, Wait, Wanted, Where};
 pub use decided::Decided;
 
 /// All that is remembered across a crash, at one moment.
@@ -53,12 +60,14 @@ pub struct Image {
     pub next_job: u64,
     /// The ledger's time.
     pub clock: Clock,
-    /// Past use.
-    pub fairness: Fairness,
+    /// Who is ahead of whom.
+    pub fairness: Lags,
     /// Whether new requests are stopped.
     pub draining: bool,
-    /// The shares, by uid.
-    pub shares: Vec<Share>,
+    /// The allocations, by member.
+    pub allocations: Vec<Allocation>,
+    /// Who is first in the queue, and has the reservation.
+    pub reserved: Option<JobId>,
     /// The jobs, by id. Those that are queued are the queue. Shared with the ledger: images wait for the disk, and each would
     /// be a copy of all that is remembered.
     pub jobs: Vec<Arc<Job>>,
@@ -77,19 +86,20 @@ pub struct Ledger {
     /// Whether this ledger goes on from an image and the policy has not spoken since: then nobody is served, for whose turn
     /// it is depends on it.
     resumed: bool,
-    /// How many accounts of past use there may be before those worth nothing are forgotten.
+    /// How many accounts there may be before those worth nothing are forgotten.
     accounts_max: usize,
-    shares: BTreeMap<Uid, Share>,
+    allocations: BTreeMap<AllocationId, Allocation>,
     jobs: BTreeMap<JobId, Arc<Job>>,
     books: Books,
     queue: Queue,
+    /// Who has the reservation.
+    reserved: Option<JobId>,
     kept: Kept,
-    /// How many submitted commands of each member are not over.
-    works: BTreeMap<Uid, usize>,
+    /// How many submitted commands run in each allocation, or are about to.
+    inside: BTreeMap<AllocationId, usize>,
+    /// How much is on disk of what the commands of each member are to run, in bytes, and of all.
+    on_disk: (BTreeMap<Uid, u64>, u64),
 }
-
-/// How many accounts of past use are kept before those worth less than a second of the machine are forgotten.
-const ACCOUNTS_MAX: usize = 1024;
 
 /// The largest number of a job or a scope. Names of units with larger ones are not ours, and counting up to it takes
 /// longer than any machine lasts.
@@ -107,12 +117,17 @@ impl Ledger {
             rules: None,
             resumed: false,
             accounts_max: ACCOUNTS_MAX,
-            shares: BTreeMap::new(),
+            allocations: BTreeMap::new(),
             jobs: BTreeMap::new(),
-            books: Books::new(Fairness::new(milliseconds(HALF_LIFE_DEFAULT))),
+            books: Books::new(Fairness::new(Lags::new(
+                milliseconds(HALF_LIFE_DEFAULT),
+                milliseconds(TAU_DEFAULT),
+            ))),
             queue: Queue::default(),
+            reserved: None,
             kept: Kept::default(),
-            works: BTreeMap::new(),
+            inside: BTreeMap::new(),
+            on_disk: Default::default(),
         }
     }
 
@@ -125,121 +140,32 @@ impl Ledger {
             image.jobs.iter().map(|job| job.id.0.saturating_add(1)).fold(image.next_job, u64::max);
         ledger.revision = image.revision;
         ledger.clock = image.clock.carried(boot, now);
-        (ledger.draining, ledger.resumed) = (image.draining, true);
-        ledger.books.fairness = image.fairness;
-        for mut share in image.shares {
+        (ledger.draining, ledger.resumed, ledger.reserved) = (image.draining, true, image.reserved);
+        ledger.books.fairness = Fairness::new(image.fairness);
+        for mut allocation in image.allocations {
             // What was inside when the daemon ended says nothing of now.
-            share.empty_since = None;
-            ledger.books.list(&share);
-            ledger.shares.insert(share.uid, share);
+            allocation.empty_since = None;
+            ledger.books.resume(&allocation);
+            ledger.allocations.insert(allocation.id, allocation);
         }
         let mut over: Vec<(u64, JobId, Uid)> = Vec::new();
         for job in image.jobs {
             match &job.state {
                 JobState::Ended { ended, .. } => over.push((ended.wall_ms_at(now), job.id, job.uid)),
-                JobState::Queued { .. } => ledger.line_up(&job),
+                JobState::Queued { .. } => ledger.put_in_line(&job),
                 JobState::Running { .. } => {}
             }
             ledger.count_work(&job);
+            ledger.count_kept(&job);
             ledger.jobs.insert(job.id, job);
         }
+        ledger.strike_absent();
         over.sort_unstable();
         over.into_iter().for_each(|(_, job, uid)| ledger.remember(uid, job));
+        let held: Vec<AllocationId> = ledger.allocations.keys().copied().collect();
+        held.into_iter().for_each(|id| ledger.guess(id));
         ledger.assert_consistent();
         ledger
-    }
-
-    /// What must be remembered across a crash.
-    pub fn image(&self) -> Image {
-        Image {
-            revision: self.revision,
-            next_job: self.next_job,
-            clock: self.clock.clone(),
-            fairness: self.books.fairness.clone(),
-            draining: self.draining,
-            shares: self.shares.values().cloned().collect(),
-            jobs: self.jobs.values().cloned().collect(),
-        }
-    }
-
-    /// Grows with every change.
-    pub fn revision(&self) -> u64 {
-        self.revision
-    }
-
-    /// The id of the next job.
-    pub fn next_job(&self) -> u64 {
-        self.next_job
-    }
-
-    /// The boot of the machine that the clock is in.
-    pub fn boot(&self) -> &BootId {
-        &self.clock.boot
-    }
-
-    /// The shares, by uid.
-    pub fn shares(&self) -> &BTreeMap<Uid, Share> {
-        &self.shares
-    }
-
-    /// One member's share.
-    pub fn share(&self, uid: Uid) -> Option<&Share> {
-        self.shares.get(&uid)
-    }
-
-    /// The jobs that are remembered, by id.
-    pub fn jobs(&self) -> &BTreeMap<JobId, Arc<Job>> {
-        &self.jobs
-    }
-
-    /// Who holds most, the first `limit` of them, with the largest part of the machine first. O(n).
-    pub fn holders(&self, limit: usize) -> Vec<&Share> {
-        let mut holders: Vec<&Share> = self.shares.values().filter(|share| !share.expired()).collect();
-        holders.sort_by_key(|share| std::cmp::Reverse(share.meter.rate));
-        holders.truncate(limit);
-        holders
-    }
-
-    /// What can be handed out, what of it is held, what is free.
-    pub fn capacity(&self) -> Capacity {
-        self.books.capacity
-    }
-
-    /// The memory that is charged to work that is over, and to nobody's share.
-    pub fn left_behind(&self) -> Bytes {
-        self.books.left_behind
-    }
-
-    /// How many wait.
-    pub fn waiting(&self) -> usize {
-        self.queue.len()
-    }
-
-    /// Whether new requests are stopped.
-    pub fn draining(&self) -> bool {
-        self.draining
-    }
-
-    /// Past use.
-    pub fn fairness(&self) -> &Fairness {
-        &self.books.fairness
-    }
-
-    /// The ledger's time at `now`.
-    pub fn time(&self, now: Now) -> Time {
-        self.clock.at(now)
-    }
-
-    /// A moment of the ledger's time in wall time, in Unix milliseconds: what people are shown.
-    pub fn wall_ms(&self, now: Now, time: Time) -> u64 {
-        self.clock.wall_ms(now, time)
-    }
-
-    /// When [`Command::Tick`] is next due, on this boot's clock (`Now::boot_ms`).
-    pub fn next_wakeup(&self) -> Option<u64> {
-        let alarm = self.books.alarms.first().map(|(at, _)| *at);
-        let patience = self.queue.patience_ends(self.clock.last, self.patience_ms());
-        [alarm, patience].into_iter().flatten().min().map(|at| self.clock.boot_ms(at))
     }
 
     /// Scope numbers up to this one are taken.
@@ -256,16 +182,13 @@ impl Ledger {
         }
     }
 
-    /// Takes one command: the effects to carry out, or why not. Amortised O(log n) of shares and who waits.
+    /// Takes one command: the effects to carry out, or why not. Amortised O(log n) of allocations and who waits.
     ///
     /// # Errors
     /// A [`Refusal`]; then nothing has changed.
     pub fn apply(&mut self, now: Now, command: Command) -> Result<Vec<Effect>, Refusal> {
         let time = self.clock.seen(now);
-        let moved = self.books.fairness.settle_epoch(time);
-        if self.forget_trifles(time) || moved {
-            self.rekey();
-        }
+        self.pass(time);
         let mut held = self.books.capacity.held();
         let mut effects = Vec::new();
         match command {
@@ -280,27 +203,28 @@ impl Ledger {
             Command::Request { member, amount, lease, wait } => {
                 self.request(now, member, amount, lease, wait, &mut effects)?;
             }
-            Command::Resize { member, amount, in_use } => {
-                self.resize(now, &member, amount, in_use, &mut effects)?;
+            Command::Resize { member, of, amount, in_use } => {
+                self.resize(now, &member, of, (amount, in_use), &mut effects)?;
             }
-            Command::Renew { member, lease } => self.renew(now, &member, lease, &mut effects)?,
-            Command::Release { uid, populated, stop } => {
-                self.release(now, uid, populated, stop, &mut effects)?;
+            Command::Renew { member, of, lease } => self.renew(now, &member, of, lease, &mut effects)?,
+            Command::Release { id, populated, stop } => {
+                self.release(now, id, populated, stop, &mut effects)?;
             }
-            Command::Submit { member, amount, time_limit, name, wait } => {
-                let work = command::Asked { amount, time_limit, name, wait };
+            Command::Submit { member, amount, place, time_limit, name, kept, wait } => {
+                let work = command::Asked { amount, place, time_limit, name, kept, wait };
                 self.submit(now, member, work, &mut effects)?;
             }
             Command::WorkEnded { job, end } => self.work_ended(now, job, end, &mut effects),
             Command::NeverBegan { job } => self.never_began(now, job, &mut effects),
-            Command::Enter { uid } => self.go_in(uid, &mut effects)?,
-            Command::Occupancy { uid, populated } => self.occupancy(uid, populated, &mut effects),
+            Command::Run { member, wanted } => self.run(now, &member, wanted, &mut effects)?,
+            Command::Enter { id } => self.go_in(id, &mut effects)?,
+            Command::Occupancy { id, populated } => self.occupancy(id, populated, &mut effects),
             Command::Cancel { job, by } => self.cancel(now, job, by, &mut effects)?,
             Command::Drain => self.set_draining(true, &mut effects),
             Command::Undrain => self.set_draining(false, &mut effects),
             Command::Tick => self.tick(&mut effects),
-            Command::Settle { uid, outcome } => self.settle(now, uid, outcome, &mut effects),
-            Command::SliceGone { uid } => self.slice_gone(now, uid, SLICE_WENT, &mut effects),
+            Command::Settle { id, outcome } => self.settle(now, id, outcome, &mut effects),
+            Command::SliceGone { id } => self.slice_gone(now, id, SLICE_WENT, &mut effects),
         }
         self.advance(now, &mut effects);
         self.revision = self.revision.saturating_add(1);
@@ -322,36 +246,11 @@ impl Ledger {
         if self.books.capacity.whole() == whole {
             return;
         }
-        let time = self.clock.last;
-        let Self { shares, books, .. } = self;
-        shares.values().for_each(|share| books.strike(share, time));
+        let Self { allocations, books, .. } = self;
+        allocations.values().for_each(|allocation| books.strike(allocation));
         books.capacity.set(whole);
-        shares.values_mut().for_each(|share| books.enter(share, time));
-    }
-
-    /// Past use is forgotten where it is worth nothing, whenever there are twice as many accounts as were worth something.
-    fn forget_trifles(&mut self, now: Time) -> bool {
-        if self.books.fairness.accounts.len() <= self.accounts_max {
-            return false;
-        }
-        let forgotten = self.books.fairness.forget_trifles(now);
-        self.accounts_max = self.books.fairness.accounts.len().saturating_mul(2).max(ACCOUNTS_MAX);
-        forgotten
-    }
-
-    fn set_rules(&mut self, rules: Rules) {
-        (self.rules, self.resumed) = (Some(rules), false);
-        let half_life_ms = milliseconds(rules.half_life).max(1);
-        if half_life_ms == self.books.fairness.half_life_ms {
-            return;
-        }
-        // What is held now was used under the old half-life.
-        let time = self.clock.last;
-        let Self { shares, books, .. } = self;
-        shares.values().for_each(|share| books.strike(share, time));
-        books.fairness.set_half_life(half_life_ms, time);
-        shares.values_mut().for_each(|share| books.enter(share, time));
-        self.rekey();
+        allocations.values().for_each(|allocation| books.enter(allocation));
+        self.recount_all();
     }
 
     fn set_draining(&mut self, draining: bool, effects: &mut Vec<Effect>) {
@@ -361,27 +260,32 @@ impl Ledger {
         }
     }
 
-    /// Puts a share in the books.
-    fn open(&mut self, mut share: Share) {
-        self.close(share.uid);
-        self.books.enter(&mut share, self.clock.last);
-        self.shares.insert(share.uid, share);
+    /// Puts an allocation in the books.
+    fn open(&mut self, allocation: Allocation) {
+        self.close(allocation.id);
+        self.books.enter(&allocation);
+        let uid = allocation.id.uid;
+        self.allocations.insert(allocation.id, allocation);
+        self.recount(uid);
     }
 
-    /// Changes a share, and the books with it.
-    fn alter(&mut self, uid: Uid, change: impl FnOnce(&mut Share)) {
-        if let Some(share) = self.shares.get_mut(&uid) {
-            self.books.strike(share, self.clock.last);
-            change(share);
-            self.books.enter(share, self.clock.last);
+    /// Changes an allocation, and the books with it.
+    fn alter(&mut self, id: AllocationId, change: impl FnOnce(&mut Allocation)) {
+        if let Some(allocation) = self.allocations.get_mut(&id) {
+            self.books.strike(allocation);
+            change(allocation);
+            self.books.enter(allocation);
+            self.recount(id.uid);
         }
     }
 
-    /// Takes a share out of the books.
-    fn close(&mut self, uid: Uid) -> Option<Share> {
-        let share = self.shares.remove(&uid)?;
-        self.books.strike(&share, self.clock.last);
-        Some(share)
+    /// Takes an allocation out of the books.
+    fn close(&mut self, id: AllocationId) -> Option<Allocation> {
+        let allocation = self.allocations.remove(&id)?;
+        self.books.strike(&allocation);
+        self.books.guesses.forget(id);
+        self.recount(id.uid);
+        Some(allocation)
     }
 
     /// The next job, with this state.
@@ -393,42 +297,67 @@ impl Ledger {
             self.line_up(&job);
         }
         self.count_work(&job);
+        self.count_kept(&job);
         self.jobs.insert(id, job);
         id
     }
 
-    /// Counts a job, where it is a submitted command that is not over.
+    /// Counts a job where it is a submitted command that runs, or is about to.
     fn count_work(&mut self, job: &Job) {
-        if job.is_work() && !job.ended() {
-            *self.works.entry(job.uid).or_default() += 1;
+        let home = job.works_in().filter(|_| !job.ended() && !job.queued());
+        home.into_iter().for_each(|home| *self.inside.entry(home).or_default() += 1);
+    }
+
+    /// Counts what is on disk of a job.
+    fn count_kept(&mut self, job: &Job) {
+        let bytes = job.kept().0;
+        if bytes > 0 {
+            let of = self.on_disk.0.entry(job.uid).or_default();
+            *of = of.saturating_add(bytes);
+            self.on_disk.1 = self.on_disk.1.saturating_add(bytes);
         }
+    }
+
+    /// What is on disk of a job goes.
+    fn discount_kept(&mut self, uid: Uid, bytes: u64) {
+        let left = self.on_disk.0.remove(&uid).unwrap_or_default().saturating_sub(bytes);
+        self.on_disk.0.extend((left > 0).then_some((uid, left)));
+        self.on_disk.1 = self.on_disk.1.saturating_sub(bytes);
     }
 
     /// Puts a queued job in the queue.
     fn line_up(&mut self, job: &Job) {
-        let (JobState::Queued { since }, Some(ask)) = (&job.state, job.kind.ask()) else { return };
-        self.queue.add(Waiting {
-            job: job.id,
-            uid: job.uid,
-            need: Room::of(ask.amount),
-            lease_ms: ask.lease_ms,
-            since: *since,
-            key: self.books.fairness.key(job.uid, ask.weight),
-        });
+        self.put_in_line(job);
+        self.recount(job.uid);
+    }
+
+    /// The same for one of whose member it is known whether they wait.
+    fn put_in_line(&mut self, job: &Job) {
+        if let Some(waiting) = Waiting::of(job) {
+            self.queue.add(waiting, &self.books);
+        }
+    }
+
+    /// Takes a job out of the queue. The next of its member is their first from now on.
+    fn leave_line(&mut self, id: JobId) {
+        let since = self.clock.last;
+        let Some((left, next)) = self.queue.remove(id, &self.books, since) else { return };
+        self.recount(left.uid);
+        let Some(next) = next else { return };
+        if let Some(job) = self.jobs.get_mut(&next) {
+            Arc::make_mut(job).state = JobState::Queued { since };
+        }
     }
 
     fn end_job(&mut self, now: Now, id: JobId, end: JobEnd, effects: &mut Vec<Effect>) {
-        self.queue.remove(id);
-        let ended = self.jobs.get_mut(&id).filter(|job| !job.ended());
-        let Some((uid, is_work)) = ended.as_ref().map(|job| (job.uid, job.is_work())) else { return };
-        if ended.is_some_and(|job| Arc::make_mut(job).end(now, end)) {
-            if is_work {
-                let left = self.works.remove(&uid).unwrap_or_default().saturating_sub(1);
-                self.works.extend((left > 0).then_some((uid, left)));
-            }
-            effects.push(Effect::Notify(Event::Job(id)));
-            self.remember(uid, id);
-        }
+        self.leave_line(id);
+        let Some(job) = self.jobs.get_mut(&id).filter(|job| !job.ended()) else { return };
+        let (uid, home, ran, kept) = (job.uid, job.works_in(), !job.queued(), job.kept());
+        home.filter(|_| ran).into_iter().for_each(|home| one_less(&mut self.inside, home));
+        Arc::make_mut(job).end(now, end);
+        self.discount_kept(uid, kept.0);
+        effects.push(Effect::Notify(Event::Job(id)));
+        self.remember(uid, id);
     }
 
     fn remember(&mut self, uid: Uid, id: JobId) {
@@ -446,15 +375,7 @@ impl Ledger {
     /// end after that nobody can be made to wait (1-product.md "Leases").
     fn horizon(&self) -> Time {
         let lease_max = self.rules.and_then(|rules| rules.lease_max).map_or(0, milliseconds);
-        self.clock.last.after(lease_max.max(self.books.fairness.half_life_ms))
-    }
-
-    fn rekey(&mut self) {
-        let Self { queue, jobs, books, .. } = self;
-        queue.rekey(|uid, job| match jobs.get(&job).and_then(|job| job.kind.ask()) {
-            Some(ask) => books.fairness.key(uid, ask.weight),
-            None => 0,
-        });
+        self.clock.last.after(lease_max.max(self.books.fairness.lags().half_life_ms))
     }
 
     /// What must hold after every transition, checked in release builds too: a ledger that contradicts itself
@@ -468,32 +389,45 @@ impl Ledger {
         self.books.capacity.assert_conserved();
     }
 
-    /// Counts everything anew and compares: conservation share by share, each index against what it indexes. O(n).
+    /// Counts everything anew and compares: conservation allocation by allocation, each index against what it indexes. O(n).
     ///
     /// # Panics
     /// Something does not add up.
     pub fn audit(&self) {
         self.assert_consistent();
         let left = Room::new(MilliCpu(0), self.books.left_behind);
-        let held = self.shares.values().fold(left, |sum, share| sum.plus(share.room()));
-        assert_eq!(held, self.books.capacity.held(), "the shares do not add up to what is held");
-        let expired = self.shares.values().filter(|share| share.expired()).count();
-        assert_eq!(expired, self.books.expired.len(), "expired shares are miscounted");
+        let held = self.allocations.values().fold(left, |sum, allocation| sum.plus(allocation.room()));
+        assert_eq!(held, self.books.capacity.held(), "the allocations do not add up to what is held");
+        let expired = self.allocations.values().filter(|allocation| allocation.expired()).count();
+        assert_eq!(expired, self.books.expired.len(), "expired allocations are miscounted");
         let queued = self.jobs.values().filter(|job| job.queued()).count();
         assert_eq!(queued, self.queue.len(), "the queue is not the queued jobs");
-        let works = self.jobs.values().filter(|job| job.is_work() && !job.ended()).count();
-        assert_eq!(works, self.works.values().sum::<usize>(), "submitted commands are miscounted");
+        let kept = self.jobs.values().map(|job| job.kept().0).sum::<u64>();
+        assert_eq!(kept, self.on_disk.1, "what is on disk is miscounted");
+        assert_eq!(kept, self.on_disk.0.values().sum::<u64>(), "what is on disk of members is miscounted");
         let ended = self.jobs.values().filter(|job| job.ended()).count();
         assert_eq!(ended, self.kept.len(), "jobs that are over are miscounted");
-        for (uid, share) in &self.shares {
-            assert_eq!(*uid, share.uid, "a share is under another member's id");
-            assert!(self.queue.job_of(*uid).is_none(), "uid {uid} holds and waits at once");
-            let (kernel, books) = (share.enforced().most.mem, share.counted().mem);
-            assert!(kernel <= books, "uid {uid} may use {kernel} of memory, and {books} is counted");
-            let alarm = share.alarm().map(|at| (at, *uid));
+        let inside = self.jobs.values().filter(|job| job.is_work() && !job.ended() && !job.queued());
+        assert_eq!(inside.count(), self.inside.values().sum::<usize>(), "commands that run are miscounted");
+        for (id, allocation) in &self.allocations {
+            assert_eq!(*id, allocation.id, "an allocation is under another's id");
+            let (kernel, books) = (allocation.enforced().most.mem, allocation.counted().mem);
+            assert!(kernel <= books, "{id} may use {kernel} of memory, and {books} is counted");
+            let alarm = allocation.alarm().map(|at| (at, *id));
             assert!(alarm.is_none_or(|alarm| self.books.alarms.contains(&alarm)), "an alarm is missing");
         }
-        let alarms = self.shares.values().filter(|share| share.alarm().is_some()).count();
+        for (uid, share) in &self.books.shares {
+            let sum = self.allocations_of(*uid).fold(Share::default(), Share::plus);
+            assert_eq!(sum, *share, "the share of uid {uid} is miscounted");
+        }
+        let alarms = self.allocations.values().filter(|allocation| allocation.alarm().is_some()).count();
         assert_eq!(alarms, self.books.alarms.len(), "there are alarms of nobody");
+        self.audit_lags();
     }
+}
+
+/// Counts one less, of which there was one.
+fn one_less<Key: Ord>(counts: &mut BTreeMap<Key, usize>, key: Key) {
+    let left = counts.remove(&key).unwrap_or_default().saturating_sub(1);
+    counts.extend((left > 0).then_some((key, left)));
 }

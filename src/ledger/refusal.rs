@@ -12,6 +12,13 @@ use crate::quantity::{Amount, Bytes, MilliCpu, Tasks};
 pub enum Refusal {
     /// More than the policy lets this member hold, or than the machine can hand out.
     OverLimit(Over),
+    /// With what is held already, more than the policy lets this member hold: not before some of it is given back.
+    MaxHeld {
+        /// The figure, and what it is over.
+        over: Over,
+        /// What is held.
+        held: Amount,
+    },
     /// A lease longer than the policy allows.
     LeaseTooLong {
         /// What was asked.
@@ -44,6 +51,13 @@ pub enum Refusal {
     },
     /// No share is held.
     NoShare,
+    /// The job has no allocation of its own now.
+    NoRoomOfIts {
+        /// The job that is meant.
+        job: JobId,
+    },
+    /// The end of the job's allocation is its command's time limit, which systemd keeps and does not move.
+    TimeIsSet,
     /// The lease is over: it can be renewed, but the share cannot grow.
     Expired,
     /// Processes are inside.
@@ -65,6 +79,20 @@ pub enum Refusal {
     TooManyWorks {
         /// The most submitted commands of a member at a time.
         most: usize,
+    },
+    /// As much is kept on disk of what commands are to run as may be.
+    TooMuchKept {
+        /// The most that is kept at a time.
+        most: Bytes,
+        /// Whether that is of this member, and not of all.
+        own: bool,
+    },
+    /// As many requests wait as may.
+    QueueFull {
+        /// The most that wait at a time.
+        most: usize,
+        /// Whether that is of this member, and not of all.
+        own: bool,
     },
     /// No such job, or not one that the caller may see.
     NoJob,
@@ -150,6 +178,22 @@ impl Over {
         (asked.tasks > max.tasks).then_some(Self::Tasks { asked: asked.tasks, max: max.tasks, by })
     }
 
+    /// One short sentence of it, where what is `held` already is what makes it too much.
+    fn with_held(&self, held: Amount, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Cpu { asked, max, by } => {
+                write!(f, "Requested CPU ({asked}) and what you hold ({}) exceed {by} ({max})", held.cpu)
+            }
+            Self::Mem { asked, max, by } => {
+                let [asked, held, max] = [asked, &held.mem, max].map(|mem| mem.exact());
+                write!(f, "Requested memory ({asked}) and what you hold ({held}) exceed {by} ({max})")
+            }
+            Self::Tasks { asked, max, by } => {
+                write!(f, "Requested tasks ({asked}) and what you hold ({}) exceed {by} ({max})", held.tasks)
+            }
+        }
+    }
+
     /// The first figure of `asked` that is over what the machine can hand out.
     pub fn machine(asked: Amount, whole: Room) -> Option<Self> {
         let by = Bound::Machine;
@@ -187,6 +231,7 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::OverLimit(over) => over.fmt(f),
+            Self::MaxHeld { over, held } => over.with_held(*held, f),
             Self::LeaseTooLong { asked, max } => {
                 let [asked, max] = [asked, max].map(|time| humantime::format_duration(*time));
                 write!(f, "Requested lease ({asked}) exceeds maximum allowed ({max})")
@@ -201,6 +246,8 @@ impl fmt::Display for Refusal {
             Self::AlreadyAllocated { .. } => f.write_str("A share is held already"),
             Self::AlreadyWaiting { job } => write!(f, "A request waits already, as job {job}"),
             Self::NoShare => f.write_str("No share is held"),
+            Self::NoRoomOfIts { job } => write!(f, "Job {job} has no allocation of its own now"),
+            Self::TimeIsSet => f.write_str("The time limit of a command that was submitted cannot be moved"),
             Self::Expired => f.write_str("The lease is over: renew it first"),
             Self::Occupied => f.write_str("Processes are inside the share"),
             Self::MemoryInUse { in_use, asked } => {
@@ -210,6 +257,14 @@ impl fmt::Display for Refusal {
             Self::Unsettled => f.write_str("The last change of the share is still being settled"),
             Self::Draining => f.write_str("An admin stopped new requests"),
             Self::TooManyWorks { most } => write!(f, "{most} submitted commands are not over yet"),
+            Self::TooMuchKept { most, own: true } => {
+                write!(f, "Your commands that are not over take more than {most} with this one")
+            }
+            Self::TooMuchKept { most, own: false } => {
+                write!(f, "The commands that are not over take more than {most} with this one")
+            }
+            Self::QueueFull { most, own: true } => write!(f, "{most} requests of yours wait already"),
+            Self::QueueFull { most, own: false } => write!(f, "{most} requests wait already"),
             Self::NoJob => f.write_str("No such job"),
             Self::NotYours { job } => write!(f, "Job {job} is someone else's"),
             Self::JobAtWork { job } => write!(f, "Job {job} is at work"),

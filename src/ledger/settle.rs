@@ -2,26 +2,26 @@
 
 use std::sync::Arc;
 
+use super::allocation::{Allocation, Keeps, Phase};
 use super::expire::RETRY_MS;
 use super::job::{JobEnd, JobState, SLICE_WENT};
-use super::share::{Keeps, Phase, Share};
-use super::{Effect, Event, Ledger, Now, Outcome};
-use crate::identity::Uid;
+use super::{Effect, Event, Ledger, Now, Outcome, one_less};
+use crate::identity::{AllocationId, Purpose};
 
 impl Ledger {
-    pub(super) fn settle(&mut self, now: Now, uid: Uid, outcome: Outcome, effects: &mut Vec<Effect>) {
-        let Some(share) = self.shares.get(&uid) else { return };
-        let phase = share.phase;
+    pub(super) fn settle(&mut self, now: Now, id: AllocationId, outcome: Outcome, effects: &mut Vec<Effect>) {
+        let Some(allocation) = self.allocations.get(&id) else { return };
+        let phase = allocation.phase;
         let why = match outcome {
             Outcome::Unknown => return,
-            Outcome::Withdrawn(why) => return self.slice_gone(now, uid, &why, effects),
-            Outcome::Lowered(keeps) => return self.lowered(uid, keeps, effects),
-            Outcome::Done => return self.settled(now, uid, phase, effects),
+            Outcome::Withdrawn(why) => return self.slice_gone(now, id, &why, effects),
+            Outcome::Lowered(keeps) => return self.lowered(id, keeps, effects),
+            Outcome::Done => return self.settled(now, id, phase, effects),
             Outcome::Undone(why) => why,
         };
         match phase {
             Phase::Granting { job } => {
-                self.close(uid);
+                self.close(id);
                 if let Some(job) = job {
                     self.end_job(now, job, JobEnd::Failed(why), effects);
                 }
@@ -30,63 +30,82 @@ impl Ledger {
             Phase::Stopping { job } => {
                 self.end_job(now, job, JobEnd::Failed(why), effects);
                 // What could not be carried out would be tried again at once, and again.
-                if self.shares.get(&uid).is_some_and(|share| share.eviction().is_some()) {
-                    self.set_eviction(uid, Some(self.clock.last.after(RETRY_MS)));
+                if self.allocations.get(&id).is_some_and(|allocation| allocation.eviction().is_some()) {
+                    self.set_eviction(id, Some(self.clock.last.after(RETRY_MS)));
                 }
             }
-            Phase::Lowering => self.set_keeps(uid, None),
+            Phase::Lowering => self.set_keeps(id, None),
             Phase::Active | Phase::Resizing { .. } | Phase::Renewing { .. } | Phase::Releasing => {}
         }
         // Whether it is empty is to be said anew: else what could not be withdrawn would be tried at once again.
-        self.alter(uid, |share| (share.phase, share.empty_since) = (Phase::Active, None));
-        self.follow_up(uid, effects);
+        self.alter(id, |allocation| (allocation.phase, allocation.empty_since) = (Phase::Active, None));
+        self.follow_up(id, effects);
     }
 
-    fn settled(&mut self, now: Now, uid: Uid, phase: Phase, effects: &mut Vec<Effect>) {
+    fn settled(&mut self, now: Now, id: AllocationId, phase: Phase, effects: &mut Vec<Effect>) {
         match phase {
             // How far the limits have come down is an outcome of its own.
             Phase::Active | Phase::Lowering => return,
             Phase::Releasing | Phase::Stopping { .. } => {
-                return self.slice_gone(now, uid, SLICE_WENT, effects);
+                return self.slice_gone(now, id, SLICE_WENT, effects);
             }
             Phase::Granting { job } => {
                 let time = self.clock.last;
-                self.alter(uid, |share| (share.phase, share.empty_since) = (Phase::Active, Some(time)));
-                effects.push(Effect::Notify(Event::Granted { uid, job }));
+                self.alter(id, |allocation| {
+                    (allocation.phase, allocation.empty_since) = (Phase::Active, Some(time))
+                });
+                effects.push(Effect::Notify(Event::Granted { id, job }));
                 if let Some(job) = job {
-                    self.share_is_there(now, uid, job, effects);
+                    self.allocation_is_there(now, job, effects);
                 }
             }
             Phase::Resizing { to } => {
-                self.alter(uid, |share| (share.phase, share.amount) = (Phase::Active, to));
-                effects.push(Effect::Notify(Event::Resized { uid }));
+                self.alter(id, |allocation| (allocation.phase, allocation.amount) = (Phase::Active, to));
+                effects.push(Effect::Notify(Event::Resized { id }));
             }
             Phase::Renewing { lease } => {
-                self.alter(uid, |share| (share.phase, share.lease) = (Phase::Active, Some(lease)));
-                effects.push(Effect::Notify(Event::Renewed { uid }));
+                self.alter(id, |allocation| {
+                    (allocation.phase, allocation.lease) = (Phase::Active, Some(lease))
+                });
+                effects.push(Effect::Notify(Event::Renewed { id }));
             }
         }
-        self.follow_up(uid, effects);
+        self.follow_up(id, effects);
     }
 
-    /// The limits of an expired share have come down: the rest of its room is free.
-    fn lowered(&mut self, uid: Uid, keeps: Keeps, effects: &mut Vec<Effect>) {
-        let Some(share) = self.shares.get(&uid).filter(|share| share.phase == Phase::Lowering) else {
+    /// The limits of an expired allocation have come down: the rest of its room is free.
+    fn lowered(&mut self, id: AllocationId, keeps: Keeps, effects: &mut Vec<Effect>) {
+        let Some(allocation) =
+            self.allocations.get(&id).filter(|allocation| allocation.phase == Phase::Lowering)
+        else {
             return;
         };
         // No more than was granted is ever held, whatever is said to be used.
-        let keeps =
-            Keeps { mem: keeps.mem.min(share.amount.mem), tasks: keeps.tasks.min(share.amount.tasks) };
-        self.set_keeps(uid, Some(keeps));
-        self.alter(uid, |share| share.phase = Phase::Active);
-        effects.push(Effect::Notify(Event::Resized { uid }));
-        self.follow_up(uid, effects);
+        let keeps = Keeps {
+            mem: keeps.mem.min(allocation.amount.mem),
+            tasks: keeps.tasks.min(allocation.amount.tasks),
+        };
+        self.set_keeps(id, Some(keeps));
+        self.alter(id, |allocation| allocation.phase = Phase::Active);
+        effects.push(Effect::Notify(Event::Resized { id }));
+        self.follow_up(id, effects);
     }
 
-    /// There is no slice any more, and so no share: `why`, for who waited for it.
-    pub(super) fn slice_gone(&mut self, now: Now, uid: Uid, why: &str, effects: &mut Vec<Effect>) {
-        let Some(share) = self.close(uid) else { return };
-        match share.phase {
+    /// There is no slice any more, and so no allocation: `why`, for who waited for it.
+    pub(super) fn slice_gone(&mut self, now: Now, id: AllocationId, why: &str, effects: &mut Vec<Effect>) {
+        let Some(allocation) = self.close(id) else { return };
+        if let Purpose::Run(job) = id.purpose {
+            let of_this_boot = allocation.boot == *self.boot();
+            let end = match allocation.phase {
+                Phase::Stopping { .. } => JobEnd::Cancelled,
+                Phase::Releasing => JobEnd::Done,
+                // Its command ended with the machine.
+                _ if !of_this_boot => JobEnd::Interrupted,
+                _ => JobEnd::Failed(why.to_owned()),
+            };
+            self.end_job(now, job, end, effects);
+        }
+        match allocation.phase {
             Phase::Stopping { job } => self.end_job(now, job, JobEnd::Done, effects),
             Phase::Granting { job } => {
                 if let Some(job) = job {
@@ -100,18 +119,24 @@ impl Ledger {
             | Phase::Renewing { .. }
             | Phase::Releasing => {}
         }
-        effects.push(Effect::Notify(Event::Released { uid }));
+        effects.push(Effect::Notify(Event::Released { id }));
     }
 
     /// A grant that a crash ended before anything was done: who waited for it waits in the same place again.
-    pub(super) fn wait_again(&mut self, share: &Share) {
-        let Phase::Granting { job: Some(id) } = share.phase else { return };
+    pub(super) fn wait_again(&mut self, now: Now, allocation: &Allocation, events: &mut Vec<Effect>) {
+        let Phase::Granting { job: Some(id) } = allocation.phase else { return };
         let Some(mut job) = self.jobs.remove(&id) else { return };
-        if let JobState::Running { .. } = job.state {
-            if let Some(since) = job.kind.ask().map(|ask| ask.asked) {
-                Arc::make_mut(&mut job).state = JobState::Queued { since };
+        let asked = job.kind.ask().map(|ask| ask.asked);
+        if let (JobState::Running { .. }, Some(since)) = (&job.state, asked) {
+            Arc::make_mut(&mut job).state = JobState::Queued { since };
+            job.works_in().into_iter().for_each(|home| one_less(&mut self.inside, home));
+            if job.called_back() {
+                self.jobs.insert(id, job);
+                return self.end_job(now, id, JobEnd::Cancelled, events);
             }
             self.line_up(&job);
+            // It was served before who is first by now.
+            self.reserved = self.reserved.filter(|first| *first < id).or(Some(id));
         }
         self.jobs.insert(id, job);
     }

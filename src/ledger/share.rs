@@ -1,263 +1,122 @@
-//! One member's share: what is held, until when, and what is being done about it.
+//! One member's share: all that they hold, the sum of their allocations.
 
+use super::allocation::Allocation;
 use super::counted::room::Room;
-use super::fairness::Meter;
-use super::time::Time;
-use crate::enforced::{Burst, Enforced};
-use crate::identity::{JobId, Uid};
+use super::refusal::{Bound, Over};
+use crate::enforced::{Burst, Enforced, WEIGHT_IDLE, weight};
 use crate::quantity::{Amount, Bytes, MilliCpu, Tasks};
-use crate::time::{BootId, Now};
 
-/// How long before its end a lease is warned of, in milliseconds, besides at its last tenth (issue 4: 5 minutes).
-pub const WARNING_MS: u64 = 5 * 60 * 1000;
-
-/// What one member holds.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Share {
-    /// The member.
-    pub uid: Uid,
-    /// The member's name when the share was granted, to be shown.
-    pub user: Option<String>,
-    /// The figures that were granted. What the kernel is to hold: [`Share::enforced`].
-    pub amount: Amount,
-    /// Swap on top of the memory, in bytes.
-    pub swap: Bytes,
-    /// When it was granted.
-    pub granted: Now,
-    /// In which boot its slice was last made.
-    pub boot: BootId,
-    /// What is being done about it.
-    pub phase: Phase,
-    /// What the policy said when it was granted.
-    pub terms: Terms,
-    /// Until when it is held; `None`: until released.
-    pub lease: Option<Lease>,
-    /// Since when it is known to have no process inside.
-    pub empty_since: Option<Time>,
-    /// What of its use is not in its member's account yet.
-    pub meter: Meter,
-}
-
-/// What the policy says for a share: taken when it is granted, so that a change of the policy takes nothing from it.
+/// What the allocations of one member come to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Terms {
-    /// After how long without a process it is given back, in milliseconds; `None`: never.
-    pub idle_ms: Option<u64>,
-    /// Whether it was taken for a submitted command, and goes when the last one is over.
-    pub for_work: bool,
-    /// How much CPU it may use beyond its own; `None`: none.
-    pub burst: Option<Burst>,
-}
-
-/// Until when a share is held.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Lease {
-    /// The end.
-    pub ends: Time,
-    /// How long it was when it was last given, in milliseconds.
-    pub length_ms: u64,
-    /// Where it stands.
-    pub stage: Stage,
-}
-
-/// Where a lease stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stage {
-    /// The end is still to come.
-    Running {
-        /// When its member is next warned of its end.
-        warn: Option<Time>,
-    },
-    /// It is over, and the share still there, for work is inside.
-    Expired {
-        /// When it ended.
-        since: Time,
-        /// What the share physically keeps, once its limits have come down to it; `None`: its limits are still those
-        /// that were granted.
-        keeps: Option<Keeps>,
-        /// When its limits are next tried to be lowered; `None`: that is done.
-        lower: Option<Time>,
-        /// When what is inside is stopped for someone who waits. Only where the policy says so.
-        evict: Option<Time>,
-    },
-}
-
-/// What an expired share physically keeps. Its limits have come down to this, so that the kernel gives it no more.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Keeps {
-    /// Memory. It goes on counting against the capacity.
-    pub mem: Bytes,
-    /// Tasks.
-    pub tasks: Tasks,
-}
-
-/// What is being done about a share. In the state file, everything but `Active` is an intent without outcome.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Phase {
-    /// The slice is being made; nothing has been answered yet.
-    Granting {
-        /// The job that waited for it.
-        job: Option<JobId>,
-    },
-    /// Held, and enforced.
-    Active,
-    /// The limits are on their way from `Share::amount` to these.
-    Resizing {
-        /// The new figures.
-        to: Amount,
-    },
-    /// The lease is over, and the limits are on their way down to what is used: which limits the kernel holds at this
-    /// moment is not known, but none over those that were granted.
-    Lowering,
-    /// An expired share gets back what was granted.
-    Renewing {
-        /// The lease that it has then.
-        lease: Lease,
-    },
-    /// The empty slice is being removed.
-    Releasing,
-    /// The processes inside are being stopped, as a job.
-    Stopping {
-        /// The job that watches it.
-        job: JobId,
-    },
-}
-
-impl Phase {
-    /// Whether the share is being taken away.
-    pub fn gives_back(self) -> bool {
-        matches!(self, Self::Releasing | Self::Stopping { .. })
-    }
-}
-
-impl Lease {
-    /// A lease of so many milliseconds from `now`.
-    pub fn new(now: Time, length_ms: u64) -> Self {
-        let mut lease = Self { ends: now.after(length_ms), length_ms, stage: Stage::Running { warn: None } };
-        lease.stage = Stage::Running { warn: lease.warning_after(now) };
-        lease
-    }
-
-    /// The first warning after `now`: when a tenth is left, and when five minutes are.
-    pub(super) fn warning_after(&self, now: Time) -> Option<Time> {
-        let warnings = [self.ends.before(self.length_ms / 10), self.ends.before(WARNING_MS)];
-        warnings.into_iter().filter(|at| *at > now && *at < self.ends).min()
-    }
+pub struct Share {
+    /// How many allocations there are.
+    pub allocations: usize,
+    /// What they take of the capacity.
+    pub room: Room,
+    /// Their tasks. Those are not handed out, and their sum is in no book: what all of them may have at once the kernel bounds,
+    /// by the limit of the slice around them.
+    pub tasks: u128,
 }
 
 impl Share {
-    /// A share that is held and enforced, without a lease.
-    pub fn active(uid: Uid, amount: Amount, swap: Bytes, granted: Now, boot: BootId) -> Self {
+    /// With one allocation more.
+    pub(super) fn plus(self, allocation: &Allocation) -> Self {
+        self.with(allocation.counted())
+    }
+
+    /// With one allocation less.
+    pub(super) fn less(self, allocation: &Allocation) -> Self {
         Self {
-            uid,
-            user: None,
-            amount,
-            swap,
-            granted,
-            boot,
-            phase: Phase::Active,
-            terms: Terms::default(),
-            lease: None,
-            empty_since: None,
-            meter: Meter::default(),
+            allocations: self.allocations.saturating_sub(1),
+            room: self.room.less(allocation.room()),
+            tasks: self.tasks.saturating_sub(allocation.counted().tasks.0.into()),
         }
     }
 
-    /// What this share physically keeps, where its lease is over and its limits have come down to that.
-    pub fn keeps(&self) -> Option<Keeps> {
-        match self.lease?.stage {
-            Stage::Expired { keeps, .. } => keeps,
-            Stage::Running { .. } => None,
-        }
-    }
-
-    /// This share with its limits come down to what it keeps; itself where its lease runs.
-    #[must_use]
-    pub fn keeping(&self, kept: Keeps) -> Self {
-        let mut share = self.clone();
-        if let Some(Lease { stage: Stage::Expired { keeps, .. }, .. }) = &mut share.lease {
-            *keeps = Some(kept);
-        }
-        share
-    }
-
-    /// What the kernel is to hold: the figures that were granted, both as the most that it may use and as what it has when
-    /// everybody wants everything. Where the share [keeps](Self::keeps) only what it uses its CPU quota stays, and it is
-    /// promised nothing: it weighs nothing, and no memory of it is protected.
-    pub fn enforced(&self) -> Enforced {
-        let Self { amount, swap, .. } = *self;
-        let enforced = match self.keeps() {
-            Some(Keeps { mem, tasks }) => Enforced::unpromised(Amount { mem, tasks, ..amount }, swap),
-            None => Enforced::promised(amount, swap),
+    /// The first figure with which so much more is over the most that its member may hold.
+    pub fn over(&self, more: Amount, max: Amount) -> Option<Over> {
+        let by = Bound::Policy;
+        // Of a request of before the policy's most was remembered none is known, until the policy is asked again.
+        let beyond = |held: u128, more: u64, max: u64| {
+            more > 0 && max > 0 && held + u128::from(more) > u128::from(max)
         };
-        Enforced { burst: self.terms.burst, ..enforced }
-    }
-
-    /// The most that this share may be using until its phase is settled, without the CPU that it only has while nobody
-    /// else wants it.
-    pub fn counted(&self) -> Amount {
-        match (self.phase, self.keeps()) {
-            (Phase::Resizing { to }, _) => Amount {
-                cpu: self.amount.cpu.max(to.cpu),
-                mem: self.amount.mem.max(to.mem),
-                tasks: self.amount.tasks.max(to.tasks),
-            },
-            (Phase::Renewing { .. }, _) | (_, None) => self.amount,
-            (_, Some(Keeps { mem, tasks })) => Amount { cpu: MilliCpu(0), mem, tasks },
+        if beyond(self.room.cpu, more.cpu.0, max.cpu.0) {
+            return Some(Over::Cpu { asked: more.cpu, max: max.cpu, by });
         }
+        beyond(self.room.mem, more.mem.0, max.mem.0).then_some(Over::Mem {
+            asked: more.mem,
+            max: max.mem,
+            by,
+        })
     }
 
-    /// What it takes of the capacity (1-product.md "Leases"): once its lease is over and its limits are down, what it
-    /// physically keeps and no CPU.
-    pub fn room(&self) -> Room {
-        Room::of(self.counted())
+    /// The sums as figures.
+    pub fn held(&self) -> Amount {
+        let tasks = Tasks(u64::try_from(self.tasks).unwrap_or(u64::MAX));
+        Amount { cpu: self.room.cpu(), mem: self.room.mem(), tasks }
     }
 
-    /// Whether its lease is over.
-    pub fn expired(&self) -> bool {
-        self.expired_since().is_some()
+    /// As if this were held too.
+    pub(super) fn with(self, more: Amount) -> Self {
+        let tasks = self.tasks.saturating_add(more.tasks.0.into());
+        let allocations = self.allocations.saturating_add(1);
+        Self { allocations, room: self.room.plus(Room::of(more)), tasks }
     }
+}
 
-    /// Since when its lease is over.
-    pub fn expired_since(&self) -> Option<Time> {
-        match self.lease?.stage {
-            Stage::Expired { since, .. } => Some(since),
-            Stage::Running { .. } => None,
+/// What the kernel is to hold of a member's slice, around these allocations of theirs; `None` where there is none.
+///
+/// Each allocation has its own figures. Around them the slice has the sum of what is promised, against everybody else; as the
+/// most of memory what the policy lets its member hold, so that what one allocation leaves behind takes nothing from another;
+/// the same of tasks, which all allocations share; and as the most CPU the sum, or the burst.
+pub fn enforced<'a>(allocations: impl Iterator<Item = &'a Allocation>) -> Option<Enforced> {
+    let mut around: Option<Around> = None;
+    for allocation in allocations {
+        if allocation.in_share {
+            return Some(allocation.enforced());
         }
+        around.get_or_insert_default().add(allocation);
     }
+    let Around { most, max, promised, low, swap, burst } = around?;
+    // Of an allocation of before the policy's most was remembered nothing is known but the sum.
+    let tasks = if max.tasks.0 > 0 { max.tasks } else { most.tasks };
+    Some(Enforced {
+        most: Amount { cpu: most.cpu, mem: most.mem.max(max.mem), tasks },
+        burst,
+        swap,
+        weight: if promised.0 == 0 { WEIGHT_IDLE } else { weight(promised) },
+        low,
+    })
+}
 
-    /// When what is inside is stopped for someone who waits.
-    pub fn eviction(&self) -> Option<Time> {
-        match self.lease?.stage {
-            Stage::Expired { evict, .. } => evict,
-            Stage::Running { .. } => None,
+/// Sums over the allocations of one member.
+#[derive(Default)]
+struct Around {
+    most: Amount,
+    max: Amount,
+    promised: MilliCpu,
+    low: Bytes,
+    swap: Bytes,
+    burst: Option<Burst>,
+}
+
+impl Around {
+    fn add(&mut self, allocation: &Allocation) {
+        let own = allocation.in_flux();
+        self.most.cpu.0 = self.most.cpu.0.saturating_add(own.most.cpu.0);
+        self.most.mem.0 = self.most.mem.0.saturating_add(own.most.mem.0);
+        self.most.tasks.0 = self.most.tasks.0.saturating_add(own.most.tasks.0);
+        self.max.mem = self.max.mem.max(allocation.terms.max.mem);
+        // What is held already may be over a maximum that was lowered since.
+        let tasks = allocation.terms.max.tasks;
+        if tasks.0 > 0 {
+            self.max.tasks = self.max.tasks.max(tasks).max(own.most.tasks);
         }
-    }
-
-    /// When its lease gives back its room. Where the lease has just ended and the limits are not down yet, that moment has
-    /// come: so it stays what is kept for the first in the queue, until it is known what the share keeps.
-    pub(super) fn gives_at(&self) -> Option<Time> {
-        if let Phase::Renewing { lease } = self.phase {
-            return Some(lease.ends);
+        if own.weight != WEIGHT_IDLE {
+            self.promised.0 = self.promised.0.saturating_add(own.most.cpu.0);
         }
-        self.lease.filter(|_| self.keeps().is_none()).map(|lease| lease.ends)
-    }
-
-    /// When something is next to be done about it.
-    pub(super) fn alarm(&self) -> Option<Time> {
-        let (lease, act) = match self.lease.map(|lease| (lease.ends, lease.stage)) {
-            Some((ends, Stage::Running { warn })) => (warn.or(Some(ends)), None),
-            Some((_, Stage::Expired { lower, evict, .. })) => {
-                (None, [lower, evict].into_iter().flatten().min())
-            }
-            None => (None, None),
-        };
-        let act = [act, self.idle_at()].into_iter().flatten().min().filter(|_| self.phase == Phase::Active);
-        [lease, act].into_iter().flatten().min()
-    }
-
-    /// When it has been empty for too long.
-    pub(super) fn idle_at(&self) -> Option<Time> {
-        Some(self.empty_since?.after(self.terms.idle_ms?))
+        self.low.0 = self.low.0.saturating_add(own.low.0);
+        self.swap.0 = self.swap.0.saturating_add(own.swap.0);
+        self.burst = self.burst.max(own.burst);
     }
 }

@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 use super::baseline::{Roomy, unit_to_hold};
 use super::cursor::{At, Cursor, Wrong, yes_or_no};
-use super::figure::{OrNothing, Ratio, Swap, Time, Weight};
+use super::figure::{Count, OrNothing, Ratio, Swap, Time, Weight};
 use super::io::IoDraft;
 use super::yaml::Node;
 use super::{Role, Visibility};
@@ -51,7 +51,11 @@ pub(super) struct Draft {
     pub idle: Option<At<Time>>,
     pub burst: Option<At<Burst>>,
     pub half_life: Option<At<Time>>,
+    pub tau: Option<At<Time>>,
     pub patience: Option<At<Time>>,
+    pub queue_member: Option<At<Count>>,
+    pub queue_all: Option<At<Count>>,
+    pub queue_running: Option<At<Count>>,
     pub baseline: HeldDraft,
     pub logins_mem: Option<At<Roomy<Bytes>>>,
     pub others: BTreeMap<String, HeldDraft>,
@@ -128,6 +132,7 @@ impl Draft {
                 "idle" => self.idle = Some(at.figure()?),
                 "burst" => read_burst(&mut self.burst, &at)?,
                 "fairness" => self.read_fairness(&at)?,
+                "queue" => self.read_queue(&at)?,
                 "baseline" => self.baseline.read(&at, HELD_EXAMPLE)?,
                 "logins" => self.read_logins(&at)?,
                 "others" => self.read_others(&at)?,
@@ -148,7 +153,7 @@ impl Draft {
                 "dangerous" => self.read_dangerous(&at)?,
                 _ => {
                     return Err(at.unknown(
-                        "defaults, max, reserve, overcommit, swap, lease, idle, burst, fairness, baseline, logins, others, io, \
+                        "defaults, max, reserve, overcommit, swap, lease, idle, burst, fairness, queue, baseline, logins, others, io, \
                          users, groups, from_sandboxes, visibility, dangerous",
                     ));
                 }
@@ -191,11 +196,24 @@ impl Draft {
     }
 
     fn read_fairness(&mut self, at: &Cursor<'_>) -> Result<(), Wrong> {
-        for (name, at) in at.entries("{half_life: 7d, patience: 1d}")? {
+        for (name, at) in at.entries("{half_life: 4d, tau: 6h, patience: 1d}")? {
             match name {
                 "half_life" => self.half_life = Some(at.figure()?),
+                "tau" => self.tau = Some(at.figure()?),
                 "patience" => self.patience = Some(at.figure()?),
-                _ => return Err(at.unknown("half_life, patience")),
+                _ => return Err(at.unknown("half_life, tau, patience")),
+            }
+        }
+        Ok(())
+    }
+
+    fn read_queue(&mut self, at: &Cursor<'_>) -> Result<(), Wrong> {
+        for (name, at) in at.entries("{member: 1000, all: 10000, running: 0}")? {
+            match name {
+                "member" => self.queue_member = Some(at.figure()?),
+                "all" => self.queue_all = Some(at.figure()?),
+                "running" => self.queue_running = Some(at.figure()?),
+                _ => return Err(at.unknown("member, all, running")),
             }
         }
         Ok(())

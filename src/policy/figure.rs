@@ -35,6 +35,13 @@ pub struct Weight(u64);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ratio(u64);
 
+/// The largest count.
+const COUNT_MAX: usize = 1_000_000;
+
+/// How many of something there may be, up to [`COUNT_MAX`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Count(pub usize);
+
 /// A length of time, from [`DURATION_MIN`] to [`DURATION_MAX`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Time(pub Duration);
@@ -62,6 +69,9 @@ pub enum FigureError {
     /// A ratio out of range.
     #[error("must be from 0.1 to 100, and {0} is not")]
     RatioRange(String),
+    /// A count out of range, or none.
+    #[error("must be a whole number from 0 to 1000000, and {0} is not")]
+    CountRange(String),
     /// The text is no length of time.
     #[error("{0:?} is not a time: write a figure and its unit, such as 30m, 8h or 7d")]
     NotTime(String),
@@ -135,6 +145,17 @@ impl FromStr for Ratio {
     fn from_str(text: &str) -> Result<Self, FigureError> {
         let milli = thousandths(text)?;
         milli.and_then(Self::new).ok_or_else(|| FigureError::RatioRange(text.to_owned()))
+    }
+}
+
+impl FromStr for Count {
+    type Err = FigureError;
+
+    fn from_str(text: &str) -> Result<Self, FigureError> {
+        let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        let count = if digits { text.parse().ok() } else { None };
+        let count = count.filter(|count| *count <= COUNT_MAX).map(Self);
+        count.ok_or_else(|| FigureError::CountRange(text.to_owned()))
     }
 }
 

@@ -43,10 +43,14 @@ pub const RESERVE_CPU_DEFAULT_ONE_IN: u64 = 20;
 /// The most memory kept for the system where the policy names no `reserve.mem` (1-product.md "Policy").
 pub const RESERVE_MEM_DEFAULT_MAX: Bytes = Bytes(2 << 30);
 
-/// How fast past use is forgotten where the policy names no `fairness.half_life`: 7 days (1-product.md "Policy").
-pub const HALF_LIFE_DEFAULT: Duration = Duration::from_secs(7 * 24 * 3600);
+/// After how long a lag counts half where the policy names no `fairness.half_life`: 4 days (6-fairness.md "The key").
+pub const HALF_LIFE_DEFAULT: Duration = Duration::from_secs(4 * 24 * 3600);
 
-/// After how long in the queue a request goes before all that have not waited as long, where the policy names no
+/// For how long a member must be ahead by a share to weigh as much as one who holds it now, where the policy names no
+/// `fairness.tau`: 6 hours (6-fairness.md "The key").
+pub const TAU_DEFAULT: Duration = Duration::from_secs(6 * 3600);
+
+/// After how long a member's first request goes before all that have not been the first of theirs as long, where the policy names no
 /// `fairness.patience`: 1 day (1-product.md "Policy").
 pub const PATIENCE_DEFAULT: Duration = Duration::from_secs(24 * 3600);
 
@@ -78,10 +82,14 @@ pub struct Policy {
     pub idle: Option<Duration>,
     /// How much CPU a share may use beyond its own while nobody wants it; `None`: none.
     pub burst: Option<Burst>,
-    /// After how long past use counts half.
+    /// After how long a lag counts half.
     pub half_life: Duration,
-    /// After how long in the queue a request goes before all that have not waited as long.
+    /// For how long a member must be ahead by a share to weigh as much as one who holds it now.
+    pub tau: Duration,
+    /// After how long a member's first request goes before all that have not been the first of theirs as long.
     pub patience: Duration,
+    /// How much may wait and run.
+    pub queue: QueueRule,
     /// What the logins of a member may use outside of every share; for figures that it does not name there is no bound.
     pub baseline: PartialAmount,
     /// The memory that all logins together may use; `None`: no bound.
@@ -102,6 +110,24 @@ pub struct Policy {
     pub evict: bool,
     /// Whether a process of a system unit that is in a sandbox may enter its member's share, and leave the sandbox with that.
     pub from_sandboxes: bool,
+}
+
+/// How much may wait and run at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct QueueRule {
+    /// Requests of one member that wait.
+    pub member: usize,
+    /// Requests of all members that wait.
+    pub all: usize,
+    /// Submitted commands of one member with allocations of their own that run; 0: no bound.
+    pub running: usize,
+}
+
+impl Default for QueueRule {
+    /// 1-product.md "Policy".
+    fn default() -> Self {
+        Self { member: 1000, all: 10_000, running: 0 }
+    }
 }
 
 /// What is said of one user or one group; what is not said is taken from elsewhere, figure by figure.
@@ -263,7 +289,9 @@ impl Policy {
             idle: None,
             burst: None,
             half_life: HALF_LIFE_DEFAULT,
+            tau: TAU_DEFAULT,
             patience: PATIENCE_DEFAULT,
+            queue: QueueRule::default(),
             baseline: PartialAmount::default(),
             logins: None,
             others: BTreeMap::new(),

@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use super::Overcommit;
 use super::cursor::{At, Wrong};
 use super::draft::{AmountDraft, Draft, HeldDraft, RulesDraft, UnfoundDraft};
-use super::figure::Time;
+use super::figure::{Count, Time};
 use super::yaml::{Fault, KeyPath, Position};
 use super::{
-    Entry, HALF_LIFE_DEFAULT, Kept, LEASE_MIN, LoginRule, PATIENCE_DEFAULT, Policy, Reserve, Rules, Said,
-    TASKS_DEFAULT, TASKS_MAX_DEFAULT, Unfound,
+    Entry, HALF_LIFE_DEFAULT, Kept, LEASE_MIN, LoginRule, PATIENCE_DEFAULT, Policy, QueueRule, Reserve,
+    Rules, Said, TASKS_DEFAULT, TASKS_MAX_DEFAULT, TAU_DEFAULT, Unfound,
 };
 use crate::quantity::{Amount, Bytes, MilliCpu, PartialAmount, Tasks};
 
@@ -57,7 +57,9 @@ impl Draft {
             idle: value(&self.idle).map(|time| time.0),
             burst: value(&self.burst),
             half_life: value(&self.half_life).map_or(HALF_LIFE_DEFAULT, |time| time.0),
+            tau: value(&self.tau).map_or(TAU_DEFAULT, |time| time.0),
             patience: value(&self.patience).map_or(PATIENCE_DEFAULT, |time| time.0),
+            queue: self.queue(),
             baseline: held(&self.baseline),
             logins: value(&self.logins_mem).map(|mem| mem.0),
             io: self.io.finish(entries(&self, &unfound).map(|rules| &rules.io))?,
@@ -72,6 +74,18 @@ impl Draft {
             evict: value(&self.evict).unwrap_or(false),
             from_sandboxes: value(&self.from_sandboxes).unwrap_or(false),
         })
+    }
+}
+
+impl Draft {
+    fn queue(&self) -> QueueRule {
+        let QueueRule { member, all, running } = QueueRule::default();
+        let count = |draft: &Option<At<Count>>, or: usize| value(draft).map_or(or, |count: Count| count.0);
+        QueueRule {
+            member: count(&self.queue_member, member),
+            all: count(&self.queue_all, all),
+            running: count(&self.queue_running, running),
+        }
     }
 }
 

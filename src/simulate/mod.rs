@@ -1,20 +1,27 @@
 //! A trace of requests through the same ledger, in virtual time: what a policy would have done.
 //!
-//! A member holds at most one share: who has more requests than one at a time makes the next when the last is over,
-//! and has waited since it arrived. systemd does what it is told at once.
+//! Each request is a submitted command, which brings an allocation of its own, and waits from the moment at which it arrives.
+//! systemd does what it is told at once.
 
+mod envy;
 pub mod trace;
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, VecDeque};
+use std::collections::{BTreeMap, BinaryHeap};
 use std::time::Duration;
 
-use crate::identity::{Gid, JobId, Uid};
+use crate::identity::{AllocationId, Gid, JobId, Uid};
+use crate::ledger::allocation::Keeps;
+use crate::ledger::counted::room::Room;
+use crate::ledger::fairness;
 use crate::ledger::job::JobEnd;
-use crate::ledger::share::Keeps;
-use crate::ledger::{BootId, Command, Effect, Ledger, Member, Now, Outcome, Rules, Wait};
-use crate::policy::{Machine, Policy};
+use crate::ledger::{BootId, Command, Effect, Ledger, Member, Now, Outcome, Rules, Wait, Where};
+use crate::policy::{Machine, Policy, QueueRule};
+use crate::quantity::Bytes;
+use envy::{Standing, envious};
 use trace::{Arrival, BadLine, Trace};
+
+pub use crate::ledger::Order;
 
 /// How many refused requests, and how many lines that were left out, are named.
 pub const LINES_NAMED_MAX: usize = 100;
@@ -46,6 +53,11 @@ pub struct Report {
     pub wait_p95_ms: u64,
     /// The longest.
     pub wait_max_ms: u64,
+    /// The longest time for which a request was the first of its member's before it was granted.
+    pub first_max_ms: u64,
+    /// How long members envied, all together: waited with less than an equal part of the machine for their weight, while another
+    /// had more than theirs and one piece.
+    pub envy_ms: u64,
     /// (wait + run) / run, of runs over ten seconds, and at least 1: the mean.
     pub slowdown_mean: f64,
     /// From the first arrival to the last end, in milliseconds.
@@ -82,9 +94,6 @@ pub struct NothingToHandOut;
 
 #[derive(Debug, Clone, Default)]
 struct Person {
-    later: VecDeque<usize>,
-    at_work: Option<usize>,
-    job: Option<JobId>,
     requests: u64,
     granted: u64,
     wait_ms: u128,
@@ -98,8 +107,16 @@ struct Replay<'a> {
     members: Vec<Member>,
     by_uid: BTreeMap<Uid, usize>,
     people: Vec<Person>,
-    /// Ends of work.
-    ends: BinaryHeap<Reverse<(u64, usize)>>,
+    /// What each holds and waits for now.
+    standings: Vec<Standing>,
+    /// Since when that has been counted.
+    watched_ms: u64,
+    envy_ms: u128,
+    first_max_ms: u64,
+    /// The requests that wait, by their jobs.
+    waiting: BTreeMap<JobId, usize>,
+    /// Ends of work, with whose it is and which dominant share.
+    ends: BinaryHeap<Reverse<(u64, JobId, usize, u64)>>,
     waits: Vec<u64>,
     slowdown: f64,
     held: (u128, u128),
@@ -107,8 +124,8 @@ struct Replay<'a> {
     refused_lines: Vec<BadLine>,
 }
 
-/// Replays `trace` on `machine` under `policy`, until it is over or, where named, for `until_ms` from its beginning;
-/// `account` says whom the system knows by a name.
+/// Replays `trace` on `machine` under `policy`, until it is over or, where named, for `until_ms` from its beginning, with who waits
+/// served in this order; `account` says whom the system knows by a name.
 ///
 /// # Errors
 /// The policy leaves nothing of the machine to hand out.
@@ -116,7 +133,7 @@ pub fn replay(
     trace: &Trace,
     policy: &Policy,
     machine: Machine,
-    until_ms: Option<u64>,
+    (until_ms, order): (Option<u64>, Order),
     mut account: impl FnMut(&str) -> Option<(Uid, Vec<Gid>)>,
 ) -> Result<Report, NothingToHandOut> {
     let (cpu, mem) = policy.capacity(machine).ok_or(NothingToHandOut)?;
@@ -133,7 +150,12 @@ pub fn replay(
         ledger: Ledger::new(BootId("simulated".to_owned())),
         by_uid: members.iter().enumerate().map(|(index, member)| (member.uid, index)).collect(),
         people: vec![Person::default(); members.len()],
+        standings: members.iter().map(|member| Standing::new(member.policy.weight.milli())).collect(),
+        watched_ms: 0,
+        envy_ms: 0,
+        first_max_ms: 0,
         members,
+        waiting: BTreeMap::new(),
         ends: BinaryHeap::new(),
         waits: Vec::with_capacity(trace.arrivals.len()),
         slowdown: 0.0,
@@ -142,13 +164,17 @@ pub fn replay(
         refused_lines: Vec::new(),
     };
     let start = trace.arrivals.first().map_or(0, |arrival| arrival.at_ms);
+    replay.watched_ms = start;
     replay.say(start, Command::SetCapacity { cpu, mem });
     // Nothing is evicted: work in a trace ends when it ends.
     replay.say(
         start,
         Command::SetRules(Rules {
             half_life: policy.half_life,
+            tau: policy.tau,
             patience: policy.patience,
+            order,
+            queue: QueueRule { member: usize::MAX, all: usize::MAX, ..policy.queue },
             lease_max: policy.lease_max,
             evict: false,
         }),
@@ -164,7 +190,7 @@ impl Replay<'_> {
         let mut next = 0;
         loop {
             let arrival = self.trace.arrivals.get(next).map(|arrival| arrival.at_ms);
-            let end = self.ends.peek().map(|Reverse((at, _))| *at);
+            let end = self.ends.peek().map(|Reverse((at, ..))| *at);
             let Some(event) = [arrival, end].into_iter().flatten().min() else { return now };
             if event > until {
                 return now;
@@ -173,65 +199,71 @@ impl Replay<'_> {
             let due = |tick: &u64| *tick < event || (*tick == event && now < event);
             if let Some(tick) = self.ledger.next_wakeup().filter(due) {
                 now = now.max(tick);
+                self.watch(now);
                 self.say(now, Command::Tick);
                 continue;
             }
             now = event;
+            self.watch(now);
             if end == Some(now) {
-                if let Some(Reverse((_, who))) = self.ends.pop() {
-                    self.ended(now, who);
+                if let Some(Reverse((_, job, who, piece))) = self.ends.pop() {
+                    if let Some(standing) = self.standings.get_mut(who) {
+                        standing.gives_back(piece);
+                    }
+                    self.say(now, Command::WorkEnded { job, end: JobEnd::Done });
                 }
             } else if let Some(arrival) = self.trace.arrivals.get(next) {
-                self.arrived(now, next, arrival.user);
+                self.arrived(now, next, *arrival);
                 next += 1;
             }
         }
     }
 
-    fn arrived(&mut self, now: u64, index: usize, who: usize) {
-        let Some(person) = self.people.get_mut(who) else { return };
-        person.requests += 1;
-        person.later.push_back(index);
-        if person.at_work.is_none() {
-            self.ask(now, who);
+    /// Counts until `now` what has been so since the last event.
+    fn watch(&mut self, now: u64) {
+        let passed = now.saturating_sub(self.watched_ms);
+        self.watched_ms = self.watched_ms.max(now);
+        if passed > 0 && self.ledger.waiting() > 0 {
+            let fairness = self.ledger.fairness();
+            let held = |who: usize| self.members.get(who).map_or(0, |member| fairness.rate(member.uid));
+            self.envy_ms += u128::from(envious(&self.standings, held)) * u128::from(passed);
         }
     }
 
-    /// The member's next request, until one is not refused.
-    fn ask(&mut self, now: u64, who: usize) {
-        loop {
-            let (Some(person), Some(member)) = (self.people.get_mut(who), self.members.get(who)) else {
-                return;
-            };
-            person.at_work = person.later.pop_front();
-            let Some(arrival) = person.at_work.and_then(|index| self.trace.arrivals.get(index)) else {
-                return;
-            };
-            let longest = member.policy.lease_max.unwrap_or(Duration::MAX);
-            let command = Command::Submit {
-                member: member.clone(),
-                amount: arrival.amount,
-                time_limit: Some(Duration::from_millis(arrival.lease_ms).min(longest)),
-                name: None,
-                wait: Wait::Granted,
-            };
-            match self.ledger.apply(moment(now), command) {
-                Ok(effects) => return self.carry_out(now, effects),
-                Err(refusal) => {
-                    self.refused += 1;
-                    if self.refused_lines.len() < LINES_NAMED_MAX {
-                        self.refused_lines.push(BadLine { line: arrival.line, why: refusal.to_string() });
-                    }
+    fn arrived(&mut self, now: u64, index: usize, arrival: Arrival) {
+        let Some(member) = self.members.get(arrival.user) else { return };
+        if let Some(person) = self.people.get_mut(arrival.user) {
+            person.requests += 1;
+        }
+        let longest = member.policy.lease_max.unwrap_or(Duration::MAX);
+        let command = Command::Submit {
+            member: member.clone(),
+            amount: arrival.amount,
+            place: Where::Own,
+            time_limit: arrival.lease_ms.map(|lease| Duration::from_millis(lease).min(longest)),
+            name: None,
+            kept: Bytes(0),
+            wait: Wait::Granted,
+        };
+        // Ids count up: that of the request is the next.
+        let job = JobId(self.ledger.next_job());
+        self.waiting.insert(job, index);
+        if let Some(standing) = self.standings.get_mut(arrival.user) {
+            standing.waits(job, now);
+        }
+        match self.ledger.apply(moment(now), command) {
+            Ok(effects) => self.carry_out(now, effects),
+            Err(refusal) => {
+                self.waiting.remove(&job);
+                if let Some(standing) = self.standings.get_mut(arrival.user) {
+                    standing.leaves(job, now);
+                }
+                self.refused += 1;
+                if self.refused_lines.len() < LINES_NAMED_MAX {
+                    self.refused_lines.push(BadLine { line: arrival.line, why: refusal.to_string() });
                 }
             }
         }
-    }
-
-    fn ended(&mut self, now: u64, who: usize) {
-        let job = self.people.get_mut(who).and_then(|person| person.job.take());
-        let Some(job) = job else { return };
-        self.say(now, Command::WorkEnded { job, end: JobEnd::Done });
-        self.ask(now, who);
     }
 
     fn say(&mut self, now: u64, command: Command) {
@@ -244,15 +276,15 @@ impl Replay<'_> {
     fn carry_out(&mut self, now: u64, effects: Vec<Effect>) {
         for effect in effects {
             match effect {
-                Effect::Grant(uid) | Effect::Withdraw(uid) => {
-                    self.say(now, Command::Settle { uid, outcome: Outcome::Done });
+                Effect::Grant(id) | Effect::Withdraw(id) => {
+                    self.say(now, Command::Settle { id, outcome: Outcome::Done });
                 }
                 Effect::Start { uid, job } => self.granted(now, uid, job),
                 // What work uses of its memory no trace says: all of it.
-                Effect::Lower(uid) => {
-                    let Some(amount) = self.ledger.share(uid).map(|share| share.amount) else { continue };
+                Effect::Lower(id) => {
+                    let Some(amount) = self.ledger.allocation(id).map(|held| held.amount) else { continue };
                     let keeps = Keeps { mem: amount.mem, tasks: amount.tasks };
-                    self.say(now, Command::Settle { uid, outcome: Outcome::Lowered(keeps) });
+                    self.say(now, Command::Settle { id, outcome: Outcome::Lowered(keeps) });
                 }
                 // Nobody here asks for what these carry out.
                 Effect::Resize { .. }
@@ -268,15 +300,14 @@ impl Replay<'_> {
 
     fn granted(&mut self, now: u64, uid: Uid, job: JobId) {
         let whole = self.ledger.capacity().whole();
-        let Some(amount) = self.ledger.share(uid).map(|share| share.amount) else { return };
+        let id = AllocationId::of_job(uid, job);
+        let Some(amount) = self.ledger.allocation(id).map(|held| held.amount) else { return };
         let Some(who) = self.by_uid.get(&uid).copied() else { return };
         let Some(person) = self.people.get_mut(who) else { return };
-        let Some(Arrival { at_ms, runs_ms, .. }) =
-            person.at_work.and_then(|index| self.trace.arrivals.get(index)).copied()
-        else {
-            return;
-        };
-        person.job = Some(job);
+        let arrival = self.waiting.remove(&job).and_then(|index| self.trace.arrivals.get(index));
+        let Some(Arrival { at_ms, runs_ms, lease_ms, .. }) = arrival.copied() else { return };
+        // What would run beyond the time that it wanted is stopped at its end, as a command is.
+        let runs_ms = runs_ms.min(lease_ms.unwrap_or(runs_ms));
         let wait = now.saturating_sub(at_ms);
         self.waits.push(wait);
         let bound = runs_ms.max(SLOWDOWN_RUN_MS_MIN) as f64;
@@ -290,7 +321,12 @@ impl Replay<'_> {
         person.cpu_milli_ms += cpu * time;
         let dominant = (cpu as f64 / whole.cpu as f64).max(mem as f64 / whole.mem as f64);
         person.dominant_ms += dominant * runs_ms as f64;
-        self.ends.push(Reverse((now.saturating_add(runs_ms), who)));
+        let piece = fairness::dominant(Room::of(amount), whole);
+        if let Some(standing) = self.standings.get_mut(who) {
+            self.first_max_ms = self.first_max_ms.max(standing.leaves(job, now));
+            standing.takes(piece);
+        }
+        self.ends.push(Reverse((now.saturating_add(runs_ms), job, who, piece)));
     }
 
     fn report(mut self, makespan_ms: u64) -> Report {
@@ -325,6 +361,8 @@ impl Replay<'_> {
             wait_mean_ms: mean(sum, granted),
             wait_p95_ms: self.waits.get(rank).copied().unwrap_or(0),
             wait_max_ms: self.waits.last().copied().unwrap_or(0),
+            first_max_ms: self.first_max_ms,
+            envy_ms: u64::try_from(self.envy_ms).unwrap_or(u64::MAX),
             slowdown_mean: if granted > 0 { self.slowdown / granted as f64 } else { 0.0 },
             makespan_ms,
             utilisation_cpu: part(self.held.0, whole.cpu),

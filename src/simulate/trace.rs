@@ -53,8 +53,8 @@ pub struct Arrival {
     pub amount: PartialAmount,
     /// How long the work takes, in milliseconds; at least 1.
     pub runs_ms: u64,
-    /// For how long the share is asked for, in milliseconds.
-    pub lease_ms: u64,
+    /// For how long the share is asked for, in milliseconds; `None`: without a limit.
+    pub lease_ms: Option<u64>,
 }
 
 /// A trace, in the order of arrival.
@@ -136,7 +136,7 @@ fn csv(line: &str, first: bool) -> Read<'_> {
         .filter(|ms| *ms > 0)
         .ok_or_else(|| format!("wanted_s: {wanted:?} is no number of seconds over 0"))?;
     let amount = PartialAmount { cpu: Some(cpu), mem: Some(mem), tasks: None };
-    Ok(Some((user, Arrival { line: 0, at_ms, user: 0, amount, runs_ms, lease_ms: runs_ms })))
+    Ok(Some((user, Arrival { line: 0, at_ms, user: 0, amount, runs_ms, lease_ms: Some(runs_ms) })))
 }
 
 /// Seconds with at most three decimals that count, in milliseconds.
@@ -198,7 +198,7 @@ fn swf(line: &str) -> Read<'_> {
         user: 0,
         amount: PartialAmount { cpu: Some(cpu), mem, tasks: None },
         runs_ms: ms(runs, "run time")?,
-        lease_ms: ms(asked, "requested time")?,
+        lease_ms: Some(ms(asked, "requested time")?),
     };
     Ok(Some((text(12), arrival)))
 }
@@ -226,7 +226,7 @@ mod tests {
         let trace = Trace::parse(text, Format::Swf, BadLines::Skip).unwrap();
         assert_eq!(trace.users, ["7"]);
         let [one] = trace.arrivals.as_slice() else { panic!("{trace:?}") };
-        assert_eq!((one.at_ms, one.runs_ms, one.lease_ms), (100_000, 60_000, 120_000));
+        assert_eq!((one.at_ms, one.runs_ms, one.lease_ms), (100_000, 60_000, Some(120_000)));
         let amount = PartialAmount { cpu: Some(MilliCpu(4000)), mem: Some(Bytes(4 << 20)), tasks: None };
         assert_eq!(one.amount, amount);
         assert_eq!(trace.skipped.len(), 2);

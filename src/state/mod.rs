@@ -20,7 +20,7 @@ use framed::{Magic, framed, unframed};
 
 /// The version that this code writes. A field that is added, taken away or means something else raises it, and the
 /// versions before stay readable: `tests/data/state/` has a file of each.
-pub const STATE_VERSION: u32 = 4;
+pub const STATE_VERSION: u32 = 6;
 
 /// The largest state file that is read, in bytes: a million shares would be smaller.
 pub const STATE_BYTES_MAX: u64 = 256 << 20;
@@ -300,8 +300,10 @@ pub fn parse(bytes: &[u8]) -> Result<Image, Unusable> {
     let damaged = |why: &str| Unusable::Damaged(why.to_owned());
     let (version, payload) = unframed(MAGIC, bytes).map_err(damaged)?;
     let state: record::State = match version {
-        1 => item::<record::v1::State>(payload)?.into(),
-        2..=STATE_VERSION => item(payload)?,
+        1 => record::v5::State::from(record::v4::State::from(item::<record::v1::State>(payload)?)).into(),
+        2..=4 => record::v5::State::from(item::<record::v4::State>(payload)?).into(),
+        5 => item::<record::v5::State>(payload)?.into(),
+        6..=STATE_VERSION => item(payload)?,
         newer if newer > STATE_VERSION => return Err(Unusable::Newer(newer)),
         _ => return Err(damaged("of a version that never was")),
     };

@@ -4,7 +4,7 @@
 
 use crate::enforced::io::{IoCaps, IoMost};
 use crate::enforced::{Enforced, EnforcedOfAll, WEIGHT_IDLE, WEIGHT_MIN, io_weight};
-use crate::identity::{JobId, Uid, UnitName};
+use crate::identity::{JobId, JobUnits, UnitName};
 use crate::quantity::{Amount, MilliCpu, PartialAmount};
 
 /// The period of the CPU quota of all shares together, in microseconds. Where it is used up all of them pause at once, up to the
@@ -45,14 +45,18 @@ pub enum Value {
     OfDisks(Vec<(String, u64)>),
 }
 
-/// Everything about a share's slice: its limits, its accounting, and whose it is. `capacity` is as for [`limits`].
-pub fn share(uid: Uid, display_name: &str, enforced: &Enforced, capacity: MilliCpu) -> Vec<Property> {
+/// Everything about the slice of a share, or of an allocation in it: its limits, its accounting, and whose it is. `capacity` is as
+/// for [`limits`].
+pub fn share(unit: UnitName, display_name: &str, enforced: &Enforced, capacity: MilliCpu) -> Vec<Property> {
     let mut properties = limits(enforced, capacity);
     properties.extend(accounting());
-    properties.push(text(
-        "Description",
-        format!("fairshare: share of {} ({uid})", sanitised(display_name, DISPLAY_NAME_CHARS_MAX)),
-    ));
+    let what = match unit {
+        UnitName::JobSlice(_, _, job) | UnitName::RunSlice(_, job) => format!("job {job}"),
+        UnitName::Own(_) => "standing allocation".to_owned(),
+        UnitName::Share(_) | UnitName::Run(..) | UnitName::JobService(..) => "share".to_owned(),
+    };
+    let whose = sanitised(display_name, DISPLAY_NAME_CHARS_MAX);
+    properties.push(text("Description", format!("fairshare: {what} of {whose} ({})", unit.uid())));
     properties
 }
 
@@ -120,7 +124,7 @@ pub fn capacity(of_all: &EnforcedOfAll) -> Vec<Property> {
 /// `what` says what runs, for `systemctl status`; it may come from a member and is made safe here.
 pub fn scope(unit: UnitName, what: &str) -> Vec<Property> {
     vec![
-        text("Slice", UnitName::Share(unit.uid()).to_string()),
+        text("Slice", unit.slice().unwrap_or(unit).to_string()),
         text("Description", format!("fairshare: {}", sanitised(what, DISPLAY_NAME_CHARS_MAX))),
         figure("TimeoutStopUSec", SCOPE_STOP_TIMEOUT_USEC),
         // One program that the kernel killed for its memory is one program: systemd's default (`DefaultOOMPolicy=stop`)
@@ -135,9 +139,10 @@ pub fn scope(unit: UnitName, what: &str) -> Vec<Property> {
 /// What the service of a submitted command has, beside what it runs.
 ///
 /// What its member calls it is not in its description, which everybody on the machine may read.
-pub fn service(uid: Uid, job: JobId, time_limit_ms: Option<u64>) -> Vec<Property> {
+pub fn service(units: &JobUnits, job: JobId, time_limit_ms: Option<u64>) -> Vec<Property> {
+    let uid = units.service.uid();
     let mut properties = vec![
-        text("Slice", UnitName::JobSlice(uid, job).to_string()),
+        text("Slice", units.slice.to_string()),
         text("Description", format!("fairshare: job {job} of uid {uid}")),
         text("Type", "exec".to_owned()),
         // What it leaves behind is a part of it: it is over when that has ended too, and its time limit holds for that too.
@@ -237,6 +242,7 @@ pub fn sanitised(name: &str, chars_max: usize) -> String {
 mod tests {
     use super::*;
     use crate::enforced::Burst;
+    use crate::identity::{Uid, Within};
     use crate::quantity::{Bytes, Tasks};
     use proptest::prelude::*;
 
@@ -254,7 +260,7 @@ mod tests {
     #[test]
     fn a_share_has_its_limits_in_systemds_units() {
         let uid = Uid::new(1001).unwrap();
-        let share = share(uid, "alice", &of(1500), CAPACITY);
+        let share = share(UnitName::Share(uid), "alice", &of(1500), CAPACITY);
         assert_eq!(get(&share, "CPUQuotaPerSecUSec"), &Value::U64(1_500_000));
         assert_eq!(get(&share, "MemoryMax"), &Value::U64(8 << 30));
         assert_eq!(get(&share, "MemorySwapMax"), &Value::U64(0));
@@ -342,9 +348,9 @@ mod tests {
 
     #[test]
     fn a_scope_is_in_its_members_share() {
-        let unit = UnitName::Run(Uid::new(7).unwrap(), 3);
+        let unit = UnitName::Run(Uid::new(7).unwrap(), Within::Own, 3);
         let scope = scope(unit, "make -j4");
-        assert_eq!(get(&scope, "Slice"), &Value::Text("fairshare-7.slice".to_owned()));
+        assert_eq!(get(&scope, "Slice"), &Value::Text("fairshare-7-own.slice".to_owned()));
         assert_eq!(get(&scope, "TimeoutStopUSec"), &Value::U64(10_000_000));
         assert_eq!(get(&scope, "OOMPolicy"), &Value::Text("continue".to_owned()));
         assert_eq!(get(&scope, "CollectMode"), &Value::Text("inactive-or-failed".to_owned()));
@@ -353,7 +359,8 @@ mod tests {
 
     #[test]
     fn a_submitted_command_is_over_when_all_of_it_is_and_kills_nothing_by_itself() {
-        let service = service(Uid::new(7).unwrap(), JobId(3), Some(1500));
+        let service =
+            service(&JobUnits::of(Uid::new(7).unwrap(), Within::Share, JobId(3)), JobId(3), Some(1500));
         for (name, value) in [
             ("Slice", "fairshare-7-job3.slice"),
             ("Type", "exec"),

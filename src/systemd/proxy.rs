@@ -99,7 +99,7 @@ impl Manager {
             With::Nothing => (),
             With::Processes(Processes::Pids(pids)) => list.push(("PIDs", Variant::new(pids))),
             With::Processes(Processes::PidFds(pidfds)) => list.push(("PIDFDs", Variant::new(pidfds))),
-            With::Program(program, slice, of_slice) => {
+            With::Program(program, around) => {
                 let Program { path, argv } = *program;
                 // Not ExecStartEx: systemd 252 writes that name into the unit's file, where it does not know it, and has a
                 // service without a program after its next reload. Variables are replaced in these words, so they are ours.
@@ -108,7 +108,7 @@ impl Manager {
                     ["StandardInput", "StandardOutput", "StandardError"]
                         .map(|name| (name, Variant::new("null"))),
                 );
-                auxiliary.push((slice, variants(of_slice)));
+                auxiliary.extend(around.map(|(slice, properties)| (slice, variants(properties))));
             }
         }
         // "fail": a start that would cancel a queued stop of the same unit is refused.
@@ -244,8 +244,8 @@ pub(super) enum With<'a> {
     Nothing,
     /// A scope has processes.
     Processes(Processes<'a>),
-    /// A service has a program; and the slice around it is made with it, with these properties.
-    Program(&'a Program<'a>, &'a str, &'a [Property]),
+    /// A service has a program; and where it is said, the slice around it is made with it, with these properties.
+    Program(&'a Program<'a>, Option<(&'a str, &'a [Property])>),
 }
 
 /// The processes that enter a scope, in the form this systemd takes.

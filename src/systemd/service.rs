@@ -31,7 +31,7 @@ impl Changes {
 }
 
 impl Systemd {
-    /// Starts a service in a slice that is made with it, and waits until its program was executed.
+    /// Starts a service in a slice, which is made with it where it has properties, and waits until its program was executed.
     ///
     /// # Errors
     /// Any [`Fault`]; after [`START_TIMEOUT`] a timeout.
@@ -40,11 +40,11 @@ impl Systemd {
         unit: UnitName,
         properties: &[Property],
         program: &Program<'_>,
-        slice: (UnitName, &[Property]),
+        slice: (UnitName, Option<&[Property]>),
     ) -> Result<(), Fault> {
         let (name, slice_name) = (unit.to_string(), slice.0.to_string());
-        let call =
-            self.manager.start_transient(&name, properties, With::Program(program, &slice_name, slice.1));
+        let around = slice.1.map(|properties| (slice_name.as_str(), properties));
+        let call = self.manager.start_transient(&name, properties, With::Program(program, around));
         self.job("StartTransientUnit", &name, START_TIMEOUT, call).await
     }
 

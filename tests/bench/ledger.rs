@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
-use fairshare::testing::identity::Uid;
-use fairshare::testing::ledger::{BootId, Command, Effect, Ledger, Member, Now, Outcome, Wait};
+use fairshare::testing::identity::{AllocationId, Uid};
+use fairshare::testing::ledger::{BootId, Command, Effect, Ledger, Member, Now, Order, Outcome, Wait};
 use fairshare::testing::policy::{Machine, Policy};
 use fairshare::testing::quantity::{Amount, Bytes, MilliCpu, PartialAmount, Tasks};
 use fairshare::testing::simulate::replay;
@@ -62,15 +62,15 @@ fn churn(n: u64) -> (u64, Vec<Duration>) {
     for raw in 1..=2 * n {
         open.extend(say(&mut ledger, ms, request(&policy, raw, &mut dice, Wait::Granted)));
     }
-    let mut held: Vec<Uid> = Vec::new();
+    let mut held: Vec<AllocationId> = Vec::new();
     let rounds = 20_000.max(n);
     for round in 0..rounds {
         while let Some(effect) = open.pop() {
-            if let Effect::Grant(uid) | Effect::Withdraw(uid) = effect {
+            if let Effect::Grant(id) | Effect::Withdraw(id) = effect {
                 if matches!(effect, Effect::Grant(_)) {
-                    held.push(uid);
+                    held.push(id);
                 }
-                open.extend(say(&mut ledger, ms, Command::Settle { uid, outcome: Outcome::Done }));
+                open.extend(say(&mut ledger, ms, Command::Settle { id, outcome: Outcome::Done }));
             }
         }
         ms += dice.below(50);
@@ -80,26 +80,26 @@ fn churn(n: u64) -> (u64, Vec<Duration>) {
         let at = usize::try_from(dice.below(held.len() as u64)).unwrap();
         match round % 4 {
             0 | 1 => {
-                let uid = held.swap_remove(at);
-                let release = Command::Release { uid, populated: false, stop: false };
+                let id = held.swap_remove(at);
+                let release = Command::Release { id, populated: false, stop: false };
                 open.extend(say(&mut ledger, ms, release));
                 while let Some(effect) = open.pop() {
-                    if let Effect::Grant(uid) = effect {
-                        held.push(uid);
+                    if let Effect::Grant(id) = effect {
+                        held.push(id);
                     }
-                    if let Effect::Grant(uid) | Effect::Withdraw(uid) = effect {
-                        open.extend(say(&mut ledger, ms, Command::Settle { uid, outcome: Outcome::Done }));
+                    if let Effect::Grant(id) | Effect::Withdraw(id) = effect {
+                        open.extend(say(&mut ledger, ms, Command::Settle { id, outcome: Outcome::Done }));
                     }
                 }
                 open.extend(say(
                     &mut ledger,
                     ms,
-                    request(&policy, uid.get().into(), &mut dice, Wait::Granted),
+                    request(&policy, id.uid.get().into(), &mut dice, Wait::Granted),
                 ));
             }
             2 => open.extend(say(&mut ledger, ms, request(&policy, 3 * n + round, &mut dice, Wait::No))),
             _ => {
-                open.extend(say(&mut ledger, ms, Command::Enter { uid: held[at] }));
+                open.extend(say(&mut ledger, ms, Command::Enter { id: held[at] }));
                 open.extend(say(&mut ledger, ms, Command::Tick));
             }
         }
@@ -139,7 +139,7 @@ fn million() {
     let started = Instant::now();
     let trace = Trace::parse(&text, Format::Csv, BadLines::Refuse).unwrap();
     let parsed = started.elapsed();
-    let report = replay(&trace, &policy(), machine, None, |_| None).unwrap();
+    let report = replay(&trace, &policy(), machine, (None, Order::Fair), |_| None).unwrap();
     let took = started.elapsed();
     let word = if took <= MILLION_MAX { "" } else { " **missed**" };
     println!(

@@ -21,7 +21,10 @@ pub fn held(world: &World, count: u64) -> (Home, Daemon) {
         ("MemorySwapMax", 0),
         ("TasksMax", 10),
     ];
-    uids.clone().for_each(|uid| world.make_slice(&format!("fairshare-{uid}.slice"), &figures));
+    for uid in uids.clone() {
+        world.make_slice(&format!("fairshare-{uid}.slice"), &figures);
+        world.make_slice(&format!("fairshare-{uid}-own.slice"), &figures);
+    }
     home.set_state(uids.map(|uid| share(uid, amount)).collect());
     // As the unit has it.
     let daemon = home.activate_with(&[("WATCHDOG_USEC", "20000000")]);

@@ -33,12 +33,14 @@ class OneOf:
 
 AMOUNT = {"cpu_milli": UINT, "mem_bytes": UINT, "tasks_max": UINT}
 CAPACITY = {"cpu_milli": UINT, "mem_bytes": UINT, "free_cpu_milli": UINT, "free_mem_bytes": UINT, "shares": UINT,
-            "waiting": UINT}
+            "waiting": UINT, "left_behind_bytes": Optional(UINT)}
 USAGE = {"cpu_usec": UINT, "mem_bytes": UINT, "needed_bytes": Optional(UINT), "tasks": UINT, "oom_kills": UINT,
          "cpu_pressure_centi": Optional(UINT), "mem_pressure_centi": Optional(UINT)}
+ALLOCATION = {"kind": OneOf("standing", "job"), "job_id": Optional(UINT), "cpu_milli": UINT, "mem_bytes": UINT,
+              "tasks_max": UINT, "state": OneOf("active", "expired"), "granted_ms": UINT,
+              "lease_ends_ms": Optional(UINT), "unit": TEXT, "usage": OrNull(USAGE)}
 SHARE = {"uid": UINT, "user": OrNull(TEXT), "cpu_milli": UINT, "mem_bytes": UINT, "tasks_max": UINT, "slice": TEXT,
-         "state": OneOf("active", "expired"), "granted_ms": UINT, "lease_ends_ms": OrNull(UINT), "usage": OrNull(USAGE),
-         "burst_cpu_milli": OrNull(UINT)}
+         "usage": OrNull(USAGE), "burst_cpu_milli": OrNull(UINT), "allocations": Optional([ALLOCATION])}
 IO = {"read_bytes": Optional(UINT), "write_bytes": Optional(UINT), "read_ops": Optional(UINT),
       "write_ops": Optional(UINT), "on": [TEXT]}
 POLICY = {"defaults": AMOUNT, "max": AMOUNT, "lease_default_ms": OrNull(UINT), "lease_max_ms": OrNull(UINT),
@@ -62,12 +64,14 @@ JOB = {"job_id": UINT, "uid": UINT, "kind": OneOf("request", "submit", "release"
        "oom": Optional(BOOL), "peak_mem_bytes": Optional(UINT), "needed_bytes": Optional(UINT),
        "mem_limit_bytes": Optional(UINT), "cpu_usec": Optional(UINT), "error": Optional(ERROR)}
 EVENT = {"at_ms": UINT, "kind": TEXT, "uid": Optional(UINT), "job_id": Optional(UINT), "job": Optional(JOB),
-         "share": Optional(SHARE), "message": Optional(TEXT), "lagged": Optional(UINT)}
+         "share": Optional(SHARE), "allocation": Optional(ALLOCATION), "message": Optional(TEXT), "lagged": Optional(UINT)}
 CHECK = {"name": TEXT, "ok": BOOL, "detail": Optional(TEXT)}
 PHASES = ("granting", "active", "resizing", "lowering", "renewing", "releasing", "stopping")
 DUMP = {"at_ms": UINT, "boot": TEXT, "revision": UINT, "next_job": UINT, "draining": BOOL, "capacity": CAPACITY,
-        "half_life_ms": UINT, "past_use": [{"uid": UINT, "used_ms": UINT}],
-        "shares": [{"share": SHARE, "phase": OneOf(*PHASES), "job_id": Optional(UINT)}],
+        "half_life_ms": UINT, "past_use": [{"uid": UINT, "used_ms": UINT}], "past_use_left_out": Optional(UINT),
+        "allocations": [{"uid": UINT, "user": OrNull(TEXT), "allocation": ALLOCATION, "phase": OneOf(*PHASES),
+                         "job_id": Optional(UINT)}],
+        "allocations_left_out": Optional(UINT),
         "jobs": [JOB], "jobs_left_out": UINT}
 KINDS = ("kept", "broken", "outside", "held", "left", "unknown", "note")
 FINDING = {"kind": OneOf(*KINDS), "text": TEXT, "hint": Optional(TEXT), "uid": Optional(UINT), "unit": Optional(TEXT),
@@ -79,7 +83,7 @@ ANSWERS = {
     "ping": [{"at_ms": UINT}],
     "health": [{"healthy": BOOL, "checks": [CHECK]}],
     "status": [{"share": OrNull(SHARE), "capacity": CAPACITY}],
-    "list": [{"shares": [SHARE], "capacity": CAPACITY}],
+    "list": [{"shares": [SHARE], "capacity": CAPACITY, "shares_left_out": Optional(UINT)}],
     "policy": [{"policy": POLICY}],
     "request_resources": [{"share": SHARE}, STARTED],
     "resize": [{"share": SHARE}],
@@ -89,7 +93,7 @@ ANSWERS = {
     "attach": [{"unit": TEXT, "cpu_milli": UINT, "mem_bytes": UINT}],
     "submit": [STARTED],
     "job_status": [{"job": JOB}],
-    "job_list": [{"jobs": [JOB]}],
+    "job_list": [{"jobs": [JOB], "jobs_left_out": Optional(UINT)}],
     "job_cancel": [{"job": JOB}],
     "job_fetch": [{"handed": UINT, "cpu_milli": UINT, "mem_bytes": UINT}],
     "subscribe": [{"subscribed": BOOL}],
@@ -204,7 +208,10 @@ def main():
         child.wait()
     child.kill()
     child.wait()
-    job = client.call("submit", argv=["sleep", b"100"], cwd="/", env={"PATH": "/usr/bin", b"V\xe9": b"\xff"}, name="test")
+    job = client.call("submit", argv=["sleep", b"100"], cwd="/", env={"PATH": "/usr/bin", b"V\xe9": b"\xff"}, name="test",
+                      cpu_milli=100, mem_bytes=64 << 20, in_share=False)
+    client.call("status")
+    client.call("submit", argv=["true"], cwd="/", env={}, in_share=True)
     client.call("job_status", job_id=job["job_started"] if job else 999999)
     client.call("job_cancel", job_id=job["job_started"] if job else 999999)
     if role == "admin":

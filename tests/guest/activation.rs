@@ -29,7 +29,9 @@ guest_test!(the_first_client_starts_the_daemon_which_is_boxed_in_and_logs_fields
     let rss_kib: u64 = field("RssAnon").trim_end_matches(" kB").trim().parse().unwrap();
     assert!(rss_kib < 8192, "the daemon has {rss_kib} KiB of its own before it did anything");
 
-    guest.as_user("alice", "fairshare run --cpu 0.5 --mem 64M -- true").expect_ok();
+    guest
+        .as_user("alice", "fairshare request --cpu 0.5 --mem 64M > /dev/null && fairshare run -- true")
+        .expect_ok();
     assert_eq!(guest.property("fairshared.service", "StatusText"), "1 share");
     let journal = guest.journal("fairshared.service");
     let run = journal
@@ -42,7 +44,7 @@ guest_test!(the_first_client_starts_the_daemon_which_is_boxed_in_and_logs_fields
         assert!(run.field(number).is_some_and(|text| text.parse::<u64>().is_ok()), "{number}: {:?}", run.0);
     }
     // journald keeps UNIT for itself in some tools' eyes; the field is ours all the same.
-    assert!(run.field("UNIT").is_some_and(|unit| unit.starts_with("fairshare-1001-run")), "{:?}", run.0);
+    assert!(run.field("UNIT").is_some_and(|unit| unit.starts_with("fairshare-1001-own-run")), "{:?}", run.0);
     let granted = journal.iter().find(|entry| entry.field("ENDPOINT") == Some("request_resources"));
     assert_eq!(granted.and_then(|entry| entry.field("UNIT")), Some("fairshare-1001.slice"));
     guest.as_user("alice", "fairshare release && fairshare status").expect_ok();
@@ -85,7 +87,7 @@ guest_test!(a_daemon_that_hangs_is_replaced_and_one_that_is_stopped_ends_well, |
         assert!(ended.lines().any(|found| found == line), "{line} is not in\n{ended}");
     }
     assert_eq!(
-        guest.property("fairshare-1001.slice", "ActiveState"),
+        guest.property("fairshare-1001-own.slice", "ActiveState"),
         "active",
         "the share went with the daemon"
     );

@@ -55,7 +55,9 @@ guest_test!(jobs_of_cron_and_at_are_logins_with_the_profile_of_pam, |guest: Gues
     // In a job there is a share as in any login.
     let run = "fairshare run --cpu 0.5 --mem 64M -- cat /proc/self/cgroup > said";
     guest.as_user("alice", &format!("echo '{run}' | at now")).expect_ok();
-    guest.await_cmd("grep -q '^0::/fairshare.slice/fairshare-1001.slice/' /home/alice/said");
+    guest.await_cmd(
+        "grep -q '^0::/fairshare.slice/fairshare-1001.slice/fairshare-1001-run1.slice/' /home/alice/said",
+    );
 
     // What the removal leaves lets everybody log in, and jobs are where they were before. Those that run go on.
     guest

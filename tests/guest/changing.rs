@@ -2,7 +2,7 @@
 
 use crate::guest::Guest;
 
-const SLICE: &str = "fairshare.slice/fairshare-1001.slice";
+const SLICE: &str = "fairshare.slice/fairshare-1001.slice/fairshare-1001-own.slice";
 
 guest_test!(a_share_is_taken_changed_and_shown, |guest: Guest| {
     guest
@@ -29,10 +29,10 @@ guest_test!(a_share_is_taken_changed_and_shown, |guest: Guest| {
         .expect_code(1)
         .stderr_has("hold a share already")
         .stderr_has("hint:");
-    assert!(guest.property("fairshare-1001.slice", "Description").contains("alice"));
+    assert!(guest.property("fairshare-1001-own.slice", "Description").contains("alice"));
     assert_eq!(guest.cgroup(SLICE, "cpu.weight"), "100");
 
-    let id = guest.property("fairshare-1001.slice", "InvocationID");
+    let id = guest.property("fairshare-1001-own.slice", "InvocationID");
     guest.as_user("alice", "fairshare resize --cpu 1.5 --mem 512M --tasks 128").expect_ok();
     let limits = ["cpu.max", "memory.max", "pids.max", "cpu.weight"].map(|file| guest.cgroup(SLICE, file));
     assert_eq!(limits, ["150000 100000", "536870912", "128", "150"]);
@@ -60,7 +60,7 @@ guest_test!(a_share_is_taken_changed_and_shown, |guest: Guest| {
     guest.as_user("alice", "fairshare resize --mem 400M").expect_ok();
     assert_eq!(guest.cgroup(SLICE, "memory.max"), "419430400");
     assert!(hog.is_running());
-    assert_eq!(guest.property("fairshare-1001.slice", "InvocationID"), id, "the slice was made anew");
+    assert_eq!(guest.property("fairshare-1001-own.slice", "InvocationID"), id, "the slice was made anew");
 
     // As members see it.
     let status = guest.as_user("alice", "fairshare status").expect_ok();
@@ -120,7 +120,7 @@ guest_test!(release_kills_nothing_unless_it_is_told_to, |guest: Guest| {
 
     // A program that knows how to ignore SIGTERM, and says that it got it.
     let stubborn = guest
-        .command("exec fairshare run --cpu 0.5 --mem 128M -- bash -c 'trap \"echo term > /tmp/term\" TERM; echo > /tmp/set; while :; do sleep 1; done'")
+        .command("fairshare request --cpu 0.5 --mem 128M > /dev/null && exec fairshare run -- bash -c 'trap \"echo term > /tmp/term\" TERM; echo > /tmp/set; while :; do sleep 1; done'")
         .user("alice")
         .spawn();
     guest.await_cmd("test -e /tmp/set");
@@ -141,7 +141,9 @@ guest_test!(release_kills_nothing_unless_it_is_told_to, |guest: Guest| {
     assert!(!stubborn.is_running());
     assert!(!guest.cgroup_exists(SLICE));
     guest.as_user("alice", "fairshare status").expect_ok().stdout_has("none");
-    guest.as_user("alice", "fairshare run --cpu 0.5 --mem 64M -- true").expect_ok();
+    guest
+        .as_user("alice", "fairshare request --cpu 0.5 --mem 64M > /dev/null && fairshare run -- true")
+        .expect_ok();
 });
 
 guest_test!(page_cache_keeps_no_share_from_being_made_smaller, |guest: Guest| {

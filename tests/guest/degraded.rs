@@ -28,7 +28,7 @@ guest_test!(a_bad_policy_degrades_at_start_and_changes_nothing_at_reload, |guest
         "test $(journalctl -u fairshared -o cat | grep -c 'the old one stays in force: /etc') -eq 3",
     );
     guest.as_user("bob", "fairshare policy show --json").expect_ok().stdout_has("\"cpu_milli\":8000");
-    guest.as_user("bob", "fairshare run --cpu 0.5 --mem 64M -- true").expect_ok();
+    guest.as_user("bob", "fairshare request --cpu 0.5 --mem 64M && fairshare run -- true").expect_ok();
     guest.as_user("bob", "fairshare health").expect_ok();
     let checked = guest.as_user("bob", "fairshare policy check").expect_code(1).stderr_has("site.yaml:3");
     eprintln!("{}", checked.stderr());
@@ -53,7 +53,10 @@ guest_test!(a_bad_policy_degrades_at_start_and_changes_nothing_at_reload, |guest
     let status = guest.property("fairshared.service", "StatusText");
     assert!(status.contains("degraded, 2 shares kept") && status.contains("site.yaml:3"), "{status}");
     assert_eq!(guest.property("fairshared.service", "NRestarts"), "0");
-    assert_eq!(guest.cgroup("fairshare.slice/fairshare-1001.slice", "memory.max"), "67108864");
+    assert_eq!(
+        guest.cgroup("fairshare.slice/fairshare-1001.slice/fairshare-1001-own.slice", "memory.max"),
+        "67108864"
+    );
 
     guest.root(&format!("rm {POLICY}; systemctl reload fairshared.service")).expect_ok();
     assert_eq!(guest.property("fairshared.service", "StatusText"), "2 shares");
@@ -62,7 +65,10 @@ guest_test!(a_bad_policy_degrades_at_start_and_changes_nothing_at_reload, |guest
     // A lower maximum takes nothing from a share that is held.
     guest.write_file(POLICY, "max: {cpu: 0.25}\ndefaults: {cpu: 0.25}\n", 0o644);
     guest.root("fairshare admin reload").expect_ok().stdout_has("in force");
-    assert_eq!(guest.cgroup("fairshare.slice/fairshare-1001.slice", "cpu.max"), "100000 100000");
+    assert_eq!(
+        guest.cgroup("fairshare.slice/fairshare-1001.slice/fairshare-1001-own.slice", "cpu.max"),
+        "100000 100000"
+    );
     guest.as_user("alice", "fairshare run -- true").expect_ok();
     guest.as_user("carol", "fairshare request --cpu 0.5").expect_code(1).stderr_has("maximum allowed (0.25)");
 });
@@ -82,10 +88,22 @@ guest_test!(by_hand_it_serves_a_socket_of_its_own_and_a_bad_policy_ends_it, |gue
     guest
         .as_user("bob", "fairshare --socket /run/x.sock run --cpu 0.5 --mem 64M -- cat /proc/self/cgroup")
         .expect_ok()
-        .stdout_has("/fairshare-1002.slice/");
+        .stdout_has("/fairshare-1002-run1.slice/");
+    guest
+        .as_user(
+            "bob",
+            "export FAIRSHARE_SOCKET=/run/x.sock
+             fairshare request --cpu 0.5 --mem 64M > /dev/null && exec fairshare run -- cat /proc/self/cgroup",
+        )
+        .expect_ok()
+        .stdout_has("/fairshare-1002-own.slice/");
     by_hand.kill("INT");
     let ended = by_hand.wait().expect_ok();
-    ended.stderr_has("1 share held").stderr_has("DEBUG").stderr_has("request_resources of uid 1002: ok");
+    ended
+        .stderr_has("1 share held")
+        .stderr_has("DEBUG")
+        .stderr_has("run of uid 1002: ok")
+        .stderr_has("request_resources of uid 1002: ok");
     guest.root("! test -e /run/x.sock").expect_ok();
 
     guest.write_file(POLICY, BAD, 0o644);

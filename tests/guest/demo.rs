@@ -57,14 +57,18 @@ fn demo() {
     story.user("alice", "fairshare status").expect_ok();
     story.root("systemctl is-active fairshared.service").expect_ok();
 
-    story.say("alice works in a share of her own: half a CPU, 64 MiB.");
+    story.say("alice runs a command in room of its own: half a CPU, 64 MiB, and nothing to give back.");
     story
         .user(
             "alice",
             "fairshare run --cpu 0.5 --mem 64M -- sh -c 'echo working, as pid $$; cat /proc/self/cgroup'",
         )
         .expect_ok()
-        .stdout_has("/fairshare.slice/fairshare-1001.slice/");
+        .stdout_has("/fairshare.slice/fairshare-1001.slice/fairshare-1001-run1.slice/");
+    story.say("For a while she takes standing room, and works in that.");
+    story.user("alice", "fairshare request --cpu 0.5 --mem 64M").expect_ok();
+    let inside = story.user("alice", "fairshare run -- cat /proc/self/cgroup").expect_ok();
+    inside.stdout_has("/fairshare.slice/fairshare-1001.slice/fairshare-1001-own.slice/");
     story.say("What the kernel holds, in its own files, not what anybody declared.");
     let held = story
         .root(&format!("cd /sys/fs/cgroup/{ALICE} && grep . cpu.max memory.max memory.swap.max pids.max"));
@@ -83,13 +87,21 @@ fn demo() {
 
     story.say("alice has work running when the daemon is killed with SIGKILL.");
     let work = guest.spawn_as("alice", "fairshare run -- sleep 1000");
-    guest.await_cmd(&format!("grep -q . /sys/fs/cgroup/{ALICE}/fairshare-1001-run*/cgroup.procs"));
-    story.root("cat /sys/fs/cgroup/fairshare.slice/fairshare-1001.slice/*/cgroup.procs").expect_ok();
+    guest.await_cmd(&format!("grep -q . /sys/fs/cgroup/{ALICE}/fairshare-1001-own-run*/cgroup.procs"));
+    story
+        .root(
+            "cat /sys/fs/cgroup/fairshare.slice/fairshare-1001.slice/fairshare-1001-own.slice/*/cgroup.procs",
+        )
+        .expect_ok();
     let killed = guest.kill_daemon();
     eprintln!("  root# kill -9 {killed}    (fairshared)");
     story.say("The next client starts it again. The share is still held, the work still runs.");
     story.user("alice", "fairshare status").expect_ok().stdout_has("0.5 CPU");
-    story.root("cat /sys/fs/cgroup/fairshare.slice/fairshare-1001.slice/*/cgroup.procs").expect_ok();
+    story
+        .root(
+            "cat /sys/fs/cgroup/fairshare.slice/fairshare-1001.slice/fairshare-1001-own.slice/*/cgroup.procs",
+        )
+        .expect_ok();
     assert!(work.is_running(), "the work died with the daemon");
     assert_eq!(guest.cgroup(ALICE, "cpu.max"), "50000 100000");
 
@@ -99,7 +111,10 @@ fn demo() {
     assert!(!guest.cgroup_exists(ALICE), "the slice outlived its release");
 
     lent_and_promised(&story);
+    the_end(&story);
+}
 
+fn the_end(story: &Story<'_>) {
     story.say("All of it is in the journal.");
     story.root("journalctl --no-pager -o cat -u fairshared.service | tail -n 12").expect_ok();
     eprintln!("\nThat was the main job. `make check` proves all of it and much more, on Debian 12 and 13.");
@@ -109,7 +124,13 @@ fn demo() {
 fn lent_and_promised(story: &Story<'_>) {
     let guest = story.guest;
     let works = |user: &str, cpu: &str| {
-        guest.spawn_as(user, &format!("fairshare run --cpu {cpu} --mem 64M -- bash -c '{}'", hogs(2)))
+        guest.spawn_as(
+            user,
+            &format!(
+                "fairshare request --cpu {cpu} --mem 64M > /dev/null && fairshare run -- bash -c '{}'",
+                hogs(2)
+            ),
+        )
     };
     story.say("CPU that nobody wants is lent, where the policy says so: bob has half a CPU, and more while alice rests.");
     story

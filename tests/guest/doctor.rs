@@ -21,7 +21,10 @@ guest_test!(doctor_finds_each_way_out_and_nothing_else, |guest: Guest| {
     guest.root("usermod --append --groups sudo bob").expect_ok();
     guest.root(&unit("held", "--uid=bob sleep 1005")).expect_ok();
     // In the share, and in a login.
-    let _inside = guest.command("exec fairshare run --cpu 0.5 --mem 64M -- sleep 1001").user("alice").spawn();
+    let _inside = guest
+        .command("fairshare request --cpu 0.5 --mem 64M > /dev/null && exec fairshare run -- sleep 1001")
+        .user("alice")
+        .spawn();
     let _left = guest.command("exec sleep 1002").user("alice").login().spawn();
     // Root's, and alice's by whose login it is, as cron starts them.
     guest.root(&unit("cronlike", "sh -c 'echo 1001 > /proc/self/loginuid; exec sleep 1003'")).expect_ok();

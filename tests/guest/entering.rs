@@ -99,10 +99,13 @@ guest_test!(run_is_the_command_itself, |guest: Guest| {
     guest.as_user("alice", "fairshare run").expect_code(2);
     // Other figures than those of the share that is held are worth a word, and change nothing.
     guest
-        .as_user("alice", "fairshare run --cpu 2 -- true")
+        .as_user("alice", "fairshare run --in-share --cpu 2 -- true")
         .expect_ok()
         .stderr_has("using the share that you hold, 1 CPU");
-    assert_eq!(guest.cgroup("fairshare.slice/fairshare-1001.slice", "cpu.max"), "100000 100000");
+    assert_eq!(
+        guest.cgroup("fairshare.slice/fairshare-1001.slice/fairshare-1001-own.slice", "cpu.max"),
+        "100000 100000"
+    );
 
     guest.write_file("/home/alice/terminal.py", TERMINAL, 0o644);
     guest.as_user("alice", "TERM=vt100 python3 terminal.py").expect_ok().stdout_has("the terminal is");
@@ -112,7 +115,7 @@ guest_test!(run_is_the_command_itself, |guest: Guest| {
         .user("alice")
         .stdin("cat /proc/self/cgroup; echo $0; exit 7\n")
         .run()
-        .stdout_has("/fairshare.slice/fairshare-1001.slice/fairshare-1001-run")
+        .stdout_has("/fairshare.slice/fairshare-1001.slice/fairshare-1001-own.slice/fairshare-1001-own-run")
         .stdout_has("/bin/bash")
         .stdout_has("ended 7");
     // All these commands are over, and so are their scopes.
@@ -131,7 +134,7 @@ guest_test!(the_daemon_is_no_way_out_of_a_sandbox, |guest: Guest| {
             .stderr_has("is in the sandbox of a system service")
             .stderr_has("from_sandboxes: true");
     }
-    let slice = "/fairshare.slice/fairshare-1001.slice/";
+    let slice = "/fairshare.slice/fairshare-1001.slice/fairshare-1001-own.slice/";
     // As cron and timers start their jobs.
     guest.root(&format!("{unit} {run}")).expect_ok().stdout_has(slice);
     // A command is started by PID 1: it has what it can have of that, and is refused where it cannot.
@@ -164,8 +167,7 @@ guest_test!(attach_takes_many_and_leaves_the_users_own_systemd, |guest: Guest| {
     let sleeps = "for i in $(seq 80); do setsid sleep 1000 > /dev/null 2>&1 < /dev/null & done; \
          until [ $(pgrep -u alice -cx sleep) = 80 ]; do :; done; fairshare attach $(pgrep -u alice -x sleep)";
     guest.as_user("alice", sleeps).expect_ok().stdout_has("Moved 80 processes into");
-    let inside =
-        "for pid in $(pgrep -u alice -x sleep); do cat /proc/$pid/cgroup; done | grep -c fairshare-1001-run";
+    let inside = "for pid in $(pgrep -u alice -x sleep); do cat /proc/$pid/cgroup; done | grep -c fairshare-1001-own-run";
     assert_eq!(guest.root(inside).text(), "80");
     guest.root("loginctl enable-linger alice").expect_ok();
     guest.await_cmd("systemctl is-active --quiet user@1001.service");
@@ -191,9 +193,13 @@ guest_test!(attach_takes_what_is_ones_own_and_nothing_else, |guest: Guest| {
     guest
         .as_user("alice", &format!("fairshare attach {}", started.pid))
         .expect_ok()
-        .stdout_has("Moved 1 process into fairshare-1001-run");
+        .stdout_has("Moved 1 process into fairshare-1001-own-run");
     let group = |pid: i64| guest.root(&format!("cat /proc/{pid}/cgroup")).expect_ok().text();
-    assert!(group(started.pid).contains("/fairshare.slice/fairshare-1001.slice/"), "{}", group(started.pid));
+    assert!(
+        group(started.pid).contains("/fairshare.slice/fairshare-1001.slice/fairshare-1001-own.slice/"),
+        "{}",
+        group(started.pid)
+    );
 
     let bobs = guest.command("exec sleep 1000").user("bob").spawn();
     guest.root("cp /bin/sleep /usr/local/bin/as-root && chmod 4755 /usr/local/bin/as-root").expect_ok();
@@ -227,7 +233,10 @@ guest_test!(who_logs_in_as_another_leaves_the_share_and_the_rest_stays, |guest: 
     guest.root("fairshare request --cpu 0.5 --mem 128M").expect_ok();
     for stays in ["runuser -u alice --", "setpriv --reuid alice --regid alice --init-groups"] {
         let place = said(&format!("{stays} {cgroup}"));
-        assert!(place.starts_with("0::/fairshare.slice/fairshare-0.slice/"), "{stays}: {place}");
+        assert!(
+            place.starts_with("0::/fairshare.slice/fairshare-0.slice/fairshare-0-own.slice/"),
+            "{stays}: {place}"
+        );
     }
     for leaves in ["su alice -c", "su - alice -c", "runuser -l alice -c"] {
         let place = said(&format!("{leaves} '{cgroup}'"));
@@ -235,7 +244,7 @@ guest_test!(who_logs_in_as_another_leaves_the_share_and_the_rest_stays, |guest: 
     }
     // To whom it happens it is shown, with what brings it back.
     guest.root("echo alice:secret-of-alice | chpasswd").expect_ok();
-    let su = "exec fairshare run --cpu 0.5 --mem 64M -- su - alice -c 'exec sleep 1001' <<< secret-of-alice";
+    let su = "fairshare request --cpu 0.5 --mem 64M > /dev/null && exec fairshare run -- su - alice -c 'exec sleep 1001' <<< secret-of-alice";
     let work = guest.command(su).user("alice").spawn();
     let pid = guest.await_cmd("pgrep -u alice -fx 'sleep 1001'").text();
     let doctor = guest.as_user("alice", "fairshare doctor").text();
@@ -245,6 +254,6 @@ guest_test!(who_logs_in_as_another_leaves_the_share_and_the_rest_stays, |guest: 
     );
     assert!(doctor.contains("hint: fairshare attach ") && doctor.contains(&pid), "{doctor}");
     guest.as_user("alice", &format!("fairshare attach {pid}")).expect_ok();
-    guest.root(&format!("grep fairshare-1001.slice /proc/{pid}/cgroup")).expect_ok();
+    guest.root(&format!("grep fairshare-1001-own.slice /proc/{pid}/cgroup")).expect_ok();
     assert!(work.is_running());
 });

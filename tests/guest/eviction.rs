@@ -3,8 +3,8 @@
 use crate::guest::Guest;
 use crate::run::Background;
 
-const ALICE: &str = "fairshare.slice/fairshare-1001.slice";
-const CAROL: &str = "fairshare.slice/fairshare-1003.slice";
+const ALICE: &str = "fairshare.slice/fairshare-1001.slice/fairshare-1001-own.slice";
+const CAROL: &str = "fairshare.slice/fairshare-1003.slice/fairshare-1003-own.slice";
 
 /// A program that notes SIGTERM and does not end of it.
 const STUBBORN: &str = "trap 'echo term > /tmp/term' TERM; echo > /tmp/set; while :; do sleep 1; done";
@@ -12,15 +12,19 @@ const STUBBORN: &str = "trap 'echo term > /tmp/term' TERM; echo > /tmp/set; whil
 /// Alice's work is in a share whose lease is over, bob holds the rest, and carol follows what happens.
 fn expired(guest: &Guest) -> Background {
     guest.write_file("/home/alice/work", STUBBORN, 0o644);
-    let work =
-        guest.command("exec fairshare run --cpu 0.5 --mem 64M --for 1h -- bash work").user("alice").spawn();
+    let work = guest
+        .command(
+            "fairshare request --cpu 0.5 --mem 64M --for 1h > /dev/null && exec fairshare run -- bash work",
+        )
+        .user("alice")
+        .spawn();
     guest.await_cmd("test -e /tmp/set");
     guest.as_user("bob", "fairshare request --cpu 1 --mem 64M --for 7d").expect_ok();
     // With 239 s to go both warnings are due, and it is 4 min for 59 s more, however slow the guest is.
     guest.go_on_later(3600 - 239);
-    guest.logged("the lease of uid 1001 ends in 4 min");
+    guest.logged("the lease of the standing allocation of uid 1001 ends in 4 min");
     guest.go_on_later(3600 + 60);
-    guest.logged("the lease of uid 1001 is over: work is inside");
+    guest.logged("the lease of the standing allocation of uid 1001 is over: work is inside");
     guest.as_user("alice", "fairshare status").expect_ok().stdout_has("lease ended");
     guest.follow_events();
     work
@@ -41,7 +45,7 @@ guest_test!(an_expired_share_is_stopped_for_who_waits_where_the_policy_says_so, 
     guest.await_cmd(
         "grep '\"uid\":1001' /tmp/events | grep -q 'someone waits: what is inside is stopped in 5 min'",
     );
-    guest.logged("the work of uid 1001 is stopped in 5 min: someone waits");
+    guest.logged("the work in the standing allocation of uid 1001 is stopped in 5 min: someone waits");
     // Not a minute early; the announcement outlives the daemon, and is not made again.
     guest.go_on_later(3660 + 240);
     assert!(work.is_running(), "stopped before its time");
@@ -50,7 +54,7 @@ guest_test!(an_expired_share_is_stopped_for_who_waits_where_the_policy_says_so, 
     guest.await_cmd("grep -q term /tmp/term");
     guest.await_cmd(&format!("test ! -d /sys/fs/cgroup/{ALICE}"));
     assert!(!work.is_running(), "SIGKILL did not come");
-    guest.logged("stopped the share of uid 1001");
+    guest.logged("stopped the standing allocation of uid 1001");
     guest.as_user("alice", "fairshare status").expect_ok().stdout_has("none");
     let jobs = guest.root("fairshare jobs --all --json").expect_ok().json();
     let stop = jobs["jobs"].as_array().unwrap().iter().find(|job| job["uid"] == 1001).cloned();
@@ -78,11 +82,11 @@ guest_test!(an_ended_share_has_no_cpu_that_others_want_and_kills_nobody, |guest:
     // Alice: a busy loop, and a program that sleeps on 100 MiB and then wants all there is.
     let eats = "x=bytearray(100<<20); open('/tmp/set','w'); import os,time\nwhile not os.path.exists('/tmp/eat'): time.sleep(0.1)\ny=[]\nwhile True: y.append(bytearray(16<<20))";
     guest.write_file("/home/alice/eats.py", eats, 0o644);
-    let work = "fairshare run --cpu 1 --mem 512M --for 1h -- sh -c 'python3 eats.py & while :; do :; done'";
-    let alices = guest.command(&format!("exec {work}")).user("alice").spawn();
+    let work = "fairshare request --cpu 1 --mem 512M --for 1h > /dev/null && exec fairshare run -- sh -c 'python3 eats.py & while :; do :; done'";
+    let alices = guest.command(work).user("alice").spawn();
     guest.await_cmd("test -e /tmp/set");
     guest.go_on_later(3600 + 60);
-    guest.logged("the lease of uid 1001 is over: work is inside");
+    guest.logged("the lease of the standing allocation of uid 1001 is over: work is inside");
     guest.await_cmd(&format!("grep -qx 1 /sys/fs/cgroup/{ALICE}/cpu.idle"));
     let figure = |file: &str| guest.cgroup(ALICE, file).parse::<u64>().unwrap();
     guest.await_cmd(&format!("test $(cat /sys/fs/cgroup/{ALICE}/memory.max) -lt $((200 << 20))"));
@@ -93,8 +97,8 @@ guest_test!(an_ended_share_has_no_cpu_that_others_want_and_kills_nobody, |guest:
         Some("oom_kill 0")
     );
     // Carol has the CPU: what alice's loop gets beside carol's two is next to nothing.
-    let loops = "fairshare run --cpu 1.5 --mem 200M --for 1h -- sh -c 'python3 -c \"x=bytearray(150<<20); import time; open(\\\"/tmp/carol\\\",\\\"w\\\"); time.sleep(1000)\" & for loop in 1 2; do while test ! -e /tmp/rest; do :; done & done; wait'";
-    let carols = guest.command(&format!("exec {loops}")).user("carol").spawn();
+    let loops = "fairshare request --cpu 1.5 --mem 200M --for 1h > /dev/null && exec fairshare run -- sh -c 'python3 -c \"x=bytearray(150<<20); import time; open(\\\"/tmp/carol\\\",\\\"w\\\"); time.sleep(1000)\" & for loop in 1 2; do while test ! -e /tmp/rest; do :; done & done; wait'";
+    let carols = guest.command(loops).user("carol").spawn();
     guest.await_cmd("test -e /tmp/carol");
     let spent = |share: &str| {
         let stat = guest.cgroup(share, "cpu.stat");

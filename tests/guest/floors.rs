@@ -4,8 +4,8 @@ use crate::guest::Guest;
 use crate::image::Release;
 use crate::slot::Slot;
 
-pub const ALICE: &str = "fairshare.slice/fairshare-1001.slice";
-pub const BOB: &str = "fairshare.slice/fairshare-1002.slice";
+pub const ALICE: &str = "fairshare.slice/fairshare-1001.slice/fairshare-1001-own.slice";
+pub const BOB: &str = "fairshare.slice/fairshare-1002.slice/fairshare-1002-own.slice";
 
 /// As [`hogs`], for where commands of the test itself are: those go first, and what is there has no less in all.
 fn polite_hogs(count: usize) -> String {
@@ -67,7 +67,12 @@ fn had<const N: usize>(guest: &Guest, groups: [&str; N]) -> [u64; N] {
 
 guest_test!(floors_hold_against_logins_and_services, alone, |guest: Guest| {
     guest.write_file("/etc/fairshare/policy.d/site.yaml", SITE, 0o644);
-    let run = |cpu: &str| format!("exec fairshare run --cpu {cpu} --mem 64M -- bash -c '{}'", hogs(4));
+    let run = |cpu: &str| {
+        format!(
+            "fairshare request --cpu {cpu} --mem 64M > /dev/null && exec fairshare run -- bash -c '{}'",
+            hogs(4)
+        )
+    };
     let _alices = guest.command(&run("1")).user("alice").spawn();
     let _bobs = guest.command(&run("0.5")).user("bob").spawn();
     for group in [ALICE, BOB] {
@@ -92,7 +97,10 @@ guest_test!(floors_hold_against_logins_and_services, alone, |guest: Guest| {
 guest_test!(idle_cpu_is_lent_and_comes_back_without_the_daemon, alone, |guest: Guest| {
     guest.write_file("/etc/fairshare/policy.d/site.yaml", format!("{SITE}burst: {{cpu: all}}\n"), 0o644);
     let run = |cpu: &str, first: &str| {
-        format!("exec fairshare run --cpu {cpu} --mem 64M -- bash -c '{first} {}'", hogs(4))
+        format!(
+            "fairshare request --cpu {cpu} --mem 64M > /dev/null && exec fairshare run -- bash -c '{first} {}'",
+            hogs(4)
+        )
     };
     let _bobs = guest.command(&run("1", "until test -e /tmp/go; do sleep 1; done;")).user("bob").spawn();
     let _alices = guest.command(&run("0.5", "")).user("alice").spawn();
@@ -115,8 +123,7 @@ guest_test!(memory_of_a_share_is_the_last_to_be_taken_back, |guest: Guest| {
         .expect_ok();
     guest.root("head -c 100M /dev/urandom > /home/alice/read; chown alice /home/alice/read").expect_ok();
     guest.root("head -c 300M /dev/zero > /var/tmp/read; sync; echo 3 > /proc/sys/vm/drop_caches").expect_ok();
-    let reads =
-        "exec fairshare run --cpu 0.5 --mem 256M -- sh -c 'cat read > /dev/null; touch done; sleep 1000'";
+    let reads = "fairshare request --cpu 0.5 --mem 256M > /dev/null && exec fairshare run -- sh -c 'cat read > /dev/null; touch done; sleep 1000'";
     let _alices = guest.command(reads).user("alice").spawn();
     guest.await_cmd("test -e /home/alice/done && cat /var/tmp/read > /dev/null");
     let cached = || {

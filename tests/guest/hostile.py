@@ -253,8 +253,8 @@ def bus_descriptors(to):
 def process_of_job(client, number):
     """The job's first process, from when it is its member's own; nothing where the job is over before."""
     uid = os.getuid()
-    share = f"/sys/fs/cgroup/fairshare.slice/fairshare-{uid}.slice"
-    path = f"{share}/fairshare-{uid}-job{number}.slice/fairshare-{uid}-job{number}.service/cgroup.procs"
+    own = f"/sys/fs/cgroup/fairshare.slice/fairshare-{uid}.slice/fairshare-{uid}-own.slice/fairshare-{uid}-own"
+    path = f"{own}-job{number}.slice/fairshare-{uid}-own-job{number}.service/cgroup.procs"
     while client.call("job_status", job_id=number)["job"]["state"] == "running":
         for _ in range(1000):
             with contextlib.suppress(OSError):
@@ -285,7 +285,7 @@ def stopped_job(file):
     client = Client()
     while True:
         # With a tenth of a CPU its start takes as long as it takes to find it.
-        body = {"argv": ["sleep", "1000"], "cwd": "/", "env": {"PATH": "/usr/bin:/bin"}, "cpu_milli": 100}
+        body = {"argv": ["sleep", "1000"], "cwd": "/", "env": {"PATH": "/usr/bin:/bin"}, "cpu_milli": 100, "in_share": True}
         pid = process_of_job(client, client.call("submit", [handed, memory, memory], **body)["job_started"])
         if pid is None:
             continue

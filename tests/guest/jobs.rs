@@ -37,10 +37,11 @@ guest_test!(a_commands_end_is_told_as_it_was, |guest: Guest| {
     assert_eq!(guest.submitted("-- true").0, 0);
     assert_eq!(guest.submitted("-- sh -c 'echo out; echo err >&2; exit 7'"), (7, "out\nerr\n".to_owned()));
     assert_eq!(guest.submitted("-- sh -c 'kill -9 $$'").0, 137);
-    assert_eq!(guest.submitted("--mem 32M -- python3 -c \"x='a'*200000000\"").0, 137);
+    assert_eq!(guest.submitted("--in-share --mem 32M -- python3 -c \"x='a'*200000000\"").0, 137);
     assert_eq!(guest.submitted("--for 1s -- sleep 100").0, 143);
     // A shell that reports the kill of what it started has an exit code of its own.
-    let reports = "--name reports --mem 32M -- sh -c 'python3 -c \"x=chr(97)*200000000\"; exit $?'";
+    let reports =
+        "--name reports --in-share --mem 32M -- sh -c 'python3 -c \"x=chr(97)*200000000\"; exit $?'";
     assert_eq!(guest.submitted(reports).0, 137);
     let jobs = guest.as_user("alice", "fairshare jobs --json").expect_ok().json();
     let named = |job: &&serde_json::Value| job["name"] == "reports";
@@ -75,7 +76,7 @@ guest_test!(a_commands_end_is_told_as_it_was, |guest: Guest| {
         .expect_code(137)
         .stderr_has("Its time was over");
     let id = guest.as_user("alice", "fairshare submit -- sleep 100").expect_ok().text();
-    let unit = format!("fairshare-1001-job{id}.service");
+    let unit = format!("fairshare-1001-own-job{id}.service");
     guest.await_cmd(&format!("systemctl is-active {unit}"));
     guest.root(&format!("systemctl stop {unit}")).expect_ok();
     guest.as_user("alice", &format!("fairshare wait {id}")).expect_code(143);
@@ -125,7 +126,8 @@ guest_test!(a_command_gets_what_its_member_has_and_nothing_else, |guest: Guest| 
         .as_user("alice", "SECRET=xyzzy fairshare submit -- sh -c 'sleep 1000' plugh")
         .expect_ok()
         .text();
-    let shown = guest.as_user("bob", &format!("systemctl show fairshare-1001-job{id}.service")).expect_ok();
+    let shown =
+        guest.as_user("bob", &format!("systemctl show fairshare-1001-own-job{id}.service")).expect_ok();
     assert!(!["xyzzy", "plugh"].iter().any(|word| shown.stdout().contains(word)), "{}", shown.stdout());
     guest.as_user("alice", &format!("fairshare cancel {id}")).expect_ok();
     // To the last byte.
@@ -153,19 +155,19 @@ guest_test!(a_commands_own_bounds_hold_or_it_does_not_run, |guest: Guest| {
     guest.as_user("alice", "fairshare request --cpu 1 --mem 128M").expect_ok();
     let own = r#"cd /sys/fs/cgroup$(sed 's,^0::,,; s,/[^/]*$,,' /proc/self/cgroup) && cat cpu.max memory.max pids.max"#;
     guest.write_file("/home/alice/own", own, 0o644);
-    let held = |figures: &str| guest.submitted(&format!("{figures} -- sh own")).1;
+    let held = |figures: &str| guest.submitted(&format!("--in-share {figures} -- sh own")).1;
     assert_eq!(held("--cpu 0.25 --mem 32M --tasks 9"), "25000 100000\n33554432\n9\n");
     assert_eq!(held("--cpu 0.5"), "50000 100000\nmax\nmax\n");
-    let told = r#"id=$(fairshare submit --cpu 0.5 --output told -- sh -c \
+    let told = r#"id=$(fairshare submit --in-share --cpu 0.5 --output told -- sh -c \
         'echo $FAIRSHARE_KIND $FAIRSHARE_JOB_ID $FAIRSHARE_CPUS $FAIRSHARE_MEM_BYTES')
         fairshare wait $id; cat told; grep -qx "submit $id 1 134217728" told"#;
     guest.as_user("alice", told).expect_ok();
     // What an administrator writes in a file has the last word with systemd, which takes the call all the same.
-    let slices = "/etc/systemd/system/fairshare-1001-.slice.d";
+    let slices = "/etc/systemd/system/fairshare-1001-own-.slice.d";
     guest.root(&format!("mkdir {slices}")).expect_ok();
     guest.write_file(&format!("{slices}/site.conf"), "[Slice]\nCPUQuota=10%\n", 0o644);
     guest.root("systemctl daemon-reload").expect_ok();
-    let id = guest.as_user("alice", "fairshare submit --cpu 0.5 -- touch ran").expect_ok().text();
+    let id = guest.as_user("alice", "fairshare submit --in-share --cpu 0.5 -- touch ran").expect_ok().text();
     guest
         .as_user("alice", &format!("fairshare wait {id}"))
         .expect_code(75)
@@ -187,7 +189,9 @@ guest_test!(a_share_that_is_taken_for_a_command_goes_with_it, |guest: Guest| {
         .text();
     let queued = guest.job(id.parse().unwrap());
     assert_eq!((queued["state"].as_str(), queued["place"].as_u64()), (Some("queued"), Some(1)), "{queued}");
-    guest.as_user("alice", "fairshare submit -- true").expect_code(1).stderr_has("waits already");
+    let another = guest.as_user("alice", "fairshare submit --cpu 1 --mem 64M -- true").expect_ok().text();
+    assert_eq!(guest.job(another.parse().unwrap())["place"], 2);
+    guest.as_user("alice", &format!("fairshare cancel {another}")).expect_ok();
     guest.as_user("bob", "fairshare release").expect_ok();
     guest.as_user("alice", &format!("fairshare wait {id}; cat fairshare-{id}.out")).expect_ok().stdout_has(
         &format!("/fairshare.slice/fairshare-1001.slice/fairshare-1001-job{id}.slice/fairshare-1001-job{id}.service"),
@@ -202,7 +206,7 @@ guest_test!(a_share_that_is_taken_for_a_command_goes_with_it, |guest: Guest| {
     guest.as_user("alice", "fairshare request --cpu 1 --mem 64M").expect_ok();
     guest.as_user("alice", "test ! -e ran").expect_ok();
     guest
-        .as_user("alice", "fairshare submit --mem 1G -- true")
+        .as_user("alice", "fairshare submit --in-share --mem 1G -- true")
         .expect_code(1)
         .stderr_has("exceeds what your share has (64M)");
 });
@@ -215,7 +219,7 @@ guest_test!(a_file_that_cannot_be_closed_holds_nobody_up_but_its_member, |guest:
     let stuck = guest
         .spawn_as("alice", "exec python3 stuck.py fairshare submit --name stuck --output stuck/file -- true");
     guest.await_cmd("test -e ~alice/closing");
-    let service = "systemctl list-units --no-legend 'fairshare-1001-job*.service' | grep -q running";
+    let service = "systemctl list-units --no-legend 'fairshare-1001-own-job*.service' | grep -q running";
     guest.await_cmd(service);
     for _ in 0..3 {
         guest.as_user("bob", "fairshare resize --cpu 0.25 && fairshare resize --cpu 0.5").expect_ok();
@@ -233,11 +237,12 @@ guest_test!(what_sigkill_does_not_end_is_not_said_to_be_over, |guest: Guest| {
     let stuck = guest
         .spawn_as("alice", "exec python3 stuck.py fairshare submit --name stuck --output stuck/file -- true");
     guest.await_cmd("test -e ~alice/closing");
-    let procs = "cat /sys/fs/cgroup/fairshare.slice/fairshare-1001.slice/*/*/cgroup.procs";
+    let procs =
+        "cat /sys/fs/cgroup/fairshare.slice/fairshare-1001.slice/fairshare-1001-own.slice/*/*/cgroup.procs";
     let named = format!("pid {}", guest.root(procs).expect_ok().text());
     // While systemd is at it, and when it has given up.
     for unit in ["is-active", "is-failed"] {
-        guest.await_cmd(&format!("systemctl {unit} fairshare-1001-job1.service"));
+        guest.await_cmd(&format!("systemctl {unit} fairshare-1001-own-job1.service"));
         let cancel = alice("fairshare cancel 1").expect_code(1);
         cancel.stderr_has("The command could not be ended").stderr_has(&named);
         assert_eq!(guest.job(1)["state"], "running");
@@ -245,8 +250,11 @@ guest_test!(what_sigkill_does_not_end_is_not_said_to_be_over, |guest: Guest| {
     let release = alice("fairshare release --stop").expect_code(75);
     release.stderr_has("The share could not be stopped").stderr_has(&named);
     alice("fairshare status").expect_ok().stdout_has("0.5 CPU").stdout_has("64.0 MiB");
-    assert_eq!(guest.cgroup("fairshare.slice/fairshare-1001.slice", "memory.max"), "67108864");
-    guest.root("systemctl is-active fairshare-1001.slice").expect_ok();
+    assert_eq!(
+        guest.cgroup("fairshare.slice/fairshare-1001.slice/fairshare-1001-own.slice", "memory.max"),
+        "67108864"
+    );
+    guest.root("systemctl is-active fairshare-1001-own.slice").expect_ok();
     // Nor does the next daemon say more.
     guest.root("systemctl restart fairshared.service").expect_ok();
     assert_eq!(guest.job(1)["state"], "running");
@@ -269,7 +277,7 @@ guest_test!(what_is_handed_to_a_command_is_kept_until_it_has_it, |guest: Guest| 
         .expect_ok()
         .text();
     for id in ids.lines() {
-        let program = format!("/proc/$(systemctl show -P MainPID fairshare-1001-job{id}.service)/comm");
+        let program = format!("/proc/$(systemctl show -P MainPID fairshare-1001-own-job{id}.service)/comm");
         guest.await_cmd(&format!("grep -qx sleep {program}"));
     }
     guest.await_cmd(&format!("test $({descriptors}) -le {before}"));
@@ -282,12 +290,12 @@ guest_test!(commands_outlive_logout_and_the_daemon, |guest: Guest| {
         .command("fairshare submit --output /tmp/long -- sh -c 'sleep 12; echo $XDG_RUNTIME_DIR; exit 5'");
     let long = long.user("alice").login().run().expect_ok().text();
     let ended = guest.as_user("alice", "fairshare submit -- sh -c 'sleep 2; exit 6'").expect_ok().text();
-    guest.await_cmd(&format!("systemctl is-active fairshare-1001-job{ended}.service"));
+    guest.await_cmd(&format!("systemctl is-active fairshare-1001-own-job{ended}.service"));
     guest.kill_daemon();
     // It ends while nobody looks.
     guest.root("systemctl stop fairshared.service").expect_ok();
     guest.await_cmd(&format!(
-        "systemctl show -P SubState fairshare-1001-job{ended}.service | grep -qx exited"
+        "systemctl show -P SubState fairshare-1001-own-job{ended}.service | grep -qx exited"
     ));
     guest.as_user("alice", &format!("fairshare wait {ended}")).expect_code(6);
     guest.as_user("alice", &format!("fairshare wait {long}")).expect_code(5);
@@ -306,18 +314,18 @@ guest_test!(a_command_that_no_state_remembers_runs_on, |guest: Guest| {
     guest.as_user("alice", "fairshare request --cpu 1 --mem 64M").expect_ok();
     let [runs, ends] = ["sleep 1000", "sh -c 'sleep 1000 &'"]
         .map(|what| guest.as_user("alice", &format!("fairshare submit -- {what}")).expect_ok().text());
-    let service = |id: &str| format!("fairshare-1001-job{id}.service");
+    let service = |id: &str| format!("fairshare-1001-own-job{id}.service");
     guest.await_cmd(&format!("systemctl show -P SubState {} | grep -qx running", service(&runs)));
     guest.root("systemctl stop fairshared.service; rm /var/lib/fairshare/state").expect_ok();
     // Its number is not given to another one, and it is not taken for what is left of one.
     assert_eq!(guest.submitted("-- sh -c 'exit 4'").0, 4);
     for id in [&runs, &ends] {
         guest.as_user("alice", "fairshare status").expect_ok();
-        guest.root(&format!("grep -qx 'populated 1' /sys/fs/cgroup/fairshare.slice/fairshare-1001.slice/fairshare-1001-job{id}.slice/cgroup.events")).expect_ok();
+        guest.root(&format!("grep -qx 'populated 1' /sys/fs/cgroup/fairshare.slice/fairshare-1001.slice/fairshare-1001-own.slice/fairshare-1001-own-job{id}.slice/cgroup.events")).expect_ok();
     }
     // What is over is cleared away by the next start.
     let stop = format!(
-        "systemctl stop fairshared.service; systemctl kill -s KILL fairshare-1001-job{ends}.slice {}",
+        "systemctl stop fairshared.service; systemctl kill -s KILL fairshare-1001-own-job{ends}.slice {}",
         service(&runs)
     );
     guest.root(&stop).expect_ok();
@@ -332,13 +340,12 @@ guest_test!(two_hundred_commands_at_once, |guest: Guest| {
     guest.command(submit).user("alice").within(MANY_MAX).run().expect_ok();
     // The daemon is asked when the kernel's files say so: each question takes an emulated processor a while.
     let running = |count: u32| {
-        let slices =
-            "shopt -s nullglob; set -- /sys/fs/cgroup/fairshare.slice/fairshare-1001.slice/*-job*.slice";
+        let slices = "shopt -s nullglob; set -- /sys/fs/cgroup/fairshare.slice/fairshare-1001.slice/fairshare-1001-own.slice/*-job*.slice";
         let running = "fairshare jobs --json | grep -o '\"state\":\"running\"' | wc -l";
         format!("{slices}; test $# -eq {count} && test $(runuser -u alice -- {running}) -eq {count}")
     };
     guest.await_cmd(&running(200));
-    let tasks = guest.cgroup("fairshare.slice/fairshare-1001.slice", "pids.current");
+    let tasks = guest.cgroup("fairshare.slice/fairshare-1001.slice/fairshare-1001-own.slice", "pids.current");
     guest.wait_until("all to be at the gate", || {
         guest.root("grep -lx sh /proc/[0-9]*/comm | wc -l").text().parse::<u32>().unwrap() >= 200
     });

@@ -2,7 +2,7 @@
 
 A step is a system call by which the daemon changes something outside itself: the N-th `fsync` of one life is one, the next
 life dies at the next, until a life goes by in which there is no such call any more. Arguments: `taken`, `held` or `queued`, for a
-share that is taken for the command, one that alice holds, or one that is taken once bob has released his, and the system
+allocation of the command's own, the one that alice holds, or one of its own once bob has released his, and the system
 calls. Run as root. Prints how often what became of a command whose daemon died.
 """
 
@@ -19,7 +19,7 @@ SHARE = "/sys/fs/cgroup/fairshare.slice/fairshare-1001.slice"
 BOBS = "/sys/fs/cgroup/fairshare.slice/fairshare-1002.slice"
 # Of one processor: what alice asks for in each mode. Less than what is held, so that the command's own limits are read back
 # before it goes; and what leaves no room beside bob.
-FIGURES = {"taken": ["--cpu", "0.5", "--mem", "64M"], "held": ["--cpu", "0.25"], "queued": ["--cpu", "1", "--mem", "64M"]}
+FIGURES = {"taken": ["--cpu", "0.5", "--mem", "64M"], "held": ["--in-share", "--cpu", "0.25"], "queued": ["--cpu", "1", "--mem", "64M"]}
 EXIT = 7
 INTERRUPTED = 75
 UNAVAILABLE = 69

@@ -2,8 +2,8 @@
 
 use crate::guest::Guest;
 
-const ALICE: &str = "fairshare.slice/fairshare-1001.slice";
-const BOB: &str = "fairshare.slice/fairshare-1002.slice";
+const ALICE: &str = "fairshare.slice/fairshare-1001.slice/fairshare-1001-own.slice";
+const BOB: &str = "fairshare.slice/fairshare-1002.slice/fairshare-1002-own.slice";
 
 /// A figure of a cgroup file with lines like `nr_throttled 7`.
 fn figure(guest: &Guest, group: &str, file: &str, name: &str) -> u64 {
@@ -13,7 +13,10 @@ fn figure(guest: &Guest, group: &str, file: &str, name: &str) -> u64 {
 }
 
 guest_test!(a_program_is_held_to_its_share_and_nobody_else_notices, |guest: Guest| {
-    let bobs = guest.command("exec fairshare run --cpu 0.5 --mem 256M -- sleep 1000").user("bob").spawn();
+    let bobs = guest
+        .command("fairshare request --cpu 0.5 --mem 256M > /dev/null && exec fairshare run -- sleep 1000")
+        .user("bob")
+        .spawn();
     guest.await_cmd(&format!("grep -qx 'populated 1' /sys/fs/cgroup/{BOB}/cgroup.events"));
     let daemon = guest.daemon_pid();
 
@@ -21,7 +24,7 @@ guest_test!(a_program_is_held_to_its_share_and_nobody_else_notices, |guest: Gues
     guest
         .as_user(
             "alice",
-            "fairshare run --cpu 1 --mem 96M --tasks 24 -- \
+            "fairshare request --cpu 1 --mem 96M --tasks 24 > /dev/null && fairshare run -- \
              bash -c 'python3 -c \"b = b\\\"x\\\" * (300 << 20)\"; echo the shell saw $?'",
         )
         .expect_ok()
@@ -32,11 +35,11 @@ guest_test!(a_program_is_held_to_its_share_and_nobody_else_notices, |guest: Gues
 
     // CPU: a program that would take all gets a fifth of one, within what one period of 100 ms can be off.
     guest.as_user("alice", "fairshare resize --cpu 0.2").expect_ok();
-    let script = "before=$(awk '/^usage_usec/ { print $2 }' /sys/fs/cgroup/fairshare.slice/fairshare-1001.slice/cpu.stat)
+    let script = "before=$(awk '/^usage_usec/ { print $2 }' /sys/fs/cgroup/fairshare.slice/fairshare-1001.slice/fairshare-1001-own.slice/cpu.stat)
         start=$EPOCHREALTIME
         fairshare run -- timeout 3 sh -c 'while :; do :; done'
         end=$EPOCHREALTIME
-        after=$(awk '/^usage_usec/ { print $2 }' /sys/fs/cgroup/fairshare.slice/fairshare-1001.slice/cpu.stat)
+        after=$(awk '/^usage_usec/ { print $2 }' /sys/fs/cgroup/fairshare.slice/fairshare-1001.slice/fairshare-1001-own.slice/cpu.stat)
         echo $((after - before)) $((${end/./} - ${start/./}))";
     let ran = guest.as_user("alice", script).expect_ok().text();
     let (used, wall) = ran.split_once(' ').unwrap();
@@ -88,7 +91,9 @@ guest_test!(who_follows_hears_of_tasks_that_wait_for_a_cpu, |guest: Guest| {
     guest.follow_events();
     // Two that never rest, in the tenth of a CPU: the kernel holds both back most of the time.
     let busy = "while :; do :; done";
-    let command = format!("exec fairshare run --cpu 0.1 --mem 64M -- sh -c '{busy} & {busy}'");
+    let command = format!(
+        "fairshare request --cpu 0.1 --mem 64M > /dev/null && exec fairshare run -- sh -c '{busy} & {busy}'"
+    );
     let work = guest.command(&command).user("alice").spawn();
     guest.await_cmd("grep -q '\"kind\":\"pressure\"' /tmp/events");
     let told = guest.root("grep '\"kind\":\"pressure\"' /tmp/events").expect_ok().json();
@@ -101,7 +106,7 @@ guest_test!(who_follows_hears_of_tasks_that_wait_for_a_cpu, |guest: Guest| {
 
 guest_test!(what_work_leaves_in_memory_is_not_promised_to_others, |guest: Guest| {
     guest.write_file("/etc/fairshare/policy.d/site.yaml", "reserve: {cpu: 0.5, mem: 256M}\n", 0o644);
-    let leaves = "fairshare run --cpu 0.25 --mem 500M -- sh -c 'head -c 400M /dev/zero > /dev/shm/left'";
+    let leaves = "fairshare request --cpu 0.25 --mem 500M > /dev/null && fairshare run -- sh -c 'head -c 400M /dev/zero > /dev/shm/left'";
     guest.as_user("alice", leaves).expect_ok();
     let free = || {
         let status = guest.as_user("bob", "fairshare status --json").expect_ok().json();
@@ -119,7 +124,7 @@ guest_test!(what_work_leaves_in_memory_is_not_promised_to_others, |guest: Guest|
     guest.as_user("bob", &asks).expect_code(75);
     // What is granted is there: the kernel kills nobody in any share for what alice left.
     let works = format!(
-        "fairshare run --cpu 0.25 --mem {left} -- \
+        "fairshare request --cpu 0.25 --mem {left} > /dev/null && fairshare run -- \
          python3 -c 'all = bytearray({left} - (24 << 20)); all[::4096] = bytes(len(all[::4096]))'"
     );
     guest.as_user("bob", &works).expect_ok();

@@ -75,7 +75,10 @@ guest_test!(a_login_is_held_from_its_first_process_and_root_and_admins_are_free,
 
     // A share is held to its own figures, whatever its member's logins are.
     guest.as_user("alice", "fairshare request --cpu 1 --mem 64M").expect_ok();
-    assert_eq!(guest.cgroup("fairshare.slice/fairshare-1001.slice", "memory.max"), "67108864");
+    assert_eq!(
+        guest.cgroup("fairshare.slice/fairshare-1001.slice/fairshare-1001-own.slice", "memory.max"),
+        "67108864"
+    );
     assert_eq!(held(&guest, 1001), HELD);
 
     // A daemon that comes back sets what it set, and a reload without a baseline gives back what was before.

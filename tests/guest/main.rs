@@ -5,7 +5,7 @@
 //!
 //! guest_test!(a_share_is_what_the_kernel_enforces, |guest: Guest| {
 //!     guest.as_user("alice", "fairshare request --cpu 1 --mem 256M").expect_ok().stdout_has("1 CPU");
-//!     assert_eq!(guest.cgroup("fairshare.slice/fairshare-1001.slice", "memory.max"), "268435456");
+//!     assert_eq!(guest.cgroup("fairshare.slice/fairshare-1001.slice/fairshare-1001-own.slice", "memory.max"), "268435456");
 //!     guest.as_user("mallory", "fairshare status").expect_code(77).stderr_has("group `fairshare`");
 //! });
 //! ```
@@ -109,6 +109,7 @@ macro_rules! guest_test {
 }
 
 mod activation;
+mod allocations;
 mod attack;
 mod background;
 mod bench;

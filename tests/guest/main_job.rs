@@ -5,10 +5,13 @@ use crate::guest::Guest;
 guest_test!(a_member_works_in_a_share_that_the_kernel_holds, |guest: Guest| {
     assert_eq!(guest.daemon_pid(), None, "the daemon runs before anyone asked");
     guest
-        .as_user("alice", "fairshare run --cpu 0.5 --mem 64M -- cat /proc/self/cgroup")
+        .as_user(
+            "alice",
+            "fairshare request --cpu 0.5 --mem 64M > /dev/null && fairshare run -- cat /proc/self/cgroup",
+        )
         .expect_ok()
-        .stdout_has("/fairshare.slice/fairshare-1001.slice/fairshare-1001-run");
-    let slice = "fairshare.slice/fairshare-1001.slice";
+        .stdout_has("/fairshare.slice/fairshare-1001.slice/fairshare-1001-own.slice/fairshare-1001-own-run");
+    let slice = "fairshare.slice/fairshare-1001.slice/fairshare-1001-own.slice";
     assert_eq!(guest.cgroup(slice, "cpu.max"), "50000 100000");
     assert_eq!(guest.cgroup(slice, "memory.max"), (64u64 << 20).to_string());
     assert_eq!(guest.cgroup(slice, "memory.swap.max"), "0");

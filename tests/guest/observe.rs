@@ -29,7 +29,7 @@ impl Entry {
 }
 
 impl Guest {
-    /// A file of a cgroup, without the newline: `cgroup("fairshare.slice/fairshare-1001.slice", "memory.max")`.
+    /// A file of a cgroup, without the newline: `cgroup("fairshare.slice/fairshare-1001.slice/fairshare-1001-own.slice", "memory.max")`.
     #[track_caller]
     pub fn cgroup(&self, group: &str, file: &str) -> String {
         self.root(&format!("cat '/sys/fs/cgroup/{group}/{file}'")).expect_ok().text()

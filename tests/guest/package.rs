@@ -2,7 +2,7 @@
 
 use crate::guest::{Guest, deb_under_test};
 
-const ALICE: &str = "fairshare.slice/fairshare-1001.slice";
+const ALICE: &str = "fairshare.slice/fairshare-1001.slice/fairshare-1001-own.slice";
 
 /// The same package with a higher version, made in the guest: `/root/next.deb`.
 fn make_next_version(guest: &Guest) {
@@ -30,7 +30,10 @@ guest_test!(an_upgrade_loses_no_connection_no_share_and_no_work, |guest: Guest| 
     guest.root("systemctl is-system-running").expect_ok();
 
     make_next_version(&guest);
-    let work = guest.command("exec fairshare run --cpu 0.5 --mem 128M -- sleep 1000").user("alice").spawn();
+    let work = guest
+        .command("fairshare request --cpu 0.5 --mem 128M > /dev/null && exec fairshare run -- sleep 1000")
+        .user("alice")
+        .spawn();
     guest.await_cmd(&format!("grep -qx 'populated 1' /sys/fs/cgroup/{ALICE}/cgroup.events"));
     let submit = "fairshare submit --output /dev/null -- sh -c 'until test -e /tmp/enough; do sleep 0.2; done; exit 7'";
     let job = guest.as_user("alice", submit).expect_ok().text();
@@ -70,7 +73,10 @@ guest_test!(an_upgrade_loses_no_connection_no_share_and_no_work, |guest: Guest| 
 });
 
 guest_test!(a_removal_stops_nobodys_work_and_a_purge_leaves_the_group, |guest: Guest| {
-    let work = guest.command("exec fairshare run --cpu 0.5 --mem 128M -- sleep 1000").user("alice").spawn();
+    let work = guest
+        .command("fairshare request --cpu 0.5 --mem 128M > /dev/null && exec fairshare run -- sleep 1000")
+        .user("alice")
+        .spawn();
     guest.await_cmd(&format!("grep -qx 'populated 1' /sys/fs/cgroup/{ALICE}/cgroup.events"));
     guest.as_user("bob", "fairshare request --cpu 0.25 --mem 64M").expect_ok();
     guest.put(&deb_under_test(), "/root/this.deb");
@@ -91,7 +97,10 @@ guest_test!(a_removal_stops_nobodys_work_and_a_purge_leaves_the_group, |guest: G
         }
     }
     guest.root(&format!("test -d /sys/fs/cgroup/{ALICE}")).expect_ok();
-    assert!(!guest.cgroup_exists("fairshare.slice/fairshare-1002.slice"), "an empty share stayed");
+    assert!(
+        !guest.cgroup_exists("fairshare.slice/fairshare-1002.slice/fairshare-1002-own.slice"),
+        "an empty share stayed"
+    );
     assert!(work.is_running());
     assert_eq!(guest.daemon_pid(), None);
     guest.root("! test -e /run/fairshare.sock && test -e /etc/fairshare/policy.d/default.yaml").expect_ok();

@@ -3,8 +3,8 @@
 use crate::guest::Guest;
 use crate::run::PATIENCE;
 
-const ALICES: &str = "fairshare.slice/fairshare-1001.slice";
-const BOBS: &str = "fairshare.slice/fairshare-1002.slice";
+const ALICES: &str = "fairshare.slice/fairshare-1001.slice/fairshare-1001-own.slice";
+const BOBS: &str = "fairshare.slice/fairshare-1002.slice/fairshare-1002-own.slice";
 
 guest_test!(who_waits_is_served_when_the_lease_before_ends, |guest: Guest| {
     // The guest has 2 CPUs, less half a CPU that the default policy keeps for the system.
@@ -32,7 +32,9 @@ guest_test!(who_waits_is_served_when_the_lease_before_ends, |guest: Guest| {
     assert_eq!(guest.cgroup(BOBS, "cpu.max"), "100000 100000");
     guest.await_cmd("runuser -u bob -- fairshare jobs --json | grep -q '\"state\":\"done\"'");
     let journal = guest.journal("fairshared.service");
-    let told = |entry: &crate::observe::Entry| entry.message().contains("the lease of uid 1001 is over");
+    let told = |entry: &crate::observe::Entry| {
+        entry.message().contains("the lease of the standing allocation of uid 1001 is over")
+    };
     assert!(journal.iter().any(told), "the journal does not say that the lease ended");
     // The shipped policy's lease of eight hours runs on, also over a machine that was off in between.
     assert_eq!(guest.reboot(), "running");
@@ -52,7 +54,10 @@ guest_test!(who_waits_is_served_when_the_lease_before_ends, |guest: Guest| {
 });
 
 guest_test!(a_machine_that_shrinks_takes_nothing_and_grants_nothing_until_it_fits, |guest: Guest| {
-    let work = guest.command("exec fairshare run --cpu 1 --mem 64M -- sleep 1000").user("alice").spawn();
+    let work = guest
+        .command("fairshare request --cpu 1 --mem 64M > /dev/null && exec fairshare run -- sleep 1000")
+        .user("alice")
+        .spawn();
     guest.await_cmd(&format!("grep -qx 'populated 1' /sys/fs/cgroup/{ALICES}/cgroup.events"));
     guest.root("echo 0 > /sys/devices/system/cpu/cpu1/online").expect_ok();
     // Who asks is told at once.
@@ -100,7 +105,10 @@ guest_test!(who_waits_no_longer_leaves_the_queue, |guest: Guest| {
 
 guest_test!(an_empty_share_goes_by_itself_where_the_policy_says_so, |guest: Guest| {
     guest.write_file("/etc/fairshare/policy.d/site.yaml", "idle: 1s\n", 0o644);
-    let work = guest.command("exec fairshare run --cpu 0.5 --mem 64M -- sleep 1000").user("alice").spawn();
+    let work = guest
+        .command("fairshare request --cpu 0.5 --mem 64M > /dev/null && exec fairshare run -- sleep 1000")
+        .user("alice")
+        .spawn();
     guest.await_cmd(&format!("grep -qx 'populated 1' /sys/fs/cgroup/{ALICES}/cgroup.events"));
     guest.kill_daemon();
     guest.as_user("bob", "fairshare status").expect_ok();
@@ -116,7 +124,10 @@ guest_test!(an_empty_share_goes_by_itself_where_the_policy_says_so, |guest: Gues
 guest_test!(where_the_kernel_allows_no_more_watches_the_sweep_looks, |guest: Guest| {
     guest.write_file("/etc/fairshare/policy.d/site.yaml", "idle: 1s\n", 0o644);
     guest.root("sysctl -q fs.inotify.max_user_watches=0").expect_ok();
-    let work = guest.command("exec fairshare run --cpu 0.5 --mem 64M -- sleep 1000").user("alice").spawn();
+    let work = guest
+        .command("fairshare request --cpu 0.5 --mem 64M > /dev/null && exec fairshare run -- sleep 1000")
+        .user("alice")
+        .spawn();
     guest.await_cmd(&format!("grep -qx 'populated 1' /sys/fs/cgroup/{ALICES}/cgroup.events"));
     guest.as_user("bob", "fairshare run --cpu 0.5 --mem 64M -- true").expect_ok();
     work.kill("KILL");

@@ -118,7 +118,10 @@ guest_test!(every_endpoint_takes_its_role_whoever_asks, |guest: Guest| {
         .as_user("bob", "fairshare admin request --user mallory --cpu 0.5 --mem 64M")
         .expect_ok()
         .stdout_has("mallory");
-    assert_eq!(guest.cgroup("fairshare.slice/fairshare-1666.slice", "cpu.max"), "50000 100000");
+    assert_eq!(
+        guest.cgroup("fairshare.slice/fairshare-1666.slice/fairshare-1666-own.slice", "cpu.max"),
+        "50000 100000"
+    );
     guest.as_user("carol", "fairshare admin release --user 1666").expect_ok();
     guest
         .as_user("bob", "fairshare admin request --user nobody-here")
@@ -140,10 +143,19 @@ guest_test!(the_largest_user_ids_hold_shares, |guest: Guest| {
     for uid in ["2147483647", "2147483648", "4294967294"] {
         guest.root(&format!("useradd -M -d / -u {uid} -G fairshare u{uid}")).expect_ok();
         let run = format!(
-            "setpriv --reuid {uid} --regid {uid} --init-groups fairshare run --cpu 0.5 --mem 64M -- cat /proc/self/cgroup"
+            "setpriv --reuid {uid} --regid {uid} --init-groups sh -c 'fairshare request --cpu 0.5 --mem 64M && fairshare run -- cat /proc/self/cgroup'"
         );
-        guest.root(&run).expect_ok().stdout_has(&format!("/fairshare-{uid}.slice/fairshare-{uid}-run"));
-        assert_eq!(guest.cgroup(&format!("fairshare.slice/fairshare-{uid}.slice"), "memory.max"), "67108864");
+        guest
+            .root(&run)
+            .expect_ok()
+            .stdout_has(&format!("/fairshare-{uid}-own.slice/fairshare-{uid}-own-run"));
+        assert_eq!(
+            guest.cgroup(
+                &format!("fairshare.slice/fairshare-{uid}.slice/fairshare-{uid}-own.slice"),
+                "memory.max"
+            ),
+            "67108864"
+        );
     }
     guest.kill_daemon();
     let all = guest.as_user("alice", "fairshare status --all").expect_ok();
@@ -158,7 +170,7 @@ guest_test!(an_id_of_a_container_is_no_member_whatever_its_groups, |guest: Guest
     for call in ["request --cpu 0.5 --mem 64M", "status", "run -- true"] {
         guest.root(&format!("{as_it} {call}")).expect_code(77).stderr_has("no account");
     }
-    assert!(!guest.cgroup_exists("fairshare.slice/fairshare-100001.slice"));
+    assert!(!guest.cgroup_exists("fairshare.slice/fairshare-100001.slice/fairshare-100001-own.slice"));
     // A member's own container: its ids keep the member's groups. The member is who they are outside.
     guest.root("echo alice:100000:65536 | tee /etc/subuid > /etc/subgid").expect_ok();
     let container = "unshare --user --map-auto --map-root-user";
@@ -168,7 +180,7 @@ guest_test!(an_id_of_a_container_is_no_member_whatever_its_groups, |guest: Guest
         guest.as_user("alice", &as_it).expect_code(77).stderr_has("no account");
     }
     guest.as_user("alice", &format!("{container} {request}")).expect_ok();
-    assert!(guest.cgroup_exists("fairshare.slice/fairshare-1001.slice"));
+    assert!(guest.cgroup_exists("fairshare.slice/fairshare-1001.slice/fairshare-1001-own.slice"));
 });
 
 guest_test!(who_is_no_admin_any_more_is_none_on_an_open_connection, |guest: Guest| {
@@ -191,7 +203,9 @@ guest_test!(who_is_no_admin_any_more_is_none_on_an_open_connection, |guest: Gues
         call(&format!("{endpoint} {{}}"));
         guest.await_cmd(&format!("grep -q '^{endpoint} {FORBIDDEN}' /tmp/bob.txt"));
     }
-    guest.as_user("alice", "fairshare run --cpu 0.5 --mem 64M -- true").expect_ok();
+    guest
+        .as_user("alice", "fairshare request --cpu 0.5 --mem 64M > /dev/null && fairshare run -- true")
+        .expect_ok();
 });
 
 guest_test!(root_drains_with_all_places_of_members_taken, |guest: Guest| {

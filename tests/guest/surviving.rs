@@ -6,8 +6,8 @@ use serde_json::Value;
 use crate::guest::Guest;
 use crate::run::PATIENCE;
 
-const ALICE: &str = "fairshare.slice/fairshare-1001.slice";
-const BOB: &str = "fairshare.slice/fairshare-1002.slice";
+const ALICE: &str = "fairshare.slice/fairshare-1001.slice/fairshare-1001-own.slice";
+const BOB: &str = "fairshare.slice/fairshare-1002.slice/fairshare-1002-own.slice";
 
 /// Makes a slice as an older fairshare would have left it.
 fn slice(guest: &Guest, uid: &str, cpu_percent: u32, mem: &str) {
@@ -15,9 +15,9 @@ fn slice(guest: &Guest, uid: &str, cpu_percent: u32, mem: &str) {
     guest
         .root(&format!(
             "busctl call org.freedesktop.systemd1 /org/freedesktop/systemd1 org.freedesktop.systemd1.Manager \
-             StartTransientUnit 'ssa(sv)a(sa(sv))' fairshare-{uid}.slice fail 3 \
+             StartTransientUnit 'ssa(sv)a(sa(sv))' fairshare-{uid}-own.slice fail 3 \
              CPUQuotaPerSecUSec t {}0000 MemoryMax t $(numfmt --from=iec {mem}) TasksMax t 77 0 &&
-             until systemctl -q is-active fairshare-{uid}.slice; do sleep 0.1; done",
+             until systemctl -q is-active fairshare-{uid}-own.slice; do sleep 0.1; done",
             cpu_percent
         ))
         .expect_ok();
@@ -33,11 +33,16 @@ fn shares(guest: &Guest) -> Vec<(u64, u64, u64)> {
 /// When systemd last did something to these slices, and how often it made them.
 fn touched(guest: &Guest) -> String {
     let properties = "Id,InvocationID,ActiveEnterTimestampMonotonic,StateChangeTimestampMonotonic,CPUQuotaPerSecUSec,MemoryMax,TasksMax";
-    guest.root(&format!("systemctl show -p {properties} fairshare-1001.slice fairshare-1002.slice")).text()
+    guest
+        .root(&format!("systemctl show -p {properties} fairshare-1001-own.slice fairshare-1002-own.slice"))
+        .text()
 }
 
 guest_test!(a_killed_daemon_comes_back_to_what_it_left, |guest: Guest| {
-    let work = guest.command("exec fairshare run --cpu 0.5 --mem 128M -- sleep 1000").user("alice").spawn();
+    let work = guest
+        .command("fairshare request --cpu 0.5 --mem 128M > /dev/null && exec fairshare run -- sleep 1000")
+        .user("alice")
+        .spawn();
     guest.as_user("bob", "fairshare request --cpu 0.25 --mem 64M").expect_ok();
     guest.await_cmd(&format!("grep -qx 'populated 1' /sys/fs/cgroup/{ALICE}/cgroup.events"));
     let held = shares(&guest);
@@ -62,7 +67,7 @@ guest_test!(a_killed_daemon_comes_back_to_what_it_left, |guest: Guest| {
     let socket = "systemctl stop fairshared.service";
     guest
         .root(&format!(
-            "{socket}; systemctl set-property --runtime fairshare-1001.slice MemoryMax=512M TasksMax=9
+            "{socket}; systemctl set-property --runtime fairshare-1001-own.slice MemoryMax=512M TasksMax=9
              echo '200000 100000' > /sys/fs/cgroup/{BOB}/cpu.max"
         ))
         .expect_ok();
@@ -70,14 +75,14 @@ guest_test!(a_killed_daemon_comes_back_to_what_it_left, |guest: Guest| {
     assert_eq!(guest.cgroup(ALICE, "memory.max"), (128u64 << 20).to_string());
     assert_eq!(guest.cgroup(ALICE, "pids.max"), "4096");
     assert_eq!(guest.cgroup(BOB, "cpu.max"), "25000 100000");
-    guest.logged("fairshare-1001.slice has drifted from its share: setting its limits again");
-    guest.logged("fairshare-1002.slice has drifted from its share: setting its limits again");
+    guest.logged("fairshare-1001-own.slice has drifted from its share: setting its limits again");
+    guest.logged("fairshare-1002-own.slice has drifted from its share: setting its limits again");
 
     // Where setting the memory again would make a program die, it is not: the rest is, and health says so.
     let hog = "exec python3 -c 'b = b\"x\" * (200 << 20); import time; time.sleep(1000)'";
     guest
         .root(&format!(
-            "{socket}; systemctl set-property --runtime fairshare-1001.slice MemoryMax=512M TasksMax=9"
+            "{socket}; systemctl set-property --runtime fairshare-1001-own.slice MemoryMax=512M TasksMax=9"
         ))
         .expect_ok();
     let attached = format!(
@@ -104,25 +109,31 @@ guest_test!(a_killed_daemon_comes_back_to_what_it_left, |guest: Guest| {
     assert_eq!(guest.cgroup(ALICE, "memory.max"), (128u64 << 20).to_string());
 
     // A slice stopped behind our back: while the daemon is dead, and while it lives.
-    guest.root(&format!("{socket}; systemctl stop fairshare-1002.slice")).expect_ok();
+    guest.root(&format!("{socket}; systemctl stop fairshare-1002-own.slice")).expect_ok();
     assert_eq!(shares(&guest), [(1001, 500, 128)]);
-    guest.logged("dropped the share of uid 1002: fairshare-1002.slice was stopped by someone else");
+    guest.logged(
+        "dropped the standing allocation of uid 1002: fairshare-1002-own.slice was stopped by someone else",
+    );
     guest.as_user("bob", "fairshare request --cpu 0.25 --mem 64M").expect_ok();
-    guest.root("systemctl stop fairshare-1002.slice").expect_ok();
+    guest.root("systemctl stop fairshare-1002-own.slice").expect_ok();
     guest.await_cmd("! fairshare status --all | grep -q bob");
     assert!(work.is_running());
 });
 
 guest_test!(slices_that_no_state_remembers_are_adopted_or_reported, |guest: Guest| {
-    let work = guest.command("exec fairshare run --cpu 0.5 --mem 128M -- sleep 1000").user("alice").spawn();
+    let work = guest
+        .command("fairshare request --cpu 0.5 --mem 128M > /dev/null && exec fairshare run -- sleep 1000")
+        .user("alice")
+        .spawn();
     guest.await_cmd(&format!("grep -qx 'populated 1' /sys/fs/cgroup/{ALICE}/cgroup.events"));
     guest.root("systemctl stop fairshared.service").expect_ok();
     slice(&guest, "1002", 75, "96M");
     slice(&guest, "5555", 10, "32M");
     slice(&guest, "7777", 10, "32M");
-    let strays = guest.command("exec systemd-run -q --scope --slice=fairshare-7777.slice sleep 1000").spawn();
+    let strays =
+        guest.command("exec systemd-run -q --scope --slice=fairshare-7777-own.slice sleep 1000").spawn();
     guest.await_cmd(
-        "grep -qx 'populated 1' /sys/fs/cgroup/fairshare.slice/fairshare-7777.slice/cgroup.events",
+        "grep -qx 'populated 1' /sys/fs/cgroup/fairshare.slice/fairshare-7777.slice/fairshare-7777-own.slice/cgroup.events",
     );
     let before = touched(&guest);
 
@@ -130,14 +141,14 @@ guest_test!(slices_that_no_state_remembers_are_adopted_or_reported, |guest: Gues
     guest.root("rm /var/lib/fairshare/state").expect_ok();
     assert_eq!(shares(&guest), [(1001, 500, 128), (1002, 750, 96)]);
     guest.root("fairshare status --all").expect_ok().stdout_has("bob");
-    guest.logged("adopting fairshare-1001.slice, which no state remembers");
-    guest.logged("stopping fairshare-5555.slice: it is empty, and nobody has uid 5555");
-    guest.logged("keeping fairshare-7777.slice: nobody has uid 7777, and processes are inside");
-    assert!(!guest.cgroup_exists("fairshare.slice/fairshare-5555.slice"));
+    guest.logged("adopting fairshare-1001-own.slice, which no state remembers");
+    guest.logged("stopping fairshare-5555-own.slice: it is empty, and nobody has uid 5555");
+    guest.logged("keeping fairshare-7777-own.slice: nobody has uid 7777, and processes are inside");
+    assert!(!guest.cgroup_exists("fairshare.slice/fairshare-5555.slice/fairshare-5555-own.slice"));
     // Whose slices they are is an admin's to know.
     let health = guest.as_user("bob", "fairshare health").expect_code(1).stdout_has("strays").text();
     assert!(!health.contains("7777"), "{health}");
-    guest.root("fairshare health").expect_code(1).stdout_has("fairshare-7777.slice");
+    guest.root("fairshare health").expect_code(1).stdout_has("fairshare-7777-own.slice");
     assert!(strays.is_running() && work.is_running());
     let ids = |text: &str| text.lines().filter(|line| line.starts_with("InvocationID")).collect::<String>();
     assert_eq!(ids(&touched(&guest)), ids(&before), "an adopted slice was made anew");
@@ -181,7 +192,12 @@ END
 });
 
 guest_test!(a_share_outlives_a_reboot_and_a_power_cut, |guest: Guest| {
-    guest.as_user("alice", "fairshare run --cpu 0.5 --mem 128M --tasks 99 -- true").expect_ok();
+    guest
+        .as_user(
+            "alice",
+            "fairshare request --cpu 0.5 --mem 128M --tasks 99 > /dev/null && fairshare run -- true",
+        )
+        .expect_ok();
     guest.as_user("bob", "fairshare request --cpu 0.25 --mem 64M").expect_ok();
     guest.as_user("bob", "fairshare release").expect_ok();
     assert_eq!(guest.reboot(), "running");
@@ -190,7 +206,7 @@ guest_test!(a_share_outlives_a_reboot_and_a_power_cut, |guest: Guest| {
     guest.as_user("alice", "fairshare status").expect_ok().stdout_has("0.5 CPU");
     assert_eq!(guest.cgroup(ALICE, "memory.max"), (128u64 << 20).to_string());
     assert_eq!(guest.cgroup(ALICE, "pids.max"), "99");
-    guest.logged("making fairshare-1001.slice again after a reboot");
+    guest.logged("making fairshare-1001-own.slice again after a reboot");
     assert!(!guest.cgroup_exists(BOB), "a share that was released came back");
 
     // What was answered is on the disk, whatever comes then.
@@ -216,7 +232,10 @@ guest_test!(a_share_outlives_a_reboot_and_a_power_cut, |guest: Guest| {
 });
 
 guest_test!(systemd_and_the_bus_may_be_restarted_under_it, |guest: Guest| {
-    let work = guest.command("exec fairshare run --cpu 0.5 --mem 128M -- sleep 1000").user("alice").spawn();
+    let work = guest
+        .command("fairshare request --cpu 0.5 --mem 128M > /dev/null && exec fairshare run -- sleep 1000")
+        .user("alice")
+        .spawn();
     guest.await_cmd(&format!("grep -qx 'populated 1' /sys/fs/cgroup/{ALICE}/cgroup.events"));
     let pid = guest.daemon_pid();
     for command in ["systemctl daemon-reload", "systemctl daemon-reexec"] {
@@ -247,7 +266,7 @@ guest_test!(systemd_and_the_bus_may_be_restarted_under_it, |guest: Guest| {
     guest.as_user("bob", "fairshare run --cpu 0.5 --mem 64M -- true").expect_ok();
     guest.root("systemctl restart dbus.service").expect_ok();
     guest.await_cmd("fairshare health");
-    guest.command("fairshare run -- true").user("bob").until_ok(PATIENCE);
+    guest.command("fairshare run --cpu 0.5 --mem 64M -- true").user("bob").until_ok(PATIENCE);
     assert_eq!(guest.daemon_pid(), pid, "the daemon did not stay");
     assert!(work.is_running());
 });

@@ -6,8 +6,8 @@ guest_test!(where_processes_are_hidden_everything_works, |guest: Guest| {
     for hidden in ["hidepid=2", "hidepid=2,gid=50", "hidepid=4"] {
         guest.root(&format!("mount -o remount,{hidden} /proc; systemctl restart fairshared")).expect_ok();
         guest.as_user("alice", "! test -e /proc/1/status").expect_ok();
-        let slice = "/fairshare.slice/fairshare-1001.slice/";
-        let run = "fairshare run --cpu 0.5 --mem 64M -- cat /proc/self/cgroup";
+        let slice = "/fairshare.slice/fairshare-1001.slice/fairshare-1001-own.slice/";
+        let run = "fairshare request --cpu 0.5 --mem 64M && fairshare run -- cat /proc/self/cgroup";
         guest.as_user("alice", run).expect_ok().stdout_has(slice);
         let attach = "sleep 1000 > /dev/null 2>&1 & fairshare attach $! && cat /proc/$!/cgroup";
         guest.as_user("alice", attach).expect_ok().stdout_has("Moved 1 process").stdout_has(slice);

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use fairshare::testing::cgroup::{CgroupFault, Cgroups, Group, Pressures, Spent, Usage};
 use fairshare::testing::enforced::{Enforced, Limit};
-use fairshare::testing::identity::{Uid, UnitName};
+use fairshare::testing::identity::{JobId, Uid, UnitName, Within};
 use fairshare::testing::quantity::{Amount, Bytes, MilliCpu, PartialAmount, Tasks};
 use fairshare::testing::systemd::{BusAddress, Systemd, property};
 use tempfile::TempDir;
@@ -112,9 +112,14 @@ fn limits_and_use_as_the_kernel_writes_them() {
 }
 
 #[test]
-fn what_is_in_no_slice_is_left_behind() {
-    let tree = Tree::with(share(7));
-    tree.make(share(8));
+fn what_is_in_no_allocation_is_left_behind() {
+    let uid = |raw| share(raw).uid();
+    let (own, job) = (UnitName::Own(uid(7)), UnitName::JobSlice(uid(7), Within::Share, JobId(1)));
+    let tree = Tree::with(own);
+    tree.make(job);
+    // What is charged to a member's slice and to none of these is nobody's either; the work of 0.1 was there, in scopes.
+    tree.make(share(7));
+    std::fs::write(tree.path(share(7)).join("memory.stat"), "anon 9\nshmem 99000\n").unwrap();
     let all = tree.path(share(7)).parent().unwrap().to_owned();
     let has = |bytes: u64| {
         for (file, content) in FILES {
@@ -123,8 +128,12 @@ fn what_is_in_no_slice_is_left_behind() {
         std::fs::write(all.join("memory.stat"), format!("anon 9\nshmem {bytes}\n")).unwrap();
     };
     has(20_000);
-    assert_eq!(tree.cgroups.files_in_memory(share(7)).unwrap(), Bytes(7000));
+    assert_eq!(tree.cgroups.files_in_memory(own).unwrap(), Bytes(7000));
     assert_eq!(tree.cgroups.left_behind().unwrap(), Bytes(6000));
+    tree.make(share(9));
+    std::fs::create_dir(tree.path(share(9)).join("fairshare-9-run1.scope")).unwrap();
+    has(30_000);
+    assert_eq!(tree.cgroups.left_behind().unwrap(), Bytes(9000));
     // Read one after the other: never less than nothing.
     has(13_000);
     assert_eq!(tree.cgroups.left_behind().unwrap(), Bytes(0));
@@ -238,7 +247,7 @@ fn links_are_not_followed() {
 #[test]
 fn processes_are_found_below_and_no_more_than_asked_for() {
     let tree = Tree::with(share(7));
-    let run = UnitName::Run(Uid::new(7).unwrap(), 1);
+    let run = UnitName::Run(Uid::new(7).unwrap(), Within::Own, 1);
     tree.make(run);
     tree.write(run, "cgroup.procs", "10\n11\n");
     let deeper = tree.path(run).join("made/by/the/job");
@@ -267,15 +276,29 @@ fn two_hundred_shares_are_read_in_no_time() {
     for uid in 0..200 {
         tree.make(share(uid));
     }
-    let began = Instant::now();
-    for uid in 0..200 {
-        tree.cgroups.limits(share(uid)).unwrap().unwrap();
-        tree.cgroups.usage(share(uid)).unwrap().unwrap();
-    }
-    let took = began.elapsed();
-    println!("200 shares: {took:?}");
-    // Twenty times what it takes here: only a mistake of another order is caught, not a busy machine.
-    assert!(took.as_millis() < 1000, "{took:?}");
+    let timed = |read: &dyn Fn(UnitName)| {
+        let began = Instant::now();
+        (0..200).for_each(|uid| read(share(uid)));
+        began.elapsed()
+    };
+    // The quickest of five, each beside the same files read as plainly as they can be: a stall falls on either.
+    let rounds = (0..5).map(|_| {
+        let plain = timed(&|unit| {
+            for (file, _) in FILES {
+                std::fs::read_to_string(tree.path(unit).join(file)).unwrap();
+            }
+        });
+        let ours = timed(&|unit| {
+            tree.cgroups.limits(unit).unwrap().unwrap();
+            tree.cgroups.usage(unit).unwrap().unwrap();
+        });
+        (ours, plain)
+    });
+    let (ours, plain): (Vec<_>, Vec<_>) = rounds.unzip();
+    let (ours, plain) = (ours.into_iter().min().unwrap(), plain.into_iter().min().unwrap());
+    println!("200 shares: {ours:?}, plainly read {plain:?}");
+    // Five times what it is here: only a mistake of another order is caught, not a busy machine.
+    assert!(ours < plain * 10, "{ours:?}, and {plain:?} where the files are only read");
 }
 
 #[tokio::test]

@@ -20,8 +20,9 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 
 use fairshare::contract::{
-    AmountInfo, Answer, Body, Call, CapacityInfo, EventInfo, HeldShare, InUnit, JobInfo, JobKind, JobState,
-    PolicyInfo, Response, ShareInfo, ShareState, StatusAnswer, Subscribed, Usage, decode_request,
+    AllocationInfo, AllocationKind, AllocationState, AmountInfo, Answer, Body, Call, CapacityInfo, EventInfo,
+    HeldShare, InUnit, JobInfo, JobKind, JobState, PolicyInfo, Response, ShareInfo, StatusAnswer, Subscribed,
+    Usage, decode_request,
 };
 use fairshare::wire::error::{Code, WireError};
 use fairshare::wire::frame::{PREFIX_BYTES, encode_frame};
@@ -235,11 +236,24 @@ fn share() -> ShareInfo {
         mem_bytes: 8 * GIB,
         tasks_max: 4096,
         slice: "fairshare-1000.slice".into(),
-        state: ShareState::Active,
-        granted_ms: 1,
-        lease_ends_ms: None,
         burst_cpu_milli: None,
         usage: Some(Usage { cpu_usec: 37 * 60_000_000, mem_bytes: 3 * GIB, tasks: 37, ..Usage::default() }),
+        allocations: Some(vec![standing()]),
+    }
+}
+
+fn standing() -> AllocationInfo {
+    AllocationInfo {
+        kind: AllocationKind::Standing,
+        job_id: None,
+        cpu_milli: 2000,
+        mem_bytes: 8 * GIB,
+        tasks_max: 4096,
+        state: AllocationState::Active,
+        granted_ms: 1,
+        lease_ends_ms: None,
+        unit: "fairshare-1000-own.slice".into(),
+        usage: None,
     }
 }
 
@@ -260,8 +274,14 @@ fn status() -> Next {
 }
 
 fn unit() -> Next {
-    let unit = "fairshare-1000-run1.scope".into();
-    Answer::Unit(InUnit { unit, cpu_milli: 1500, mem_bytes: 8 * GIB }).into()
+    let unit = "fairshare-1000-own-run1.scope".into();
+    Answer::Unit(InUnit { unit, cpu_milli: 1500, mem_bytes: 8 * GIB, job_id: None }).into()
+}
+
+/// In the room of its own that job 7 has.
+fn own_unit() -> Next {
+    let (unit, job_id) = ("fairshare-1000-run7-run1.scope".into(), Some(7));
+    Answer::Unit(InUnit { unit, cpu_milli: 1000, mem_bytes: GIB, job_id }).into()
 }
 
 fn granted() -> Next {
@@ -343,6 +363,7 @@ fn event(kind: &str) -> EventInfo {
         job_id: None,
         job: None,
         share: None,
+        allocation: None,
         message: None,
         lagged: None,
     }

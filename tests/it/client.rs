@@ -15,9 +15,9 @@ use std::time::Duration;
 
 use fairshare::client::{Client, ClientError, Deadlines, Violation};
 use fairshare::contract::{
-    Amounts, Answer, Attach, Body, Call, CapacityInfo, Changed, EventInfo, Granted, HeldShare, InUnit,
-    JobStarted, Ping, Pong, Release, ReleaseAnswer, Released, Request, RequestResources, Response, Run,
-    ShareInfo, ShareState, Status, StatusAnswer, Subscribe, Subscribed, decode_request,
+    Amounts, Answer, Attach, Body, Call, CapacityInfo, Changed, Entered, EventInfo, Granted, HeldShare,
+    InUnit, JobStarted, Ping, Pong, Release, ReleaseAnswer, Released, Request, RequestResources, Response,
+    Run, ShareInfo, Status, StatusAnswer, Subscribe, Subscribed, decode_request,
 };
 use fairshare::wire::error::{Code, WireError};
 use fairshare::wire::frame::{FRAME_BYTES_MAX, FrameBuffer, encode_frame};
@@ -145,16 +145,18 @@ fn share() -> ShareInfo {
         mem_bytes: 1 << 30,
         tasks_max: 4096,
         slice: "fairshare-1000.slice".to_owned(),
-        state: ShareState::Active,
-        granted_ms: 1,
-        lease_ends_ms: None,
         burst_cpu_milli: None,
         usage: None,
+        allocations: Some(vec![]),
     }
 }
 
 fn pong(at_ms: u64) -> Answer {
     Answer::Pong(Pong { at_ms })
+}
+
+fn unit(name: &str) -> Answer {
+    Answer::Unit(InUnit { unit: name.to_owned(), cpu_milli: 1, mem_bytes: 2, job_id: None })
 }
 
 #[test]
@@ -168,9 +170,9 @@ fn calls_follow_each_other_on_one_connection() {
         let (wait, for_uid) = (Some(true), Some(2));
         let asked = RequestResources { wait, for_uid, ..RequestResources::of(amounts) }.into();
         assert_eq!(peer.answer(Answer::JobStarted(JobStarted { job_started: 3 })), asked);
-        let asked = Call::Release(Release { stop: None, for_uid: None });
+        let asked = Call::Release(Release { job_id: None, stop: None, for_uid: None });
         assert_eq!(peer.answer(Released { released: false }.into()), asked);
-        let asked = Call::Release(Release { stop: Some(true), for_uid: None });
+        let asked = Call::Release(Release { job_id: None, stop: Some(true), for_uid: None });
         assert_eq!(peer.answer(Answer::JobStarted(JobStarted { job_started: 4 })), asked);
         let capacity = CapacityInfo {
             cpu_milli: 1,
@@ -196,9 +198,12 @@ fn calls_follow_each_other_on_one_connection() {
     );
     let waiting = RequestResources { wait: Some(true), for_uid: Some(2), ..RequestResources::of(amounts) };
     assert_eq!(client.call(&waiting).unwrap(), Granted::Queued(3));
-    assert_eq!(client.call(&Release { stop: None, for_uid: None }).unwrap(), ReleaseAnswer::Done(false));
     assert_eq!(
-        client.call(&Release { stop: Some(true), for_uid: None }).unwrap(),
+        client.call(&Release { job_id: None, stop: None, for_uid: None }).unwrap(),
+        ReleaseAnswer::Done(false)
+    );
+    assert_eq!(
+        client.call(&Release { job_id: None, stop: Some(true), for_uid: None }).unwrap(),
         ReleaseAnswer::Stopping(4)
     );
     assert_eq!(client.call(&Status { for_uid: None }).unwrap().share, None);
@@ -274,15 +279,12 @@ fn a_restart_is_told_to_the_others_and_the_next_call_finds_the_new_daemon() {
         closing(0),
         scene(|peer| {
             peer.greet();
-            assert_eq!(
-                peer.answer(Answer::Unit(InUnit { unit: "u".to_owned(), cpu_milli: 1, mem_bytes: 2 })),
-                Call::Run(Run {})
-            );
+            assert_eq!(peer.answer(unit("u")), Call::Run(Run::default()));
         }),
     ]);
     let mut client = daemon.connect().unwrap();
-    assert!(matches!(client.call(&Run {}), Err(ClientError::Closed)));
-    assert_eq!(client.call(&Run {}).unwrap().unit, "u");
+    assert!(matches!(client.call(&Run::default()), Err(ClientError::Closed)));
+    assert!(matches!(client.call(&Run::default()), Ok(Entered::In(InUnit { unit, .. })) if unit == "u"));
     daemon.end();
 }
 
@@ -302,14 +304,11 @@ fn a_connection_that_was_closed_for_idleness_is_opened_again_for_any_call() {
         }),
         scene(|peer| {
             peer.greet();
-            assert_eq!(
-                peer.answer(Answer::Unit(InUnit { unit: "u".to_owned(), cpu_milli: 1, mem_bytes: 2 })),
-                Call::Run(Run {})
-            );
+            assert_eq!(peer.answer(unit("u")), Call::Run(Run::default()));
         }),
     ]);
     let mut client = daemon.connect().unwrap();
-    assert_eq!(client.call(&Run {}).unwrap().unit, "u");
+    assert!(matches!(client.call(&Run::default()), Ok(Entered::In(InUnit { unit, .. })) if unit == "u"));
     daemon.end();
 }
 
@@ -403,6 +402,7 @@ fn event(kind: &str) -> EventInfo {
         job_id: None,
         job: None,
         share: None,
+        allocation: None,
         message: None,
         lagged: None,
     }

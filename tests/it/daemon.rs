@@ -15,6 +15,7 @@ mod inside;
 mod insight;
 mod io;
 mod leases;
+mod leaves;
 mod left_behind;
 mod machine;
 mod membership;

@@ -21,7 +21,7 @@ use std::time::Duration;
 use fairshare::testing::host::account::Directory;
 use fairshare::testing::identity::{Gid, Uid};
 use fairshare::testing::policy::file::{FILE_BYTES_MAX, FILES_MAX, Names, PolicyError, left_out, load};
-use fairshare::testing::policy::{Kept, Policy, Reserve, Role, Visibility};
+use fairshare::testing::policy::{Kept, Policy, QueueRule, Reserve, Role, Visibility};
 use fairshare::testing::quantity::{Amount, Bytes, MilliCpu, Tasks};
 use nearly::nearly_a_policy;
 use proptest::prelude::*;
@@ -120,7 +120,8 @@ fn the_designs_own_example_says_what_it_says() {
     assert_eq!((policy.overcommit.cpu.milli(), policy.overcommit.mem.milli()), (1000, 1000));
     assert_eq!(policy.swap, Bytes(0));
     assert_eq!((policy.lease_default, policy.lease_max), (Some(8 * HOUR), Some(7 * 24 * HOUR)));
-    assert_eq!((policy.idle, policy.half_life), (Some(HOUR / 2), 7 * 24 * HOUR));
+    let fairness = (policy.half_life, policy.tau, policy.patience);
+    assert_eq!((policy.idle, fairness), (Some(HOUR / 2), (4 * 24 * HOUR, 6 * HOUR, 24 * HOUR)));
     assert_eq!((policy.visibility, policy.evict), (Visibility::Names, false));
     let alice = policy.member(uid(1001), &[gid(2001)]);
     assert_eq!((alice.max, alice.weight.milli(), alice.role), (amount(16000, 64, 32768), 2000, Role::Admin));
@@ -137,7 +138,8 @@ fn what_is_left_out_is_as_the_design_says() {
     assert_eq!(policy.reserve, Reserve { cpu: Kept::Default, mem: Kept::Default });
     assert_eq!((policy.overcommit.cpu.milli(), policy.overcommit.mem.milli()), (1000, 1000));
     assert_eq!((policy.lease_default, policy.lease_max, policy.idle), (None, None, None));
-    assert_eq!((policy.swap, policy.half_life, policy.patience), (Bytes(0), 7 * 24 * HOUR, 24 * HOUR));
+    assert_eq!((policy.swap, policy.half_life, policy.tau), (Bytes(0), 4 * 24 * HOUR, 6 * HOUR));
+    assert_eq!(policy.patience, 24 * HOUR);
     assert_eq!((policy.visibility, policy.evict), (Visibility::Names, false));
 }
 
@@ -150,7 +152,7 @@ fn every_key_arrives_where_it_belongs() {
     assert!(policy.from_sandboxes && policy.users.is_empty());
     assert_eq!(policy.groups.len(), 1);
     let other = "reserve: {cpu: 0.25, mem: 1M}\novercommit: {cpu: 1.5, mem: 0.9}\nlease: {max: 2d}\nidle: 10m\n\
-                 fairness: {half_life: 1h, patience: 2h}\ngroups: {staff: {role: read_only, weight: 0.5}}\n";
+                 fairness: {half_life: 1h, tau: 3h, patience: 2h}\nqueue: {member: 7, running: 2}\ngroups: {staff: {role: read_only, weight: 0.5}}\n";
     let policy = self::policy(&format!("{SIMPLE}{other}")).unwrap();
     let kept = Reserve { cpu: Kept::Named(MilliCpu(250)), mem: Kept::Named(Bytes(1 << 20)) };
     assert_eq!(policy.reserve, kept);
@@ -160,7 +162,9 @@ fn every_key_arrives_where_it_belongs() {
         (Some(48 * HOUR), Some(48 * HOUR)),
         "no lease is longer"
     );
-    assert_eq!((policy.idle, policy.half_life, policy.patience), (Some(HOUR / 6), HOUR, 2 * HOUR));
+    assert_eq!((policy.idle, policy.half_life), (Some(HOUR / 6), HOUR));
+    assert_eq!((policy.tau, policy.patience), (3 * HOUR, 2 * HOUR));
+    assert_eq!(policy.queue, QueueRule { member: 7, all: 10_000, running: 2 });
     let staff = policy.member(uid(1002), &[gid(2002)]);
     assert_eq!((staff.role, staff.weight.milli()), (Role::ReadOnly, 500));
 }

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use fairshare::testing::identity::{JobId, Uid, UnitName};
+use fairshare::testing::identity::{JobId, Uid, UnitName, Within};
 use fairshare::testing::systemd::unit::CLEARED_AT_ONCE_MAX;
 use fairshare::testing::systemd::{ActiveState, BusAddress, CALL_TIMEOUT, ServiceState, Systemd};
 
@@ -21,7 +21,7 @@ async fn more_services_are_followed_than_one_connection_may_have_rules() {
     let world = World::start();
     let (systemd, _signals) =
         Systemd::connect(&BusAddress::At(world.bus_address().to_owned())).await.unwrap();
-    let service = |job| UnitName::JobService(Uid::new(1001).unwrap(), JobId(job));
+    let service = |job| UnitName::JobService(Uid::new(1001).unwrap(), Within::Share, JobId(job));
     let mut followed = Vec::new();
     for job in 1..=MANY {
         followed.push(systemd.follow(service(job)).await.unwrap());
@@ -39,7 +39,8 @@ async fn who_follows_a_service_looks_at_it_when_it_may_have_ended() {
     let world = World::start();
     let (systemd, _signals) =
         Systemd::connect(&BusAddress::At(world.bus_address().to_owned())).await.unwrap();
-    let [one, other] = [1, 2].map(|job| UnitName::JobService(Uid::new(1001).unwrap(), JobId(job)));
+    let [one, other] =
+        [1, 2].map(|job| UnitName::JobService(Uid::new(1001).unwrap(), Within::Share, JobId(job)));
     let [mut of_one, mut of_other] =
         [systemd.follow(one).await.unwrap(), systemd.follow(other).await.unwrap()];
     [one, other].iter().for_each(|unit| world.make_service(&unit.to_string()));
@@ -74,8 +75,9 @@ async fn few_are_cleared_away_at_once_however_many_there_are() {
     let world = World::start();
     let (systemd, _signals) =
         Systemd::connect(&BusAddress::At(world.bus_address().to_owned())).await.unwrap();
-    let services: Vec<UnitName> =
-        (1..=20).map(|job| UnitName::JobService(Uid::new(1001).unwrap(), JobId(job))).collect();
+    let services: Vec<UnitName> = (1..=20)
+        .map(|job| UnitName::JobService(Uid::new(1001).unwrap(), Within::Share, JobId(job)))
+        .collect();
     services.iter().for_each(|unit| world.make_service(&unit.to_string()));
     let held = world.faults.hold_job(Verb::Stop);
     let stops = || world.take_calls().iter().filter(|(method, _)| method == "StopUnit").count();
@@ -102,7 +104,7 @@ async fn a_service_whose_start_is_queued_is_not_gone() {
     let world = World::start();
     let (systemd, _signals) =
         Systemd::connect(&BusAddress::At(world.bus_address().to_owned())).await.unwrap();
-    let service = UnitName::JobService(Uid::new(1001).unwrap(), JobId(1));
+    let service = UnitName::JobService(Uid::new(1001).unwrap(), Within::Share, JobId(1));
     assert_eq!(systemd.service_state(service).await.unwrap(), ServiceState::Gone);
     world.make_queued_service(&service.to_string());
     assert_eq!(systemd.service_state(service).await.unwrap(), ServiceState::Running);

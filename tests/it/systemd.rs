@@ -5,7 +5,7 @@
 use std::time::{Duration, Instant};
 
 use fairshare::testing::enforced::{Enforced, EnforcedOfAll};
-use fairshare::testing::identity::{FAIRSHARE_SLICE, Uid, UnitName};
+use fairshare::testing::identity::{FAIRSHARE_SLICE, Uid, UnitName, Within};
 use fairshare::testing::quantity::{Amount, Bytes, MilliCpu, PartialAmount, Tasks};
 use fairshare::testing::systemd::property::{self, Property};
 use fairshare::testing::systemd::{
@@ -37,7 +37,7 @@ fn properties() -> Vec<Property> {
 }
 
 fn of(amount: Amount) -> Vec<Property> {
-    property::share(uid(), "alice", &Enforced::promised(amount, Bytes(0)), MilliCpu(4000))
+    property::share(share(), "alice", &Enforced::promised(amount, Bytes(0)), MilliCpu(4000))
 }
 
 async fn connect(world: &World) -> (Systemd, Signals) {
@@ -360,7 +360,7 @@ async fn stopping_a_share_ends_everything_in_it() {
     let (systemd, _signals) = connect(&world).await;
     systemd.start_slice(share(), &properties()).await.unwrap();
     let mut sleep = Sleep::start();
-    let unit = UnitName::Run(uid(), 1);
+    let unit = UnitName::Run(uid(), Within::Share, 1);
     let process = Process { pid: sleep.0.id(), pidfd: None };
     systemd.start_scope(unit, &property::scope(unit, "sleep"), &[process]).await.unwrap();
     assert_eq!(systemd.stop(share(), PROMPT).await.unwrap(), StopResult::Stopped);

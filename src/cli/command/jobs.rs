@@ -103,6 +103,7 @@ fn kind(job: &JobInfo) -> &'static str {
         JobKind::Request => "request",
         JobKind::Submit => "submit",
         JobKind::Release => "release",
+        JobKind::Run => "run",
     }
 }
 

@@ -146,7 +146,7 @@ fn asked(line: Line<'_>) -> Result<Asked, WireError> {
         (Some("request_resources"), None) => request(&line).map(Asked::Short),
         (Some("status" | "release"), None) if figures => Err(bad("this type takes no figures")),
         (Some("status"), None) => Ok(Asked::Short(Call::Status(Status { for_uid: None }))),
-        (Some("release"), None) => Ok(Asked::Short(Call::Release(Release { stop: None, for_uid: None }))),
+        (Some("release"), None) => Ok(Asked::Short(Call::Release(Release::default()))),
         (Some(other), None) => {
             Err(bad(format!("no such type: `{other}`; there are request_resources, status, release")))
         }

@@ -43,7 +43,8 @@ fn text(policy: &PolicyInfo) -> String {
         Role::Operator => "operator (you may have a share)",
         Role::Admin => "admin (you may act for others)",
     };
-    let idle = policy.idle_ms.map(|ms| format!("an empty share is released after {}", span(ms)));
+    let idle =
+        policy.idle_ms.map(|ms| format!("an empty standing allocation is released after {}", span(ms)));
     let burst = policy
         .burst_cpu_milli
         .map(|milli| format!("a share may use up to {} CPU while nobody wants them", MilliCpu(milli)));
@@ -57,7 +58,7 @@ fn text(policy: &PolicyInfo) -> String {
         row("Default", amount(&policy.defaults)),
         row("At most", amount(&policy.max)),
         row("Lease", lease(policy)),
-        row("Idle", idle.unwrap_or_else(|| "an empty share stays".to_owned())),
+        row("Idle", idle.unwrap_or_else(|| "an empty standing allocation stays".to_owned())),
         row("Burst", burst.unwrap_or_else(|| "a share never uses more CPU than its own".to_owned())),
         row("I/O", policy.io.as_ref().map_or_else(|| "a share's has no bound".to_owned(), io)),
         row("Sandboxes", sandboxes.to_owned()),

@@ -12,7 +12,9 @@ use crate::cli::link::{Link, unexpected};
 use crate::cli::render;
 use crate::cli::tell::note;
 use crate::cli::whom::Whom;
-use crate::contract::{self, Endpoint, JobState, JobStatus, OneJob, ReleaseAnswer};
+use crate::contract::{
+    self, AllocationKind, Endpoint, JobState, JobStatus, OneJob, ReleaseAnswer, Status, StatusAnswer,
+};
 use crate::sys::signals;
 
 /// How often a job is looked at: soon enough for a person, and at most fifty calls for the ten seconds
@@ -25,9 +27,15 @@ const JOB_LOOK_EVERY: Duration = Duration::from_millis(200);
 /// Refused, as with processes inside, or no daemon answers.
 pub fn run(args: &Release, whom: &Whom, socket: &Path) -> Result<Exit, Failure> {
     let mut link = Link::new(socket);
-    let call = contract::Release { stop: args.stop.then_some(true), for_uid: whom.for_uid() };
+    let (stop, job_id) = (args.stop.then_some(true), args.job);
+    let call = contract::Release { stop, job_id, for_uid: whom.for_uid() };
     match link.ask(&call, whom)? {
-        ReleaseAnswer::Done(released) => render::print(&text(released, whom))?,
+        ReleaseAnswer::Done(released) => {
+            render::print(&text(released, whom))?;
+            if !released && job_id.is_none() && *whom == Whom::Me {
+                tell_of_runs(&mut link);
+            }
+        }
         ReleaseAnswer::Stopping(job_id) => {
             wait(&mut link, job_id, whom)?;
             render::print(&text(true, whom))?;
@@ -37,6 +45,24 @@ pub fn run(args: &Release, whom: &Whom, socket: &Path) -> Result<Exit, Failure> 
         note(&words);
     }
     Ok(Exit::DONE)
+}
+
+/// Says what is in allocations of the caller's that commands in the foreground left something in: giving the standing one back
+/// may have been meant for them. One with nothing inside goes by itself, and may as well go now.
+fn tell_of_runs(link: &mut Link) {
+    let Ok(Ok(StatusAnswer { share: Some(share), .. })) = link.try_ask(&Status { for_uid: None }) else {
+        return;
+    };
+    let runs = share.allocations.unwrap_or_default();
+    let runs = runs.into_iter().filter(|allocation| allocation.kind == AllocationKind::Run);
+    for job in runs.filter_map(|run| run.job_id) {
+        let call = contract::Release { job_id: Some(job), ..contract::Release::default() };
+        if let Ok(Err(error)) = link.try_ask(&call) {
+            let more = error.more().map_or_else(String::new, |more| format!(": {more}"));
+            let what = render::safe(&format!("{}{more}", error.message));
+            note(&format!("job {job} goes on, {what}; `fairshare release --stop --job {job}` ends it"));
+        }
+    }
 }
 
 fn text(released: bool, whom: &Whom) -> String {

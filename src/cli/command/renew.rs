@@ -15,12 +15,12 @@ use crate::contract;
 /// # Errors
 /// Refused, or no daemon answers.
 pub fn run(args: &Renew, whom: &Whom, socket: &Path) -> Result<Exit, Failure> {
-    let call = contract::Renew { lease_ms: args.lease.ms(), for_uid: whom.for_uid() };
+    let call = contract::Renew { lease_ms: args.lease.ms(), job_id: args.job, for_uid: whom.for_uid() };
     let answer = Link::new(socket).ask(&call, whom)?;
     if args.json {
         render::print(&render::json(&answer)?)?;
     } else {
-        render::print(&now_held("Renewed", whom, &answer.share))?;
+        render::print(&now_held("Renewed", whom, &answer.share, args.job))?;
     }
     Ok(Exit::DONE)
 }

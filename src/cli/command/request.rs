@@ -8,12 +8,13 @@ use crate::cli::args::{Request, Wanted};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::link::{self, Link, unexpected};
 use crate::cli::render;
+use crate::cli::shares;
 use crate::cli::tell::note;
 use crate::cli::typed::Span;
 use crate::cli::whom::Whom;
 use crate::contract::{
-    Addressed, Endpoint, Granted, HeldShare, JobCancel, JobInfo, JobState, OneJob, RequestResources,
-    ShareInfo, Status,
+    Addressed, AllocationInfo, Endpoint, Granted, HeldShare, JobCancel, JobInfo, JobState, OneJob,
+    RequestResources, ShareInfo, Status,
 };
 use crate::sys::signals;
 use crate::wire::error::Code;
@@ -37,7 +38,7 @@ pub fn run(args: &Request, whom: &Whom, socket: &Path) -> Result<Exit, Failure> 
         }
     };
     let text =
-        if args.json { render::json(&HeldShare { share })? } else { now_held("Granted", whom, &share) };
+        if args.json { render::json(&HeldShare { share })? } else { now_held("Granted", whom, &share, None) };
     render::print(&text)?;
     Ok(Exit::DONE)
 }
@@ -51,15 +52,8 @@ fn wait(
     socket: &Path,
 ) -> Result<ShareInfo, Failure> {
     let until = most.and_then(|most| Instant::now().checked_add(most));
-    let mut told = String::new();
-    let waited = watch::watch(link, socket, job_id, until, |job| {
-        let place = watch::place(job, render::now_ms());
-        if job.state == JobState::Queued && place != told {
-            let place_said = if place.is_empty() { "in the queue" } else { place.as_str() };
-            note(&format!("waiting as job {job_id}: {place_said}"));
-            told = place;
-        }
-    })?;
+    let mut told = watch::Told::default();
+    let waited = watch::watch(link, socket, job_id, until, |job| told.tell(job))?;
     let job = match &waited {
         Waited::Ended(job) => (**job).clone(),
         Waited::TimeOver | Waited::Interrupted => taken_back(link, socket, job_id, whom)?,
@@ -74,16 +68,7 @@ fn wait(
     }
     match waited {
         Waited::Ended(job) => watch::outcome(&job, whom).and_then(|_| Err(unexpected(Endpoint::JobStatus))),
-        Waited::TimeOver => {
-            let most = render::span(most.unwrap_or_default());
-            Err(Failure::new(Exit::TRY_AGAIN, format!("no room within {most}; the request was taken back"))
-                .hint("ask for less, wait longer, or see `fairshare status`"))
-        }
-        Waited::Interrupted => {
-            note("interrupted; the request was taken back");
-            signals::die_as_asked();
-            Err(Failure::new(Exit::TRY_AGAIN, "interrupted"))
-        }
+        Waited::TimeOver | Waited::Interrupted => Err(watch::given_up(&waited, most)),
     }
 }
 
@@ -112,12 +97,22 @@ pub fn call(wanted: Wanted, whom: &Whom) -> RequestResources {
     }
 }
 
-/// One line on what is held after `verb` was done.
-pub fn now_held(verb: &str, whom: &Whom, share: &ShareInfo) -> String {
-    let figures = render::figures(share.cpu_milli, share.mem_bytes, share.tasks_max);
-    let until = match share.lease_ends_ms {
-        Some(_) => render::lease(share, render::now_ms()),
-        None => "held until released".to_owned(),
+/// One line on what is held after `verb` was done: of this job, or of the standing allocation.
+pub fn now_held(verb: &str, whom: &Whom, share: &ShareInfo, job: Option<u64>) -> String {
+    // What other allocations have is no part of what was asked for.
+    let of_job = |job| share.allocations.as_deref()?.iter().find(|allocation| allocation.job_id == Some(job));
+    let (figures, until) = match job.map_or_else(|| share.standing(), of_job) {
+        Some(AllocationInfo { lease_ends_ms: None, cpu_milli, mem_bytes, tasks_max, .. }) => {
+            (render::figures(*cpu_milli, *mem_bytes, *tasks_max), "held until released".to_owned())
+        }
+        Some(standing) => (
+            render::figures(standing.cpu_milli, standing.mem_bytes, standing.tasks_max),
+            shares::lease(standing, render::now_ms()),
+        ),
+        None => {
+            let figures = render::figures(share.cpu_milli, share.mem_bytes, share.tasks_max);
+            (figures, "held until released".to_owned())
+        }
     };
     format!("{verb}{}: {figures}; {until}", render::safe(&whom.suffix()))
 }

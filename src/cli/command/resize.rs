@@ -15,12 +15,13 @@ use crate::contract;
 /// # Errors
 /// Refused, or no daemon answers.
 pub fn run(args: &Resize, whom: &Whom, socket: &Path) -> Result<Exit, Failure> {
-    let call = contract::Resize { for_uid: whom.for_uid(), ..contract::Resize::of(args.figures.amounts()) };
+    let figures = contract::Resize::of(args.figures.amounts());
+    let call = contract::Resize { job_id: args.job, for_uid: whom.for_uid(), ..figures };
     let answer = Link::new(socket).ask(&call, whom)?;
     if args.json {
         render::print(&render::json(&answer)?)?;
     } else {
-        render::print(&now_held("Resized", whom, &answer.share))?;
+        render::print(&now_held("Resized", whom, &answer.share, args.job))?;
     }
     Ok(Exit::DONE)
 }

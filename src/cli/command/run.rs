@@ -3,72 +3,99 @@
 use std::ffi::{CString, OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::unistd::execvpe;
 
-use super::request;
-use crate::cli::args::{Figures, Run, Wanted};
+use super::watch::{self, Waited};
+use crate::cli::args::{Figures, Room, Run, Wanted};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::hints::{self, Kind};
-use crate::cli::link::{self, Link, unexpected};
+use crate::cli::link::{Link, unexpected};
 use crate::cli::render;
+use crate::cli::shares;
 use crate::cli::tell::note;
+use crate::cli::typed::Span;
 use crate::cli::whom::Whom;
-use crate::contract::{self, Amounts, Endpoint, Granted, InUnit, ShareInfo, Status, StatusAnswer};
+use crate::contract::{
+    self, AllocationInfo, Amounts, Endpoint, Entered, InUnit, JobCancel, JobState, Status, StatusAnswer,
+};
 use crate::sys::signals;
-use crate::wire::error::Code;
 
 /// Moves this process into the share and executes the command, so that it returns only where it failed.
 ///
 /// # Errors
 /// Refused, no daemon answers, or the command cannot be executed.
 pub fn run(args: &Run, socket: &Path) -> Result<Exit, Failure> {
-    let held = enter(args.wanted, socket)?;
+    let held = enter(args.room, socket)?;
     Err(execute(&args.command, &held))
 }
 
-/// Has this process moved into the caller's share, after taking one where none is held. The value says where it is then, and
-/// how much that has.
+/// Has this process moved into room of its own, or into the standing allocation, waiting for room where that was asked for. The
+/// value says where it is then, and how much that has.
 ///
 /// # Errors
-/// Refused, or no daemon answers.
-pub fn enter(wanted: Wanted, socket: &Path) -> Result<InUnit, Failure> {
+/// Refused, the time is over, or no daemon answers.
+pub fn enter(room: Room, socket: &Path) -> Result<InUnit, Failure> {
     let mut link = Link::new(socket);
-    match link.try_ask(&contract::Run {})? {
-        Ok(entered) => {
-            compare(&mut link, wanted);
-            return Ok(entered);
-        }
-        Err(error) if error.is(Code::NotFound) => {}
-        Err(error) => return Err(link::refused(&error, Endpoint::Run, &Whom::Me)),
+    if room.wait.is_some() {
+        // From here on, so that no signal can leave a request in the queue for which nobody waits.
+        signals::note_end();
     }
-    let request = request::call(wanted, &Whom::Me);
-    let raced = match link.try_ask(&request)? {
-        Ok(Granted::Share(_)) => false,
-        // It asked not to wait.
-        Ok(Granted::Queued(_)) => return Err(unexpected(Endpoint::RequestResources)),
-        // Another command of the same member was faster: its share serves as well.
-        Err(error) if error.is(Code::AlreadyAllocated) => true,
-        Err(error) => return Err(link::refused(&error, Endpoint::RequestResources, &Whom::Me)),
+    let entered = match link.ask(&call(room), &Whom::Me)? {
+        Entered::In(entered) => entered,
+        Entered::Queued(job_id) => {
+            wait(&mut link, socket, job_id, room.wait.flatten().map(|span| span.0))?;
+            match link.ask(&contract::Run { job_id: Some(job_id), ..Default::default() }, &Whom::Me)? {
+                Entered::In(entered) => entered,
+                Entered::Queued(_) => return Err(unexpected(Endpoint::Run)),
+            }
+        }
     };
-    let entered = link.ask(&contract::Run {}, &Whom::Me)?;
-    if raced {
-        compare(&mut link, wanted);
+    // The command would never hear of what came until now.
+    signals::die_as_asked();
+    if entered.job_id.is_none() {
+        compare(&mut link, room.wanted);
     }
     Ok(entered)
 }
 
-/// Says so where another share was asked for than the one that is held: the command runs in what is held.
+fn call(room: Room) -> contract::Run {
+    let Room { wanted, wait, own, in_share } = room;
+    contract::Run {
+        lease_ms: wanted.lease.map(Span::ms),
+        wait: wait.map(|_| true),
+        in_share: (own || in_share).then_some(in_share),
+        ..contract::Run::of(wanted.figures.amounts())
+    }
+}
+
+/// Waits until there is room, and gives up its place in the queue where it waits no longer.
+fn wait(link: &mut Link, socket: &Path, job_id: u64, most: Option<Duration>) -> Result<(), Failure> {
+    let until = most.and_then(|most| Instant::now().checked_add(most));
+    let mut told = watch::Told::default();
+    let over = |job: &contract::JobInfo| job.state != JobState::Queued;
+    let waited = watch::watch_until(link, socket, job_id, until, over, |job| told.tell(job))?;
+    if matches!(waited, Waited::Ended(_)) {
+        return Ok(());
+    }
+    // It may have been granted meanwhile: then that is given back.
+    link.ask(&JobCancel { job_id }, &Whom::Me)?;
+    Err(watch::given_up(&waited, most))
+}
+
+/// Says so where something was asked for and the command runs in what is held.
 /// It is in there by now, so that nothing which goes wrong here is worth keeping it from running.
 fn compare(link: &mut Link, wanted: Wanted) {
     if wanted.figures.amounts() == Amounts::default() && wanted.lease.is_none() {
         return;
     }
     let status = link.try_ask(&Status { for_uid: None });
-    let Ok(Ok(StatusAnswer { share: Some(held), .. })) = status else { return };
+    let Ok(Ok(StatusAnswer { share: Some(share), .. })) = status else { return };
+    let Some(held) = share.standing() else { return };
     let mut ways = Vec::new();
-    if differs(wanted.figures, &held) {
+    if differs(wanted.figures, held) {
         ways.push("`fairshare resize` changes it");
     }
     if wanted.lease.is_some() {
@@ -76,12 +103,12 @@ fn compare(link: &mut Link, wanted: Wanted) {
     }
     if !ways.is_empty() {
         let figures = render::figures(held.cpu_milli, held.mem_bytes, held.tasks_max);
-        let lease = render::lease(&held, render::now_ms());
+        let lease = shares::lease(held, render::now_ms());
         note(&format!("using the share that you hold, {figures}, {lease}; {}", ways.join(", ")));
     }
 }
 
-fn differs(wanted: Figures, held: &ShareInfo) -> bool {
+fn differs(wanted: Figures, held: &AllocationInfo) -> bool {
     wanted.cpu.is_some_and(|cpu| cpu.0 != held.cpu_milli)
         || wanted.tasks.is_some_and(|tasks| tasks.0 != held.tasks_max)
         || wanted.mem.is_some_and(|mem| mem.whole_pages().0 != held.mem_bytes)
@@ -98,7 +125,12 @@ pub fn execute(command: &[OsString], entered: &InUnit) -> Failure {
     let Some(program) = words.first() else {
         return Failure::new(Exit::USAGE, "there is no command to run");
     };
-    let env = hints::environment(std::env::vars_os(), Kind::Run, entered.cpu_milli, entered.mem_bytes);
+    let env = hints::environment(
+        std::env::vars_os(),
+        Kind::Run(entered.job_id),
+        entered.cpu_milli,
+        entered.mem_bytes,
+    );
     signals::restore_sigpipe();
     let Err(errno) = execvpe(program, &words, &env);
     not_executed(name, errno)

@@ -17,7 +17,7 @@ const SHELL: &str = "/bin/sh";
 /// # Errors
 /// Refused, no daemon answers, or the shell cannot be executed.
 pub fn run(args: &Shell, socket: &Path) -> Result<Exit, Failure> {
-    let held = enter(args.wanted, socket)?;
+    let held = enter(args.room, socket)?;
     let shell = env::var_os("SHELL").filter(|shell| !shell.is_empty()).unwrap_or_else(|| SHELL.into());
     let command: [OsString; 1] = [shell];
     Err(execute(&command, &held))

@@ -13,7 +13,7 @@ use crate::policy::Machine;
 use crate::policy::file::{self, POLICY_DIR};
 use crate::quantity::{Bytes, MilliCpu};
 use crate::simulate::trace::{BadLine, BadLines, Format, Trace};
-use crate::simulate::{Report, replay};
+use crate::simulate::{Order, Report, replay};
 
 /// What the help shows.
 pub const EXAMPLES: &str = "Examples:
@@ -47,9 +47,33 @@ pub struct PolicySimulate {
     #[arg(long, value_name = "SIZE", value_parser = crate::cli::typed::memory)]
     pub memory: Option<Bytes>,
 
+    /// In which order who waits is served
+    #[arg(long, value_enum, default_value = "fair")]
+    pub order: Served,
+
+    /// Both orders, one beside the other
+    #[arg(long, conflicts_with = "order")]
+    pub compare: bool,
+
     /// One JSON object instead of tables
     #[arg(long)]
     pub json: bool,
+}
+
+/// In which order who waits is served.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+pub enum Served {
+    /// Who holds least, and got least while others waited, goes first
+    Fair,
+    /// First come, first served, and who cannot delay the first beside it (EASY)
+    Fcfs,
+}
+
+/// What both orders made of a trace.
+#[derive(serde::Serialize)]
+struct Compared {
+    fair: Report,
+    fcfs: Report,
 }
 
 /// How a trace is written.
@@ -79,12 +103,52 @@ pub fn run(args: &PolicySimulate) -> Result<Exit, Failure> {
         refused(format!("{path}: {bad}"))
             .hint("mend the line, or leave such lines out with `--skip-bad-lines`")
     })?;
-    let report = replay(&trace, &policy, this_machine(args)?, None, user).map_err(|error| {
-        refused(error.to_string())
-            .hint("name a larger machine with `--cpus` and `--memory`, or a smaller `reserve`")
+    let machine = this_machine(args)?;
+    let replayed = |order| {
+        replay(&trace, &policy, machine, (None, order), user).map_err(|error| {
+            refused(error.to_string())
+                .hint("name a larger machine with `--cpus` and `--memory`, or a smaller `reserve`")
+        })
+    };
+    if args.compare {
+        let both = Compared { fair: replayed(Order::Fair)?, fcfs: replayed(Order::Arrival)? };
+        render::print(&if args.json { render::json(&both)? } else { beside(&both) })?;
+        return Ok(Exit::DONE);
+    }
+    let report = replayed(match args.order {
+        Served::Fair => Order::Fair,
+        Served::Fcfs => Order::Arrival,
     })?;
     render::print(&if args.json { render::json(&report)? } else { table(&report) })?;
     Ok(Exit::DONE)
+}
+
+/// The figures of both orders.
+fn beside(Compared { fair, fcfs }: &Compared) -> String {
+    let span = |ms: u64| render::span(Duration::from_millis(ms));
+    let ratio =
+        |one: f64, other: f64| if other > 0.0 { format!("{:.2}", one / other) } else { "-".to_owned() };
+    let time = |name: &str, of: fn(&Report) -> u64| {
+        let (one, other) = (of(fair), of(fcfs));
+        vec![name.to_owned(), span(one), span(other), ratio(one as f64, other as f64)]
+    };
+    let (slow, slower) = (fair.slowdown_mean, fcfs.slowdown_mean);
+    let slowdown =
+        ["Slowdown, mean".to_owned(), format!("{slow:.2}"), format!("{slower:.2}"), ratio(slow, slower)];
+    let (held, beside) = (fair.utilisation_cpu, fcfs.utilisation_cpu);
+    let percent = |part: f64| format!("{:.1} %", part * 100.0);
+    let used = ["CPU held".to_owned(), percent(held), percent(beside), ratio(held, beside)];
+    render::table(&[
+        ["", "FAIR", "FCFS", "RATIO"].map(str::to_owned).to_vec(),
+        time("Wait, mean", |report| report.wait_mean_ms),
+        time("Wait, p95", |report| report.wait_p95_ms),
+        time("Wait, max", |report| report.wait_max_ms),
+        time("First, max", |report| report.first_max_ms),
+        time("Envy", |report| report.envy_ms),
+        slowdown.to_vec(),
+        used.to_vec(),
+        time("Lasted", |report| report.makespan_ms),
+    ])
 }
 
 /// The machine that is named; for what is not named, this one.
@@ -117,6 +181,8 @@ fn table(report: &Report) -> String {
         row("Wait, mean", span(report.wait_mean_ms)),
         row("Wait, p95", span(report.wait_p95_ms)),
         row("Wait, max", span(report.wait_max_ms)),
+        row("First, max", span(report.first_max_ms)),
+        row("Envy", span(report.envy_ms)),
         row("Slowdown, mean", format!("{:.2}", report.slowdown_mean)),
         row("CPU held", percent(report.utilisation_cpu)),
         row("Memory held", percent(report.utilisation_mem)),

@@ -10,7 +10,8 @@ use crate::cli::exit::{Exit, Failure};
 use crate::cli::left;
 use crate::cli::link::Link;
 use crate::cli::quota;
-use crate::cli::render::{self, CpuUse};
+use crate::cli::render;
+use crate::cli::shares::{self, CpuUse};
 use crate::cli::tell::note;
 use crate::cli::whom::Whom;
 use crate::contract::{self, List, ShareInfo, StatusAnswer};
@@ -45,7 +46,7 @@ pub fn run(args: &Status, socket: &Path) -> Result<Exit, Failure> {
     };
     let now_ms = render::now_ms();
     let (mine, machine) =
-        (render::share_line(share.as_ref(), cpu_use, now_ms), render::machine_line(&capacity));
+        (shares::share_line(share.as_ref(), cpu_use, now_ms), shares::machine_line(&capacity));
     let disks = disks.map(quota::Asked::lines).unwrap_or_default();
     render::print(&[vec![mine, machine], disks].concat().join("\n"))?;
     if capacity.left_behind_bytes.is_some()
@@ -65,12 +66,12 @@ fn all(args: &Status, link: &mut Link) -> Result<Exit, Failure> {
     let text = if args.json {
         render::json(&answer)?
     } else {
-        let machine = render::machine_line(&answer.capacity);
+        let machine = shares::machine_line(&answer.capacity);
         // None are held, or none that the policy shows: a heading over nothing says neither.
         if answer.shares.is_empty() {
             machine
         } else {
-            let table = render::share_table(&answer.shares, render::now_ms());
+            let table = shares::share_table(&answer.shares, render::now_ms());
             format!("{}\n{machine}", render::left_out(table, answer.shares_left_out, "shares"))
         }
     };
@@ -84,8 +85,13 @@ fn watch_cpu(link: &mut Link, before: &ShareInfo, asked: Instant) -> Result<CpuU
     let span = asked.elapsed();
     let after = ask(link)?.share;
     // Another share meanwhile: its time starts from nothing.
-    let after = after.filter(|after| after.granted_ms == before.granted_ms);
+    let after = after.filter(|after| since(after) == since(before));
     Ok(rate(usec(Some(before)), usec(after.as_ref()), span).map_or_else(|| total(Some(before)), CpuUse::Now))
+}
+
+/// When the first of its allocations was granted that is still there.
+fn since(share: &ShareInfo) -> Option<u64> {
+    share.allocations.iter().flatten().map(|allocation| allocation.granted_ms).min()
 }
 
 fn rate(before: Option<u64>, after: Option<u64>, span: Duration) -> Option<MilliCpu> {

@@ -44,7 +44,12 @@ pub fn run(args: &Submit, socket: &Path) -> Result<Exit, Failure> {
         env: env::vars_os().map(|(name, value)| (name.into(), value.into())).collect(),
         name: args.name.clone(),
         lease_ms: args.time_limit.map(|limit| limit.ms()),
-        wait: Some(true),
+        wait: Some(!args.no_wait),
+        in_share: match (args.in_share, args.own) {
+            (true, _) => Some(true),
+            (_, true) => Some(false),
+            (false, false) => None,
+        },
         ..contract::Submit::of(args.figures.amounts())
     };
     let sent = streams(&mut submission, input, output, errors)?;

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::link::{self, Link};
 use crate::cli::render;
+use crate::cli::tell::note;
 use crate::cli::whom::Whom;
 use crate::client::{ClientError, Events};
 use crate::contract::{Endpoint, EventInfo, JobInfo, JobState, JobStatus};
@@ -22,7 +23,7 @@ pub const RECONNECT_AFTER: Duration = Duration::from_millis(200);
 /// How the waiting ended.
 #[derive(Debug)]
 pub enum Waited {
-    /// The job has ended.
+    /// The job has ended, or is as it was to be.
     Ended(Box<JobInfo>),
     /// The time is over.
     TimeOver,
@@ -40,6 +41,21 @@ pub fn watch(
     socket: &Path,
     job_id: u64,
     until: Option<Instant>,
+    changed: impl FnMut(&JobInfo),
+) -> Result<Waited, Failure> {
+    watch_until(link, socket, job_id, until, has_ended, changed)
+}
+
+/// The same until the job is so, which [`Waited::Ended`] has then.
+///
+/// # Errors
+/// Those of [`watch`].
+pub fn watch_until(
+    link: &mut Link,
+    socket: &Path,
+    job_id: u64,
+    until: Option<Instant>,
+    over: impl Fn(&JobInfo) -> bool,
     mut changed: impl FnMut(&JobInfo),
 ) -> Result<Waited, Failure> {
     // Before the job is looked at, so that its end cannot fall between the two.
@@ -48,13 +64,41 @@ pub fn watch(
     let mut job = look(watch.link, job_id)?;
     loop {
         changed(&job);
-        if has_ended(&job) {
+        if over(&job) {
             return Ok(Waited::Ended(Box::new(job)));
         }
         match watch.next(until)? {
             Some(next) => job = next,
             None if signals::asked_to_end() => return Ok(Waited::Interrupted),
             None => return Ok(Waited::TimeOver),
+        }
+    }
+}
+
+/// What is said where a request was taken back, for its time was over or this process was asked to end: of that it dies here.
+pub fn given_up(waited: &Waited, most: Option<Duration>) -> Failure {
+    if matches!(waited, Waited::Interrupted) {
+        note("interrupted; the request was taken back");
+        signals::die_as_asked();
+        return Failure::new(Exit::TRY_AGAIN, "interrupted");
+    }
+    let most = render::span(most.unwrap_or_default());
+    Failure::new(Exit::TRY_AGAIN, format!("no room within {most}; the request was taken back"))
+        .hint("ask for less, wait longer, or see `fairshare status`")
+}
+
+/// What has been told of the place of a job that waits.
+#[derive(Debug, Default)]
+pub struct Told(Option<String>);
+
+impl Told {
+    /// Tells where the job stands in the queue, where that has changed.
+    pub fn tell(&mut self, job: &JobInfo) {
+        let place = place(job, render::now_ms());
+        if job.state == JobState::Queued && self.0.as_ref() != Some(&place) {
+            let said = if place.is_empty() { "in the queue" } else { place.as_str() };
+            note(&format!("waiting as job {}: {said}", job.job_id));
+            self.0 = Some(place);
         }
     }
 }

@@ -189,4 +189,19 @@ mod tests {
             assert_eq!((account.uid, &account.groups), (uid, &groups));
         }
     }
+
+    #[test]
+    fn who_asked_for_everybodys_as_an_admin_is_to_be_one_at_the_turn_too() {
+        let uid = Uid::new(5).expect("a user");
+        let peer = Arc::new(Peer { uid, gid: gid(5), pid: 1, groups: vec![gid(5)], connected_boot_ms: 0 });
+        for (all, least) in [(Some(true), Role::Admin), (Some(false), Role::ReadOnly)] {
+            let descriptors = Descriptors { kept: Received::from(uid), cut: false };
+            let brought = Brought { descriptors, hold: &|_| Err(bad("nothing is held for a question")) };
+            let call = Call::JobList(crate::contract::JobList { all });
+            let mut authorised = authorize(&peer, Role::Admin, call, brought).expect("an admin");
+            assert_eq!(authorised.least(), least);
+            // Without a policy nobody but root is an admin.
+            assert_eq!(authorised.judge(None).is_err(), least == Role::Admin, "{all:?}");
+        }
+    }
 }

@@ -10,7 +10,7 @@ use crate::daemon::telling::shown::Shown;
 use crate::host::account::Account;
 use crate::identity::{JobId, Uid};
 use crate::ledger::refusal::Refusal;
-use crate::ledger::{Command, Decided, Event};
+use crate::ledger::{Command, Decided, Event, Member, Wanted};
 use crate::wire::error::{Code, WireError};
 
 /// What the owner of the ledger does for a call. An endpoint says it with one of these words; what none of them says is new to
@@ -20,8 +20,8 @@ pub enum Deed {
     Answer(Answer),
     /// Says something to the ledger, and carries out what the ledger makes of it.
     Say(Saying),
-    /// Moves processes into the share of the member whose turn it is.
-    Enter(Whom),
+    /// Moves processes into an allocation of the member whose turn it is.
+    Enter(Destination, Whom),
     /// Hands what a command becomes to its own process.
     Hand(JobId),
     /// Tells the caller what happens, from before the answer, so that nothing is missed after it.
@@ -45,6 +45,17 @@ pub enum Deed {
     Reload,
     /// Has the journal told messages of this level and above.
     Log(LogLevel),
+}
+
+/// Into which allocation processes go.
+#[derive(Debug, Clone)]
+pub enum Destination {
+    /// The standing one.
+    Standing,
+    /// That of a command in the foreground, which has waited for it.
+    Of(JobId),
+    /// One that is taken for them, or the standing one.
+    Wanted(Box<Member>, Wanted),
 }
 
 /// Which processes are to go in.
@@ -89,8 +100,8 @@ impl Saying {
     #[must_use]
     pub fn or_as_held(self, uid: Uid) -> Self {
         self.or_at_once(move |shown, _| {
-            let share = shown.ledger.share(uid).ok_or_else(|| answer::refusal(&Refusal::NoShare))?;
-            Ok(Answer::Share(HeldShare { share: shown.share(share) }))
+            let share = shown.share_in_full(uid).ok_or_else(|| answer::refusal(&Refusal::NoShare))?;
+            Ok(Answer::Share(HeldShare { share }))
         })
     }
 

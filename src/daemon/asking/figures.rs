@@ -2,6 +2,7 @@
 
 use super::refuse::bad;
 use crate::contract::Amounts;
+use crate::ledger::{Wait, Where};
 use crate::quantity::{Bytes, MilliCpu, PartialAmount, QuantityError, Tasks};
 use crate::wire::error::WireError;
 
@@ -16,4 +17,18 @@ pub fn figures(amounts: Amounts) -> Result<PartialAmount, WireError> {
         mem: amounts.mem_bytes.map(Bytes::checked).transpose().map_err(wrong)?,
         tasks: amounts.tasks_max.map(Tasks::checked).transpose().map_err(wrong)?,
     })
+}
+
+/// Where a command runs, as a call says it.
+pub fn place(in_share: Option<bool>) -> Where {
+    match in_share {
+        None => Where::ByFigures,
+        Some(true) => Where::InShare,
+        Some(false) => Where::Own,
+    }
+}
+
+/// What is to happen where there is no room, as a call says it.
+pub fn waiting(wait: Option<bool>) -> Wait {
+    if wait.unwrap_or(false) { Wait::Granted } else { Wait::No }
 }

@@ -4,7 +4,7 @@ use crate::cgroup::{CgroupFault, Memory};
 use crate::daemon::telling::answer;
 use crate::daemon::telling::shown::Shown;
 use crate::host::account::Account;
-use crate::identity::{Uid, UnitName};
+use crate::identity::{AllocationId, JobId, Uid};
 use crate::ledger::Member;
 use crate::ledger::refusal::Refusal;
 use crate::policy::{MemberPolicy, Policy};
@@ -44,32 +44,61 @@ impl Present<'_> {
         })
     }
 
-    /// The memory of a member's slice; nothing where there is no slice.
+    /// The allocation of a member's that a call names: that of this job, or the standing one.
+    ///
+    /// # Errors
+    /// The job is none of theirs, is over, or has no allocation of its own.
+    pub fn named(&self, uid: Uid, job: Option<JobId>) -> Result<AllocationId, WireError> {
+        let Some(id) = job else { return Ok(AllocationId::standing(uid)) };
+        let ledger = self.shown.ledger;
+        // Whether there is such a job of somebody else's is not told.
+        let found = ledger.jobs().get(&id).filter(|job| job.uid == uid);
+        let found = found.ok_or_else(|| answer::refusal(&Refusal::NoJob))?;
+        match found.home().filter(|home| home.job().is_some()) {
+            Some(home) if ledger.allocation(home).is_some() => Ok(home),
+            _ => Err(answer::refusal(&Refusal::NoRoomOfIts { job: id })),
+        }
+    }
+
+    /// The allocation that is given back with a call; `None` where that has been done.
+    ///
+    /// # Errors
+    /// Those of [`Self::named`], where the job is not over.
+    pub fn released(&self, uid: Uid, job: Option<JobId>) -> Result<Option<AllocationId>, WireError> {
+        let over = |job: &JobId| {
+            let found = self.shown.ledger.jobs().get(job);
+            found.is_some_and(|found| found.uid == uid && found.ended() && found.home().is_some())
+        };
+        if job.as_ref().is_some_and(over) { Ok(None) } else { self.named(uid, job).map(Some) }
+    }
+
+    /// The memory of an allocation; nothing where there is none.
     ///
     /// # Errors
     /// The kernel does not say.
-    pub fn memory(&self, uid: Uid) -> Result<Memory, WireError> {
-        said(self.shown.cgroups.memory_by_kind(UnitName::Share(uid)))
+    pub fn memory(&self, id: AllocationId) -> Result<Memory, WireError> {
+        said(self.shown.cgroups.memory_by_kind(self.shown.ledger.unit(id)))
     }
 
-    /// Whether processes are in a member's slice.
+    /// Whether processes are in an allocation.
     ///
     /// # Errors
     /// The kernel does not say.
-    pub fn populated(&self, uid: Uid) -> Result<bool, WireError> {
-        said(self.shown.cgroups.populated(UnitName::Share(uid)))
+    pub fn populated(&self, id: AllocationId) -> Result<bool, WireError> {
+        said(self.shown.cgroups.populated(self.shown.ledger.unit(id)))
     }
 
-    /// Refuses a share that is to be made and is too small for what is in its slice. A slice that someone made behind the
-    /// daemon's back may be busy: the work in it must not die of a share's limit.
+    /// Refuses a standing allocation that is to be made and is too small for what is in its slice. A slice that someone made
+    /// behind the daemon's back may be busy: the work in it must not die of a limit.
     ///
     /// # Errors
     /// Busy, with what is used; the kernel does not say.
     pub fn refuse_to_strangle(&self, member: &Member, amount: PartialAmount) -> Result<(), WireError> {
-        if self.shown.ledger.share(member.uid).is_some() {
+        let id = AllocationId::standing(member.uid);
+        if self.shown.ledger.allocation(id).is_some() {
             return Ok(());
         }
-        let in_use = said(self.shown.cgroups.memory(UnitName::Share(member.uid)))?;
+        let in_use = said(self.shown.cgroups.memory(id.unit()))?;
         let asked = amount.or(member.policy.defaults).mem;
         if in_use > asked { Err(answer::refusal(&Refusal::MemoryInUse { in_use, asked })) } else { Ok(()) }
     }

@@ -13,6 +13,7 @@ use crate::contract::handover::Handover;
 use crate::host::process::inherited::{Inherited, inherited_from};
 use crate::host::process::rlimits::Rlimits;
 use crate::identity::Uid;
+use crate::quantity::Bytes;
 use crate::serving::account::Room;
 use crate::serving::closing::Received;
 use crate::serving::incoming::Descriptors;
@@ -69,6 +70,12 @@ impl Spec {
     /// Whether another daemon could run it: no descriptor came with it, which would end with this one.
     pub fn can_be_kept(&self) -> bool {
         self.stdio.is_empty()
+    }
+
+    /// How much of the disk it takes, about, where it is kept.
+    pub fn kept_bytes(&self) -> Bytes {
+        let bytes = u64::try_from(self.handover.len()).unwrap_or(u64::MAX);
+        Bytes(if self.can_be_kept() { bytes } else { 0 })
     }
 
     /// What it takes to run it after another daemon has started, where that can be.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 use tracing::{error, warn};
 
-use super::share::{Context, READ_BACK_TIMEOUT};
+use super::allocation::{Context, READ_BACK_TIMEOUT};
 use crate::cgroup::Group;
 use crate::enforced::{EnforcedOfAll, KernelLimits, weight_of_all};
 use crate::identity::FAIRSHARE_SLICE;

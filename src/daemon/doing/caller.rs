@@ -11,14 +11,17 @@ use crate::wire::error::{Code, WireError};
 /// that one, and what a debugger made of it.
 const PROCESSES_LOOKED_AT_MAX: usize = 64;
 
-/// Whether the peer is a process that PID 1 has started for a job: of the job's member, and in the service's own cgroup.
+/// Whether the peer is a process that PID 1 has started for a job: of the job's member, and in the cgroup of its service.
 ///
 /// # Errors
 /// Forbidden; what the kernel said.
-pub fn is_its_process(cgroups: &Cgroups, peer: &Peer, job: JobId) -> Result<(), WireError> {
+pub fn is_its_process(
+    cgroups: &Cgroups,
+    peer: &Peer,
+    (service, job): (UnitName, JobId),
+) -> Result<(), WireError> {
     let pid = peer.pid.unsigned_abs();
     let process = ProcessId::open(pid, peer.uid).map_err(|error| answer::process(&error))?;
-    let service = UnitName::JobService(peer.uid, job);
     let inside = cgroups
         .pids(service, PROCESSES_LOOKED_AT_MAX)
         .map_err(|fault| answer::cgroup(&fault))?

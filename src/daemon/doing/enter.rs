@@ -3,14 +3,14 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use super::allocation::{Context, logged};
 use super::said::Said;
-use super::share::{Context, logged};
 use crate::contract::{Answer, InUnit};
 use crate::daemon::asking::deed::Whom;
 use crate::daemon::telling::answer;
 use crate::daemon::telling::reply::Reply;
 use crate::host::process::{self, ProcessError, ProcessId};
-use crate::identity::{FAIRSHARE_SLICE, Uid, UnitName};
+use crate::identity::{AllocationId, FAIRSHARE_SLICE, JobId, Uid, UnitName, Within};
 use crate::quantity::Amount;
 use crate::systemd::{Process, property};
 use crate::wire::detail::{Detail, Resource};
@@ -23,13 +23,13 @@ pub const SCOPES_MAX: usize = 256;
 /// How many processes of a scope are read at most to find those that were moved there: what moved can have forked.
 const MOVED_READ_MAX: usize = 65_536;
 
-/// Processes that are to go into their member's share.
+/// Processes that are to go into an allocation of their member's.
 pub struct Entering {
-    /// Whose they are.
-    pub uid: Uid,
-    /// The number of the scope.
-    pub run: u64,
-    /// What the share has.
+    /// The allocation.
+    pub id: AllocationId,
+    /// The scope that they go in.
+    pub scope: UnitName,
+    /// What the allocation has.
     pub amount: Amount,
     /// Which they are.
     pub whom: Whom,
@@ -70,31 +70,48 @@ fn is_manager(unit: &str) -> bool {
     unit.starts_with("user@") && unit.ends_with(".service")
 }
 
-/// Puts processes of a member in a scope of their share.
+/// The command of this member's that brought room and whose process this is: by the cgroup that PID 1 put it in.
+pub fn job_of(pid: u32, uid: Uid) -> Option<(JobId, UnitName)> {
+    let process = ProcessId::open(pid, uid).ok()?;
+    let cgroup = process::cgroup_of(pid).ok()?;
+    process.recheck().ok()?;
+    let (job, unit) = cgroup.split('/').find_map(|part| match part.parse().ok()? {
+        unit @ (UnitName::JobService(of, _, job) | UnitName::Run(of, Within::Run(job), _)) if of == uid => {
+            Some((job, unit))
+        }
+        _ => None,
+    })?;
+    let below = cgroup.strip_prefix('/')?.strip_prefix(unit.cgroup_path().as_str())?;
+    (below.is_empty() || below.starts_with('/')).then_some((job, unit))
+}
+
+/// Puts processes of a member in a scope of an allocation of theirs.
 pub async fn enter(cx: Context, entering: Entering, reply: Reply) {
-    let uid = entering.uid;
-    let turn = cx.turn(uid);
+    let id = entering.id;
+    let turn = cx.turn(id.uid);
     let result = entered(&cx, &entering).await;
     if result.is_err() {
-        let _ = cx.said.send(Said::NotEntered(uid)).await;
+        let _ = cx.said.send(Said::NotEntered(id)).await;
     }
     drop(turn);
     let Amount { cpu, mem, .. } = entering.amount;
-    let answer = |unit: UnitName| InUnit { unit: unit.to_string(), cpu_milli: cpu.0, mem_bytes: mem.0 };
+    let job_id = id.job().map(|job| job.0);
+    let answer =
+        |unit: UnitName| InUnit { unit: unit.to_string(), cpu_milli: cpu.0, mem_bytes: mem.0, job_id };
     reply.send(result.map(|unit| Answer::Unit(answer(unit))));
 }
 
 async fn entered(cx: &Context, entering: &Entering) -> Result<UnitName, WireError> {
-    let unit = UnitName::Run(entering.uid, entering.run);
-    let mut checked = checked(entering)?;
-    let scopes = cx.cgroups.scopes(entering.uid, SCOPES_MAX).map_err(|fault| answer::cgroup(&fault))?;
+    let unit = entering.scope;
+    let mut checked = checked(&entering.whom, entering.id.uid, entering.from_sandboxes)?;
+    let scopes = cx.cgroups.scopes(unit, SCOPES_MAX).map_err(|fault| answer::cgroup(&fault))?;
     if scopes >= SCOPES_MAX {
         let full = Detail::full(Resource::Scopes, SCOPES_MAX);
         let message = format!("{SCOPES_MAX} commands and attachments of yours are in the share already");
         return Err(WireError::new(Code::Busy, message)
             .detail(full.and_text("`fairshare attach` takes many processes at once")));
     }
-    let properties = property::scope(unit, &format!("work of uid {}", entering.uid));
+    let properties = property::scope(unit, &format!("work of uid {}", entering.id.uid));
     loop {
         let processes: Vec<Process<'_>> =
             checked.iter().map(|process| Process { pid: process.pid(), pidfd: process.pidfd() }).collect();
@@ -147,10 +164,17 @@ async fn inside(cx: &Context, unit: UnitName) -> Result<HashSet<u32>, WireError>
     }
 }
 
+/// Whether processes may go into an allocation of this member's.
+///
+/// # Errors
+/// They have gone, are not the member's own, or are in a sandbox.
+pub fn may_go(whom: &Whom, uid: Uid, from_sandboxes: bool) -> Result<(), WireError> {
+    checked(whom, uid, from_sandboxes).map(drop)
+}
+
 /// The processes that may go: all their member's own, and none out of a sandbox.
-fn checked(entering: &Entering) -> Result<Vec<ProcessId>, WireError> {
-    let uid = entering.uid;
-    let (pids, named) = match &entering.whom {
+fn checked(whom: &Whom, uid: Uid, from_sandboxes: bool) -> Result<Vec<ProcessId>, WireError> {
+    let (pids, named) = match whom {
         Whom::Caller(pid) => (std::slice::from_ref(pid), false),
         Whom::Named(pids) => (pids.as_slice(), true),
     };
@@ -163,7 +187,7 @@ fn checked(entering: &Entering) -> Result<Vec<ProcessId>, WireError> {
             Ok((process, origin, sandboxed))
         });
         match looked {
-            Ok((_, _, true)) if !entering.from_sandboxes => return Err(in_a_sandbox(*pid)),
+            Ok((_, _, true)) if !from_sandboxes => return Err(in_a_sandbox(*pid)),
             Ok((_, Origin::UserManager, _)) if named => left_out = left_out.or(Some(user_manager(*pid))),
             Ok((process, ..)) => checked.push(process),
             Err(error @ ProcessError::Gone { .. }) if named => {

@@ -7,9 +7,9 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep;
 use tracing::{error, info, warn};
 
+use super::allocation::Context;
 use super::caller::is_its_process;
 use super::said::Said;
-use super::share::Context;
 use super::unkillable;
 use crate::contract::handover::BECOME;
 use crate::contract::{Answer, Handed, JobStarted};
@@ -18,7 +18,7 @@ use crate::daemon::asking::spec::Spec;
 use crate::daemon::telling::answer;
 use crate::daemon::telling::reply::Reply;
 use crate::enforced::Limit;
-use crate::identity::{JobId, Uid, UnitName};
+use crate::identity::{JobId, JobUnits, Uid, UnitName};
 use crate::ledger::Image;
 use crate::ledger::job::{Cause, Exit, JobEnd, Ran, Work};
 use crate::quantity::{Amount, Bytes, PartialAmount};
@@ -65,6 +65,23 @@ pub struct ToRun {
     pub kept: bool,
 }
 
+/// A command that runs, or is to run: its job, and its units.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Running {
+    /// The job of the command.
+    pub job: JobId,
+    /// The units of the command.
+    pub units: JobUnits,
+    /// The slice of the allocation that it runs in.
+    pub within: UnitName,
+}
+
+impl Running {
+    fn uid(&self) -> Uid {
+        self.units.service.uid()
+    }
+}
+
 /// How a command comes to be followed.
 #[derive(Debug)]
 pub enum Following {
@@ -82,13 +99,13 @@ pub enum Following {
 /// Stores that a command is to run, answers, starts it, and follows it to its end. `amount` is what it has.
 pub async fn run(
     cx: Context,
-    uid: Uid,
-    (job, amount): (JobId, Amount),
+    (running, amount): (Running, Amount),
     work: Work,
     (command, fetches): (ToRun, mpsc::Receiver<Fetch>),
     intent: Image,
     reply: Reply,
 ) {
+    let (uid, job) = (running.uid(), running.job);
     let turn = cx.turn(uid);
     if let Err(fault) = cx.persist.save(intent).await {
         error!("{}", chain(&*fault));
@@ -99,21 +116,21 @@ pub async fn run(
     reply.send(Ok(Answer::JobStarted(JobStarted { job_started: job.0 })));
     let kept = command.kept;
     let started = match known(&cx, uid, job, command.spec).await {
-        Ok(spec) => start(&cx, (uid, job), &work, spec, kept).await,
+        Ok(spec) => start(&cx, running, &work, spec, kept).await,
         Err(why) => Err(why),
     };
     drop(turn);
     match started {
         Ok((following, offer)) => {
             // However long the process takes, and whoever follows the command then.
-            tokio::spawn(serve(cx.clone(), (job, amount), offer, fetches));
-            follow(cx, uid, job, following).await;
+            tokio::spawn(serve(cx.clone(), (running, amount), offer, fetches));
+            follow(cx, running, following).await;
         }
         Err(why) => {
             refuse(fetches, &why);
             warn!(job_id = job.0, "job {job} of uid {uid} could not be started: {why}");
             ended(&cx, job, JobEnd::Failed(why)).await;
-            clear(&cx, uid, job).await;
+            clear(&cx, running).await;
         }
     }
 }
@@ -137,17 +154,18 @@ fn not_kept(fault: &StateFault) -> String {
 /// Offers what is kept of a command to its process, which was started for a daemon that has gone, and has not had it.
 pub async fn offer_again(
     cx: Context,
-    (uid, job, amount): (Uid, JobId, Amount),
+    (running, amount): (Running, Amount),
     limits: PartialAmount,
     mut fetches: mpsc::Receiver<Fetch>,
 ) {
+    let (uid, job) = (running.uid(), running.job);
     let offer = async {
         let spec = known(&cx, uid, job, None).await?;
-        prove(&cx, UnitName::JobSlice(uid, job), limits).await?;
+        prove(&cx, running.units.slice, limits).await?;
         Offer::of(&spec.handover, Arc::clone(&spec.stdio), spec.room.clone())
     };
     match offer.await {
-        Ok(offer) => serve(cx, (job, amount), offer, fetches).await,
+        Ok(offer) => serve(cx, (running, amount), offer, fetches).await,
         Err(why) => {
             warn!(job_id = job.0, "job {job} of uid {uid} cannot be handed over: {why}");
             fetches.close();
@@ -162,26 +180,28 @@ pub async fn offer_again(
 /// daemon must not ask again.
 async fn start(
     cx: &Context,
-    (uid, job): (Uid, JobId),
+    running: Running,
     work: &Work,
     spec: Arc<Spec>,
     kept: bool,
 ) -> Result<(Following, Offer), String> {
-    let (service, slice) = (UnitName::JobService(uid, job), UnitName::JobSlice(uid, job));
+    let (job, JobUnits { service, slice }) = (running.job, running.units);
     let offer = Offer::of(&spec.handover, Arc::clone(&spec.stdio), spec.room.clone())?;
     let inherited = spec.inherited;
     drop(spec);
     let number = job.to_string();
     let program = Program { path: PROGRAM, argv: &["fairshare", BECOME, &number, &cx.socket] };
-    let mut properties = property::service(uid, job, work.time_limit_ms);
+    let mut properties = property::service(&running.units, job, work.time_limit_ms);
     properties.extend(property::inherited(inherited.no_new_privs, inherited.rlimits.properties()));
-    let of_slice = property::job_slice(work.limits);
+    // The slice of an allocation of its own is there already.
+    let of_slice = (slice != running.within).then(|| property::job_slice(work.limits));
     // Before the start, so that no change is missed.
     let changes = cx.systemd.follow(service).await.map_err(|fault| told(&fault))?;
     if kept {
         cx.persist.begin_command(job).await.map_err(|fault| not_kept(&fault))?;
     }
-    let started = cx.systemd.start_service(service, &properties, &program, (slice, &of_slice)).await;
+    let started =
+        cx.systemd.start_service(service, &properties, &program, (slice, of_slice.as_deref())).await;
     let following = match started {
         Ok(()) => Ok(Following::Started(changes)),
         // Without an outcome it may have been started all the same: the kernel says whether within its limits, and following it
@@ -202,12 +222,12 @@ async fn start(
 /// Gives what is offered to the command's process, and is over when that was done, or when the command is.
 async fn serve(
     cx: Context,
-    (job, amount): (JobId, Amount),
+    (running, amount): (Running, Amount),
     offer: Offer,
     mut fetches: mpsc::Receiver<Fetch>,
 ) {
     while let Some(Fetch { peer, taker, reply }) = fetches.recv().await {
-        if let Err(error) = is_its_process(&cx.cgroups, &peer, job) {
+        if let Err(error) = is_its_process(&cx.cgroups, &peer, (running.units.service, running.job)) {
             reply.send(Err(error));
             continue;
         }
@@ -249,20 +269,21 @@ fn told(fault: &Fault) -> String {
 
 /// Follows a command that may run to its end, and clears away what is left of its units. Where the bus is lost meanwhile the
 /// loop is told, and has it followed again when the bus is back.
-pub async fn follow(cx: Context, uid: Uid, job: JobId, following: Following) {
-    match followed(&cx, uid, job, following).await {
+pub async fn follow(cx: Context, running: Running, following: Following) {
+    let (uid, job) = (running.uid(), running.job);
+    match followed(&cx, running, following).await {
         Ok(Some(ran)) => {
             info!(job_id = job.0, "job {job} of uid {uid} is over: {:?}", ran.exit);
             ended(&cx, job, JobEnd::Ran(ran)).await;
             // Not before that is stored: it is all that is known of it.
-            cx.systemd.let_go(UnitName::JobService(uid, job)).await;
-            clear(&cx, uid, job).await;
+            cx.systemd.let_go(running.units.service).await;
+            clear(&cx, running).await;
         }
         Ok(None) => {
             warn!(job_id = job.0, "job {job} of uid {uid} has no unit: it never ran, or was cleared away");
             ended(&cx, job, JobEnd::Interrupted).await;
-            cx.systemd.let_go(UnitName::JobService(uid, job)).await;
-            clear(&cx, uid, job).await;
+            cx.systemd.let_go(running.units.service).await;
+            clear(&cx, running).await;
         }
         Err(fault) => {
             warn!(job_id = job.0, "job {job} of uid {uid} is out of sight: {}", chain(&fault));
@@ -272,8 +293,8 @@ pub async fn follow(cx: Context, uid: Uid, job: JobId, following: Following) {
 }
 
 /// How it ended; `None` where systemd knows no such unit.
-async fn followed(cx: &Context, uid: Uid, job: JobId, following: Following) -> Result<Option<Ran>, Fault> {
-    let unit = UnitName::JobService(uid, job);
+async fn followed(cx: &Context, running: Running, following: Following) -> Result<Option<Ran>, Fault> {
+    let unit = running.units.service;
     let (mut changes, started) = match following {
         Following::Started(changes) => (changes, true),
         Following::Asked(changes) => (changes, false),
@@ -301,8 +322,8 @@ async fn followed(cx: &Context, uid: Uid, job: JobId, following: Following) -> R
         }
         changes.next().await?;
     };
-    unkillable::gone(&cx.cgroups, UnitName::JobSlice(uid, job)).await;
-    Ok(Some(read(cx, uid, job, &end)))
+    unkillable::gone(&cx.cgroups, running.units.slice).await;
+    Ok(Some(read(cx, running, &end)))
 }
 
 /// Asks systemd until it does. What may be the end of a command, or what is left of one, must not be lost to one call that
@@ -325,8 +346,8 @@ where
 }
 
 /// What the kernel still says of a command that is over, and what systemd said.
-fn read(cx: &Context, uid: Uid, job: JobId, end: &Ended) -> Ran {
-    let slice = UnitName::JobSlice(uid, job);
+fn read(cx: &Context, running: Running, end: &Ended) -> Ran {
+    let slice = running.units.slice;
     let spent = cx.cgroups.spent(slice).unwrap_or_else(|fault| {
         warn!("{}, proceeding", chain(&fault));
         None
@@ -346,7 +367,7 @@ fn read(cx: &Context, uid: Uid, job: JobId, end: &Ended) -> Ran {
         Ok(code) => byte(code).map_or(Exit::Unknown, Exit::Code),
         Err(signal) => byte(signal).filter(|signal| *signal > 0).map_or(Exit::Unknown, Exit::Signal),
     };
-    let mem_limit = [slice, UnitName::Share(uid)].into_iter().filter_map(|unit| memory_limit(cx, unit)).min();
+    let mem_limit = [slice, running.within].into_iter().filter_map(|unit| memory_limit(cx, unit)).min();
     // What it needed went with its processes: the owner has what was seen of it.
     Ran { exit, cause, peak, needed: None, mem_limit, cpu_usec: spent.map(|spent| spent.cpu_usec) }
 }
@@ -375,8 +396,11 @@ async fn ended(cx: &Context, job: JobId, end: JobEnd) {
 }
 
 /// Takes away what is left of a command's units. Where the connection is lost meanwhile, whoever comes after it does.
-async fn clear(cx: &Context, uid: Uid, job: JobId) {
-    for unit in [UnitName::JobService(uid, job), UnitName::JobSlice(uid, job)] {
+///
+/// The slice of an allocation of its own goes with that.
+async fn clear(cx: &Context, running: Running) {
+    let JobUnits { service, slice } = running.units;
+    for unit in [Some(service), Some(slice).filter(|slice| *slice != running.within)].into_iter().flatten() {
         if let Err(fault) = answered(cx, || cx.systemd.clear(unit, STOP_TIMEOUT)).await {
             warn!(unit = %unit, "{}, proceeding", chain(&fault));
         }
@@ -384,24 +408,26 @@ async fn clear(cx: &Context, uid: Uid, job: JobId) {
 }
 
 /// Takes away what is left of a command's units, unless something is inside: nothing is killed by a start.
-pub async fn clear_left(cx: Context, uid: Uid, job: JobId) {
-    if matches!(cx.cgroups.populated(UnitName::JobSlice(uid, job)), Ok(Some(false) | None)) {
+pub async fn clear_left(cx: Context, running: Running) {
+    if matches!(cx.cgroups.populated(running.units.slice), Ok(Some(false) | None)) {
+        let (uid, job) = (running.uid(), running.job);
         info!(job_id = job.0, "clearing away what is left of job {job} of uid {uid}");
-        clear(&cx, uid, job).await;
+        clear(&cx, running).await;
     }
 }
 
 /// Ends a command that is not wanted any more, and answers when it has ended.
-pub async fn call_back(cx: Context, uid: Uid, job: JobId, intent: Image, reply: Reply) {
-    let turn = cx.turn(uid);
+pub async fn call_back(cx: Context, running: Running, intent: Image, reply: Reply) {
+    let job = running.job;
+    let turn = cx.turn(running.uid());
     if let Err(fault) = cx.persist.save_what_gives_back(intent).await {
         error!("{}", chain(&*fault));
         return reply.send(Err(answer::store(&fault)));
     }
     drop(turn);
-    let unit = UnitName::JobService(uid, job);
+    let unit = running.units.service;
     let stopped = cx.systemd.stop(unit, STOP_TIMEOUT).await;
-    let detail = match (stopped, unkillable::over(&cx.cgroups, UnitName::JobSlice(uid, job)).await) {
+    let detail = match (stopped, unkillable::over(&cx.cgroups, running.units.slice).await) {
         (Ok(_), Ok(())) => {
             let _ = cx.said.send(Said::CalledBack(job, reply)).await;
             return;

@@ -1,5 +1,6 @@
 //! Hands: intent stored, systemd told, the kernel read back, outcome stored.
 
+pub mod allocation;
 pub mod bound;
 pub mod caller;
 pub mod enter;
@@ -11,5 +12,4 @@ pub mod occupants;
 pub mod persist;
 pub mod resize;
 pub mod said;
-pub mod share;
 pub mod unkillable;

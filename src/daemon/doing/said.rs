@@ -3,8 +3,9 @@
 use tokio::sync::oneshot;
 
 use super::io::IoHeld;
+use crate::daemon::asking::deed::Whom;
 use crate::daemon::telling::reply::Reply;
-use crate::identity::{JobId, Uid};
+use crate::identity::{AllocationId, JobId, Uid};
 use crate::ledger::job::JobEnd;
 use crate::ledger::{Image, Outcome};
 use crate::quantity::Bytes;
@@ -17,8 +18,8 @@ pub const SAID_WAITING_MAX: usize = 256;
 pub enum Said {
     /// An effect has been carried out, or not.
     Settle {
-        /// The member whose share it was for.
-        uid: Uid,
+        /// Which allocation it was for.
+        id: AllocationId,
         /// How it went.
         outcome: Outcome,
         /// Where what is to be stored goes.
@@ -48,8 +49,10 @@ pub enum Said {
     Image(oneshot::Sender<Image>),
     /// A submitted command was stopped for who called it back: answered with how it ended.
     CalledBack(JobId, Reply),
-    /// What was to enter this member's share has not, or not all of it: the kernel may have nothing to tell of it.
-    NotEntered(Uid),
+    /// The allocation that these processes were to have is there: they are to go in.
+    LetIn(AllocationId, Whom, Reply),
+    /// What was to enter this allocation has not, or not all of it: the kernel may have nothing to tell of it.
+    NotEntered(AllocationId),
     /// How it stands with the I/O of a share that was just made.
     Io(Uid, IoHeld),
     /// Nothing is under way for this member any more.

@@ -9,9 +9,9 @@ use tracing::{error, warn};
 
 use crate::cgroup::Cgroups;
 use crate::cgroup::watch::{CGROUP_EVENTS, Changes, MEMORY_EVENTS, Watches};
-use crate::identity::{Uid, UnitName};
+use crate::identity::{AllocationId, Uid, UnitName};
 use crate::ledger::Ledger;
-use crate::ledger::share::Phase;
+use crate::ledger::allocation::{Allocation, Phase};
 use crate::serving::logging::chain;
 use crate::sys::readable::Readable;
 
@@ -19,8 +19,8 @@ use crate::sys::readable::Readable;
 #[derive(Debug)]
 pub struct Watch {
     watches: Option<(Watches, Readable)>,
-    /// Shares of which nobody tells: not watched, or what is inside them is in question.
-    unsure: BTreeSet<Uid>,
+    /// Allocations of which nobody tells: not watched, or what is inside them is in question.
+    unsure: BTreeSet<AllocationId>,
     /// Whom the kernel is known to have killed for want of memory.
     killed: BTreeMap<Uid, Killed>,
     /// Whether it was said that something cannot be watched.
@@ -66,13 +66,14 @@ impl Watch {
         }
     }
 
-    /// Watches a share's cgroup, as it is now. Whether its changes are told from now on.
-    pub fn add(&mut self, cgroups: &Cgroups, uid: Uid) -> bool {
+    /// Watches the cgroup of an allocation, as it is now, and that of its member's share. Whether its changes are told from now
+    /// on.
+    pub fn add(&mut self, cgroups: &Cgroups, allocation: &Allocation) -> bool {
         let Some((watches, _)) = &mut self.watches else { return false };
         // A kernel that does not count memory has no such file, and kills nobody for it.
         let added = watches
-            .add(cgroups, UnitName::Share(uid), MEMORY_EVENTS)
-            .and_then(|_| watches.add(cgroups, UnitName::Share(uid), CGROUP_EVENTS));
+            .add(cgroups, UnitName::Share(allocation.id.uid), MEMORY_EVENTS)
+            .and_then(|_| watches.add(cgroups, allocation.unit(), CGROUP_EVENTS));
         match added {
             Ok(there) => there,
             Err(fault) => {
@@ -82,29 +83,39 @@ impl Watch {
         }
     }
 
+    /// There is no such allocation any more.
+    pub fn remove(&mut self, id: AllocationId) {
+        self.unsure.remove(&id);
+        // The slice of 0.1's share is the member's own.
+        let in_share = (id == AllocationId::standing(id.uid)).then_some(UnitName::Share(id.uid));
+        if let Some((watches, _)) = &mut self.watches {
+            [Some(id.unit()), in_share].into_iter().flatten().for_each(|unit| {
+                watches.remove(unit, CGROUP_EVENTS);
+            });
+        }
+    }
+
     /// There is no such share any more.
-    pub fn remove(&mut self, uid: Uid) {
-        self.unsure.remove(&uid);
+    pub fn remove_share(&mut self, uid: Uid) {
         self.killed.remove(&uid);
         if let Some((watches, _)) = &mut self.watches {
-            watches.remove(UnitName::Share(uid), CGROUP_EVENTS);
             watches.remove(UnitName::Share(uid), MEMORY_EVENTS);
         }
     }
 
-    /// Whether a share's changes are told.
-    pub fn holds(&self, uid: Uid) -> bool {
-        let watched = |(watches, _): &(Watches, _)| watches.holds(UnitName::Share(uid), CGROUP_EVENTS);
+    /// Whether the changes of an allocation are told.
+    pub fn holds(&self, allocation: &Allocation) -> bool {
+        let watched = |(watches, _): &(Watches, _)| watches.holds(allocation.unit(), CGROUP_EVENTS);
         self.watches.as_ref().is_some_and(watched)
     }
 
-    /// Nobody tells of this share from now on: it is looked at with the next sweep.
-    pub fn unsure(&mut self, uid: Uid) {
-        self.unsure.insert(uid);
+    /// Nobody tells of this allocation from now on: it is looked at with the next sweep.
+    pub fn unsure(&mut self, id: AllocationId) {
+        self.unsure.insert(id);
     }
 
-    /// Takes out the shares of which nobody tells.
-    pub fn take_unsure(&mut self) -> BTreeSet<Uid> {
+    /// Takes out the allocations of which nobody tells.
+    pub fn take_unsure(&mut self) -> BTreeSet<AllocationId> {
         std::mem::take(&mut self.unsure)
     }
 
@@ -146,11 +157,11 @@ impl Watch {
     }
 }
 
-/// Whether there are processes in a share, where the ledger takes it for something else.
-pub fn inside(ledger: &Ledger, cgroups: &Cgroups, uid: Uid) -> Option<bool> {
-    let share = ledger.share(uid).filter(|share| share.phase == Phase::Active)?;
-    match cgroups.populated(UnitName::Share(uid)) {
-        Ok(populated) => populated.filter(|populated| *populated == share.empty_since.is_some()),
+/// Whether there are processes in an allocation, where the ledger takes it for something else.
+pub fn inside(ledger: &Ledger, cgroups: &Cgroups, id: AllocationId) -> Option<bool> {
+    let allocation = ledger.allocation(id).filter(|allocation| allocation.phase == Phase::Active)?;
+    match cgroups.populated(allocation.unit()) {
+        Ok(populated) => populated.filter(|populated| *populated == allocation.empty_since.is_some()),
         Err(fault) => {
             error!("{}", chain(&fault));
             None

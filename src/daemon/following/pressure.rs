@@ -208,4 +208,25 @@ mod tests {
         pressed.forget(uid);
         assert!(pressed.rises(uid, Resource::Memory, 6000));
     }
+
+    #[test]
+    fn what_the_kernel_tells_of_a_cgroup_that_is_gone_is_told_of_no_share() {
+        let (dir, uid) = (tempfile::tempdir().expect("a folder"), Uid::new(7).expect("a user"));
+        let cgroup = dir.path().join(UnitName::Share(uid).cgroup_path());
+        let (file, before) = (cgroup.join("memory.pressure"), cgroup.join("before"));
+        std::fs::create_dir_all(&cgroup).expect("a cgroup");
+        std::fs::write(&file, "").expect("a file");
+        let (mut pressed, cgroups) = (Pressed::default(), Cgroups::open(dir.path()).expect("cgroups"));
+        let trigger = Trigger::on(std::fs::File::open(&file).expect("the file").into()).expect("a trigger");
+        let awaited = Awaited { trigger, _until: oneshot::channel().0 };
+        pressed.triggers.insert((uid, Resource::Memory), awaited);
+        let mut told = || pressed.told(&cgroups, uid, Resource::Memory);
+        std::fs::rename(&file, &before).expect("removed");
+        assert_eq!(told(), None);
+        std::fs::write(&file, "").expect("made again");
+        assert_eq!(told(), None);
+        std::fs::rename(&before, &file).expect("as it was");
+        let said = "waited for memory for at least 60 % of the last ten seconds";
+        assert_eq!((told().as_deref(), told()), (Some(said), None), "once");
+    }
 }

@@ -7,10 +7,10 @@ use tracing::error;
 
 use super::world::{self, Survey};
 use crate::daemon::clock;
+use crate::daemon::doing::allocation::Context;
 use crate::daemon::doing::io::IoHands;
 use crate::daemon::doing::persist::Persist;
 use crate::daemon::doing::said::Said;
-use crate::daemon::doing::share::Context;
 use crate::daemon::parts::Parts;
 use crate::ledger::Ledger;
 use crate::policy::Policy;

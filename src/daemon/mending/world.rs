@@ -8,14 +8,14 @@ use tracing::{error, info, warn};
 
 use crate::cgroup::{CgroupFault, Cgroups};
 use crate::daemon::asking::accounts::Accounts;
-use crate::daemon::doing::share::Context;
+use crate::daemon::doing::allocation::Context;
 use crate::daemon::telling::answer;
-use crate::enforced::{Enforced, Limit};
+use crate::enforced::{Enforced, KernelLimits, Limit};
 use crate::host::account::Directory;
-use crate::identity::{JobId, Uid, UnitName};
+use crate::identity::{AllocationId, JobId, JobUnits, Purpose, Uid, UnitName, Within};
+use crate::ledger::allocation::{Allocation, Phase};
 use crate::ledger::reconcile::{Found, Known, Verdict, verdicts};
-use crate::ledger::share::Share;
-use crate::ledger::{Ledger, Now};
+use crate::ledger::{Ledger, Now, share};
 use crate::policy::{MemberPolicy, Policy};
 use crate::quantity::{Amount, Bytes};
 use crate::serving::logging::chain;
@@ -29,11 +29,13 @@ const KNOWN_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long the removal of an empty slice may take at a start.
 const STOP_EMPTY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What was done about one member.
+/// What was done about one allocation.
 #[derive(Debug)]
 pub struct Mended {
-    /// The member.
-    pub uid: Uid,
+    /// The allocation that was looked at.
+    pub id: AllocationId,
+    /// The slice of that allocation.
+    pub unit: UnitName,
     /// What was to be done.
     pub verdict: Verdict,
     /// The member, where the system knows them and it mattered.
@@ -45,7 +47,7 @@ pub struct Mended {
 /// What looking at the world gave.
 #[derive(Debug)]
 pub struct Survey {
-    /// Member by member.
+    /// Allocation by allocation.
     pub mended: Vec<Mended>,
     /// What else of ours there is.
     pub below: Below,
@@ -57,7 +59,9 @@ pub struct Below {
     /// The largest number of a scope that exists.
     pub runs_taken: u64,
     /// The submitted commands that have units.
-    pub works: BTreeSet<(Uid, JobId)>,
+    pub works: BTreeSet<(JobId, JobUnits)>,
+    /// The members who have slices.
+    shares: BTreeSet<Uid>,
 }
 
 /// Looks at systemd and the kernel, and makes what is there agree with the ledger: for `only` these members, or all.
@@ -70,16 +74,29 @@ pub async fn mend(
     policy: &Arc<Policy>,
     only: Option<&BTreeSet<Uid>>,
 ) -> Result<Survey, Fault> {
-    let (found, below) = observe(&cx.systemd, &cx.cgroups).await?;
+    let concerns = |uid: &Uid| only.is_none_or(|only| only.contains(uid));
+    let (found, below) = observe(&cx.systemd, &cx.cgroups, ledger, concerns).await?;
     let known = known(&cx.accounts, policy, ledger, &found).await;
+    let mut verdicts = verdicts(ledger, &found, &known);
+    verdicts.retain(|id, _| concerns(&id.uid));
+    let then = |(id, verdict): (&AllocationId, &Verdict)| {
+        Some((*id, after(ledger, policy.swap, *id, verdict, known.get(&id.uid))?))
+    };
+    let then: BTreeMap<AllocationId, Allocation> = verdicts.iter().filter_map(then).collect();
+    let around = |uid: Uid| share::enforced(then.values().filter(|allocation| allocation.id.uid == uid));
     let mut mended = Vec::new();
-    for (uid, verdict) in verdicts(ledger, &found, &known) {
-        if only.is_some_and(|only| !only.contains(&uid)) {
-            continue;
-        }
-        let known = known.get(&uid).cloned();
-        let done = carry_out(cx, ledger, policy.swap, uid, &verdict, known.as_ref()).await;
-        mended.push(Mended { uid, verdict, known, done });
+    for (id, verdict) in verdicts {
+        let unit = unit_of(ledger, id, found.get(&id));
+        let was = ledger.allocation(id);
+        let done = match then.get(&id).zip(around(id.uid)) {
+            Some((allocation, around)) => keep(cx, allocation, was, &verdict, &around).await,
+            None => let_go(cx, id, unit, &verdict).await,
+        };
+        mended.push(Mended { id, unit, verdict, known: known.get(&id.uid).cloned(), done });
+    }
+    // Around nothing there is nothing to hold.
+    for uid in below.shares.iter().filter(|uid| concerns(uid) && around(**uid).is_none()) {
+        cx.settle_around(*uid, None).await;
     }
     Ok(Survey { mended, below })
 }
@@ -95,49 +112,90 @@ pub async fn glance(
     ledger: &Ledger,
     policy: &Arc<Policy>,
 ) -> Result<Survey, Fault> {
-    let (found, below) = observe(systemd, cgroups).await?;
+    let (found, below) = observe(systemd, cgroups, ledger, |_| true).await?;
     let known = known(accounts, policy, ledger, &found).await;
     let shown = verdicts(ledger, &found, &known)
         .into_iter()
         .filter(|(_, verdict)| matches!(verdict, Verdict::Adopt { .. } | Verdict::KeepStray));
     let mended = shown
-        .map(|(uid, verdict)| Mended { uid, verdict, known: known.get(&uid).cloned(), done: Ok(()) })
+        .map(|(id, verdict)| {
+            let unit = unit_of(ledger, id, found.get(&id));
+            Mended { id, unit, verdict, known: known.get(&id.uid).cloned(), done: Ok(()) }
+        })
         .collect();
     Ok(Survey { mended, below })
 }
 
-/// The slices that exist, and what is in them.
-async fn observe(systemd: &Systemd, cgroups: &Cgroups) -> Result<(BTreeMap<Uid, Found>, Below), Fault> {
+/// The slice of an allocation, as it is remembered or else as it was found.
+fn unit_of(ledger: &Ledger, id: AllocationId, found: Option<&Found>) -> UnitName {
+    let as_in_0_1 = ledger.allocation(id).is_none() && found.is_some_and(|found| found.in_share);
+    if as_in_0_1 { UnitName::Share(id.uid) } else { ledger.unit(id) }
+}
+
+/// The slices that exist, and what is in those of the members whom it concerns.
+async fn observe(
+    systemd: &Systemd,
+    cgroups: &Cgroups,
+    ledger: &Ledger,
+    concerns: impl Fn(&Uid) -> bool,
+) -> Result<(BTreeMap<AllocationId, Found>, Below), Fault> {
     let listing = systemd.list().await?;
     for name in &listing.strangers {
         warn!(unit = name, "ignoring {name}: not the name of a share, a scope or a job");
     }
     let mut below = Below::default();
-    let mut found = BTreeMap::new();
+    // Members whose work is in their slice itself: the ledger says so, or there is what only 0.1 made: scopes, and slices of
+    // commands that bound nothing.
+    let in_share = ledger.allocations().values().filter(|allocation| allocation.in_share);
+    let mut in_share: BTreeSet<Uid> = in_share.map(|allocation| allocation.id.uid).collect();
     for listed in &listing.ours {
         match listed.unit {
-            UnitName::Run(_, run) => below.runs_taken = below.runs_taken.max(run),
-            UnitName::JobService(uid, job) | UnitName::JobSlice(uid, job) => {
-                below.works.insert((uid, job));
+            UnitName::Run(uid, within, run) => {
+                below.runs_taken = below.runs_taken.max(run);
+                let remembered = ledger.allocation(AllocationId::standing(uid)).is_some();
+                in_share.extend(Some(uid).filter(|_| within == Within::Share && !remembered));
             }
-            UnitName::Share(uid) if listed.active == ActiveState::Active => match look(cgroups, uid) {
-                Ok(slice) => drop(found.insert(uid, slice)),
-                Err(fault) => error!(unit = %listed.unit, "ignoring {}: {}", listed.unit, chain(&fault)),
+            UnitName::JobService(uid, within, job) | UnitName::JobSlice(uid, within, job) => {
+                below.works.insert((job, JobUnits::of(uid, within, job)));
+                let alone = within == Within::Share && ledger.share(uid).is_none() && concerns(&uid);
+                let unbound = |limits: KernelLimits| limits.mem == Some(Limit::Max);
+                let slice = JobUnits::of(uid, within, job).slice;
+                let limits = if alone { cgroups.limits(slice).ok().flatten() } else { None };
+                in_share.extend(Some(uid).filter(|_| limits.is_some_and(unbound)));
+            }
+            UnitName::Share(uid) => drop(below.shares.insert(uid)),
+            UnitName::Own(_) | UnitName::RunSlice(..) => {}
+        }
+    }
+    let mut found = BTreeMap::new();
+    for listed in listing.ours.iter().filter(|listed| listed.active == ActiveState::Active) {
+        let uid = listed.unit.uid();
+        if !concerns(&uid) {
+            continue;
+        }
+        let id = match (in_share.contains(&uid), listed.unit) {
+            (true, UnitName::Share(uid)) => AllocationId::standing(uid),
+            (true, _) => continue,
+            (false, unit) => match unit.allocation() {
+                Some(id) => id,
+                None => continue,
             },
-            UnitName::Share(_) => {}
+        };
+        match look(cgroups, listed.unit) {
+            Ok(slice) => drop(found.insert(id, slice)),
+            Err(fault) => error!(unit = %listed.unit, "ignoring {}: {}", listed.unit, chain(&fault)),
         }
     }
     Ok((found, below))
 }
 
 /// A slice that systemd says is active, as the kernel has it. Without a cgroup it is empty and limits nothing.
-fn look(cgroups: &Cgroups, uid: Uid) -> Result<Found, CgroupFault> {
-    let unit = UnitName::Share(uid);
+fn look(cgroups: &Cgroups, unit: UnitName) -> Result<Found, CgroupFault> {
     let limits = cgroups.limits(unit)?.unwrap_or_default();
     let mem_in_use = cgroups.memory(unit)?.unwrap_or_default();
     let tasks_in_use = cgroups.tasks(unit)?.unwrap_or_default();
     let populated = cgroups.populated(unit)?.unwrap_or(false);
-    Ok(Found { limits, mem_in_use, tasks_in_use, populated })
+    Ok(Found { limits, mem_in_use, tasks_in_use, populated, in_share: matches!(unit, UnitName::Share(_)) })
 }
 
 /// Which users of slices that nobody remembers the system knows. A database that does not answer must not make a share a stray's.
@@ -145,9 +203,10 @@ async fn known(
     accounts: &Accounts,
     policy: &Arc<Policy>,
     ledger: &Ledger,
-    found: &BTreeMap<Uid, Found>,
+    found: &BTreeMap<AllocationId, Found>,
 ) -> BTreeMap<Uid, Known> {
-    let uids: Vec<Uid> = found.keys().filter(|uid| ledger.share(**uid).is_none()).copied().collect();
+    let unremembered = found.keys().filter(|id| ledger.allocation(**id).is_none());
+    let uids: Vec<Uid> = unremembered.map(|id| id.uid).collect::<BTreeSet<Uid>>().into_iter().collect();
     if uids.is_empty() {
         return BTreeMap::new();
     }
@@ -177,42 +236,97 @@ fn nameless(uid: Uid, max: Amount) -> Known {
     Known { user: uid.to_string(), max, burst: None }
 }
 
-async fn carry_out(
-    cx: &Context,
+/// What an allocation is when this has been done; `None` where there is none then.
+fn after(
     ledger: &Ledger,
     swap: Bytes,
-    uid: Uid,
+    id: AllocationId,
     verdict: &Verdict,
     known: Option<&Known>,
-) -> Result<(), WireError> {
-    let unit = UnitName::Share(uid);
-    let share = ledger.share(uid);
+) -> Option<Allocation> {
+    let was = ledger.allocation(id);
     match verdict {
-        Verdict::Keep => return Ok(()),
-        Verdict::KeepStray => {
-            warn!(unit = %unit, "keeping {unit}: nobody has uid {uid}, and processes are inside");
-            return Ok(());
+        Verdict::Keep | Verdict::SetAgain | Verdict::MakeAgain => was.cloned(),
+        // It is not given back after all. What it keeps of an ended lease it keeps, and nothing that it uses is taken.
+        Verdict::Finish { .. } if was.is_some_and(|was| was.phase.gives_back()) => {
+            Some(Allocation { phase: Phase::Active, ..was.cloned()? })
         }
-        Verdict::Drop => {
-            warn!(unit = %unit, "dropped the share of uid {uid}: {unit} was stopped by someone else");
-            return Ok(());
+        Verdict::Finish { amount } => {
+            let was = was?;
+            Some(Allocation { amount: *amount, phase: Phase::Active, lease: None, ..was.clone() })
         }
-        Verdict::Lapse => {
-            info!(unit = %unit, "dropped the share of uid {uid}: its lease ended, and the machine rebooted since");
-            return Ok(());
+        Verdict::Adopt { amount, in_share } => {
+            let boot = ledger.boot().clone();
+            let mut new = Allocation::active(id, *amount, swap, Now::default(), boot);
+            new.in_share = *in_share;
+            new.user = known.map(|known| known.user.clone());
+            new.terms.burst = known.and_then(|known| known.burst);
+            new.terms.max = known.map_or(*amount, |known| known.max);
+            Some(new)
         }
-        Verdict::Forget => {
-            info!(unit = %unit, "forgot a change of the share of uid {uid} that was never carried out");
-            return Ok(());
+        Verdict::Drop
+        | Verdict::Lapse
+        | Verdict::Forget
+        | Verdict::FinishRelease
+        | Verdict::StopStray
+        | Verdict::KeepStray => None,
+    }
+}
+
+/// Does what keeps or makes an allocation, which `was` so.
+async fn keep(
+    cx: &Context,
+    allocation: &Allocation,
+    was: Option<&Allocation>,
+    verdict: &Verdict,
+    around: &Enforced,
+) -> Result<(), WireError> {
+    let unit = allocation.unit();
+    match verdict {
+        Verdict::Keep if allocation.in_share => return Ok(()),
+        Verdict::Keep => {
+            if cx.holds(UnitName::Share(allocation.id.uid), around).is_ok_and(|held| held == Some(true)) {
+                return Ok(());
+            }
+            info!(unit = %unit, "setting what is around {unit} again");
+            return cx.surround(allocation, around).await;
         }
         Verdict::SetAgain => {
             warn!(unit = %unit, "{unit} has drifted from its share: setting its limits again")
         }
         Verdict::MakeAgain => info!(unit = %unit, "making {unit} again after a reboot"),
         Verdict::Finish { .. } => info!(unit = %unit, "finishing a change of {unit} that was under way"),
-        Verdict::Adopt { .. } => info!(unit = %unit, "adopting {unit}, which no state remembers"),
+        _ => info!(unit = %unit, "adopting {unit}, which no state remembers"),
+    }
+    match verdict {
+        Verdict::SetAgain => set_again(cx, allocation, around).await,
+        Verdict::Finish { .. } if was.is_some_and(|was| was.phase.gives_back()) => {
+            set_again(cx, allocation, around).await
+        }
+        _ => cx.enforce(allocation, around).await,
+    }
+}
+
+/// Does what leaves no allocation.
+async fn let_go(cx: &Context, id: AllocationId, unit: UnitName, verdict: &Verdict) -> Result<(), WireError> {
+    let uid = id.uid;
+    match verdict {
+        Verdict::KeepStray => {
+            warn!(unit = %unit, "keeping {unit}: nobody has uid {uid}, and processes are inside");
+        }
+        Verdict::Drop => warn!(unit = %unit, "dropped {id}: {unit} was stopped by someone else"),
+        Verdict::Lapse if matches!(id.purpose, Purpose::Run(_)) => {
+            info!(unit = %unit, "dropped {id}: its command ended with the machine");
+        }
+        Verdict::Lapse => {
+            info!(unit = %unit, "dropped {id}: its lease ended, and the machine rebooted since");
+        }
         Verdict::FinishRelease => info!(unit = %unit, "finishing the release of {unit}"),
-        Verdict::StopStray => info!(unit = %unit, "stopping {unit}: it is empty, and nobody has uid {uid}"),
+        Verdict::StopStray if matches!(id.purpose, Purpose::Standing) => {
+            info!(unit = %unit, "stopping {unit}: it is empty, and nobody has uid {uid}");
+        }
+        Verdict::StopStray => info!(unit = %unit, "stopping {unit}: it is empty, and its job is over"),
+        _ => info!(unit = %unit, "forgot a change of {id} that was never carried out"),
     }
     match verdict {
         Verdict::FinishRelease | Verdict::StopStray => {
@@ -221,46 +335,27 @@ async fn carry_out(
                 answer::systemd(&fault)
             })
         }
-        // It is not given back after all. What it keeps of an ended lease it keeps, and nothing that it uses is taken.
-        Verdict::Finish { .. } if share.is_some_and(|share| share.phase.gives_back()) => match share {
-            Some(share) => set_again(cx, share).await,
-            None => Ok(()),
-        },
-        Verdict::Finish { amount } | Verdict::Adopt { amount } => {
-            let granted = share.map_or(Now::default(), |share| share.granted);
-            let swap = share.map_or(swap, |share| share.swap);
-            let user = share.and_then(|share| share.user.clone()).or(known.map(|known| known.user.clone()));
-            let burst = share.map_or(known.and_then(|known| known.burst), |share| share.terms.burst);
-            let mut share =
-                Share { user, ..Share::active(uid, *amount, swap, granted, ledger.boot().clone()) };
-            share.terms.burst = burst;
-            cx.enforce(&share).await
-        }
-        Verdict::SetAgain => match share {
-            Some(share) => set_again(cx, share).await,
-            None => Ok(()),
-        },
-        _ => match share {
-            Some(share) => cx.enforce(share).await,
-            None => Ok(()),
-        },
+        _ => Ok(()),
     }
 }
 
-/// Sets the limits of a share again. Where more memory is in use than the share has, its limit stays what somebody else
+/// Sets the limits of an allocation again. Where more memory is in use than it has, its limit stays what somebody else
 /// made it: the kernel would kill to get under it, and no start kills. `health` shows it, and each sweep tries again.
-async fn set_again(cx: &Context, share: &Share) -> Result<(), WireError> {
-    let unit = UnitName::Share(share.uid);
+async fn set_again(cx: &Context, allocation: &Allocation, around: &Enforced) -> Result<(), WireError> {
+    let unit = allocation.unit();
     let in_use = cx.cgroups.memory(unit).map_err(|fault| answer::cgroup(&fault))?.unwrap_or_default();
-    let enforced = share.enforced();
+    let enforced = allocation.enforced();
     let mem = enforced.most.mem;
     if in_use <= mem {
-        return cx.enforce(share).await;
+        return cx.enforce(allocation, around).await;
     }
     warn!(
         unit = %unit,
         "{unit} uses {in_use}, more than the {mem} of its share: proceeding without setting its memory"
     );
+    if !allocation.in_share {
+        cx.surround(allocation, around).await?;
+    }
     let mut properties = property::limits(&enforced, cx.capacity);
     properties.retain(|property| property.name != "MemoryMax");
     cx.systemd.set_properties(&unit.to_string(), &properties).await.map_err(|fault| {
@@ -272,7 +367,7 @@ async fn set_again(cx: &Context, share: &Share) -> Result<(), WireError> {
     match limits.and_then(|limits| limits.mem) {
         Some(Limit::At(mem)) => {
             let rest = Enforced { most: Amount { mem, ..enforced.most }, ..enforced };
-            cx.read_back(share.uid, &rest).await
+            cx.read_back(unit, &rest).await
         }
         _ => Ok(()),
     }

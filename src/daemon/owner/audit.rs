@@ -13,7 +13,7 @@ use crate::cgroup::{Cgroups, Group};
 use crate::contract::{Answer, AuditAnswer, Finding, FindingKind};
 use crate::daemon::asking::accounts::Accounts;
 use crate::daemon::baseline::{Told, members};
-use crate::daemon::doing::kernel::limits_hold;
+use crate::daemon::doing::kernel::share_holds;
 use crate::daemon::telling::findings::{Held, Login, Sighting};
 use crate::daemon::telling::fit::Space;
 use crate::daemon::telling::reply::Reply;
@@ -99,7 +99,7 @@ impl EventLoop {
             named.then(|| told.of(unit))
         };
         for (account, login) in members.iter().zip(&logins) {
-            let share = self.ledger.share(account.uid).is_some_and(is_held);
+            let share = self.ledger.allocations_of(account.uid).any(is_held);
             let held = Held { share, login, others: &others, for_member: only.is_some() };
             findings.extend(sighting.of(account, held));
         }
@@ -132,17 +132,16 @@ impl EventLoop {
     /// Whether the kernel holds what shares are to have: one member's, or all.
     fn promises(&self, only: Option<Uid>) -> Vec<Finding> {
         // What is under way is neither what it was nor what it is to be.
-        let settled = self.ledger.shares().values().filter(|share| {
-            only.is_none_or(|uid| uid == share.uid) && is_held(share) && !self.busy.contains_key(&share.uid)
+        let settled = self.ledger.shares().keys().filter(|uid| {
+            let held = self.ledger.allocations_of(**uid).any(is_held);
+            only.is_none_or(|only| only == **uid) && held && !self.busy.contains_key(uid)
         });
         let (mut kept, mut findings) = (0, Vec::new());
-        for share in settled {
-            match limits_hold(&self.parts.cgroups, share) {
+        for uid in settled {
+            match share_holds(&self.parts.cgroups, &self.ledger, *uid) {
                 Ok(()) => kept += 1,
-                Err(why) => findings.push(Finding {
-                    uid: Some(share.uid.get().into()),
-                    ..Finding::new(FindingKind::Broken, why)
-                }),
+                Err(why) => findings
+                    .push(Finding { uid: Some(uid.get().into()), ..Finding::new(FindingKind::Broken, why) }),
             }
         }
         let text = match (kept, only) {

@@ -6,7 +6,7 @@ use tracing::{error, info};
 use super::EventLoop;
 use crate::daemon::doing::bound::{self, Bounds};
 use crate::host::machine;
-use crate::ledger::{Command, Rules};
+use crate::ledger::{Command, Order, Rules};
 use crate::quantity::{Bytes, MilliCpu};
 use crate::serving::logging::chain;
 
@@ -35,7 +35,10 @@ impl EventLoop {
         if let Some(policy) = self.policy.clone() {
             self.tell(Command::SetRules(Rules {
                 half_life: policy.half_life,
+                tau: policy.tau,
                 patience: policy.patience,
+                queue: policy.queue,
+                order: Order::Fair,
                 lease_max: policy.lease_max,
                 evict: policy.evict,
             }));

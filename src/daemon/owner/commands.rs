@@ -6,7 +6,7 @@ use tracing::error;
 use super::EventLoop;
 use crate::daemon::asking::spec::Spec;
 use crate::daemon::doing::job::{self, FETCHES_WAITING_MAX};
-use crate::identity::{JobId, Uid};
+use crate::identity::JobId;
 use crate::ledger::job::{Job, JobKind};
 use crate::serving::logging::chain;
 use crate::state::commands::Commands;
@@ -54,13 +54,14 @@ impl EventLoop {
     }
 
     /// Has what is kept of a command offered to its process, which a daemon before this one has had started.
-    pub(crate) fn offer_again(&mut self, uid: Uid, job: JobId) {
-        let Some(JobKind::Submit(work)) = self.ledger.jobs().get(&job).map(|job| &job.kind) else { return };
+    pub(crate) fn offer_again(&mut self, job: JobId) {
+        let (Some(found), Some(running)) = (self.ledger.jobs().get(&job), self.running(job)) else { return };
+        let (JobKind::Submit(work), Some(home)) = (&found.kind, found.home()) else { return };
         let (limits, Some(cx)) = (work.limits, self.context.clone()) else { return };
-        let amount = limits.or(self.amount_of(uid));
+        let amount = limits.or(self.amount_of(home));
         let (offer, fetches) = mpsc::channel(FETCHES_WAITING_MAX);
         self.offers.insert(job, offer);
-        tokio::spawn(job::offer_again(cx, (uid, job, amount), limits, fetches));
+        tokio::spawn(job::offer_again(cx, (running, amount), limits, fetches));
     }
 
     /// Takes away what is kept of a command that is over.

@@ -37,7 +37,7 @@ impl EventLoop {
         match survey {
             Ok(survey) => {
                 self.reconciled(survey);
-                self.watch_anew(uids.iter().copied());
+                self.watch_members_anew(uids.iter().copied());
             }
             Err(fault) => {
                 error!("{}", chain(&fault));
@@ -56,25 +56,25 @@ impl EventLoop {
     /// Takes what was done about members into the ledger.
     pub(crate) fn reconciled(&mut self, survey: Survey) {
         self.ledger.runs_taken(survey.below.runs_taken);
-        survey.below.works.iter().for_each(|(_, job)| self.ledger.job_taken(*job));
+        survey.below.works.iter().for_each(|(job, _)| self.ledger.job_taken(*job));
         let swap = self.policy.as_ref().map_or_else(Default::default, |policy| policy.swap);
         let mut told = Vec::new();
         for mended in survey.mended {
             match (&mended.verdict, &mended.done) {
-                (Verdict::KeepStray, _) => drop(self.strays.insert(mended.uid)),
+                (Verdict::KeepStray, _) => drop(self.strays.insert(mended.unit)),
                 (_, Ok(())) => {
-                    self.strays.remove(&mended.uid);
+                    self.strays.remove(&mended.unit);
                     told.extend(self.ledger.reconciled(
                         clock::now(),
-                        mended.uid,
+                        mended.id,
                         &mended.verdict,
                         swap,
                         mended.known.as_ref(),
                     ));
                 }
                 (_, Err(error)) => {
-                    error!("the share of uid {} is not settled: {}", mended.uid, in_full(error));
-                    self.condition.doubt_later(mended.uid);
+                    error!("{} is not settled: {}", mended.id, in_full(error));
+                    self.condition.doubt_later(mended.id.uid);
                 }
             }
         }

@@ -5,25 +5,24 @@ use std::sync::Arc;
 use tracing::{error, info, warn};
 
 use super::EventLoop;
-use crate::contract::{Answer, JobStarted, ShareInfo};
+use crate::contract::{Answer, JobStarted};
 use crate::daemon::asking::authorize::Authorised;
-use crate::daemon::asking::deed::{Saying, Whom};
+use crate::daemon::asking::deed::Saying;
 use crate::daemon::clock;
-use crate::daemon::doing::enter::{self, Entering};
+use crate::daemon::doing::allocation::{self, Context};
 use crate::daemon::doing::job;
 use crate::daemon::doing::lower;
 use crate::daemon::doing::occupants::Naming;
 use crate::daemon::doing::resize;
-use crate::daemon::doing::share::{self, Context};
 use crate::daemon::telling::answer;
 use crate::daemon::telling::reply::Reply;
-use crate::identity::{JobId, Uid, UnitName};
-use crate::ledger::job::JobEnd;
+use crate::identity::{AllocationId, JobId, Uid, UnitName};
+use crate::ledger::allocation::{Allocation, Phase};
+use crate::ledger::job::{Job, JobEnd, JobKind};
 use crate::ledger::refusal::Refusal;
-use crate::ledger::share::{Phase, Share};
-use crate::ledger::{Command, Decided, Effect, Event};
+use crate::ledger::{Command, Decided, Effect, Event, Image};
 use crate::policy::{Role, Visibility};
-use crate::wire::error::{Code, WireError};
+use crate::wire::error::WireError;
 
 /// How many of those who hold the room a refusal names, the largest first.
 const HOLDERS_NAMED_MAX: usize = 8;
@@ -38,7 +37,7 @@ impl EventLoop {
         match decided.own.take() {
             Some(effect) => self.start(&cx, effect, reply),
             None => match at_once(&self.shown(), &decided) {
-                Ok(answer) => drop(tokio::spawn(share::stored(cx, self.ledger.image(), reply, answer))),
+                Ok(answer) => drop(tokio::spawn(allocation::stored(cx, self.ledger.image(), reply, answer))),
                 Err(error) => reply.send(Err(error)),
             },
         }
@@ -46,31 +45,8 @@ impl EventLoop {
         self.tell_status();
     }
 
-    /// Has processes put into a member's share.
-    pub(crate) fn let_in(&mut self, authorised: &Authorised, whom: Whom, reply: Reply) {
-        let internal = |what| WireError::new(Code::Internal, what);
-        let Some(uid) = authorised.turn() else {
-            return reply.send(Err(internal("Processes go into a share at its member's turn only")));
-        };
-        let Some((cx, decided, reply)) = self.decide(authorised, Command::Enter { uid }, reply) else {
-            return;
-        };
-        match decided.own {
-            Some(Effect::Enter { uid, run }) => {
-                let amount = self.amount_of(uid);
-                let from_sandboxes = self.policy.as_ref().is_some_and(|policy| policy.from_sandboxes);
-                let entering = Entering { uid, run, amount, whom, from_sandboxes };
-                self.busy.entry(uid).or_default();
-                tokio::spawn(enter::enter(cx, entering, reply));
-            }
-            _ => reply.send(Err(internal("There was nothing to enter, and should have been"))),
-        }
-        self.carry_out_others(decided.others);
-        self.tell_status();
-    }
-
     /// What the ledger makes of a call's command, and with what it is carried out. A refusal is answered here.
-    fn decide(
+    pub(crate) fn decide(
         &mut self,
         authorised: &Authorised,
         command: Command,
@@ -80,12 +56,17 @@ impl EventLoop {
             reply.send(Err(self.condition.refusal()));
             return None;
         };
+        let released = match &command {
+            Command::Release { id, .. } => self.ledger.allocation(*id).map(Allocation::unit),
+            _ => None,
+        };
         match self.ledger.decide(clock::now(), command) {
             Ok(decided) => return Some((cx, decided, reply)),
             Err(Refusal::Occupied) => {
                 let uid = authorised.target();
                 let naming = if authorised.peer().uid == uid { Naming::Command } else { Naming::Number };
-                tokio::spawn(share::occupied(Arc::clone(&cx.cgroups), uid, naming, reply));
+                let unit = released.unwrap_or(UnitName::Share(uid));
+                tokio::spawn(allocation::occupied(Arc::clone(&cx.cgroups), unit, naming, reply));
             }
             Err(refusal) => reply.send(Err(self.refusal(&refusal, authorised))),
         }
@@ -122,7 +103,7 @@ impl EventLoop {
         let Some(uid) = effect.uid() else { return };
         if let Effect::Queued { job, .. } = effect {
             let kept = self.command_to_keep(job);
-            tokio::spawn(share::queued(cx.clone(), (job, kept), self.ledger.image(), reply));
+            tokio::spawn(allocation::queued(cx.clone(), (job, kept), self.ledger.image(), reply));
             return;
         }
         if self.busy.contains_key(&uid) {
@@ -140,53 +121,77 @@ impl EventLoop {
     /// Carries out an effect for a member who is marked busy.
     pub(crate) fn spawn(&mut self, cx: &Context, uid: Uid, effect: Effect, reply: Reply) {
         let (cx, image) = (cx.clone(), self.ledger.image());
-        let share = self.ledger.share(uid).cloned().map(|share| (self.shown().share(&share), share));
-        match (effect, share) {
-            (effect @ Effect::Grant(_), Some((_, share))) if self.work_of(&effect).is_some() => {
-                let work = self.work_of(&effect).map(|job| (job, self.command_to_keep(job)));
-                tokio::spawn(share::grant_for_work(cx, share, work, image, reply));
-            }
-            (Effect::Start { job, .. }, Some(_)) if !self.is_called_back(job) && self.knows_command(job) => {
-                self.run_work(cx, uid, job, image, reply);
-            }
-            (Effect::Start { job, .. }, share) => {
-                let end = match share {
-                    Some(_) if self.is_called_back(job) => JobEnd::Cancelled,
-                    // What was to be run went with the daemon that knew it.
-                    Some(_) => JobEnd::Interrupted,
-                    None => JobEnd::Failed("its share went away".to_owned()),
-                };
-                reply.send(Ok(Answer::JobStarted(JobStarted { job_started: job.0 })));
-                self.tell(Command::WorkEnded { job, end });
-                drop(cx.turn(uid));
-            }
-            (Effect::CallBack { job, .. }, _) => {
-                drop(tokio::spawn(job::call_back(cx, uid, job, image, reply)))
-            }
-            (Effect::Grant(_), Some((shown, share))) => {
-                tokio::spawn(share::grant(cx, share, shown, image, reply));
-            }
-            (Effect::Resize { to, .. }, Some((shown, share))) => {
-                let resized = self.shown().share(&Share { amount: to, ..share.clone() });
-                let shown = ShareInfo { usage: shown.usage, ..resized };
-                tokio::spawn(resize::resize(cx, share, to, shown, image, reply));
-            }
-            (Effect::Lower(_), Some((_, share))) => drop(tokio::spawn(lower::lower(cx, share, image))),
-            (Effect::Renew(_), Some((_, share))) => {
-                let lease =
-                    if let Phase::Renewing { lease } = share.phase { Some(lease) } else { share.lease };
-                let shown = self.shown().share(&Share { lease, ..share.clone() });
-                tokio::spawn(lower::renew(cx, share, shown, image, reply));
-            }
-            (Effect::Withdraw(_), _) => drop(tokio::spawn(share::release(cx, uid, image, reply))),
-            (Effect::Stop { job, .. } | Effect::Evict { job, .. }, _) => {
-                tokio::spawn(share::stop(cx, uid, job, image, reply));
-            }
-            // The share has gone since: then there is nothing to be done for it.
-            _ => {
-                drop(cx.turn(uid));
-            }
+        let of = |id: AllocationId| self.ledger.allocation(id).cloned();
+        match effect {
+            Effect::Grant(id) => match (of(id), self.work_of(&effect)) {
+                (Some(allocation), Some(job)) => {
+                    let work = Some((job, self.command_to_keep(job)));
+                    tokio::spawn(allocation::grant_for_work(cx, allocation, work, image, reply));
+                }
+                (Some(allocation), None) => {
+                    let shown = self.shown().share_with(&allocation);
+                    tokio::spawn(allocation::grant(cx, allocation, shown, image, reply));
+                }
+                (None, _) => drop(cx.turn(uid)),
+            },
+            Effect::Start { job, .. } => self.start_work(cx, uid, job, image, reply),
+            Effect::CallBack { job, .. } => match self.running(job) {
+                Some(running) => drop(tokio::spawn(job::call_back(cx, running, image, reply))),
+                None => drop(cx.turn(uid)),
+            },
+            Effect::Resize { id, to, .. } => match of(id) {
+                Some(allocation) => {
+                    let shown = self.shown().share_with(&Allocation { amount: to, ..allocation.clone() });
+                    tokio::spawn(resize::resize(cx, allocation, to, shown, image, reply));
+                }
+                None => drop(cx.turn(uid)),
+            },
+            Effect::Renew(id) => match of(id) {
+                Some(allocation) => {
+                    let lease = match allocation.phase {
+                        Phase::Renewing { lease } => Some(lease),
+                        _ => allocation.lease,
+                    };
+                    let shown = self.shown().share_with(&Allocation { lease, ..allocation.clone() });
+                    tokio::spawn(lower::renew(cx, allocation, shown, image, reply));
+                }
+                None => drop(cx.turn(uid)),
+            },
+            Effect::Lower(id) => match of(id) {
+                Some(allocation) => drop(tokio::spawn(lower::lower(cx, allocation, image))),
+                None => drop(cx.turn(uid)),
+            },
+            Effect::Withdraw(id) => match of(id) {
+                Some(allocation) => drop(tokio::spawn(allocation::release(cx, allocation, image, reply))),
+                None => drop(cx.turn(uid)),
+            },
+            Effect::Stop { id, job } | Effect::Evict { id, job } => match of(id) {
+                Some(allocation) => drop(tokio::spawn(allocation::stop(cx, allocation, job, image, reply))),
+                None => drop(cx.turn(uid)),
+            },
+            Effect::Enter { id, run } => self.enter(cx, id, run, reply),
+            Effect::Queued { .. } | Effect::Notify(_) => drop(cx.turn(uid)),
         }
+    }
+
+    /// Starts a submitted command whose allocation is there, or says that it never began.
+    fn start_work(&mut self, cx: Context, uid: Uid, job: JobId, image: Image, reply: Reply) {
+        let home = self.ledger.jobs().get(&job).and_then(|job| job.home());
+        let there = home.is_some_and(|home| self.ledger.allocation(home).is_some());
+        // It may be on its way by more than one word, as after a start.
+        if self.followed.contains(&job) {
+            return drop(cx.turn(uid));
+        }
+        let end = match there {
+            true if self.is_called_back(job) => JobEnd::Cancelled,
+            true if self.knows_command(job) => return self.run_work(cx, uid, job, image, reply),
+            // What was to be run went with the daemon that knew it.
+            true => JobEnd::Interrupted,
+            false => JobEnd::Failed("its share went away".to_owned()),
+        };
+        reply.send(Ok(Answer::JobStarted(JobStarted { job_started: job.0 })));
+        self.tell(Command::WorkEnded { job, end });
+        drop(cx.turn(uid));
     }
 
     /// A refusal as it is answered to this caller: who holds the room is said as far as the policy lets them see it.
@@ -197,7 +202,11 @@ impl EventLoop {
         if let (Refusal::NoCapacity(_), Some(detail)) = (refusal, &mut error.detail)
             && sees
         {
-            let holders = self.ledger.holders(HOLDERS_NAMED_MAX).into_iter().map(answer::holder);
+            let holders = self
+                .ledger
+                .holders(HOLDERS_NAMED_MAX)
+                .into_iter()
+                .map(|(one, share)| answer::holder(one, share));
             detail.held_by = Some(holders.collect()).filter(|holders: &Vec<_>| !holders.is_empty());
         }
         error
@@ -205,47 +214,52 @@ impl EventLoop {
 
     /// Tells followers of something that happened to a member's share, with the share as it is now, if there still is one.
     pub(crate) fn tell_of_share(&mut self, kind: &str, uid: Uid, message: Option<String>) {
-        let shown = self.ledger.share(uid).map(|share| self.shown().share(share));
-        self.feed.share(kind, uid, shown, message);
+        let shown = self.shown().share(uid);
+        self.feed.share(kind, uid, (shown, None), message);
+    }
+
+    /// Tells followers of something that happened to one of a member's allocations.
+    fn tell_of(&mut self, kind: &str, id: AllocationId, message: Option<String>) {
+        let shown = self.shown();
+        let allocation = self.ledger.allocation(id).map(|allocation| shown.allocation(allocation));
+        let share = shown.share(id.uid);
+        self.feed.share(kind, id.uid, (share, allocation), message);
     }
 
     /// Tells followers, and the journal what an administrator should see without following.
     fn publish(&mut self, event: Event) {
         let minutes = |ms: u64| ms.div_ceil(60_000);
         match event {
-            Event::Granted { uid, job } => {
-                if let Some(job) =
-                    job.filter(|job| self.ledger.jobs().get(job).is_some_and(|job| !job.is_work()))
-                {
-                    info!(job_id = job.0, unit = %UnitName::Share(uid), "uid {uid} waited, and holds a share now");
+            Event::Granted { id, job } => {
+                let is_request = |job: &Arc<Job>| matches!(job.kind, JobKind::Request(_));
+                let waited = |job: &JobId| self.ledger.jobs().get(job).is_some_and(is_request);
+                if let Some(job) = job.filter(waited) {
+                    info!(job_id = job.0, unit = %self.ledger.unit(id), "uid {} waited, and holds a share now", id.uid);
                 }
-                self.tell_of_share("granted", uid, None);
+                self.tell_of("granted", id, None);
             }
-            Event::Resized { uid } => self.tell_of_share("resized", uid, None),
-            Event::Renewed { uid } => self.tell_of_share("renewed", uid, None),
-            Event::Released { uid } => self.tell_of_share("released", uid, None),
-            Event::Expiring { uid, left_ms } => {
+            Event::Resized { id } => self.tell_of("resized", id, None),
+            Event::Renewed { id } => self.tell_of("renewed", id, None),
+            Event::Released { id } => self.tell_of("released", id, None),
+            Event::Expiring { id, left_ms } => {
                 let left = minutes(left_ms);
-                warn!(unit = %UnitName::Share(uid), "the lease of uid {uid} ends in {left} min");
-                self.tell_of_share("expiring", uid, Some(format!("the lease ends in {left} min")));
+                warn!(unit = %self.ledger.unit(id), "the lease of {id} ends in {left} min");
+                self.tell_of("expiring", id, Some(format!("the lease ends in {left} min")));
             }
-            Event::Expired { uid, stays } => {
+            Event::Expired { id, stays } => {
                 let what = if stays {
                     "work is inside: the share stays, with what it uses"
                 } else {
                     "the share goes"
                 };
-                info!(unit = %UnitName::Share(uid), "the lease of uid {uid} is over: {what}");
-                self.tell_of_share("expired", uid, Some(format!("the lease is over: {what}")));
+                info!(unit = %self.ledger.unit(id), "the lease of {id} is over: {what}");
+                self.tell_of("expired", id, Some(format!("the lease is over: {what}")));
             }
-            Event::Evicting { uid, in_ms } => {
+            Event::Evicting { id, in_ms } => {
                 let left = minutes(in_ms);
-                warn!(unit = %UnitName::Share(uid), "the work of uid {uid} is stopped in {left} min: someone waits");
-                self.tell_of_share(
-                    "expired",
-                    uid,
-                    Some(format!("someone waits: what is inside is stopped in {left} min")),
-                );
+                warn!(unit = %self.ledger.unit(id), "the work in {id} is stopped in {left} min: someone waits");
+                let message = format!("someone waits: what is inside is stopped in {left} min");
+                self.tell_of("expired", id, Some(message));
             }
             Event::Job(id) => {
                 let Some(job) = self.ledger.jobs().get(&id) else { return };

@@ -4,52 +4,68 @@ use super::EventLoop;
 use crate::cgroup::trigger::Resource;
 use crate::cgroup::watch::{Changes, MEMORY_EVENTS};
 use crate::daemon::following::occupancy;
-use crate::identity::{Uid, UnitName};
+use crate::identity::{AllocationId, Uid, UnitName};
 use crate::ledger::{Command, Outcome};
 
 impl EventLoop {
-    /// A change of a share has come to its end.
-    pub(crate) fn settled_inside(&mut self, uid: Uid, outcome: &Outcome) {
-        match (self.ledger.share(uid), outcome) {
-            (None, _) => self.unwatch(uid),
+    /// A change of an allocation has come to its end.
+    pub(crate) fn settled_inside(&mut self, id: AllocationId, outcome: &Outcome) {
+        match (self.ledger.allocation(id), outcome) {
+            (None, _) => self.unwatch(id),
             // Who went meanwhile was told, and not to be acted on then.
-            (Some(_), Outcome::Done | Outcome::Lowered(_)) if self.watch.holds(uid) => self.look_inside(uid),
-            (Some(_), Outcome::Done | Outcome::Lowered(_)) => self.watch_anew([uid]),
-            // What could not be done would be tried again at once if the share were found empty at once: the sweep looks.
+            (Some(allocation), Outcome::Done | Outcome::Lowered(_)) if self.watch.holds(allocation) => {
+                self.look_inside(id);
+            }
+            (Some(_), Outcome::Done | Outcome::Lowered(_)) => self.watch_anew([id]),
+            // What could not be done would be tried again at once if it were found empty at once: the sweep looks.
             (Some(_), Outcome::Undone(_) | Outcome::Withdrawn(_) | Outcome::Unknown) => {
-                self.watch.unsure(uid);
+                self.watch.unsure(id);
             }
         }
     }
 
-    /// Watches these shares whose cgroups may have been made again, and looks who is inside.
-    pub(crate) fn watch_anew(&mut self, uids: impl IntoIterator<Item = Uid>) {
-        for uid in uids {
-            if self.ledger.share(uid).is_none() {
-                self.unwatch(uid);
+    /// Watches these allocations whose cgroups may have been made again, and looks who is inside.
+    pub(crate) fn watch_anew(&mut self, ids: impl IntoIterator<Item = AllocationId>) {
+        for id in ids {
+            let Some(allocation) = self.ledger.allocation(id) else {
+                self.unwatch(id);
                 continue;
+            };
+            if !self.watch.add(&self.parts.cgroups, allocation) {
+                self.watch.unsure(id);
             }
-            if !self.watch.add(&self.parts.cgroups, uid) {
-                self.watch.unsure(uid);
-            }
-            self.pressed.look_again(uid);
-            self.look_inside(uid);
-            self.look_for_kills(uid);
+            self.pressed.look_again(id.uid);
+            self.look_inside(id);
+            self.look_for_kills(id.uid);
         }
     }
 
-    fn unwatch(&mut self, uid: Uid) {
-        self.watch.remove(uid);
-        self.pressed.forget(uid);
+    fn unwatch(&mut self, id: AllocationId) {
+        self.watch.remove(id);
+        if self.ledger.share(id.uid).is_none() {
+            self.watch.remove_share(id.uid);
+            self.pressed.forget(id.uid);
+        }
     }
 
-    /// Watches all shares, whose cgroups may have been made again, and looks who is inside.
+    /// Watches all allocations of these members, whose cgroups may have been made again, and looks who is inside.
+    pub(crate) fn watch_members_anew(&mut self, uids: impl IntoIterator<Item = Uid>) {
+        for uid in uids {
+            let ids: Vec<_> = self.ledger.allocations_of(uid).map(|allocation| allocation.id).collect();
+            if ids.is_empty() {
+                self.unwatch(AllocationId::standing(uid));
+            }
+            self.watch_anew(ids);
+        }
+    }
+
+    /// Watches all allocations, whose cgroups may have been made again, and looks who is inside.
     pub(crate) fn watch_all_anew(&mut self) {
-        let uids: Vec<Uid> = self.ledger.shares().keys().copied().collect();
-        self.watch_anew(uids);
+        let ids: Vec<AllocationId> = self.ledger.allocations().keys().copied().collect();
+        self.watch_anew(ids);
     }
 
-    /// Looks at the shares of which nobody tells, and tries again to have them watched.
+    /// Looks at the allocations of which nobody tells, and tries again to have them watched.
     pub(crate) fn sweep_inside(&mut self) {
         let unsure = self.watch.take_unsure();
         self.watch_anew(unsure);
@@ -64,8 +80,8 @@ impl EventLoop {
                     self.look_for_kills(uid);
                     self.look_at_pressures(uid);
                 }
-                (UnitName::Share(uid), _) => self.look_inside(uid),
-                _ => {}
+                (UnitName::Share(uid), _) => self.look_inside(AllocationId::standing(uid)),
+                (unit, _) => unit.allocation().into_iter().for_each(|id| self.look_inside(id)),
             }),
             Changes::OfAny => self.watch_all_anew(),
         }
@@ -77,13 +93,13 @@ impl EventLoop {
         }
     }
 
-    /// Tells the ledger whether there are processes in a share, where it takes them for something else.
-    fn look_inside(&mut self, uid: Uid) {
+    /// Tells the ledger whether there are processes in an allocation, where it takes them for something else.
+    fn look_inside(&mut self, id: AllocationId) {
         if self.condition.is_degraded() {
             return;
         }
-        if let Some(populated) = occupancy::inside(&self.ledger, &self.parts.cgroups, uid) {
-            self.tell(Command::Occupancy { uid, populated });
+        if let Some(populated) = occupancy::inside(&self.ledger, &self.parts.cgroups, id) {
+            self.tell(Command::Occupancy { id, populated });
         }
     }
 

@@ -16,8 +16,8 @@ impl EventLoop {
             return self.io.forget_all();
         }
         let Some(before) = self.io.begin(anew) else { return };
-        let held = self.ledger.shares().values().filter(|share| is_held(share));
-        let uids = held.map(|share| share.uid).collect();
+        let held = self.ledger.allocations().values().filter(|allocation| is_held(allocation));
+        let uids = held.map(|allocation| allocation.id.uid).collect();
         let (hands, events) = (cx.io.clone(), self.events.clone());
         tokio::spawn(async move {
             let held = hands.look(uids, before).await;

@@ -9,15 +9,15 @@ use tracing::{error, warn};
 use super::EventLoop;
 use crate::contract::{Answer, OneJob};
 use crate::daemon::clock;
+use crate::daemon::doing::allocation::Context;
 use crate::daemon::doing::caller::{is_its_process, not_its_process};
-use crate::daemon::doing::job::{self, FETCHES_WAITING_MAX, Fetch, Following, ToRun};
-use crate::daemon::doing::share::Context;
+use crate::daemon::doing::job::{self, FETCHES_WAITING_MAX, Fetch, Following, Running, ToRun};
 use crate::daemon::telling::answer;
 use crate::daemon::telling::reply::Reply;
-use crate::identity::{JobId, Uid};
+use crate::identity::{AllocationId, JobId, JobUnits, Uid, UnitName};
+use crate::ledger::allocation::Phase;
 use crate::ledger::job::{Cause, Exit, JobEnd, JobKind, Ran};
 use crate::ledger::refusal::Refusal;
-use crate::ledger::share::Phase;
 use crate::ledger::{Command, Effect, Image};
 use crate::quantity::Amount;
 use crate::serving::logging::chain;
@@ -29,7 +29,7 @@ impl EventLoop {
     pub(crate) fn work_of(&self, effect: &Effect) -> Option<JobId> {
         let job = match effect {
             Effect::Start { job, .. } | Effect::Queued { job, .. } => Some(*job),
-            Effect::Grant(uid) => match self.ledger.share(*uid)?.phase {
+            Effect::Grant(id) => match self.ledger.allocation(*id)?.phase {
                 Phase::Granting { job } => job,
                 _ => None,
             },
@@ -38,9 +38,19 @@ impl EventLoop {
         job.filter(|job| self.ledger.jobs().get(job).is_some_and(|job| job.is_work()))
     }
 
-    /// What the kernel is to hold of a member's share; nothing where there is none.
-    pub(crate) fn amount_of(&self, uid: Uid) -> Amount {
-        self.ledger.share(uid).map_or_else(Amount::default, |share| share.enforced().most)
+    /// What the kernel is to hold of an allocation; nothing where there is none.
+    pub(crate) fn amount_of(&self, id: AllocationId) -> Amount {
+        let held = self.ledger.allocation(id).map(|allocation| allocation.enforced().most);
+        held.unwrap_or_default()
+    }
+
+    /// A submitted command, by its units.
+    pub(crate) fn running(&self, id: JobId) -> Option<Running> {
+        let job = self.ledger.jobs().get(&id)?;
+        let home = job.home()?;
+        let units = JobUnits::of(job.uid, self.ledger.within(job), id);
+        let within = self.ledger.unit(home);
+        Some(Running { job: id, units, within })
     }
 
     /// Starts a command, and follows it to its end.
@@ -53,7 +63,8 @@ impl EventLoop {
             self.commands.started.insert(job);
         }
         let command = ToRun { spec, kept };
-        let Some(JobKind::Submit(found)) = self.ledger.jobs().get(&job).map(|job| job.kind.clone()) else {
+        let found = self.ledger.jobs().get(&job).map(|job| (job.kind.clone(), job.home()));
+        let (Some((JobKind::Submit(found), Some(home))), Some(running)) = (found, self.running(job)) else {
             reply.send(Err(answer::refusal(&Refusal::NoJob)));
             // The member was marked busy for this: others of their effects have their turn.
             return drop(cx.turn(uid));
@@ -61,8 +72,8 @@ impl EventLoop {
         self.followed.insert(job);
         let (offer, fetches) = mpsc::channel(FETCHES_WAITING_MAX);
         self.offers.insert(job, offer);
-        let amount = found.limits.or(self.amount_of(uid));
-        tokio::spawn(job::run(cx, uid, (job, amount), *found, (command, fetches), image, reply));
+        let amount = found.limits.or(self.amount_of(home));
+        tokio::spawn(job::run(cx, (running, amount), *found, (command, fetches), image, reply));
     }
 
     /// Follows the commands that run and that nobody follows: after a start, or when the bus is back. Those that have been
@@ -78,24 +89,33 @@ impl EventLoop {
                 starts.push(Effect::Start { uid: job.uid, job: job.id });
             } else if self.followed.insert(job.id) {
                 let lost = Following::Lost { called_back: job.called_back() };
-                tokio::spawn(job::follow(cx.clone(), job.uid, job.id, lost));
+                if let Some(running) = self.running(job.id) {
+                    tokio::spawn(job::follow(cx.clone(), running, lost));
+                }
             }
         }
         // What is known to be handed over has not been, and nothing is under way that would: its start came when there was
         // no systemd.
-        let granting =
-            |uid| self.ledger.share(uid).is_some_and(|share| matches!(share.phase, Phase::Granting { .. }));
-        starts.retain(|start| start.uid().is_some_and(|uid| !self.busy.contains_key(&uid) && !granting(uid)));
+        let granting = |job: &JobId| {
+            let home = self.ledger.jobs().get(job).and_then(|job| job.home());
+            let allocation = home.and_then(|home| self.ledger.allocation(home));
+            allocation.is_some_and(|allocation| matches!(allocation.phase, Phase::Granting { .. }))
+        };
+        starts.retain(|start| matches!(start, Effect::Start { job, .. } if !granting(job)));
         starts.into_iter().for_each(|start| self.start(&cx, start, Reply::nobody()));
     }
 
     /// Takes away what is left of these commands' units, but of those that run: after a start, for the daemon that stored
     /// how a command ended may have died before it did so.
-    pub(crate) fn clear_works(&self, found: BTreeSet<(Uid, JobId)>) {
+    ///
+    /// What is an allocation in itself is none of theirs: it goes by itself when it is empty.
+    pub(crate) fn clear_works(&self, found: BTreeSet<(JobId, JobUnits)>) {
         let Some(cx) = &self.context else { return };
         let runs = |job: &JobId| self.ledger.jobs().get(job).is_some_and(|job| !job.ended());
-        for (uid, job) in found.into_iter().filter(|(_, job)| !runs(job)) {
-            tokio::spawn(job::clear_left(cx.clone(), uid, job));
+        for (job, units) in found.into_iter().filter(|(job, _)| !runs(job)) {
+            let held = units.slice.allocation().filter(|id| self.ledger.allocation(*id).is_some());
+            let within = held.map_or(UnitName::Share(units.slice.uid()), AllocationId::unit);
+            tokio::spawn(job::clear_left(cx.clone(), Running { job, units, within }));
         }
     }
 
@@ -109,7 +129,7 @@ impl EventLoop {
     pub(crate) fn work_ended(&mut self, job: JobId, end: JobEnd, reply: oneshot::Sender<Image>) {
         self.followed.remove(&job);
         let found = self.ledger.jobs().get(&job);
-        let uid = found.map(|job| job.uid);
+        let home = found.and_then(|job| job.home());
         let called_back = found.is_some_and(|job| job.called_back());
         let out_of_time = found.is_some_and(|job| job.out_of_time(clock::now()));
         let needed = self.needed.remove(&job);
@@ -137,7 +157,7 @@ impl EventLoop {
                 let _ = reply.send(self.ledger.image());
                 self.carry_out_others(effects);
                 // Until now it was taken for occupied.
-                self.watch_anew(uid);
+                self.watch_anew(home);
             }
             Err(refusal) => error!("the ledger refused an end: {refusal:?}"),
         }
@@ -173,11 +193,12 @@ impl EventLoop {
         }
         let Some(job) = job else { return fetch.reply.send(Err(not_its_process(uid, id))) };
         let ended = job.ended();
-        if let Err(error) = is_its_process(&self.parts.cgroups, &fetch.peer, id) {
+        let service = JobUnits::of(uid, self.ledger.within(job), id).service;
+        if let Err(error) = is_its_process(&self.parts.cgroups, &fetch.peer, (service, id)) {
             return fetch.reply.send(Err(error));
         }
         if !ended && !self.offers.contains_key(&id) && self.commands.started.contains(&id) {
-            self.offer_again(uid, id);
+            self.offer_again(id);
         }
         let Some(offer) = self.offers.get(&id) else {
             return match ended {

@@ -8,7 +8,7 @@ use super::EventLoop;
 use super::event::Event;
 use super::usages::USAGES_FRESH;
 use crate::contract::{Answer, Check, HealthAnswer};
-use crate::daemon::doing::kernel::{limits_hold, usages};
+use crate::daemon::doing::kernel::{share_holds, usages};
 use crate::daemon::telling::reply::Reply;
 use crate::daemon::telling::shown::Shown;
 use crate::identity::{Uid, UnitName};
@@ -34,9 +34,9 @@ impl EventLoop {
         if self.in_order_at.is_some_and(|at| at.elapsed() < USAGES_FRESH) {
             return Vec::new();
         }
-        let settled = self.ledger.shares().values().filter(|share| !self.busy.contains_key(&share.uid));
+        let settled = self.ledger.shares().keys().filter(|uid| !self.busy.contains_key(uid));
         let drift: Vec<String> =
-            settled.filter_map(|share| limits_hold(&self.parts.cgroups, share).err()).collect();
+            settled.filter_map(|uid| share_holds(&self.parts.cgroups, &self.ledger, *uid).err()).collect();
         // Bad news is not kept: who mends something and asks again is told what is now.
         self.in_order_at = drift.is_empty().then(Instant::now);
         drift
@@ -87,7 +87,7 @@ impl EventLoop {
             detail: (doubtful > 0)
                 .then(|| format!("{doubtful} shares could not be made to hold: see the journal")),
         });
-        let strays: Vec<String> = self.strays.iter().map(|uid| UnitName::Share(*uid).to_string()).collect();
+        let strays: Vec<String> = self.strays.iter().map(UnitName::to_string).collect();
         checks.push(Check {
             name: "strays".to_owned(),
             ok: strays.is_empty(),

@@ -6,6 +6,7 @@ mod commands;
 mod condition;
 mod doubt;
 mod effects;
+mod entering;
 pub mod event;
 mod inside;
 mod io;
@@ -31,17 +32,18 @@ use tokio::task::{JoinError, JoinHandle};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
 use tracing::{debug, error};
 
+use crate::daemon::asking::deed::Whom;
 use crate::daemon::asking::names::{Asked, Learned, NAMES_PERIOD};
 use crate::daemon::asking::spec::Spec;
 use crate::daemon::asking::submission::Submission;
 use crate::daemon::baseline::{Baseline, Heard};
 use crate::daemon::clock;
+use crate::daemon::doing::allocation::Context;
 use crate::daemon::doing::bound::Bounds;
 use crate::daemon::doing::job::Fetch;
 use crate::daemon::doing::kernel;
 use crate::daemon::doing::persist::Persist;
 use crate::daemon::doing::said::{SAID_WAITING_MAX, Said};
-use crate::daemon::doing::share::Context;
 use crate::daemon::following::occupancy::Watch;
 use crate::daemon::following::pressure::Pressed;
 use crate::daemon::parts::Parts;
@@ -94,7 +96,8 @@ pub struct EventLoop {
     io: Io,
     watch: Watch,
     pressed: Pressed,
-    strays: BTreeSet<Uid>,
+    /// Slices that nobody remembers, with work inside, of user ids that nobody has.
+    strays: BTreeSet<UnitName>,
     usages: Usages,
     audits: Audits,
     policy_told: channel::Sender<Option<Arc<Policy>>>,
@@ -120,6 +123,8 @@ pub struct EventLoop {
     busy: BTreeMap<Uid, VecDeque<Submission>>,
     /// Effects that wait for what is under way for their member.
     deferred: BTreeMap<Uid, VecDeque<(Effect, Reply)>>,
+    /// Which processes go in scopes that are to be made, by the scopes' numbers.
+    entering: BTreeMap<u64, Whom>,
     /// Sets what bounds all shares together, where it was last another.
     bounding: Option<JoinHandle<()>>,
     /// Reads how much memory work has left behind, where that was looked at last.
@@ -193,6 +198,7 @@ impl EventLoop {
             calls,
             busy: BTreeMap::new(),
             deferred: BTreeMap::new(),
+            entering: BTreeMap::new(),
             specs: BTreeMap::new(),
             commands: Commands::default(),
             offers: BTreeMap::new(),
@@ -273,9 +279,9 @@ impl EventLoop {
     /// Takes what came of something that was to be done.
     fn said(&mut self, said: Said) {
         match said {
-            Said::Settle { uid, outcome, reply } => {
+            Said::Settle { id, outcome, reply } => {
                 let unknown = outcome == Outcome::Unknown;
-                match self.ledger.apply(clock::now(), Command::Settle { uid, outcome: outcome.clone() }) {
+                match self.ledger.apply(clock::now(), Command::Settle { id, outcome: outcome.clone() }) {
                     Ok(effects) => {
                         let _ = reply.send(self.ledger.image());
                         self.carry_out_others(effects);
@@ -283,9 +289,9 @@ impl EventLoop {
                     Err(refusal) => error!("the ledger refused an outcome: {refusal:?}"),
                 }
                 if unknown {
-                    self.condition.doubt(uid);
+                    self.condition.doubt(id.uid);
                 }
-                self.settled_inside(uid, &outcome);
+                self.settled_inside(id, &outcome);
                 if outcome == Outcome::Done {
                     self.look_at_bounds();
                 }
@@ -306,7 +312,8 @@ impl EventLoop {
             Said::Image(reply) => drop(reply.send(self.ledger.image())),
             Said::CalledBack(job, reply) => self.called_back(job, reply),
             Said::Io(uid, held) => self.io.told(uid, held),
-            Said::NotEntered(uid) => self.watch_anew([uid]),
+            Said::LetIn(id, whom, reply) => self.let_in_now(id, whom, reply),
+            Said::NotEntered(id) => self.watch_anew([id]),
             Said::Free(uid) => self.free(uid),
         }
     }
@@ -341,9 +348,14 @@ impl EventLoop {
 
     fn signal(&mut self, signal: Signal) {
         match signal {
-            Signal::UnitRemoved(unit @ UnitName::Share(uid)) => {
-                self.strays.remove(&uid);
-                if self.ledger.share(uid).is_some() && !self.busy.contains_key(&uid) {
+            Signal::UnitRemoved(unit) if unit.slice().is_none() || unit.allocation().is_some() => {
+                let uid = unit.uid();
+                self.strays.remove(&unit);
+                let known = match unit.allocation() {
+                    Some(id) => self.ledger.allocation(id).is_some(),
+                    None => self.ledger.share(uid).is_some(),
+                };
+                if known && !self.busy.contains_key(&uid) {
                     debug!(unit = %unit, "{unit} is gone");
                     self.condition.doubt(uid);
                     self.settle_doubts();
@@ -399,9 +411,9 @@ impl EventLoop {
         self.look_at_bounds();
         self.look_at_io(false);
         let Some(cx) = &self.context else { return };
-        for share in self.ledger.shares().values().filter(|share| !self.busy.contains_key(&share.uid)) {
-            if kernel::limits_hold(&cx.cgroups, share).is_err() {
-                self.condition.doubt(share.uid);
+        for uid in self.ledger.shares().keys().filter(|uid| !self.busy.contains_key(uid)) {
+            if kernel::share_holds(&cx.cgroups, &self.ledger, *uid).is_err() {
+                self.condition.doubt(*uid);
             }
         }
         self.settle_doubts();

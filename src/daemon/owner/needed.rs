@@ -6,20 +6,20 @@ use tracing::error;
 
 use super::EventLoop;
 use super::event::Event;
-use crate::identity::{JobId, Uid, UnitName};
+use crate::identity::{JobId, UnitName};
 use crate::quantity::Bytes;
 use crate::serving::logging::chain;
 
 impl EventLoop {
     /// Has read what each submitted command that runs needs at this moment.
     pub(crate) fn look_at_needed(&self) {
-        let running: Vec<(Uid, JobId)> =
-            self.followed.iter().filter_map(|job| Some((self.ledger.jobs().get(job)?.uid, *job))).collect();
+        let running: Vec<(JobId, UnitName)> =
+            self.followed.iter().filter_map(|job| Some((*job, self.running(*job)?.units.slice))).collect();
         if running.is_empty() {
             return;
         }
         let (cgroups, events) = (Arc::clone(&self.parts.cgroups), self.events.clone());
-        let needed = move |(uid, job)| match cgroups.needed(UnitName::JobSlice(uid, job)) {
+        let needed = move |(job, slice)| match cgroups.needed(slice) {
             Ok(needed) => Some((job, needed?)),
             Err(fault) => {
                 error!("{}, proceeding", chain(&fault));

@@ -11,7 +11,6 @@ use crate::daemon::asking::authorize;
 use crate::daemon::asking::names;
 use crate::daemon::telling::reply::Reply;
 use crate::host::account::Account;
-use crate::identity::Uid;
 use crate::ledger::Command;
 use crate::policy::Policy;
 use crate::serving::notify;
@@ -83,7 +82,7 @@ impl EventLoop {
 
     /// Has the accounts of those who wait looked up: their requests are judged by the policy that is in force.
     pub(crate) fn know_waiting(&self) {
-        let uids: Vec<Uid> = self.ledger.places().iter().map(|place| place.waiting.uid).collect();
+        let uids = self.ledger.members_waiting();
         if uids.is_empty() {
             return;
         }

@@ -57,7 +57,10 @@ impl EventLoop {
 
     /// What was decided cannot be carried out: the intents stand, and are looked at when systemd is back.
     fn free_without_systemd(&mut self, uid: Uid) {
-        for (_, reply) in self.deferred.remove(&uid).unwrap_or_default() {
+        for (effect, reply) in self.deferred.remove(&uid).unwrap_or_default() {
+            if let Effect::Enter { run, .. } = effect {
+                self.entering.remove(&run);
+            }
             reply.send(Err(self.condition.refusal()));
             self.condition.doubt(uid);
         }
@@ -106,7 +109,7 @@ impl EventLoop {
             Err(error) => reply.send(Err(error)),
             Ok(Deed::Answer(answer)) => reply.send(Ok(answer)),
             Ok(Deed::Say(saying)) => self.say(&authorised, saying, reply),
-            Ok(Deed::Enter(whom)) => self.let_in(&authorised, whom, reply),
+            Ok(Deed::Enter(into, whom)) => self.let_in(&authorised, (into, whom), reply),
             Ok(Deed::Hand(job)) => {
                 let peer = Arc::clone(authorised.peer());
                 match taker {

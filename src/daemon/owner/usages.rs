@@ -6,11 +6,10 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::contract::{Answer, ListAnswer, ShareInfo, Usage};
-use crate::daemon::telling::fit::{SHARE_BYTES_MAX, Space};
+use crate::daemon::telling::fit::{ALLOCATION_BYTES_MAX, SHARE_BYTES_MAX, Space};
 use crate::daemon::telling::reply::Reply;
-use crate::daemon::telling::shown::{Shown, is_held};
+use crate::daemon::telling::shown::Shown;
 use crate::identity::Uid;
-use crate::ledger::share::Share;
 
 /// How old the figures of a list may be: many who ask at once cost one reading.
 pub const USAGES_FRESH: Duration = Duration::from_secs(1);
@@ -44,12 +43,14 @@ impl Usages {
     }
 
     fn list(&self, shown: &Shown<'_>, only: Option<Uid>) -> Answer {
-        let visible = shown.ledger.shares().values();
-        let visible = visible.filter(|share| only.is_none_or(|uid| share.uid == uid) && is_held(share));
+        let visible = shown.ledger.shares().keys().filter(|uid| only.is_none_or(|only| only == **uid));
         let in_use =
-            |share: &Share| ShareInfo { usage: self.read.get(&share.uid).cloned(), ..shown.share(share) };
-        let mut shares = visible.map(in_use).collect();
-        let shares_left_out = Space::of_a_frame().first(&mut shares, SHARE_BYTES_MAX);
+            |uid: &Uid| Some(ShareInfo { usage: self.read.get(uid).cloned(), ..shown.share_in_full(*uid)? });
+        let mut shares: Vec<ShareInfo> = visible.filter_map(in_use).collect();
+        let allocations = |share: &ShareInfo| share.allocations.as_ref().map_or(0, Vec::len);
+        let most = shares.iter().map(allocations).max().unwrap_or_default();
+        let most = SHARE_BYTES_MAX.saturating_add(most.saturating_mul(ALLOCATION_BYTES_MAX));
+        let shares_left_out = Space::of_a_frame().first(&mut shares, most);
         Answer::List(ListAnswer { shares, capacity: shown.capacity(), shares_left_out })
     }
 }

@@ -8,8 +8,9 @@ use crate::cgroup::{CgroupFault, Usage};
 use crate::contract as wire;
 use crate::daemon::clock;
 use crate::host::process::ProcessError;
-use crate::identity::{JobId, UnitName};
+use crate::identity::{JobId, Purpose, Uid, UnitName, Within};
 use crate::ledger::Now;
+use crate::ledger::allocation::Allocation;
 use crate::ledger::counted::room::Room;
 use crate::ledger::job::{Cause, Exit, Job, JobEnd, JobKind, JobState, Ran};
 use crate::ledger::refusal::{Bound, Over, Refusal, Shortage};
@@ -26,23 +27,49 @@ use crate::wire::error::{Code, WireError};
 /// How soon asking again makes sense while a change is being settled, in milliseconds.
 pub const UNSETTLED_RETRY_AFTER_MS: u64 = 5000;
 
-/// A share as it is shown at `now`, without its use. The end of its lease is in wall time; `capacity` is the CPU of all shares
-/// together.
-pub fn share(share: &Share, now: Now, lease_ends_ms: Option<u64>, capacity: MilliCpu) -> wire::ShareInfo {
-    let most = share.enforced().most;
-    let burst = share.terms.burst.and_then(|burst| burst.most(most.cpu, capacity));
-    wire::ShareInfo {
-        uid: share.uid.get().into(),
-        user: share.user.clone(),
+/// An allocation as it is shown at `now`, without its use. The end of its lease is in wall time.
+pub fn allocation(allocation: &Allocation, now: Now, lease_ends_ms: Option<u64>) -> wire::AllocationInfo {
+    let most = allocation.enforced().most;
+    let (kind, job_id) = match allocation.id.purpose {
+        Purpose::Standing => (wire::AllocationKind::Standing, None),
+        Purpose::Job(job) => (wire::AllocationKind::Job, Some(job.0)),
+        Purpose::Run(job) => (wire::AllocationKind::Run, Some(job.0)),
+    };
+    let expired = allocation.expired();
+    wire::AllocationInfo {
+        kind,
+        job_id,
         cpu_milli: most.cpu.0,
         mem_bytes: most.mem.0,
         tasks_max: most.tasks.0,
-        slice: UnitName::Share(share.uid).to_string(),
-        state: if share.expired() { wire::ShareState::Expired } else { wire::ShareState::Active },
-        granted_ms: share.granted.wall_ms_at(now),
+        state: if expired { wire::AllocationState::Expired } else { wire::AllocationState::Active },
+        granted_ms: allocation.granted.wall_ms_at(now),
         lease_ends_ms,
+        unit: allocation.unit().to_string(),
         usage: None,
-        burst_cpu_milli: burst.map(|cpu| cpu.0),
+    }
+}
+
+/// A member's share as it is shown, without its use: the sum of these allocations of theirs. `capacity` is the CPU of all shares
+/// together.
+pub fn share(uid: Uid, allocations: &[&Allocation], capacity: MilliCpu) -> wire::ShareInfo {
+    let mut sum = Amount::default();
+    for most in allocations.iter().map(|allocation| allocation.enforced().most) {
+        sum.cpu.0 = sum.cpu.0.saturating_add(most.cpu.0);
+        sum.mem.0 = sum.mem.0.saturating_add(most.mem.0);
+        sum.tasks.0 = sum.tasks.0.saturating_add(most.tasks.0);
+    }
+    let burst = allocations.iter().filter_map(|allocation| allocation.terms.burst).max();
+    wire::ShareInfo {
+        uid: uid.get().into(),
+        user: allocations.first().and_then(|first| first.user.clone()),
+        cpu_milli: sum.cpu.0,
+        mem_bytes: sum.mem.0,
+        tasks_max: sum.tasks.0,
+        slice: UnitName::Share(uid).to_string(),
+        usage: None,
+        burst_cpu_milli: burst.and_then(|burst| burst.most(sum.cpu, capacity)).map(|cpu| cpu.0),
+        allocations: None,
     }
 }
 
@@ -86,8 +113,8 @@ pub fn policy(policy: &MemberPolicy, whole: &Policy, capacity: MilliCpu) -> wire
     }
 }
 
-/// A job as it is shown at `now`.
-pub fn job(job: &Job, now: Now) -> wire::JobInfo {
+/// A job as it is shown at `now`; where it is a submitted command, with its units within this.
+pub fn job(job: &Job, within: Within, now: Now) -> wire::JobInfo {
     let (state, started, ended, error) = match &job.state {
         JobState::Queued { .. } => (wire::JobState::Queued, None, None, None),
         JobState::Running { started } => (wire::JobState::Running, Some(*started), None, None),
@@ -98,7 +125,7 @@ pub fn job(job: &Job, now: Now) -> wire::JobInfo {
     };
     let work = match &job.kind {
         JobKind::Submit(work) => Some(work),
-        JobKind::Request(_) | JobKind::Release => None,
+        JobKind::Request(_) | JobKind::Release | JobKind::Run(_) => None,
     };
     let ran = match &job.state {
         JobState::Ended { end: JobEnd::Ran(ran), .. } => Some(*ran),
@@ -109,7 +136,11 @@ pub fn job(job: &Job, now: Now) -> wire::JobInfo {
         Some(Exit::Signal(signal)) => (None, Some(signal.into())),
         Some(Exit::Unknown) | None => (None, None),
     };
-    let unit = work.map_or(UnitName::Share(job.uid), |_| UnitName::JobService(job.uid, job.id));
+    let unit = match job.kind {
+        JobKind::Submit(_) => UnitName::JobService(job.uid, within, job.id),
+        JobKind::Run(_) => UnitName::RunSlice(job.uid, job.id),
+        JobKind::Request(_) | JobKind::Release => UnitName::Own(job.uid),
+    };
     wire::JobInfo {
         job_id: job.id.0,
         uid: job.uid.get().into(),
@@ -117,6 +148,7 @@ pub fn job(job: &Job, now: Now) -> wire::JobInfo {
             JobKind::Request(_) => wire::JobKind::Request,
             JobKind::Release => wire::JobKind::Release,
             JobKind::Submit(_) => wire::JobKind::Submit,
+            JobKind::Run(_) => wire::JobKind::Run,
         },
         state,
         created_ms: job.created.wall_ms_at(now),
@@ -149,7 +181,7 @@ fn outcome(kind: &JobKind, started: Option<Now>, end: &JobEnd) -> (wire::JobStat
         JobEnd::Ran(ran) => ended_work(ran),
         JobEnd::Failed(why) => {
             let what = match kind {
-                JobKind::Request(_) => "The share could not be made",
+                JobKind::Request(_) | JobKind::Run(_) => "The share could not be made",
                 JobKind::Release => "The share could not be stopped",
                 JobKind::Submit(_) => "The command could not be started",
             };
@@ -161,7 +193,10 @@ fn outcome(kind: &JobKind, started: Option<Now>, end: &JobEnd) -> (wire::JobStat
                     "Nothing is known of how it ended, or whether it began: the daemon or the machine was restarted"
                 }
                 (JobKind::Submit(_), None) => "The daemon restarted before the command was started",
-                (JobKind::Request(_) | JobKind::Release, _) => "The daemon restarted while the job ran",
+                (JobKind::Run(_), Some(_)) => "The machine was restarted while the command ran",
+                (JobKind::Request(_) | JobKind::Release | JobKind::Run(_), _) => {
+                    "The daemon restarted while the job ran"
+                }
             };
             (wire::JobState::Interrupted, Some(WireError::new(Code::Interrupted, what)))
         }
@@ -192,6 +227,12 @@ pub fn refusal(refusal: &Refusal) -> WireError {
     let no = |code| WireError::new(code, refusal.to_string());
     match refusal {
         Refusal::OverLimit(over) => no(Code::OverLimit).detail(over_limit(over)),
+        Refusal::MaxHeld { over, held } => {
+            let detail = over_limit(over);
+            no(Code::NoCapacity).detail(Detail { held: Some(self::held(*held)), ..detail })
+        }
+        Refusal::TooMuchKept { .. } => no(Code::Busy),
+        Refusal::QueueFull { most, .. } => no(Code::Busy).detail(Detail::full(Resource::Jobs, *most)),
         Refusal::LeaseTooLong { asked, max } => {
             let detail = Detail::over(Resource::LeaseMs, milliseconds(*asked), milliseconds(*max));
             no(Code::OverLimit).detail(Detail { bound: Some(detail::Bound::Policy), ..detail })
@@ -221,6 +262,8 @@ pub fn refusal(refusal: &Refusal) -> WireError {
                 .detail(Detail { held: Some(self::held(*held)), ..Detail::default() })
         }
         Refusal::NoShare => no(Code::NotFound),
+        Refusal::NoRoomOfIts { job } => no(Code::NotFound).detail(of_job(*job)),
+        Refusal::TimeIsSet => no(Code::BadRequest),
         Refusal::Occupied | Refusal::Stopping => no(Code::Busy),
         Refusal::MemoryInUse { in_use, asked } => no(Code::Busy).detail(Detail {
             resource: Some(Resource::MemBytes),
@@ -261,9 +304,10 @@ fn held(amount: Amount) -> Held {
 }
 
 /// Who holds a share, and how much, as a refusal names them.
-pub fn holder(share: &Share) -> Holder {
-    let Amount { cpu, mem, .. } = share.amount;
-    Holder { uid: share.uid.get().into(), user: share.user.clone(), cpu_milli: cpu.0, mem_bytes: mem.0 }
+pub fn holder(allocation: &Allocation, share: &Share) -> Holder {
+    let Amount { cpu, mem, .. } = share.held();
+    let user = allocation.user.clone();
+    Holder { uid: allocation.id.uid.get().into(), user, cpu_milli: cpu.0, mem_bytes: mem.0 }
 }
 
 /// No room now: what is free, what would fit, and when what was asked will.
@@ -352,4 +396,36 @@ const STOPPING_RETRY_AFTER_MS: u64 = 1000;
 /// The answer to what comes while the daemon stops.
 pub fn stopping() -> WireError {
     WireError::new(Code::Draining, "The daemon is stopping").retry_after_ms(STOPPING_RETRY_AFTER_MS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::quantity::{Bytes, Tasks};
+
+    #[test]
+    fn what_is_too_much_beside_what_is_held_says_how_much_that_is() {
+        let over = Over::Cpu { asked: MilliCpu(4000), max: MilliCpu(8000), by: Bound::Policy };
+        let held = Amount { cpu: MilliCpu(6000), mem: Bytes(1 << 30), tasks: Tasks(64) };
+        let error = refusal(&Refusal::MaxHeld { over, held });
+        assert!(error.is(Code::NoCapacity) && error.retryable);
+        assert_eq!(error.message, "Requested CPU (4) and what you hold (6) exceed maximum allowed (8)");
+        let detail = error.detail.unwrap();
+        assert_eq!(
+            (detail.resource, detail.asked, detail.allowed),
+            (Some(Resource::CpuMilli), Some(4000), Some(8000))
+        );
+        assert_eq!(detail.held, Some(Held { cpu_milli: 6000, mem_bytes: 1 << 30, tasks_max: 64 }));
+        assert_eq!((detail.bound, detail.free), (Some(detail::Bound::Policy), None));
+    }
+
+    #[test]
+    fn a_full_queue_says_whose_it_is_and_how_long() {
+        for (own, said) in [(true, "7 requests of yours wait already"), (false, "7 requests wait already")] {
+            let error = refusal(&Refusal::QueueFull { most: 7, own });
+            assert!(error.is(Code::Busy) && error.retryable);
+            assert_eq!(error.message, said);
+            assert_eq!(error.detail.as_deref(), Some(&Detail::full(Resource::Jobs, 7)));
+        }
+    }
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::mpsc;
 
-use crate::contract::{EventInfo, JobInfo, ShareInfo};
+use crate::contract::{AllocationInfo, EventInfo, JobInfo, ShareInfo};
 use crate::daemon::clock;
 use crate::identity::{JobId, Uid};
 use crate::policy::Role;
@@ -72,9 +72,16 @@ impl Feed {
         self.followers.retain(|following| !following.interest.all || role(&following.peer) == Role::Admin);
     }
 
-    /// Something happened to a member's share.
-    pub fn share(&mut self, kind: &str, uid: Uid, share: Option<ShareInfo>, message: Option<String>) {
-        self.send(Some(uid), None, EventInfo { share, message, ..event(kind, Some(uid), None) });
+    /// Something happened to a member's share, or to one of its allocations.
+    pub fn share(
+        &mut self,
+        kind: &str,
+        uid: Uid,
+        (share, allocation): (Option<ShareInfo>, Option<AllocationInfo>),
+        message: Option<String>,
+    ) {
+        let about = event(kind, Some(uid), None);
+        self.send(Some(uid), None, EventInfo { share, allocation, message, ..about });
     }
 
     /// A job has got on.
@@ -119,6 +126,7 @@ fn event(kind: &str, uid: Option<Uid>, job: Option<JobId>) -> EventInfo {
         job_id: job.map(|job| job.0),
         job: None,
         share: None,
+        allocation: None,
         message: None,
         lagged: None,
     }
@@ -190,9 +198,9 @@ mod tests {
     async fn nobody_lags_for_what_happens_to_others() {
         let mut feed = Feed::default();
         let (mut one, mut other) = (follow(&mut feed, 1), follow(&mut feed, 2));
-        feed.share("granted", Uid::new(1).expect("a user"), None, None);
+        feed.share("granted", Uid::new(1).expect("a user"), (None, None), None);
         for _ in 0..2000 {
-            feed.share("renewed", Uid::new(2).expect("a user"), None, None);
+            feed.share("renewed", Uid::new(2).expect("a user"), (None, None), None);
         }
         assert_eq!(one.next().await.unwrap().kind, "granted");
         assert_eq!(other.next().await.unwrap().lagged, Some(2000));

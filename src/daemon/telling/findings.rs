@@ -371,6 +371,21 @@ mod tests {
     }
 
     #[test]
+    fn logins_are_held_only_where_it_is_known_that_the_kernel_holds_them() {
+        let figures = PartialAmount { cpu: Some(MilliCpu(2000)), ..PartialAmount::default() };
+        let held = |standing| {
+            let login = Login { figures, standing };
+            (login.is_held(), login.words())
+        };
+        assert_eq!(held(Standing::Holds), (true, "held to 2 CPU".to_owned()));
+        for standing in
+            [Standing::Unknown, Standing::Above(Bytes(1)), Standing::Left, Standing::Fault("no".to_owned())]
+        {
+            assert_eq!(held(standing), (false, "which the policy has held to 2 CPU".to_owned()));
+        }
+    }
+
+    #[test]
     fn what_the_policy_names_is_held_only_where_it_holds() {
         let sighting = sighting(&[(5, true, "/docker.slice/docker-1.scope")]);
         let account = Account { uid: uid(1001), user: None, groups: vec![] };

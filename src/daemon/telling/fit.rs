@@ -7,8 +7,11 @@ use crate::wire::frame::{FRAME_BYTES_MAX, encoded_bytes};
 /// What is kept of a frame for all that is not listed, in bytes.
 const BESIDE_BYTES: usize = 4 << 10;
 
-/// The most that a share takes in an answer, in bytes. So many are not measured that this leaves no doubt.
+/// The most that a share takes in an answer beside its allocations, in bytes. So many are not measured that this leaves no doubt.
 pub const SHARE_BYTES_MAX: usize = 1 << 10;
+
+/// The most that an allocation takes in an answer that does not say what it uses, in bytes.
+pub const ALLOCATION_BYTES_MAX: usize = 512;
 
 /// The most that a job takes in an answer, in bytes, with all that an error may say.
 pub const JOB_BYTES_MAX: usize = 8 << 10;

@@ -7,15 +7,18 @@ use tracing::error;
 
 use super::answer;
 use crate::cgroup::Cgroups;
-use crate::contract::{CapacityInfo, JobInfo, ShareInfo, Usage};
+use crate::contract::{AllocationInfo, CapacityInfo, JobInfo, ShareInfo, Usage};
 use crate::daemon::clock;
 use crate::identity::{JobId, Uid, UnitName};
-use crate::ledger::job::{Job, JobState};
+use crate::ledger::allocation::{Allocation, Phase};
+use crate::ledger::job::Job;
 use crate::ledger::queue::Place;
-use crate::ledger::share::{Phase, Share};
 use crate::ledger::{Ledger, Now};
 use crate::quantity::Bytes;
 use crate::serving::logging::chain;
+
+/// How many allocations of a share are looked at for one answer: of each several files are read, while nobody else is served.
+const ALLOCATIONS_READ_MAX: usize = 16;
 
 /// The ledger at this moment, and where the kernel is asked what its shares use.
 #[derive(Clone, Copy)]
@@ -50,37 +53,80 @@ impl<'a> Shown<'a> {
         }
     }
 
-    /// A share, without its use.
-    pub fn share(&self, share: &Share) -> ShareInfo {
-        let ends = share.lease.map(|lease| self.ledger.wall_ms(self.now, lease.ends));
-        answer::share(share, self.now, ends, self.ledger.capacity().whole().cpu())
+    /// An allocation, without its use.
+    pub fn allocation(&self, allocation: &Allocation) -> AllocationInfo {
+        let ends = allocation.lease.map(|lease| self.ledger.wall_ms(self.now, lease.ends));
+        answer::allocation(allocation, self.now, ends)
     }
 
-    /// A share with what it uses.
-    pub fn share_in_use(&self, share: &Share) -> ShareInfo {
-        ShareInfo { usage: usage(self.cgroups, share.uid), ..self.share(share) }
+    /// A member's share, without its use and its allocations; `None` where they have none.
+    pub fn share(&self, uid: Uid) -> Option<ShareInfo> {
+        let held = self.held(uid);
+        (!held.is_empty()).then(|| self.sum(uid, &held))
+    }
+
+    /// A member's share with its allocations, without what they use; `None` where they have none.
+    pub fn share_in_full(&self, uid: Uid) -> Option<ShareInfo> {
+        let held = self.held(uid);
+        (!held.is_empty()).then(|| self.in_full(uid, &held))
+    }
+
+    /// The same as it will be when one of the allocations is like this.
+    pub fn share_with(&self, like: &Allocation) -> ShareInfo {
+        let mut held = self.held(like.id.uid);
+        held.retain(|other| other.id != like.id);
+        held.push(like);
+        held.sort_by_key(|allocation| allocation.id);
+        self.in_full(like.id.uid, &held)
+    }
+
+    /// A member's share with its allocations, and what it and the first [`ALLOCATIONS_READ_MAX`] of them use.
+    pub fn share_in_use(&self, uid: Uid) -> Option<ShareInfo> {
+        let mut share = self.share_in_full(uid)?;
+        share.usage = usage(self.cgroups, UnitName::Share(uid));
+        let held = share.allocations.iter_mut().flatten().zip(self.held(uid));
+        for (shown, allocation) in held.take(ALLOCATIONS_READ_MAX) {
+            shown.usage = usage(self.cgroups, allocation.unit());
+        }
+        Some(share)
+    }
+
+    /// What a member has, the standing allocation first.
+    fn held(&self, uid: Uid) -> Vec<&Allocation> {
+        self.ledger.allocations_of(uid).filter(|allocation| is_held(allocation)).collect()
+    }
+
+    fn sum(&self, uid: Uid, held: &[&Allocation]) -> ShareInfo {
+        answer::share(uid, held, self.ledger.capacity().whole().cpu())
+    }
+
+    fn in_full(&self, uid: Uid, held: &[&Allocation]) -> ShareInfo {
+        let allocations = held.iter().map(|allocation| self.allocation(allocation)).collect();
+        ShareInfo { allocations: Some(allocations), ..self.sum(uid, held) }
     }
 
     /// A job.
     pub fn job(&self, job: &Job) -> JobInfo {
-        let places =
-            if matches!(job.state, JobState::Queued { .. }) { self.ledger.places() } else { Vec::new() };
-        self.job_in(&places, job)
+        self.job_in(&if job.queued() { self.places() } else { BTreeMap::new() }, job)
     }
 
     /// Jobs.
     pub fn jobs<'j>(&self, jobs: impl Iterator<Item = &'j Arc<Job>>) -> Vec<JobInfo> {
-        let places = self.ledger.places();
+        let places = self.places();
         jobs.map(|job| self.job_in(&places, job)).collect()
     }
 
+    fn places(&self) -> BTreeMap<JobId, Place> {
+        self.ledger.places().into_iter().map(|place| (place.waiting.job, place)).collect()
+    }
+
     /// A job with its place in the queue, and when it starts if leases tell.
-    fn job_in(&self, places: &[Place], job: &Job) -> JobInfo {
-        let mut shown = answer::job(job, self.now);
+    fn job_in(&self, places: &BTreeMap<JobId, Place>, job: &Job) -> JobInfo {
+        let mut shown = answer::job(job, self.ledger.within(job), self.now);
         if let Some(needed) = self.needed.get(&job.id) {
             shown.needed_bytes = Some(needed.0);
         }
-        if let Some(place) = places.iter().find(|place| place.waiting.job == job.id) {
+        if let Some(place) = places.get(&job.id) {
             shown.place = Some(place.place);
             shown.starts_ms = place.starts.map(|at| self.ledger.wall_ms(self.now, at));
         }
@@ -88,9 +134,8 @@ impl<'a> Shown<'a> {
     }
 }
 
-/// What one share uses, `None` where the kernel does not say.
-pub fn usage(cgroups: &Cgroups, uid: Uid) -> Option<Usage> {
-    let unit = UnitName::Share(uid);
+/// What one slice uses, `None` where the kernel does not say.
+pub fn usage(cgroups: &Cgroups, unit: UnitName) -> Option<Usage> {
     match cgroups.usage(unit) {
         Ok(usage) => usage.map(answer::usage),
         Err(fault) => {
@@ -101,6 +146,6 @@ pub fn usage(cgroups: &Cgroups, uid: Uid) -> Option<Usage> {
 }
 
 /// Whether the member has it: what is still being made is not enforced, and may come to nothing.
-pub fn is_held(share: &Share) -> bool {
-    !matches!(share.phase, Phase::Granting { .. })
+pub fn is_held(allocation: &Allocation) -> bool {
+    !matches!(allocation.phase, Phase::Granting { .. })
 }

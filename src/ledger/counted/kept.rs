@@ -22,6 +22,11 @@ impl Kept {
         self.len
     }
 
+    /// One member's that are remembered, the last to end first.
+    pub fn newest(&self, uid: Uid) -> impl Iterator<Item = JobId> {
+        self.of.get(&uid).into_iter().flat_map(|jobs| jobs.iter().rev().map(|(_, job)| *job))
+    }
+
     /// A job is over. Which one is forgotten for it: the member's oldest, where they have too many; where there are too many
     /// of all members, the oldest of who has the most, so that nobody's are forgotten for what another does, but for a
     /// fair part.

@@ -1,9 +1,9 @@
 //! CPU and memory as they are counted: what can be handed out, what is held, what is free. Tasks are no such
-//! resource: `pids.max` bounds each share by itself.
+//! resource: `pids.max` bounds each allocation by itself.
 
 use crate::quantity::{Amount, Bytes, MilliCpu};
 
-/// CPU (thousandths) and memory (bytes), wide enough for any sum of shares.
+/// CPU (thousandths) and memory (bytes), wide enough for any sum of allocations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Room {
     /// CPU, in thousandths.
@@ -26,7 +26,7 @@ impl Room {
         Self::new(amount.cpu, amount.mem)
     }
 
-    /// Both together. Sums of 2^60 shares fit.
+    /// Both together. Sums of 2^60 allocations fit.
     #[must_use]
     pub fn plus(self, other: Self) -> Self {
         Self { cpu: self.cpu.saturating_add(other.cpu), mem: self.mem.saturating_add(other.mem) }
@@ -63,7 +63,7 @@ impl Room {
 /// What can be handed out and what of it is.
 ///
 /// Holds after every change: `held + free == whole + over` in each resource, and one of `free` and `over` is 0.
-/// `over` is what is held beyond the capacity: the machine shrank, or shares were adopted. Then nothing is taken,
+/// `over` is what is held beyond the capacity: the machine shrank, or allocations were adopted. Then nothing is taken,
 /// and nothing is granted until it fits again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Capacity {
@@ -79,7 +79,7 @@ impl Capacity {
         self.whole
     }
 
-    /// What is held, without the shares whose lease is over.
+    /// What is held, without the allocations whose lease is over.
     pub fn held(&self) -> Room {
         self.held
     }

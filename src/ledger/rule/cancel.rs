@@ -25,11 +25,29 @@ impl Ledger {
                 self.call_back(id, effects);
                 Ok(())
             }
+            JobState::Running { .. } if matches!(job.kind, JobKind::Run(_)) => {
+                self.stop_run(now, id, effects)
+            }
             JobState::Running { .. } => Err(Refusal::JobAtWork { job: id }),
             JobState::Queued { .. } => {
                 self.end_job(now, id, JobEnd::Cancelled, effects);
                 Ok(())
             }
+        }
+    }
+
+    /// A command in the foreground is not wanted any more: what is in its allocation is stopped.
+    fn stop_run(&mut self, now: Now, id: JobId, effects: &mut Vec<Effect>) -> Result<(), Refusal> {
+        let Some(home) = self.jobs.get(&id).and_then(|job| job.home()) else { return Err(Refusal::NoJob) };
+        match self.active(home) {
+            Ok(_) => {
+                let job = self.stopping(now, home);
+                effects.push(Effect::Stop { id: home, job });
+                Ok(())
+            }
+            // It is on its way already.
+            Err(Refusal::Stopping) => Ok(()),
+            Err(refusal) => Err(refusal),
         }
     }
 }

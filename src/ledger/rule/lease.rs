@@ -1,19 +1,22 @@
-//! How long a share is held: what its member asks for, within what the policy allows.
+//! How long an allocation is held: what its member asks for, within what the policy allows.
 
 use std::time::Duration;
 
 use crate::ledger::refusal::Refusal;
 use crate::policy::{DURATION_MAX, DURATION_MIN, LEASE_MIN, MemberPolicy};
 
-/// The lease of a share that is requested: as asked, else the policy's own.
-pub(super) fn of_share(policy: &MemberPolicy, asked: Option<Duration>) -> Result<Option<Duration>, Refusal> {
+/// The lease of an allocation that is requested: as asked, else the policy's own.
+pub(super) fn of_allocation(
+    policy: &MemberPolicy,
+    asked: Option<Duration>,
+) -> Result<Option<Duration>, Refusal> {
     match asked {
         Some(asked) => checked(policy, asked, LEASE_MIN).map(Some),
         None => Ok(policy.lease_default),
     }
 }
 
-/// The lease of a share that a submitted command brings: the command's time limit, however short; else none
+/// The lease of an allocation that a submitted command brings: the command's time limit, however short; else none
 /// (1-product.md "Leases").
 pub(super) fn of_work(policy: &MemberPolicy, limit: Option<Duration>) -> Result<Option<Duration>, Refusal> {
     match limit {

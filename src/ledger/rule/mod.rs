@@ -7,4 +7,5 @@ mod release;
 mod renew;
 mod request;
 mod resize;
+mod run;
 mod submit;

@@ -1,46 +1,46 @@
-//! Who gives a share back.
+//! Who gives an allocation back.
 
-use crate::identity::{JobId, Uid};
+use crate::identity::{AllocationId, JobId};
+use crate::ledger::allocation::Phase;
 use crate::ledger::job::{JobKind, JobState};
 use crate::ledger::refusal::Refusal;
-use crate::ledger::share::Phase;
 use crate::ledger::{Effect, Ledger, Now};
 
 impl Ledger {
     pub(in crate::ledger) fn release(
         &mut self,
         now: Now,
-        uid: Uid,
+        id: AllocationId,
         populated: bool,
         stop: bool,
         effects: &mut Vec<Effect>,
     ) -> Result<(), Refusal> {
-        if !self.shares.contains_key(&uid) {
+        if !self.allocations.contains_key(&id) {
             return Ok(());
         }
-        self.active(uid)?;
+        self.active(id)?;
         // A submitted command may be on its way in.
-        let works = self.works(uid);
+        let works = self.works_in(id);
         if !populated && works && !stop {
             return Err(Refusal::Unsettled);
         }
         if !populated && !works {
-            self.alter(uid, |share| share.phase = Phase::Releasing);
-            effects.push(Effect::Withdraw(uid));
+            self.alter(id, |allocation| allocation.phase = Phase::Releasing);
+            effects.push(Effect::Withdraw(id));
             return Ok(());
         }
         if !stop {
             return Err(Refusal::Occupied);
         }
-        let job = self.stopping(now, uid);
-        effects.push(Effect::Stop { uid, job });
+        let job = self.stopping(now, id);
+        effects.push(Effect::Stop { id, job });
         Ok(())
     }
 
-    /// The share is being stopped, watched by a new job.
-    pub(in crate::ledger) fn stopping(&mut self, now: Now, uid: Uid) -> JobId {
-        let job = self.new_job(now, uid, JobKind::Release, JobState::Running { started: now });
-        self.alter(uid, |share| share.phase = Phase::Stopping { job });
+    /// The allocation is being stopped, watched by a new job.
+    pub(in crate::ledger) fn stopping(&mut self, now: Now, id: AllocationId) -> JobId {
+        let job = self.new_job(now, id.uid, JobKind::Release, JobState::Running { started: now });
+        self.alter(id, |allocation| allocation.phase = Phase::Stopping { job });
         job
     }
 }

@@ -1,16 +1,18 @@
-//! Who asks for a share, or waits for one.
+//! Who asks for an allocation, or waits for one.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::lease::{of_share, of_work};
-use crate::identity::{JobId, Uid};
+use super::lease::{of_allocation, of_work};
+use crate::identity::{AllocationId, JobId, Uid};
+use crate::ledger::allocation::{Allocation, Goes, Lease, Phase, Terms};
 use crate::ledger::counted::room::Room;
 use crate::ledger::job::{Ask, JobEnd, JobKind, JobState};
+use crate::ledger::queue::Waiting;
 use crate::ledger::refusal::{Bound, Over, Refusal, Shortage};
-use crate::ledger::share::{Lease, Phase, Share, Terms};
+use crate::ledger::share::Share;
 use crate::ledger::{Effect, Ledger, Member, Now, Wait};
-use crate::policy::Role;
+use crate::policy::{QueueRule, Role};
 use crate::quantity::{Amount, PartialAmount};
 use crate::time::milliseconds;
 
@@ -26,40 +28,103 @@ impl Ledger {
     ) -> Result<(), Refusal> {
         let uid = member.uid;
         self.may_ask(uid)?;
-        let since = self.clock.last;
-        let ask = self.ask(&member, amount, of_share(&member.policy, lease)?, lease)?;
-        if self.has_room(uid, &ask, wait) {
-            self.begin(now, uid, &ask, None);
-            effects.push(Effect::Grant(uid));
+        let ask = self.ask(&member, amount, of_allocation(&member.policy, lease)?, lease)?;
+        if self.has_room(uid, &ask) {
+            let id = AllocationId::standing(uid);
+            self.begin(now, id, &ask, None);
+            effects.push(Effect::Grant(id));
             return Ok(());
         }
-        if wait == Wait::No {
-            return Err(self.shortage(now, Room::of(ask.amount), ask.lease_ms));
-        }
-        let job = self.new_job(now, uid, JobKind::Request(Box::new(ask)), JobState::Queued { since });
-        effects.push(Effect::Queued { uid, job });
+        self.may_wait(now, uid, &ask, wait)?;
+        self.wait_as(now, uid, JobKind::Request(Box::new(ask)), effects);
         Ok(())
     }
 
-    /// Whether a member can ask for a share at all.
-    pub(in crate::ledger) fn may_ask(&self, uid: Uid) -> Result<(), Refusal> {
-        if let Some(share) = self.shares.get(&uid) {
-            if matches!(share.phase, Phase::Granting { .. }) {
+    /// A member waits from now on, with this.
+    pub(in crate::ledger) fn wait_as(
+        &mut self,
+        now: Now,
+        uid: Uid,
+        kind: JobKind,
+        effects: &mut Vec<Effect>,
+    ) {
+        let since = self.clock.last;
+        let job = self.new_job(now, uid, kind, JobState::Queued { since });
+        effects.push(Effect::Queued { uid, job });
+    }
+
+    /// Whether a member can ask for the standing allocation at all.
+    fn may_ask(&self, uid: Uid) -> Result<(), Refusal> {
+        if let Some(allocation) = self.allocations.get(&AllocationId::standing(uid)) {
+            if matches!(allocation.phase, Phase::Granting { .. }) {
                 return Err(Refusal::Unsettled);
             }
-            return Err(Refusal::AlreadyAllocated { held: share.amount });
+            return Err(Refusal::AlreadyAllocated { held: allocation.amount });
         }
-        if let Some(job) = self.queue.job_of(uid) {
+        if let Some(job) = self.standing_awaited(uid) {
             return Err(Refusal::AlreadyWaiting { job });
         }
         if self.draining { Err(Refusal::Draining) } else { Ok(()) }
     }
 
-    /// Whether a share can be given now, before all who wait or beside them.
-    pub(in crate::ledger) fn has_room(&self, uid: Uid, ask: &Ask, wait: Wait) -> bool {
-        let need = Room::of(ask.amount);
-        let first = wait != Wait::No && self.goes_first(self.books.fairness.key(uid, ask.weight));
-        need.fits(self.books.capacity.free()) && (first || self.may_pass(need, ask.lease_ms))
+    /// The request for the standing allocation that a member waits with.
+    pub(in crate::ledger) fn standing_awaited(&self, uid: Uid) -> Option<JobId> {
+        let is_request =
+            |job: &JobId| self.jobs.get(job).is_some_and(|job| matches!(job.kind, JobKind::Request(_)));
+        self.queue.of(uid).find(is_request)
+    }
+
+    /// What one member holds; nothing where they hold nothing.
+    pub(in crate::ledger) fn share_of(&self, uid: Uid) -> Share {
+        self.share(uid).copied().unwrap_or_default()
+    }
+
+    /// Whether an allocation can be given now, beside all who wait. What its member waits for themselves goes
+    /// first where that only waits for the rest of what they may hold.
+    pub(in crate::ledger) fn has_room(&self, uid: Uid, ask: &Ask) -> bool {
+        let (need, share) = (Room::of(ask.amount), self.share_of(uid));
+        if !need.fits(self.books.capacity.free()) || self.too_much(uid, ask, &share).is_some() {
+            return false;
+        }
+        let own = self.queue.first_of(uid);
+        if own.is_some_and(|own| self.is_held_back(own, &share)) {
+            return false;
+        }
+        let Some(kept) = self.reservation() else { return true };
+        let held_ms = match ask.lease_ms {
+            // Work without a limit is likely to end too.
+            None if ask.terms.goes == Goes::WithWork => self.passes_ms(uid, &kept.first),
+            known => known,
+        };
+        kept.lets_pass(need, held_ms, self.clock.last)
+    }
+
+    /// What a member holds already with which this would be more than they may hold, or have at work.
+    fn too_much(&self, uid: Uid, ask: &Ask, share: &Share) -> Option<Refusal> {
+        let over = share.over(ask.amount, ask.terms.max);
+        let over = over.map(|over| Refusal::MaxHeld { over, held: share.held() });
+        let full = || self.commands_full(uid, share).filter(|_| ask.terms.goes != Goes::Released);
+        over.or_else(|| full().map(|most| Refusal::TooManyWorks { most }))
+    }
+
+    /// Whether a request for which there is no room now is to wait.
+    pub(in crate::ledger) fn may_wait(
+        &self,
+        now: Now,
+        uid: Uid,
+        ask: &Ask,
+        wait: Wait,
+    ) -> Result<(), Refusal> {
+        if wait == Wait::No {
+            let too_much = self.too_much(uid, ask, &self.share_of(uid));
+            return Err(too_much.unwrap_or_else(|| self.shortage(now, Room::of(ask.amount), ask.lease_ms)));
+        }
+        let QueueRule { member, all, .. } = self.rules.map(|rules| rules.queue).unwrap_or_default();
+        match (self.queue.len_of(uid) >= member, self.queue.len() >= all) {
+            (true, _) => Err(Refusal::QueueFull { most: member, own: true }),
+            (_, true) => Err(Refusal::QueueFull { most: all, own: false }),
+            (false, false) => Ok(()),
+        }
     }
 
     /// What is asked for, complete and within every bound; the lease, and the one that the member named.
@@ -107,7 +172,12 @@ impl Ledger {
             amount: full,
             swap: member.swap,
             weight: policy.weight,
-            terms: Terms { idle_ms: policy.idle.map(milliseconds), for_work: false, burst: policy.burst },
+            terms: Terms {
+                idle_ms: policy.idle.map(milliseconds),
+                goes: Goes::Released,
+                burst: policy.burst,
+                max: policy.max,
+            },
             user: member.user.clone(),
         })
     }
@@ -121,24 +191,25 @@ impl Ledger {
         effects: &mut Vec<Effect>,
     ) {
         for member in members {
-            let waiting = self.queue.job_of(member.uid).and_then(|id| self.jobs.get(&id));
-            let Some((id, kind)) = waiting.map(|job| (job.id, job.kind.clone())) else { continue };
-            let Some(ask) = kind.ask() else { continue };
-            let ask = match self.ask_anew(&member, ask) {
-                Ok(new) if new == *ask => continue,
-                Ok(new) => new,
-                Err(refusal) => {
-                    self.end_job(now, id, JobEnd::Refused(refusal.to_string()), effects);
-                    continue;
-                }
-            };
-            self.queue.remove(id);
-            let Some(mut job) = self.jobs.remove(&id) else { continue };
-            if let Some(old) = Arc::make_mut(&mut job).kind.ask_mut() {
-                *old = ask;
-            }
-            self.line_up(&job);
-            self.jobs.insert(id, job);
+            let waiting: Vec<JobId> = self.queue.of(member.uid).collect();
+            waiting.into_iter().for_each(|id| self.judge_anew(now, id, &member, effects));
+        }
+    }
+
+    fn judge_anew(&mut self, now: Now, id: JobId, member: &Member, effects: &mut Vec<Effect>) {
+        let Some(old) = self.jobs.get(&id).and_then(|job| job.kind.ask()) else { return };
+        let new = match self.ask_anew(member, old) {
+            Ok(new) if new == *old => return,
+            Ok(new) => new,
+            Err(refusal) => return self.end_job(now, id, JobEnd::Refused(refusal.to_string()), effects),
+        };
+        let Some(job) = self.jobs.get_mut(&id) else { return };
+        if let Some(old) = Arc::make_mut(job).kind.ask_mut() {
+            *old = new;
+        }
+        if let Some(waiting) = Waiting::of(job) {
+            self.queue.change(&waiting);
+            self.recount(member.uid);
         }
     }
 
@@ -148,24 +219,25 @@ impl Ledger {
             return Err(Refusal::ReadOnly);
         }
         let named_lease = old.named_lease_ms.map(Duration::from_millis);
-        let lease = match old.terms.for_work {
-            true => of_work(&member.policy, named_lease)?,
-            false => of_share(&member.policy, named_lease)?,
+        let lease = match old.terms.goes {
+            Goes::WithWork => of_work(&member.policy, named_lease)?,
+            Goes::Released | Goes::WithProcesses { .. } => of_allocation(&member.policy, named_lease)?,
         };
         let new = self.complete(member, old.named, lease, named_lease)?;
-        let terms = Terms { for_work: old.terms.for_work, ..new.terms };
+        let terms = Terms { goes: old.terms.goes, ..new.terms };
         // The name is looked up again for the figures only.
         Ok(Ask { asked: old.asked, user: old.user.clone(), terms, ..new })
     }
 
-    /// The share of an ask, on its way.
-    pub(in crate::ledger) fn begin(&mut self, now: Now, uid: Uid, ask: &Ask, job: Option<JobId>) {
-        let mut share = Share::active(uid, ask.amount, ask.swap, now, self.clock.boot.clone());
-        share.user.clone_from(&ask.user);
-        share.phase = Phase::Granting { job };
-        share.terms = ask.terms;
-        share.lease = ask.lease_ms.map(|length| Lease::new(self.clock.last, length));
-        self.open(share);
+    /// The allocation of an ask, on its way.
+    pub(in crate::ledger) fn begin(&mut self, now: Now, id: AllocationId, ask: &Ask, job: Option<JobId>) {
+        let mut allocation = Allocation::active(id, ask.amount, ask.swap, now, self.clock.boot.clone());
+        allocation.user.clone_from(&ask.user);
+        allocation.phase = Phase::Granting { job };
+        allocation.terms = ask.terms;
+        allocation.lease = ask.lease_ms.map(|length| Lease::new(self.clock.last, length));
+        self.books.fairness.weigh(id.uid, ask.weight);
+        self.open(allocation);
     }
 
     /// Why there is no room for `asked` now.

@@ -1,8 +1,9 @@
 //! Who asks for other figures.
 
+use crate::identity::{AllocationId, Purpose};
+use crate::ledger::allocation::Phase;
 use crate::ledger::counted::room::Room;
 use crate::ledger::refusal::{Bound, Over, Refusal};
-use crate::ledger::share::Phase;
 use crate::ledger::{Effect, Ledger, Member, Now};
 use crate::quantity::{Amount, Bytes, MilliCpu, PartialAmount, Tasks};
 
@@ -11,15 +12,16 @@ impl Ledger {
         &mut self,
         now: Now,
         member: &Member,
-        amount: PartialAmount,
-        in_use: Bytes,
+        of: Purpose,
+        (amount, in_use): (PartialAmount, Bytes),
         effects: &mut Vec<Effect>,
     ) -> Result<(), Refusal> {
-        let share = self.active(member.uid)?;
-        if share.expired() {
+        let id = AllocationId { uid: member.uid, purpose: of };
+        let allocation = self.active(id)?;
+        if allocation.expired() {
             return Err(Refusal::Expired);
         }
-        let (from, lease) = (share.amount, share.lease);
+        let (from, lease) = (allocation.amount, allocation.lease);
         let to = amount.or(from);
         // What is held already may be over a maximum that was lowered since: nothing is taken, and only what grows is judged.
         let grows = Amount {
@@ -32,6 +34,10 @@ impl Ledger {
         if let Some(over) = over {
             return Err(Refusal::OverLimit(over));
         }
+        let others = self.share_of(id.uid).less(allocation);
+        if let Some(over) = others.over(grows, member.policy.max) {
+            return Err(Refusal::MaxHeld { over, held: others.held() });
+        }
         if to.mem < from.mem && to.mem < in_use {
             return Err(Refusal::MemoryInUse { in_use, asked: to.mem });
         }
@@ -42,9 +48,8 @@ impl Ledger {
                 return Err(self.shortage(now, more, left));
             }
         }
-        let uid = member.uid;
-        self.alter(uid, |share| share.phase = Phase::Resizing { to });
-        effects.push(Effect::Resize { uid, from, to });
+        self.alter(id, |allocation| allocation.phase = Phase::Resizing { to });
+        effects.push(Effect::Resize { id, from, to });
         Ok(())
     }
 }

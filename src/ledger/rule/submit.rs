@@ -1,16 +1,17 @@
-//! Submitted commands: run in the share that is held, or in one that is taken for them and goes with the last of them.
+//! Submitted commands: each brings an allocation, which goes with it, or runs in its member's standing one.
 
 use std::sync::Arc;
 
 use super::lease::of_work;
-use crate::identity::{JobId, Uid};
-use crate::ledger::command::Asked;
-use crate::ledger::counted::room::Room;
-use crate::ledger::job::{Ask, Job, JobEnd, JobKind, JobState, WORKS_PER_UID_MAX, Work};
+use crate::identity::{AllocationId, JobId, Uid};
+use crate::ledger::allocation::{Goes, Lease, Phase, Terms};
+use crate::ledger::command::{Asked, Where};
+use crate::ledger::job::{
+    Ask, Job, JobEnd, JobKind, JobState, KEPT_MAX, KEPT_PER_UID_MAX, WORKS_PER_UID_MAX, Work,
+};
 use crate::ledger::refusal::{Bound, Over, Refusal};
-use crate::ledger::share::{Phase, Terms};
-use crate::ledger::{Effect, Event, Ledger, Member, Now, Wait};
-use crate::quantity::PartialAmount;
+use crate::ledger::{Effect, Event, Ledger, Member, Now};
+use crate::quantity::{Bytes, PartialAmount};
 use crate::time::milliseconds;
 
 impl Ledger {
@@ -21,69 +22,110 @@ impl Ledger {
         asked: Asked,
         effects: &mut Vec<Effect>,
     ) -> Result<(), Refusal> {
-        let Asked { amount, time_limit, name, wait } = asked;
+        let Asked { amount, place, time_limit, name, kept, wait } = asked;
         let uid = member.uid;
         if time_limit.is_some_and(|limit| limit.is_zero()) {
             return Err(Refusal::NoTime);
         }
-        if self.works.get(&uid).is_some_and(|works| *works >= WORKS_PER_UID_MAX) {
-            return Err(Refusal::TooManyWorks { most: WORKS_PER_UID_MAX });
-        }
+        let standing = AllocationId::standing(uid);
+        let joins = self.joins(uid, place, amount);
         let time_limit_ms = time_limit.map(milliseconds);
-        let work = Work { name, limits: amount, time_limit_ms, ask: None, cancelled: false };
-        if self.shares.contains_key(&uid) {
-            let held = self.active(uid)?.enforced().most;
+        let work = Work { name, limits: amount, time_limit_ms, ask: None, kept: Bytes(0), cancelled: false };
+        if joins {
+            let held = self.active(standing)?.enforced().most;
             if let Some(over) = Over::first(amount.or(held), held, Bound::Share) {
                 return Err(Refusal::OverLimit(over));
+            }
+            if self.inside.get(&standing).is_some_and(|works| *works >= WORKS_PER_UID_MAX) {
+                return Err(Refusal::TooManyWorks { most: WORKS_PER_UID_MAX });
             }
             let job = self.begin_work(now, uid, work);
             effects.extend([Effect::Start { uid, job }, Effect::Notify(Event::Job(job))]);
             return Ok(());
         }
-        self.may_ask(uid)?;
-        let ask = self.ask(&member, amount, of_work(&member.policy, time_limit)?, time_limit)?;
-        let ask = Ask { terms: Terms { for_work: true, ..ask.terms }, ..ask };
-        let (room, since) = (self.has_room(uid, &ask, wait), self.clock.last);
-        if !room && wait == Wait::No {
-            return Err(self.shortage(now, Room::of(ask.amount), ask.lease_ms));
+        if self.draining {
+            return Err(Refusal::Draining);
         }
-        // The share is as large as the command may be: it needs no limits of its own.
-        let work = Work { ask: Some(ask.clone()), limits: PartialAmount::default(), ..work };
+        let ask = self.ask(&member, amount, of_work(&member.policy, time_limit)?, time_limit)?;
+        let ask = Ask { terms: Terms { goes: Goes::WithWork, ..ask.terms }, ..ask };
+        let room = self.has_room(uid, &ask);
+        if !room {
+            self.may_wait(now, uid, &ask, wait)?;
+        }
+        // The allocation is as large as the command may be: it needs no limits of its own.
+        self.may_be_kept(uid, kept)?;
+        let work = Work { ask: Some(ask.clone()), limits: PartialAmount::default(), kept, ..work };
         if room {
             let job = self.begin_work(now, uid, work);
-            self.begin(now, uid, &ask, Some(job));
-            effects.extend([Effect::Grant(uid), Effect::Notify(Event::Job(job))]);
+            let id = AllocationId::of_job(uid, job);
+            self.begin(now, id, &ask, Some(job));
+            effects.extend([Effect::Grant(id), Effect::Notify(Event::Job(job))]);
         } else {
-            let state = JobState::Queued { since };
-            let job = self.new_job(now, uid, JobKind::Submit(Box::new(work)), state);
-            effects.push(Effect::Queued { uid, job });
+            self.wait_as(now, uid, JobKind::Submit(Box::new(work)), effects);
         }
         Ok(())
     }
 
+    /// Whether what a member starts goes into their standing allocation, and brings none.
+    pub(in crate::ledger) fn joins(&self, uid: Uid, place: Where, amount: PartialAmount) -> bool {
+        match place {
+            // The work of 0.1 has its member's slice for itself.
+            _ if self.is_as_in_0_1(uid) => true,
+            Where::InShare => true,
+            Where::Own => false,
+            Where::ByFigures => {
+                let standing = AllocationId::standing(uid);
+                amount == PartialAmount::default() && self.allocations.contains_key(&standing)
+            }
+        }
+    }
+
+    /// Whether a member holds a share of 0.1, beside which they hold nothing until they have given it back.
+    pub(in crate::ledger) fn is_as_in_0_1(&self, uid: Uid) -> bool {
+        self.allocations.get(&AllocationId::standing(uid)).is_some_and(|standing| standing.in_share)
+    }
+
+    /// Whether there is room on disk for what a command is to run.
+    fn may_be_kept(&self, uid: Uid, kept: Bytes) -> Result<(), Refusal> {
+        let of = self.on_disk.0.get(&uid).copied().unwrap_or_default();
+        let over = |held: u64, most: Bytes| held.saturating_add(kept.0) > most.0;
+        match (over(of, KEPT_PER_UID_MAX), over(self.on_disk.1, KEPT_MAX)) {
+            (true, _) => Err(Refusal::TooMuchKept { most: KEPT_PER_UID_MAX, own: true }),
+            (_, true) => Err(Refusal::TooMuchKept { most: KEPT_MAX, own: false }),
+            (false, false) => Ok(()),
+        }
+    }
+
     fn begin_work(&mut self, now: Now, uid: Uid, work: Work) -> JobId {
-        // Something will be inside before anybody can see it there.
-        self.alter(uid, |share| share.empty_since = None);
+        if work.ask.is_none() {
+            // Something will be inside before anybody can see it there.
+            self.alter(AllocationId::standing(uid), |standing| standing.empty_since = None);
+        }
         self.new_job(now, uid, JobKind::Submit(Box::new(work)), JobState::Running { started: now })
     }
 
-    /// The share that a job waited for is there.
-    pub(in crate::ledger) fn share_is_there(
-        &mut self,
-        now: Now,
-        uid: Uid,
-        id: JobId,
-        effects: &mut Vec<Effect>,
-    ) {
-        match self.jobs.get(&id).map(|job| &job.kind) {
-            Some(JobKind::Submit(work)) if work.cancelled => {
+    /// The allocation that a job waited for is there.
+    pub(in crate::ledger) fn allocation_is_there(&mut self, now: Now, id: JobId, effects: &mut Vec<Effect>) {
+        let Some(job) = self.jobs.get(&id) else { return };
+        match (&job.kind, job.home()) {
+            (JobKind::Submit(work), _) if work.cancelled => {
                 self.work_ended(now, id, JobEnd::Cancelled, effects);
             }
-            Some(JobKind::Submit(_)) => {
-                self.alter(uid, |share| share.empty_since = None);
-                effects.push(Effect::Start { uid, job: id });
+            (JobKind::Submit(_), Some(home)) => {
+                let time = self.clock.last;
+                self.alter(home, |allocation| {
+                    allocation.empty_since = None;
+                    // Its time limit counts from its start.
+                    if allocation.terms.goes == Goes::WithWork {
+                        allocation.lease = allocation.lease.map(|lease| Lease::new(time, lease.length_ms));
+                    }
+                });
+                self.guess(home);
+                effects.push(Effect::Start { uid: home.uid, job: id });
             }
-            Some(JobKind::Request(_) | JobKind::Release) | None => {
+            // It is kept for the command until that is over.
+            (JobKind::Run(_), _) => {}
+            (JobKind::Submit(_) | JobKind::Request(_) | JobKind::Release, _) => {
                 self.end_job(now, id, JobEnd::Done, effects);
             }
         }
@@ -92,13 +134,12 @@ impl Ledger {
     /// A command that runs, or is about to, is not wanted any more.
     pub(in crate::ledger) fn call_back(&mut self, id: JobId, effects: &mut Vec<Effect>) {
         let Some(job) = self.jobs.get_mut(&id).map(Arc::make_mut) else { return };
-        let uid = job.uid;
+        let (uid, home) = (job.uid, job.home());
         let JobKind::Submit(work) = &mut job.kind else { return };
         // That it was called back before says nothing of what came of it: stopping it again does no harm.
         work.cancelled = true;
-        let granting =
-            self.shares.get(&uid).is_some_and(|share| share.phase == Phase::Granting { job: Some(id) });
-        if !granting {
+        let allocation = home.and_then(|home| self.allocations.get(&home));
+        if allocation.is_none_or(|allocation| allocation.phase != Phase::Granting { job: Some(id) }) {
             effects.push(Effect::CallBack { uid, job: id });
         }
     }
@@ -110,15 +151,18 @@ impl Ledger {
         end: JobEnd,
         effects: &mut Vec<Effect>,
     ) {
-        let Some(uid) = self.jobs.get(&id).filter(|job| job.is_work()).map(|job| job.uid) else { return };
+        let Some(home) = self.jobs.get(&id).and_then(|job| job.home()) else { return };
         self.end_job(now, id, end, effects);
-        let Some(share) = self.shares.get(&uid) else { return };
-        if share.terms.for_work && share.phase == Phase::Active && !self.works(uid) {
+        let Some(allocation) = self.allocations.get(&home) else { return };
+        if allocation.terms.goes == Goes::WithWork
+            && allocation.phase == Phase::Active
+            && !self.works_in(home)
+        {
             // Where something else is inside it stays until that is gone.
-            self.alter(uid, |share| share.phase = Phase::Releasing);
-            return effects.push(Effect::Withdraw(uid));
+            self.alter(home, |allocation| allocation.phase = Phase::Releasing);
+            return effects.push(Effect::Withdraw(home));
         }
-        self.follow_up(uid, effects);
+        self.follow_up(home, effects);
     }
 
     /// A command was started by a daemon that went before the command's process had what it was to become.
@@ -134,9 +178,9 @@ impl Ledger {
         }
     }
 
-    /// Whether a submitted command of a member is not over.
-    pub(in crate::ledger) fn works(&self, uid: Uid) -> bool {
-        self.works.contains_key(&uid)
+    /// Whether a submitted command runs in an allocation, or is about to.
+    pub(in crate::ledger) fn works_in(&self, id: AllocationId) -> bool {
+        self.inside.contains_key(&id)
     }
 
     /// Ends the submitted commands that wait and of which nobody knows what they were to run: it is not in the state.

@@ -25,6 +25,8 @@ pub(super) struct JobRecord {
 pub(super) enum KindRecord {
     Request(AskRecord),
     Release,
+    /// Not before version 6.
+    Run(AskRecord),
     Submit {
         name: Option<String>,
         cpu_milli: Option<u64>,
@@ -32,6 +34,9 @@ pub(super) enum KindRecord {
         tasks_max: Option<u64>,
         time_limit_ms: Option<u64>,
         ask: Option<AskRecord>,
+        /// Not before version 5.
+        #[serde(default)]
+        kept_bytes: u64,
         cancelled: bool,
     },
 }
@@ -105,6 +110,7 @@ impl From<&Job> for JobRecord {
             kind: match &job.kind {
                 JobKind::Request(ask) => KindRecord::Request(AskRecord::from(&**ask)),
                 JobKind::Release => KindRecord::Release,
+                JobKind::Run(ask) => KindRecord::Run(AskRecord::from(&**ask)),
                 JobKind::Submit(work) => KindRecord::Submit {
                     name: work.name.clone(),
                     cpu_milli: work.limits.cpu.map(|cpu| cpu.0),
@@ -112,6 +118,7 @@ impl From<&Job> for JobRecord {
                     tasks_max: work.limits.tasks.map(|tasks| tasks.0),
                     time_limit_ms: work.time_limit_ms,
                     ask: work.ask.as_ref().map(AskRecord::from),
+                    kept_bytes: work.kept.0,
                     cancelled: work.cancelled,
                 },
             },
@@ -139,6 +146,7 @@ impl TryFrom<JobRecord> for Job {
             kind: match record.kind {
                 KindRecord::Request(ask) => JobKind::Request(Box::new(ask.try_into()?)),
                 KindRecord::Release => JobKind::Release,
+                KindRecord::Run(ask) => JobKind::Run(Box::new(ask.try_into()?)),
                 KindRecord::Submit {
                     name,
                     cpu_milli,
@@ -146,6 +154,7 @@ impl TryFrom<JobRecord> for Job {
                     tasks_max,
                     time_limit_ms,
                     ask,
+                    kept_bytes,
                     cancelled,
                 } => JobKind::Submit(Box::new(Work {
                     name,
@@ -156,6 +165,7 @@ impl TryFrom<JobRecord> for Job {
                     },
                     time_limit_ms,
                     ask: ask.map(Ask::try_from).transpose()?,
+                    kept: Bytes(kept_bytes),
                     cancelled,
                 })),
             },

@@ -2,8 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::figures::Figures;
 use crate::enforced::Burst;
-use crate::ledger::share::{Keeps, Lease, Stage, Terms};
+use crate::ledger::allocation::{Goes, Keeps, Lease, Stage, Terms};
 use crate::ledger::time::Time;
 use crate::quantity::{Bytes, MilliCpu, Tasks};
 
@@ -12,9 +13,15 @@ use crate::quantity::{Bytes, MilliCpu, Tasks};
 pub(super) struct TermsRecord {
     pub(super) idle_ms: Option<u64>,
     pub(super) for_work: bool,
+    /// Of a command in the foreground: whether it has gone in. Not before version 6.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) entered: Option<bool>,
     /// Not in version 2.
     #[serde(default)]
     pub(super) burst: Option<BurstRecord>,
+    /// Not before version 5.
+    #[serde(default)]
+    pub(super) max: Option<Figures>,
 }
 
 #[derive(Serialize, Deserialize, Clone, Copy)]
@@ -52,7 +59,12 @@ impl From<Terms> for TermsRecord {
             Burst::To(cpu) => BurstRecord::To { cpu_milli: cpu.0 },
             Burst::All => BurstRecord::All,
         });
-        Self { idle_ms: terms.idle_ms, for_work: terms.for_work, burst }
+        let entered = match terms.goes {
+            Goes::WithProcesses { entered } => Some(entered),
+            Goes::Released | Goes::WithWork => None,
+        };
+        let for_work = terms.goes == Goes::WithWork;
+        Self { idle_ms: terms.idle_ms, for_work, entered, burst, max: Some(terms.max.into()) }
     }
 }
 
@@ -62,7 +74,16 @@ impl From<TermsRecord> for Terms {
             BurstRecord::To { cpu_milli } => Burst::To(MilliCpu(cpu_milli)),
             BurstRecord::All => Burst::All,
         });
-        Self { idle_ms: record.idle_ms, for_work: record.for_work, burst }
+        Self {
+            idle_ms: record.idle_ms,
+            goes: match (record.for_work, record.entered) {
+                (_, Some(entered)) => Goes::WithProcesses { entered },
+                (true, None) => Goes::WithWork,
+                (false, None) => Goes::Released,
+            },
+            burst,
+            max: record.max.map(Figures::into).unwrap_or_default(),
+        }
     }
 }
 

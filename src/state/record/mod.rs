@@ -4,21 +4,24 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::identity::{JobId, Uid};
+use crate::identity::{AllocationId, JobId, Purpose};
 use crate::ledger::Image;
-use crate::ledger::fairness::{Fairness, Meter};
-use crate::ledger::share::{Phase, Share};
+use crate::ledger::allocation::{Allocation, Phase};
 use crate::ledger::time::{Clock, Time};
 use crate::quantity::Bytes;
 use crate::time::BootId;
+use fairness::FairnessRecord;
 use figures::{Figures, Moment, number, uid};
 use job::JobRecord;
 use lease::{LeaseRecord, TermsRecord};
 
+mod fairness;
 mod figures;
 mod job;
 mod lease;
 pub(super) mod v1;
+pub(super) mod v4;
+pub(super) mod v5;
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -28,14 +31,21 @@ pub(super) struct State {
     clock: ClockRecord,
     fairness: FairnessRecord,
     draining: bool,
-    shares: Vec<ShareRecord>,
+    allocations: Vec<AllocationRecord>,
+    reserved: Option<u64>,
     jobs: Vec<JobRecord>,
 }
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct ShareRecord {
+struct AllocationRecord {
     uid: u64,
+    /// The submitted command that brought it; `None`: no such command did.
+    job: Option<u64>,
+    /// The command in the foreground that brought it. With neither it is the standing one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    run: Option<u64>,
+    in_share: bool,
     user: Option<String>,
     amount: Figures,
     swap_bytes: u64,
@@ -44,8 +54,6 @@ struct ShareRecord {
     phase: PhaseRecord,
     terms: TermsRecord,
     lease: Option<LeaseRecord>,
-    metered_since_ms: u64,
-    metered_rate: u64,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -69,23 +77,6 @@ struct ClockRecord {
     wall_ms: u64,
 }
 
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct FairnessRecord {
-    half_life_ms: u64,
-    epoch_ms: u64,
-    accounts: Vec<AccountRecord>,
-}
-
-/// Decayed use, 128 bits in two halves: CBOR has no wider integers without tags.
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct AccountRecord {
-    uid: u64,
-    used_high: u64,
-    used_low: u64,
-}
-
 impl From<&Image> for State {
     fn from(image: &Image) -> Self {
         Self {
@@ -94,7 +85,8 @@ impl From<&Image> for State {
             clock: (&image.clock).into(),
             fairness: (&image.fairness).into(),
             draining: image.draining,
-            shares: image.shares.iter().map(ShareRecord::from).collect(),
+            allocations: image.allocations.iter().map(AllocationRecord::from).collect(),
+            reserved: image.reserved.map(|job| job.0),
             jobs: image.jobs.iter().map(|job| JobRecord::from(&**job)).collect(),
         }
     }
@@ -110,22 +102,32 @@ impl TryFrom<State> for Image {
             clock: state.clock.into(),
             fairness: state.fairness.try_into()?,
             draining: state.draining,
-            shares: state.shares.into_iter().map(Share::try_from).collect::<Result<_, _>>()?,
+            allocations: state.allocations.into_iter().map(Allocation::try_from).collect::<Result<_, _>>()?,
+            reserved: state.reserved.map(JobId),
             jobs: state.jobs.into_iter().map(|job| job.try_into().map(Arc::new)).collect::<Result<_, _>>()?,
         })
     }
 }
 
-impl From<&Share> for ShareRecord {
-    fn from(share: &Share) -> Self {
+impl From<&Allocation> for AllocationRecord {
+    fn from(allocation: &Allocation) -> Self {
         Self {
-            uid: share.uid.get().into(),
-            user: share.user.clone(),
-            amount: share.amount.into(),
-            swap_bytes: share.swap.0,
-            granted: share.granted.into(),
-            boot: share.boot.0.clone(),
-            phase: match share.phase {
+            uid: allocation.id.uid.get().into(),
+            job: match allocation.id.purpose {
+                Purpose::Job(job) => Some(job.0),
+                Purpose::Standing | Purpose::Run(_) => None,
+            },
+            run: match allocation.id.purpose {
+                Purpose::Run(job) => Some(job.0),
+                Purpose::Standing | Purpose::Job(_) => None,
+            },
+            in_share: allocation.in_share,
+            user: allocation.user.clone(),
+            amount: allocation.amount.into(),
+            swap_bytes: allocation.swap.0,
+            granted: allocation.granted.into(),
+            boot: allocation.boot.0.clone(),
+            phase: match allocation.phase {
                 Phase::Granting { job } => PhaseRecord::Granting { job: job.map(|job| job.0) },
                 Phase::Active => PhaseRecord::Active,
                 Phase::Resizing { to } => PhaseRecord::Resizing { to: to.into() },
@@ -134,20 +136,25 @@ impl From<&Share> for ShareRecord {
                 Phase::Releasing => PhaseRecord::Releasing,
                 Phase::Stopping { job } => PhaseRecord::Stopping { job: job.0 },
             },
-            terms: share.terms.into(),
-            lease: share.lease.map(LeaseRecord::from),
-            metered_since_ms: share.meter.since.0,
-            metered_rate: share.meter.rate,
+            terms: allocation.terms.into(),
+            lease: allocation.lease.map(LeaseRecord::from),
         }
     }
 }
 
-impl TryFrom<ShareRecord> for Share {
+impl TryFrom<AllocationRecord> for Allocation {
     type Error = String;
 
-    fn try_from(record: ShareRecord) -> Result<Self, String> {
+    fn try_from(record: AllocationRecord) -> Result<Self, String> {
+        let purpose = match (record.job, record.run) {
+            (Some(job), None) => Purpose::Job(JobId(job)),
+            (None, Some(job)) => Purpose::Run(JobId(job)),
+            (None, None) => Purpose::Standing,
+            (Some(_), Some(_)) => return Err("an allocation of two jobs".to_owned()),
+        };
         Ok(Self {
-            uid: uid(record.uid)?,
+            id: AllocationId { uid: uid(record.uid)?, purpose },
+            in_share: record.in_share,
             user: record.user,
             amount: record.amount.into(),
             swap: Bytes(record.swap_bytes),
@@ -166,7 +173,6 @@ impl TryFrom<ShareRecord> for Share {
             lease: record.lease.map(LeaseRecord::into),
             // What was inside when this was written says nothing of when it is read.
             empty_since: None,
-            meter: Meter { since: Time(record.metered_since_ms), rate: record.metered_rate },
         })
     }
 }
@@ -190,35 +196,5 @@ impl From<ClockRecord> for Clock {
             last: Time(record.last_ms),
             wall_ms: record.wall_ms,
         }
-    }
-}
-
-impl From<&Fairness> for FairnessRecord {
-    fn from(fairness: &Fairness) -> Self {
-        let half = |used: u128| u64::try_from(used & u128::from(u64::MAX)).unwrap_or(u64::MAX);
-        let account = |(uid, used): (&Uid, &u128)| AccountRecord {
-            uid: uid.get().into(),
-            used_high: half(used >> 64),
-            used_low: half(*used),
-        };
-        Self {
-            half_life_ms: fairness.half_life_ms,
-            epoch_ms: fairness.epoch.0,
-            accounts: fairness.accounts.iter().map(account).collect(),
-        }
-    }
-}
-
-impl TryFrom<FairnessRecord> for Fairness {
-    type Error = String;
-
-    fn try_from(record: FairnessRecord) -> Result<Self, String> {
-        let mut fairness = Self::new(record.half_life_ms);
-        fairness.epoch = Time(record.epoch_ms);
-        for account in record.accounts {
-            let used = u128::from(account.used_high) << 64 | u128::from(account.used_low);
-            fairness.accounts.insert(uid(account.uid)?, used);
-        }
-        Ok(fairness)
     }
 }

@@ -1,6 +1,6 @@
 //! The state of version 1, which 0.1 wrote. Read, and never written.
 //!
-//! What differs from the records of today: a share and a request had the CPU that an expired share was lowered to, an
+//! What differs from the records of version 4: a share and a request had the CPU that an expired share was lowered to, an
 //! expired share counted as free, a request could have an end of waiting and did not say which of its figures its member
 //! had named.
 
@@ -9,7 +9,9 @@ use serde::Deserialize;
 use super::figures::{Figures, Moment};
 use super::job::{AskRecord, CauseRecord, EndRecord, JobRecord, KindRecord, NamedRecord, StateRecord};
 use super::lease::{LeaseRecord, StageRecord, TermsRecord};
-use super::{ClockRecord, FairnessRecord, PhaseRecord, ShareRecord};
+use super::v4::{self, ShareRecord};
+use super::v5::UsedRecord;
+use super::{ClockRecord, PhaseRecord};
 
 /// All of it.
 #[derive(Deserialize)]
@@ -18,7 +20,7 @@ pub struct State {
     revision: u64,
     next_job: u64,
     clock: ClockRecord,
-    fairness: FairnessRecord,
+    fairness: UsedRecord,
     draining: bool,
     shares: Vec<Share>,
     jobs: Vec<Job>,
@@ -159,7 +161,7 @@ enum End {
     },
 }
 
-impl From<State> for super::State {
+impl From<State> for v4::State {
     fn from(state: State) -> Self {
         Self {
             revision: state.revision,
@@ -199,7 +201,7 @@ impl From<Share> for ShareRecord {
 
 impl From<Terms> for TermsRecord {
     fn from(terms: Terms) -> Self {
-        Self { idle_ms: terms.idle_ms, for_work: terms.for_work, burst: None }
+        Self { idle_ms: terms.idle_ms, for_work: terms.for_work, entered: None, burst: None, max: None }
     }
 }
 
@@ -236,6 +238,7 @@ impl From<Job> for JobRecord {
                         tasks_max,
                         time_limit_ms,
                         ask,
+                        kept_bytes: 0,
                         cancelled,
                     }
                 }

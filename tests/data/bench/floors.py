@@ -216,7 +216,7 @@ def needed():
         for at, (kind, mib, files) in enumerate(batch):
             quietly("sh", "-c", f"head -c {max(files, 1)}M /dev/urandom > /home/bob/read{at}")
             quietly("sh", "-c", f"sync; echo 3 > /proc/sys/vm/drop_caches; rm -f /home/bob/told{at}")
-            bob("fairshare", "submit", "--mem", "200M", "--output", f"/home/bob/told{at}", "--",
+            bob("fairshare", "submit", "--in-share", "--mem", "200M", "--output", f"/home/bob/told{at}", "--",
                 "python3", "/home/bob/needs.py", kind, str(mib), str(files), f"/home/bob/read{at}")
             told.append(f"/home/bob/told{at}")
             while not os.path.exists(told[-1]) or not open(told[-1]).read().strip():
@@ -231,7 +231,8 @@ def needed():
             time.sleep(1)
         for job, path in zip(running, told):
             truth = int(open(path).read())
-            group = f"/sys/fs/cgroup/fairshare.slice/fairshare-1002.slice/fairshare-1002-job{job['job_id']}.slice"
+            own = "/sys/fs/cgroup/fairshare.slice/fairshare-1002.slice/fairshare-1002-own.slice"
+            group = f"{own}/fairshare-1002-own-job{job['job_id']}.slice"
             peak = int(open(f"{group}/memory.peak").read())
             errors.append((job["needed_bytes"] / truth - 1, peak / truth - 1))
         bob("fairshare", "release", "--stop")

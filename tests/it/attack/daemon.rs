@@ -35,6 +35,9 @@ const OTHER_UID: u32 = 65_534;
 /// How many times as long as the calls of a member of a daemon that nobody attacks, on the same machine at the same time.
 const OTHERS_TIMES: u32 = 5;
 
+/// How many times an attack is made at most until the calls of another member go as they should.
+const ATTACKS_MAX: u32 = 3;
+
 /// A daemon as systemd would have started it.
 pub struct Daemon {
     child: Child,
@@ -105,7 +108,29 @@ impl Daemon {
     }
 
     /// Attacks it, and asserts what every attack must leave as it was.
-    pub fn survives<T>(&mut self, what: &str, attack: impl FnOnce(&Path) -> T) -> T {
+    ///
+    /// Where another member waited too long it is attacked again: a stall of this machine may fall on the one daemon and not on
+    /// the other that it is held against, and what an attack does to a member it does each time.
+    pub fn survives<T>(&mut self, what: &str, mut attack: impl FnMut(&Path) -> T) -> T {
+        for _ in 1..ATTACKS_MAX {
+            let (made, others) = self.attacked(what, &mut attack);
+            match others {
+                Ok(()) => return made,
+                Err(waited) => eprintln!("{waited}: again"),
+            }
+        }
+        self.survives_once(what, attack)
+    }
+
+    /// The same for an attack that cannot be made again.
+    pub fn survives_once<T>(&mut self, what: &str, attack: impl FnOnce(&Path) -> T) -> T {
+        let (made, others) = self.attacked(what, attack);
+        others.unwrap_or_else(|waited| panic!("{waited}"));
+        made
+    }
+
+    /// Attacks it; the other is what to say where another member waited too long.
+    fn attacked<T>(&mut self, what: &str, attack: impl FnOnce(&Path) -> T) -> (T, Result<(), String>) {
         let socket = self.socket();
         let control = self.undisturbed.as_ref().map(|daemon| Member::of(&daemon.socket()).keep_asking());
         let mut other = Member::of(&socket);
@@ -130,11 +155,11 @@ impl Daemon {
             memory >> 10
         );
         assert!(memory < MEMORY_MAX, "{what}: {memory} bytes");
-        // A machine on which a call takes that long without an attack is busy with other things.
-        let allowed = OTHERS_P99.max(quiet * OTHERS_TIMES);
-        assert!(busy.p99 < allowed, "{what}: {:?}, {quiet:?} where nobody attacks", busy.p99);
         assert!(lines < 1000, "{what}: {lines} lines in the journal");
-        made
+        // A machine on which a call takes that long without an attack is busy with other things.
+        let served = busy.p99 < OTHERS_P99.max(quiet * OTHERS_TIMES);
+        let waited = || format!("{what}: {:?}, {quiet:?} where nobody attacks", busy.p99);
+        (made, if served { Ok(()) } else { Err(waited()) })
     }
 }
 

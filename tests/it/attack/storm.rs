@@ -8,7 +8,7 @@ use fairshare::contract::{Body, Call, Health, List, Ping, Release, Status};
 use fairshare::wire::error::Code;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketType};
 
-use super::daemon::{Daemon, number};
+use super::daemon::{Daemon, PATIENCE, number};
 use super::peer::{Peer, frame, hello, request};
 
 /// Connections that one user can have, with none left for what else the test does as this user.
@@ -54,8 +54,8 @@ fn silence_garbage_and_lengths_that_no_frame_has() {
             open = peers.iter_mut().fold(false, |open, peer| open | peer.send(&[byte]));
             let _ = peers[0].stream.read(&mut [0; 64]);
         }
-        let took = started.elapsed().as_millis();
-        assert!((4000..20_000).contains(&took), "{took} ms, where a frame has 5 s");
+        let took = started.elapsed();
+        assert!(took > Duration::from_secs(4) && took < PATIENCE, "{took:?}, where a frame has 5 s");
     });
     // Last: for this the user is shut out for a while.
     daemon.survives("garbage", |socket| {
@@ -117,7 +117,10 @@ fn who_asks_and_does_not_read_waits_alone() {
         ("pipelined pings", Call::Ping(Ping {})),
         ("pipelined lists", Call::List(List {})),
         ("pipelined calls that are refused", Call::Status(Status { for_uid: Some(u64::MAX) })),
-        ("pipelined calls that change nothing", Call::Release(Release { stop: None, for_uid: None })),
+        (
+            "pipelined calls that change nothing",
+            Call::Release(Release { job_id: None, stop: None, for_uid: None }),
+        ),
         ("pipelined looks at everything", Call::Health(Health {})),
     ] {
         daemon.survives(what, |socket| unread(socket, &request(1, call.clone()).repeat(2000)));
@@ -149,7 +152,8 @@ fn read_all(socket: &Path, request: &[u8]) {
     let mut peers: Vec<Peer> = (0..CONNECTIONS).map(|_| Peer::new(socket)).collect();
     for _ in 0..3 {
         peers.iter_mut().for_each(|peer| assert!(peer.send(&batch)));
-        peers.iter_mut().for_each(|peer| (0..100).for_each(|_| drop(peer.response().unwrap())));
+        // In turn, so that none is left unread for as long as the daemon bears with.
+        (0..100).for_each(|_| peers.iter_mut().for_each(|peer| drop(peer.response().unwrap())));
     }
 }
 

@@ -5,9 +5,9 @@ use std::process::Stdio;
 use std::thread;
 
 use fairshare::contract::{
-    Amounts, Answer, Attach, Audit, AuditAnswer, Call, Changed, Drain, Finding, FindingKind, JobInfo,
-    JobStarted, JobState, JobStatus, Log, LogLevel, OneJob, Release, Released, Reload, Renew,
-    RequestResources, Resize, StatusAnswer, Undrain,
+    AllocationInfo, AllocationKind, Amounts, Answer, Attach, Audit, AuditAnswer, Call, Changed, Drain,
+    Finding, FindingKind, HeldShare, JobInfo, JobStarted, JobState, JobStatus, Log, LogLevel, OneJob,
+    Release, Released, Reload, Renew, RequestResources, Resize, ShareInfo, StatusAnswer, Undrain,
 };
 use fairshare::wire::error::{Code, WireError};
 
@@ -36,8 +36,11 @@ fn figures_go_out_as_they_were_typed() {
                 ..RequestResources::of(nothing)
             }),
         ),
-        ("renew --for 7d", Call::Renew(Renew { lease_ms: 604_800_000, for_uid: None })),
-        ("admin renew --user root --for 1ms", Call::Renew(Renew { lease_ms: 1, for_uid: Some(0) })),
+        ("renew --for 7d", Call::Renew(Renew { lease_ms: 604_800_000, job_id: None, for_uid: None })),
+        (
+            "admin renew --user root --for 1ms",
+            Call::Renew(Renew { lease_ms: 1, job_id: None, for_uid: Some(0) }),
+        ),
         (
             "request",
             Call::RequestResources(RequestResources {
@@ -75,19 +78,72 @@ fn figures_go_out_as_they_were_typed() {
 #[test]
 fn release_says_whether_anything_was_held() {
     for (line, released, says, call) in [
-        ("release", true, "Released\n", Call::Release(Release { stop: None, for_uid: None })),
-        ("release", false, "No share was held\n", Call::Release(Release { stop: None, for_uid: None })),
-        ("release --stop", true, "Released\n", Call::Release(Release { stop: Some(true), for_uid: None })),
+        ("release", true, "Released\n", Call::Release(Release { job_id: None, stop: None, for_uid: None })),
+        (
+            "release",
+            false,
+            "No share was held\n",
+            Call::Release(Release { job_id: None, stop: None, for_uid: None }),
+        ),
+        (
+            "release --stop",
+            true,
+            "Released\n",
+            Call::Release(Release { job_id: None, stop: Some(true), for_uid: None }),
+        ),
         (
             "admin release --user root",
             true,
             "Released for root\n",
-            Call::Release(Release { stop: None, for_uid: Some(0) }),
+            Call::Release(Release { job_id: None, stop: None, for_uid: Some(0) }),
         ),
     ] {
         let daemon = Daemon::saying([Answer::Released(Released { released }).into()]);
         assert_eq!(shown(&daemon.run(line)), says);
-        assert_eq!(daemon.calls(), [call]);
+        assert_eq!(daemon.calls()[0], call);
+    }
+}
+
+/// Whoever left something in a `run` and gives back what they hold is told where it is.
+#[test]
+fn release_of_nothing_names_what_goes_on_in_room_of_its_own() {
+    let run = AllocationInfo { kind: AllocationKind::Run, job_id: Some(17), ..standing() };
+    let share = ShareInfo { allocations: Some(vec![run]), ..share() };
+    let busy = WireError::new(Code::Busy, "1 process is inside the share").detail("sleep (pid 7), since 3m");
+    let daemon = Daemon::saying([
+        Answer::Released(Released { released: false }).into(),
+        Answer::Status(StatusAnswer { share: Some(share), capacity: capacity() }).into(),
+        Next::from(busy),
+    ]);
+    let output = daemon.run("release");
+    assert_eq!((output.status.code(), text(&output.stdout)), (Some(0), "No share was held\n".to_owned()));
+    assert_eq!(
+        text(&output.stderr),
+        "fairshare: job 17 goes on, 1 process is inside the share: sleep (pid 7), since 3m; \
+         `fairshare release --stop --job 17` ends it\n"
+    );
+    let last = Call::Release(Release { job_id: Some(17), ..Release::default() });
+    assert_eq!(daemon.calls().pop(), Some(last));
+}
+
+#[test]
+fn what_is_changed_of_a_job_is_said_of_that_job() {
+    let run = AllocationInfo { kind: AllocationKind::Run, job_id: Some(17), cpu_milli: 500, ..standing() };
+    let share = ShareInfo { allocations: Some(vec![standing(), run]), ..share() };
+    for (line, call) in [
+        (
+            "resize --job 17 --cpu 0.5",
+            Call::Resize(Resize { cpu_milli: Some(500), job_id: Some(17), ..Resize::default() }),
+        ),
+        (
+            "renew --job 17 --for 1h",
+            Call::Renew(Renew { lease_ms: 3_600_000, job_id: Some(17), for_uid: None }),
+        ),
+    ] {
+        let daemon = Daemon::saying([Answer::Share(HeldShare { share: share.clone() }).into()]);
+        let said = shown(&daemon.run(line));
+        assert!(said.contains(": 0.5 CPU, "), "{line}: {said}");
+        assert_eq!(daemon.calls(), [call], "{line}");
     }
 }
 
@@ -158,7 +214,7 @@ fn attach_all_moves_what_is_found_of_ones_own() {
     let audited = |findings| Answer::Audit(AuditAnswer { findings, findings_left_out: None });
     let found = vec![of(own + 1, vec![7]), of(own, vec![this, pid])];
     let daemon = Daemon::saying([audited(found).into(), unit()]);
-    assert_eq!(shown(&daemon.run("attach --all")), "Moved 1 process into fairshare-1000-run1.scope\n");
+    assert_eq!(shown(&daemon.run("attach --all")), "Moved 1 process into fairshare-1000-own-run1.scope\n");
     assert_eq!(daemon.calls(), [Call::Audit(Audit {}), Call::Attach(Attach { pids: vec![pid] })]);
     idle.kill().unwrap();
     idle.wait().unwrap();
@@ -178,7 +234,7 @@ fn attach_and_what_changes_the_daemon_say_what_was_done() {
     let mut idle = [0; 2].map(|_| std::process::Command::new("sleep").arg("600").spawn().unwrap());
     let pids = [0, 1].map(|at: usize| u64::from(idle[at].id()));
     let attach = format!("attach {} {}", pids[0], pids[1]);
-    assert_eq!(shown(&daemon.run(&attach)), "Moved 2 processes into fairshare-1000-run1.scope\n");
+    assert_eq!(shown(&daemon.run(&attach)), "Moved 2 processes into fairshare-1000-own-run1.scope\n");
     assert_eq!(daemon.calls(), [Call::Attach(Attach { pids: pids.to_vec() })]);
     for idle in &mut idle {
         idle.kill().unwrap();

@@ -95,7 +95,10 @@ fn every_call_goes_by_its_endpoint() {
         (r#"{"endpoint":"ping"}"#, Call::Ping(Ping {})),
         (r#"{"endpoint":"ping","body":{}}"#, Call::Ping(Ping {})),
         (r#"{"body":{"for_uid":5},"endpoint":"status"}"#, Call::Status(Status { for_uid: Some(5) })),
-        (r#"{"endpoint":"renew","body":{"lease_ms":7}}"#, Call::Renew(Renew { lease_ms: 7, for_uid: None })),
+        (
+            r#"{"endpoint":"renew","body":{"lease_ms":7}}"#,
+            Call::Renew(Renew { lease_ms: 7, job_id: None, for_uid: None }),
+        ),
         (r#"{"endpoint":"attach","body":{"pids":[4,5]}}"#, Call::Attach(Attach { pids: vec![4, 5] })),
         (r#"{"endpoint":"job_list","body":{"all":true}}"#, Call::JobList(JobList { all: Some(true) })),
     ];

@@ -6,7 +6,9 @@ use std::io::Write;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Stdio};
 
-use fairshare::contract::{Amounts, Call, RequestResources, Run};
+use fairshare::contract::{
+    Amounts, Answer, Call, EventInfo, JobCancel, JobInfo, JobKind, JobStarted, JobState, OneJob, Run,
+};
 use fairshare::wire::error::Code;
 
 use super::*;
@@ -15,33 +17,55 @@ use super::*;
 fn run_with_a_share_costs_one_connection_and_one_call() {
     let daemon = Daemon::saying([unit()]);
     assert_eq!(shown(&daemon.run("run -- true")), "");
-    assert_eq!(daemon.heard(), [Heard::Connected, Heard::Asked(Call::Run(Run {}))]);
+    assert_eq!(daemon.heard(), [Heard::Connected, Heard::Asked(Call::Run(Run::default()))]);
 }
 
 #[test]
-fn run_takes_a_share_where_none_is_held() {
+fn what_is_said_of_room_goes_along_in_one_call() {
     let amounts = Amounts { cpu_milli: Some(1000), mem_bytes: Some(GIB), tasks_max: None };
-    let request = Call::RequestResources(RequestResources {
-        lease_ms: Some(60_000),
-        wait: None,
-        for_uid: None,
-        ..RequestResources::of(amounts)
-    });
-    let daemon = Daemon::saying([Code::NotFound.into(), granted(), unit()]);
-    assert_eq!(shown(&daemon.run("run --cpu 1 --mem 1G --for 1m echo in")), "in\n");
-    assert_eq!(
-        daemon.heard(),
-        [
-            Heard::Connected,
-            Heard::Asked(Call::Run(Run {})),
-            Heard::Asked(request.clone()),
-            Heard::Asked(Call::Run(Run {}))
-        ]
-    );
-    let raced = Daemon::saying([Code::NotFound.into(), Code::AlreadyAllocated.into(), unit()]);
-    assert_eq!(shown(&raced.run("run echo in")), "in\n");
-    let refused = Daemon::saying([Code::NotFound.into(), Code::NoCapacity.into()]);
-    complaint(&refused.run("run echo in"), 75);
+    for (line, call) in [
+        ("run --cpu 1 --mem 1G --for 1m echo in", Run { lease_ms: Some(60_000), ..Run::of(amounts) }),
+        ("run --own echo in", Run { in_share: Some(false), ..Run::default() }),
+        ("run --in-share echo in", Run { in_share: Some(true), ..Run::default() }),
+        ("run --wait --cpu 1 --mem 1G echo in", Run { wait: Some(true), ..Run::of(amounts) }),
+    ] {
+        let daemon = Daemon::saying([own_unit()]);
+        assert_eq!(shown(&daemon.run(line)), "in\n", "{line}");
+        assert_eq!(daemon.heard(), [Heard::Connected, Heard::Asked(Call::Run(call))], "{line}");
+    }
+    complaint(&Daemon::saying([Code::NoCapacity.into()]).run("run --own echo in"), 75);
+    complaint(&Daemon::saying([]).run("run --own --in-share echo in"), 2);
+}
+
+/// Who waits for room is told where they stand, and goes in when it is there.
+#[test]
+fn run_waits_for_room_and_goes_in_then() {
+    let started = || Answer::JobStarted(JobStarted { job_started: 7 }).into();
+    let is = |state| Answer::Job(OneJob { job: JobInfo { kind: JobKind::Run, ..job(state) } }).into();
+    let began = EventInfo { job: Some(job(JobState::Running)), ..event("job") };
+    let daemon = Daemon::saying([
+        started(),
+        Next::Streams(vec![began], Then::Waits),
+        is(JobState::Queued),
+        own_unit(),
+    ]);
+    let output = daemon.run("run --wait --cpu 1 echo in");
+    assert_eq!((output.status.code(), text(&output.stdout)), (Some(0), "in\n".to_owned()));
+    assert!(text(&output.stderr).starts_with("fairshare: waiting as job 7: "), "{}", text(&output.stderr));
+    let last = daemon.calls().pop();
+    assert_eq!(last, Some(Call::Run(Run { job_id: Some(7), ..Run::default() })));
+
+    // Whose time is over gives up the place.
+    let daemon = Daemon::saying([
+        started(),
+        Next::Streams(vec![], Then::Waits),
+        is(JobState::Queued),
+        is(JobState::Cancelled),
+    ]);
+    let output = daemon.run("run --wait=1s --cpu 1 echo in");
+    assert_eq!((output.status.code(), text(&output.stdout)), (Some(75), String::new()));
+    assert!(text(&output.stderr).contains("no room within 1s; the request was taken back"));
+    assert_eq!(daemon.calls().pop(), Some(Call::JobCancel(JobCancel { job_id: 7 })));
 }
 
 #[test]
@@ -56,16 +80,11 @@ fn run_says_so_where_another_share_than_the_wanted_is_held() {
         ("run --cpu 4 --for 1h echo in", format!("{RESIZE}, {RENEW}")),
         ("run --cpu 2 --mem 8G --tasks 4096 echo in", String::new()),
     ] {
-        for race in [false, true] {
-            let lost = || vec![Code::NotFound.into(), Code::AlreadyAllocated.into()];
-            let mut script = if race { lost() } else { vec![] };
-            script.extend([unit(), status()]);
-            let output = Daemon::saying(script).run(line);
-            assert_eq!((output.status.code(), text(&output.stdout)), (Some(0), "in\n".to_owned()));
-            let held = "using the share that you hold, 2 CPU, 8.0 GiB and 4096 tasks, no lease";
-            let note = if ways.is_empty() { ways.clone() } else { format!("fairshare: {held}; {ways}\n") };
-            assert_eq!(text(&output.stderr), note, "{line}");
-        }
+        let output = Daemon::saying([unit(), status()]).run(line);
+        assert_eq!((output.status.code(), text(&output.stdout)), (Some(0), "in\n".to_owned()));
+        let held = "using the share that you hold, 2 CPU, 8.0 GiB and 4096 tasks, no lease";
+        let note = if ways.is_empty() { ways.clone() } else { format!("fairshare: {held}; {ways}\n") };
+        assert_eq!(text(&output.stderr), note, "{line}");
     }
 }
 
@@ -138,6 +157,9 @@ fn run_and_shell_tell_what_they_start_how_much_it_has() {
         let memory = format!("FAIRSHARE_MEM_BYTES={}", 8 * GIB);
         assert_eq!(told, ["FAIRSHARE_CPUS=2", "FAIRSHARE_KIND=run", &memory], "{words}");
     }
+    let own = shown(&Daemon::saying([own_unit()]).run("run -- env"));
+    assert!(own.lines().any(|line| line == "FAIRSHARE_JOB_ID=7"), "{own}");
+    {}
 }
 
 #[test]
@@ -169,6 +191,6 @@ fn a_shell_reads_its_script_in_the_share() {
         feed.write_all(b"exit 3\n").unwrap();
         drop(feed);
         assert_eq!(command.stdin(stdin).output().unwrap().status.code(), Some(exit), "{shell:?}");
-        assert_eq!(daemon.heard(), [Heard::Connected, Heard::Asked(Call::Run(Run {}))]);
+        assert_eq!(daemon.heard(), [Heard::Connected, Heard::Asked(Call::Run(Run::default()))]);
     }
 }

@@ -22,6 +22,31 @@ fn status_shows_the_share_and_the_machine_from_one_answer() {
 }
 
 #[test]
+fn status_has_a_line_for_each_allocation() {
+    let job = AllocationInfo {
+        kind: AllocationKind::Job,
+        job_id: Some(17),
+        cpu_milli: 500,
+        unit: "fairshare-1000-job17.slice".into(),
+        ..standing()
+    };
+    let share = ShareInfo {
+        cpu_milli: 2500,
+        mem_bytes: 16 * GIB,
+        allocations: Some(vec![standing(), job]),
+        ..share()
+    };
+    let daemon =
+        Daemon::saying([Answer::Status(StatusAnswer { share: Some(share), capacity: capacity() }).into()]);
+    let shown = shown(&daemon.run("status"));
+    let lines: Vec<&str> = shown.lines().collect();
+    assert_eq!(lines[0], "Your share  2.5 CPU (37m used)   16.0 GiB (3.0 in use)   37 tasks");
+    assert_eq!(lines[1], "  standing  2 CPU     8.0 GiB   no lease");
+    assert!(lines[2].starts_with("  job 17    0.5 CPU   8.0 GiB   runs for "), "{shown}");
+    assert!(lines[3].starts_with("Machine     "), "{shown}");
+}
+
+#[test]
 fn status_on_a_terminal_looks_twice_and_shows_cpu_in_use() {
     let mut later = share();
     if let Some(usage) = &mut later.usage {
@@ -124,7 +149,7 @@ Your role  operator (you may have a share)
 Default    2 CPU   8.0 GiB   4096 tasks
 At most    8 CPU   32.0 GiB   32768 tasks
 Lease      ends after 8h unless asked otherwise, after 7d at the latest
-Idle       an empty share is released after 30m
+Idle       an empty standing allocation is released after 30m
 Burst      a share never uses more CPU than its own
 I/O        a share's has no bound
 Sandboxes  what runs in one may not enter a share, nor submit

@@ -63,6 +63,10 @@ fn has_the_sums_of_the_trace(report: &Value, users: [&str; 3]) {
         ("wait_mean_ms", 110_000),
         ("wait_p95_ms", 180_000),
         ("wait_max_ms", 180_000),
+        // cid was the first of theirs all the time.
+        ("first_max_ms", 180_000),
+        // ben, ann and cid wait while another has it all: but that is one piece, and nobody has more.
+        ("envy_ms", 0),
         ("makespan_ms", 250_000),
     ] {
         assert_eq!(report[name], figure, "{name} of {report}");
@@ -106,6 +110,8 @@ Requests        5 (4 granted, 1 refused, 0 lines left out)
 Wait, mean      1m 50s
 Wait, p95       3m
 Wait, max       3m
+First, max      3m
+Envy            0s
 Slowdown, mean  6.38
 CPU held        87.0 %
 Memory held     26.0 %
@@ -250,4 +256,33 @@ fn a_lease_that_ends_at_the_moment_of_a_request_has_ended() {
     let waited = |index: usize| (&report["users"][index]["user"], &report["users"][index]["wait_mean_ms"]);
     assert_eq!(waited(0), (&"8".into(), &0.into()), "{report}");
     assert_eq!(waited(2), (&"9".into(), &10_000.into()), "{report}");
+}
+
+/// ann has the machine for 100 s, ben after her; then it is cid's turn, who has used nothing, and not again ann's, who came first.
+#[test]
+fn both_orders_are_shown_beside_each_other() {
+    let trace = "\
+arrival_s,user,cpu,mem,wanted_s
+0,ann,4,1G,100
+10,ben,4,1G,100
+20,ann,4,1G,100
+30,cid,4,1G,10
+";
+    assert_eq!(
+        shown(&simulate(POLICY, trace, "--compare")),
+        "                FAIR     FCFS     RATIO
+Wait, mean      1m 52s   2m 15s   0.83
+Wait, p95       3m 10s   4m 30s   0.70
+Wait, max       3m 10s   4m 30s   0.70
+First, max      3m 10s   4m 30s   0.70
+Envy            0s       0s       -
+Slowdown, mean  5.95     8.43     0.71
+CPU held        100.0 %  100.0 %  1.00
+Lasted          5m 10s   5m 10s   1.00
+"
+    );
+    let alone = json(&simulate(POLICY, trace, "--order fcfs --json"));
+    let both = json(&simulate(POLICY, trace, "--compare --json"));
+    assert_eq!(both["fcfs"], alone);
+    assert_eq!(both["fair"], json(&simulate(POLICY, trace, "--json")));
 }

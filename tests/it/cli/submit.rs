@@ -65,6 +65,25 @@ fn files_go_by_their_names_and_the_output_is_made_when_the_command_starts() {
 }
 
 #[test]
+fn where_it_runs_and_whether_it_waits_is_what_was_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let said = |words: &[&str]| {
+        let daemon = Daemon::saying([started()]);
+        assert_eq!(submit(&daemon, folder.path(), words).status.code(), Some(0));
+        let submission = asked(&daemon);
+        (submission.cpu_milli, submission.in_share, submission.wait)
+    };
+    // Which of the two it is where nothing is said depends on what is held: the daemon decides.
+    assert_eq!(said(&[]), (None, None, Some(true)));
+    assert_eq!(said(&["--cpu", "2"]), (Some(2000), None, Some(true)));
+    assert_eq!(said(&["--own", "--no-wait"]), (None, Some(false), Some(false)));
+    assert_eq!(said(&["--in-share", "--cpu", "0.5"]), (Some(500), Some(true), Some(true)));
+    let daemon = Daemon::saying([]);
+    let both = complaint(&submit(&daemon, folder.path(), &["--own", "--in-share"]), 2);
+    assert!(both.contains("cannot be used with"), "{both}");
+}
+
+#[test]
 fn what_cannot_be_written_is_refused_before_it_is_waited_for() {
     let folder = tempfile::tempdir().unwrap();
     let daemon = Daemon::saying([]);

@@ -6,7 +6,8 @@ use fairshare::contract::{Answer, Audit, Call, Finding, FindingKind};
 
 use super::harness::{Daemon, Home, POLICY};
 use super::raw::request_for;
-use super::users::MALLORY;
+use super::users::{MALLORY, member};
+use crate::root::is_root;
 use crate::stand_in::World;
 
 /// A process that the kernel shows: its number, its user id, whose login started it, and its cgroup.
@@ -135,4 +136,29 @@ fn a_promise_that_the_kernel_does_not_keep_is_told() {
     let broken = of(&found, FindingKind::Broken);
     assert!(broken.iter().any(|text| text.contains("fairshare-4001.slice: cpu.weight is 1")), "{broken:?}");
     assert!(of(&found, FindingKind::Kept).iter().any(|text| text.contains("the one share")), "{found:?}");
+}
+
+#[test]
+fn a_member_is_told_of_their_own_share_and_of_nobody_elses() {
+    const MEMBER: u32 = 4002;
+    if !is_root() {
+        return;
+    }
+    let world = World::start();
+    let mut home = Home::new(&world);
+    let daemon = home.activate();
+    for uid in [4001, u64::from(MEMBER)] {
+        daemon.client().granted(&request_for(uid));
+    }
+    world.write_cgroup_file("fairshare-4001.slice", "cpu.weight", "1");
+    let found = match member(&daemon, MEMBER).ask(&Call::Audit(Audit {})) {
+        Ok(Answer::Audit(answer)) => answer.findings,
+        other => panic!("{other:?}"),
+    };
+    let kept = "the kernel holds your share to what was promised, and to no more";
+    assert!(found.iter().any(|finding| finding.text == kept), "{found:#?}");
+    let of_others = |finding: &&Finding| {
+        finding.uid.is_some_and(|uid| uid != u64::from(MEMBER)) || finding.text.contains("4001")
+    };
+    assert_eq!(found.iter().find(of_others), None);
 }

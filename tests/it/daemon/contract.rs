@@ -333,7 +333,7 @@ fn a_client_that_goes_at_any_step_costs_nothing() {
     // What was asked for by who went is done: there is one share, and it is enforced and remembered.
     let mut raw = daemon.client();
     until("the share", PATIENCE, || raw.status().0);
-    until("the state", PATIENCE, || (home.state().shares.len() == 1).then_some(()));
+    until("the state", PATIENCE, || (home.state().allocations.len() == 1).then_some(()));
     // The state has the intent before systemd has the unit.
     until("the unit", PATIENCE, || world.unit(&super::systemd_faults::own_slice()).map(drop));
     until("health", PATIENCE, || raw.healthy().then_some(()));

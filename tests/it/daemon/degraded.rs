@@ -37,12 +37,12 @@ fn is_degraded(daemon: &Daemon, shares: usize) -> WireError {
         request(),
         resize_mem(1 << 20),
         release(),
-        Call::Run(Run {}),
+        Call::Run(Run::default()),
         Call::Attach(Attach { pids: vec![std::process::id().into()] }),
         Call::Policy(Policy { for_uid: None }),
         Call::JobStatus(JobStatus { job_id: 1 }),
         Call::JobList(JobList { all: None }),
-        Call::Renew(Renew { lease_ms: 1000, for_uid: None }),
+        Call::Renew(Renew { lease_ms: 1000, job_id: None, for_uid: None }),
         Call::JobCancel(JobCancel { job_id: 1 }),
         Call::Submit(submission()),
         Call::Drain(Drain {}),
@@ -69,7 +69,7 @@ fn works(daemon: &Daemon) {
 fn a_bad_policy_at_start_keeps_shares_and_names_the_line() {
     let world = World::start();
     let mut home = Home::new(&world);
-    world.make_slice("fairshare-1.slice", &FIGURES);
+    world.make_slice("fairshare-1-own.slice", &FIGURES);
     home.set_state(vec![share(1, DEFAULTS)]);
     let before = fs::read(home.state_file()).unwrap();
     home.set_policy("defaults: {cpu: 1, mem: 64M}\nmax: {cpu: 0, mem: 256M}\n");
@@ -82,7 +82,7 @@ fn a_bad_policy_at_start_keeps_shares_and_names_the_line() {
     let check = daemon.client().check("policy");
     assert!(!check.ok && check.detail.unwrap().contains(":2:"));
     assert_eq!(fs::read(home.state_file()).unwrap(), before);
-    assert!(world.unit("fairshare-1.slice").is_some());
+    assert!(world.unit("fairshare-1-own.slice").is_some());
 
     home.set_policy(POLICY);
     daemon.signal(Signal::HUP);
@@ -115,8 +115,8 @@ fn the_end_of_a_bad_policy_reconciles_before_anything_is_granted() {
     let mut home = Home::new(&world);
     // Granted in this boot, and stopped since; and a slice that drifted; and one nobody remembers.
     home.set_state(vec![share(1, DEFAULTS), share(2, DEFAULTS)]);
-    world.make_slice("fairshare-2.slice", &[("MemoryMax", 1 << 20)]);
-    world.make_slice("fairshare-3.slice", &FIGURES);
+    world.make_slice("fairshare-2-own.slice", &[("MemoryMax", 1 << 20)]);
+    world.make_slice("fairshare-3-own.slice", &FIGURES);
     home.set_policy("nonsense: 1\n");
     let daemon = home.activate();
     is_degraded(&daemon, 2);
@@ -132,7 +132,7 @@ fn the_end_of_a_bad_policy_reconciles_before_anything_is_granted() {
         let held: Vec<u64> = raw.shares().iter().map(|share| share.uid).collect();
         (held == [2, 3]).then_some(())
     });
-    assert_eq!(world.unit("fairshare-2.slice").unwrap().figure("MemoryMax"), Some(64 << 20));
+    assert_eq!(world.unit("fairshare-2-own.slice").unwrap().figure("MemoryMax"), Some(64 << 20));
     works(&daemon);
 }
 
@@ -141,7 +141,7 @@ fn without_a_bus_at_start_it_waits_for_one() {
     let mut world = World::start();
     let mut home = Home::new(&world);
     home.set_state(vec![share(1, DEFAULTS)]);
-    world.make_slice("fairshare-1.slice", &FIGURES);
+    world.make_slice("fairshare-1-own.slice", &FIGURES);
     world.kill_bus();
     let daemon = home.activate_with(&[]);
     let ready = daemon.wait_ready();
@@ -180,8 +180,9 @@ fn the_return_of_the_bus_reconciles() {
     let slice = daemon.client().status().0.unwrap().slice;
     world.kill_bus();
     daemon.wait_told("STATUS=degraded");
+    world.forget_unit(&slice.replace(".slice", "-own.slice"));
     world.forget_unit(&slice);
-    world.make_slice("fairshare-2.slice", &FIGURES);
+    world.make_slice("fairshare-2-own.slice", &FIGURES);
     world.restart_bus();
     daemon.wait_told("STATUS=1 share");
     let held: Vec<u64> = daemon.client().shares().iter().map(|share| share.uid).collect();
@@ -214,7 +215,7 @@ fn a_state_folder_that_is_not_there_or_taken_is_degraded_and_a_reload_ends_it() 
     let world = World::start();
     let mut home = Home::new(&world);
     fs::remove_dir(home.state_dir()).unwrap();
-    world.make_slice("fairshare-1.slice", &FIGURES);
+    world.make_slice("fairshare-1-own.slice", &FIGURES);
     let daemon = home.activate();
     let detail = is_degraded(&daemon, 1).more().unwrap();
     assert!(detail.contains("state: ") && detail.contains("cannot open the folder"), "{detail}");
@@ -222,7 +223,7 @@ fn a_state_folder_that_is_not_there_or_taken_is_degraded_and_a_reload_ends_it() 
     assert!(daemon.client().ask(&Call::Reload(Reload {})).is_ok());
     until("the state", PATIENCE, || daemon.client().healthy().then_some(()));
     until("what systemd has to be adopted", PATIENCE, || {
-        (home.state_file().exists() && home.state().shares.len() == 1).then_some(())
+        (home.state_file().exists() && home.state().allocations.len() == 1).then_some(())
     });
     works(&daemon);
 }

@@ -8,7 +8,7 @@ use fairshare::contract::{
     Amounts, Answer, Call, JobCancel, JobList, JobStarted, JobState, Jobs, Ping, Release, Released,
     RequestResources, Resize,
 };
-use fairshare::testing::ledger::share::Phase;
+use fairshare::testing::ledger::allocation::Phase;
 use fairshare::wire::error::{Code, WireError};
 
 use super::harness::{Daemon, Home, PATIENCE};
@@ -72,7 +72,7 @@ fn agree(world: &World, home: &Home, daemon: &Daemon, what: &str) -> Option<u64>
     assert_eq!(unit.and_then(|unit| unit.figure("MemoryMax")), shown, "{what}: systemd and the daemon");
     let kernel = world.cgroup_file(&own_slice(), "memory.max");
     assert_eq!(kernel.map(|max| max.trim().parse().unwrap()), shown, "{what}: the kernel and the daemon");
-    let remembered = home.state().shares;
+    let remembered = home.state().allocations;
     assert!(remembered.iter().all(|share| share.phase == Phase::Active), "{what}: {remembered:?}");
     let figure = remembered.first().map(|share| share.amount.mem.0);
     assert_eq!(figure, shown, "{what}: the state and the daemon");
@@ -312,7 +312,7 @@ fn what_cannot_be_remembered_does_not_wait_and_does_not_run() {
         until("nothing to be open", PATIENCE, || open_jobs(&mut raw).is_empty().then_some(()));
         tracer.detach();
         if promise == Promise::Queue {
-            let release = Call::Release(Release { stop: None, for_uid: Some(1) });
+            let release = Call::Release(Release { job_id: None, stop: None, for_uid: Some(1) });
             raw.ask(&release).unwrap();
         }
         // A call of the same member's that is stored comes after whatever there was to be done for them.
@@ -360,7 +360,7 @@ fn what_gives_back_is_done_on_a_full_disk() {
     let tracer = Tracer::attach(&daemon, &home, &WRITING.join(","), inject, &state_paths(&home));
     raw.ask(&Call::JobCancel(JobCancel { job_id: job_started })).unwrap();
     assert_eq!(
-        raw.ask(&Call::Release(Release { stop: None, for_uid: Some(1) })),
+        raw.ask(&Call::Release(Release { job_id: None, stop: None, for_uid: Some(1) })),
         Ok(Answer::Released(Released { released: true }))
     );
     // What takes something does not use up what was kept for giving back.

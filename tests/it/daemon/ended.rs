@@ -1,10 +1,10 @@
 //! Shares whose lease is over, and requests that wait while the policy changes: what is told to systemd, and kept.
 
 use fairshare::contract::{
-    Amounts, Answer, Call, JobInfo, JobStarted, JobState, JobStatus, OneJob, Release, Reload, Renew,
-    RequestResources, ShareState,
+    AllocationState, Amounts, Answer, Call, JobInfo, JobStarted, JobState, JobStatus, OneJob, Release,
+    Reload, Renew, RequestResources,
 };
-use fairshare::testing::ledger::share::Phase;
+use fairshare::testing::ledger::allocation::Phase;
 use fairshare::wire::error::Code;
 
 use super::degraded::FIGURES;
@@ -29,7 +29,7 @@ fn soon_over(world: &World, home: &mut Home) -> Daemon {
 
 fn keeps(home: &Home) -> Option<u64> {
     let image = home.state();
-    let share = image.shares.first().filter(|share| share.phase == Phase::Active)?;
+    let share = image.allocations.first().filter(|share| share.phase == Phase::Active)?;
     share.keeps().map(|keeps| keeps.mem.0)
 }
 
@@ -48,7 +48,10 @@ fn an_ended_share_has_what_it_uses_and_gets_back_what_it_had() {
     assert!(raw.healthy());
     let (share, capacity) = raw.status();
     let share = share.unwrap();
-    assert_eq!((share.state, share.mem_bytes, share.tasks_max), (ShareState::Expired, kept, 10));
+    assert_eq!(
+        (share.standing().unwrap().state, share.mem_bytes, share.tasks_max),
+        (AllocationState::Expired, kept, 10)
+    );
     assert_eq!(capacity.mem_bytes - capacity.free_mem_bytes, kept, "what it keeps is not free");
     assert_eq!(capacity.cpu_milli, capacity.free_cpu_milli, "its CPU is");
     // A daemon that starts on it changes nothing.
@@ -59,9 +62,12 @@ fn an_ended_share_has_what_it_uses_and_gets_back_what_it_had() {
     assert!(raw.healthy());
     let set = world.take_calls().into_iter().find(|(_, unit)| *unit == own_slice());
     assert_eq!(set, None);
-    let renewed = raw.granted(&Call::Renew(Renew { lease_ms: 60_000, for_uid: None }));
-    assert_eq!((renewed.state, renewed.mem_bytes, renewed.tasks_max), (ShareState::Active, 64 << 20, 100));
-    assert!(renewed.lease_ends_ms > share.lease_ends_ms);
+    let renewed = raw.granted(&Call::Renew(Renew { lease_ms: 60_000, job_id: None, for_uid: None }));
+    assert_eq!(
+        (renewed.standing().unwrap().state, renewed.mem_bytes, renewed.tasks_max),
+        (AllocationState::Active, 64 << 20, 100)
+    );
+    assert!(renewed.standing().unwrap().lease_ends_ms > share.standing().unwrap().lease_ends_ms);
     let unit = world.unit(&own_slice()).unwrap();
     let told: Vec<_> = figures.iter().map(|name| unit.figure(name).unwrap()).collect();
     assert_eq!(told, [64 << 20, 100, 100, 64 << 20, 1, 1_000_000]);
@@ -90,9 +96,9 @@ fn a_lease_under_a_minute_is_refused_and_says_why() {
     let error = raw.refused(&leased(59_999), Code::BadRequest);
     assert_eq!(error.message, "Requested lease (59s 999ms) is shorter than the least (1m)");
     raw.granted(&leased(60_000));
-    raw.refused(&Call::Renew(Renew { lease_ms: 1, for_uid: None }), Code::BadRequest);
+    raw.refused(&Call::Renew(Renew { lease_ms: 1, job_id: None, for_uid: None }), Code::BadRequest);
     for ms in [1 << 53, 1 << 62, u64::MAX] {
-        raw.refused(&Call::Renew(Renew { lease_ms: ms, for_uid: None }), Code::OverLimit);
+        raw.refused(&Call::Renew(Renew { lease_ms: ms, job_id: None, for_uid: None }), Code::OverLimit);
     }
 }
 
@@ -153,7 +159,7 @@ fn who_waits_is_judged_by_the_policy_that_is_in_force() {
                 let ask = image.jobs.iter().find_map(|job| job.kind.ask())?;
                 (ask.amount.cpu.0 == 500).then_some(())
             });
-            raw.ask(&Call::Release(Release { stop: None, for_uid: Some(1) })).unwrap();
+            raw.ask(&Call::Release(Release { job_id: None, stop: None, for_uid: Some(1) })).unwrap();
             let share = until("the grant", PATIENCE, || raw.status().0);
             assert_eq!(share.cpu_milli, 500);
         }
@@ -198,9 +204,9 @@ fn what_could_not_be_stored_in_the_background_is_stored_later() {
     world.remove_unit(&own_slice());
     until("the share to go", PATIENCE, || raw.status().0.is_none().then_some(()));
     daemon.wait_logged("state.new");
-    assert_eq!(home.state().shares.len(), 1, "nothing was written");
+    assert_eq!(home.state().allocations.len(), 1, "nothing was written");
     drop(unwritable);
-    until("the state", PATIENCE, || home.state().shares.is_empty().then_some(()));
+    until("the state", PATIENCE, || home.state().allocations.is_empty().then_some(()));
 }
 
 #[test]
@@ -216,8 +222,9 @@ fn a_command_that_waited_when_its_slice_was_adopted_runs_in_it() {
         other => panic!("it does not wait: {other:?}"),
     };
     daemon.kill();
-    world.make_slice(&own_slice(), &FIGURES);
-    world.pretend_processes(&own_slice(), &[4_000_000]);
+    let slice = own_slice().replace("-own", &format!("-job{id}"));
+    world.make_slice(&slice, &FIGURES);
+    world.pretend_processes(&slice, &[4_000_000]);
     let daemon = home.activate();
     let mut raw = daemon.client();
     until("it to run", PATIENCE, || (job(&mut raw, id).state == JobState::Running).then_some(()));

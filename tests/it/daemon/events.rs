@@ -3,15 +3,15 @@
 use std::time::{Duration, Instant};
 
 use fairshare::contract::{
-    Amounts, Answer, Call, Changed, Drain, EventInfo, JobStarted, JobState, Ping, Pong, Release, Reload,
-    Renew, RequestResources, ShareState, Undrain,
+    AllocationState, Amounts, Answer, Call, Changed, Drain, EventInfo, JobStarted, JobState, Ping, Pong,
+    Release, Reload, Renew, RequestResources, ShareInfo, Undrain,
 };
 use rustix::process::Signal;
 
 use super::degraded::FIGURES;
 use super::harness::{DEFAULTS, Daemon, Home, POLICY, ending};
 use super::raw::{Raw, request, request_for, resize_mem};
-use super::systemd_faults::own_slice;
+use super::systemd_faults::{own_slice, share_slice};
 use crate::stand_in::World;
 
 /// What holds nobody up: far less than anything that is waited for here, also on a machine that has much else to do.
@@ -44,17 +44,23 @@ fn each_step_of_a_share_is_told_with_what_is_held_then() {
     let (mut raw, mut follower, own) = (daemon.client(), follower(&daemon), Some(own_uid()));
     let held = raw.granted(&request());
     let granted = next(&mut follower, "granted", own, true);
-    assert_eq!(granted.share, Some(held));
+    // An event has the sum alone.
+    let sum = |held: &ShareInfo| Some(ShareInfo { allocations: None, ..held.clone() });
+    assert_eq!(granted.share, sum(&held));
+    assert_eq!(granted.allocation.as_ref(), held.standing());
     let held = raw.granted(&resize_mem(128 << 20));
     let resized = next(&mut follower, "resized", own, true);
-    assert_eq!(resized.share, Some(held.clone()));
+    assert_eq!(resized.share, sum(&held));
     assert_eq!(held.mem_bytes, 128 << 20);
-    let held = raw.granted(&Call::Renew(Renew { lease_ms: 3_600_000, for_uid: None }));
+    let held = raw.granted(&Call::Renew(Renew { lease_ms: 3_600_000, job_id: None, for_uid: None }));
     let renewed = next(&mut follower, "renewed", own, true);
     // Both are reckoned from the same end, each at its moment.
     let ends = |lease_ends_ms: Option<u64>| lease_ends_ms.expect("no lease");
-    let told = renewed.share.unwrap();
-    assert!(ends(told.lease_ends_ms).abs_diff(ends(held.lease_ends_ms)) < 1000, "{told:?} {held:?}");
+    let told = renewed.allocation.unwrap();
+    assert!(
+        ends(told.lease_ends_ms).abs_diff(ends(held.standing().unwrap().lease_ends_ms)) < 1000,
+        "{told:?} {held:?}"
+    );
     assert!(ends(told.lease_ends_ms).abs_diff(renewed.at_ms + 3_600_000) < 1000, "{told:?}");
     assert!(raw.released());
     let released = next(&mut follower, "released", own, false);
@@ -77,14 +83,14 @@ fn the_end_of_a_lease_is_told_before_it_comes_and_when_it_is_there() {
     let follower = &mut followed;
     let expiring = next(follower, "expiring", own, true);
     assert_eq!(expiring.message.as_deref(), Some("the lease ends in 1 min"));
-    assert_eq!(expiring.share.unwrap().state, ShareState::Active);
+    assert_eq!(expiring.allocation.unwrap().state, AllocationState::Active);
     let expired = next(follower, "expired", own, true);
     let says = "the lease is over: work is inside: the share stays, with what it uses";
     assert_eq!(expired.message.as_deref(), Some(says));
-    let share = expired.share.unwrap();
-    assert_eq!((share.state, share.mem_bytes), (ShareState::Expired, 64 << 20));
-    let share = next(follower, "resized", own, true).share.unwrap();
-    assert_eq!((share.state, share.cpu_milli, share.mem_bytes), (ShareState::Expired, 1000, 48 << 20));
+    let share = expired.allocation.unwrap();
+    assert_eq!((share.state, share.mem_bytes), (AllocationState::Expired, 64 << 20));
+    let share = next(follower, "resized", own, true).allocation.unwrap();
+    assert_eq!((share.state, share.cpu_milli, share.mem_bytes), (AllocationState::Expired, 1000, 48 << 20));
     world.pretend_processes(&own_slice(), &[]);
     next(follower, "released", own, false);
     daemon.kill();
@@ -138,7 +144,7 @@ fn a_job_is_told_when_it_begins_and_when_it_is_over() {
     };
     let mut of_the_job = daemon.client();
     of_the_job.follow(Some(true), Some(job_started));
-    raw.ask(&Call::Release(Release { stop: None, for_uid: Some(1) })).unwrap();
+    raw.ask(&Call::Release(Release { job_id: None, stop: None, for_uid: Some(1) })).unwrap();
     next(&mut follower, "granted", Some(1), true);
     next(&mut follower, "released", Some(1), false);
     let begins = next(&mut follower, "job", Some(2), false);
@@ -204,7 +210,7 @@ fn who_follows_and_does_not_read_delays_no_stop() {
     daemon.client().granted(&request());
     let (_unread, mut quick) = (follower(&daemon), follower(&daemon));
     for number in 0..EVENTS {
-        world.count_memory_events(&own_slice(), 0, 1 + number);
+        world.count_memory_events(&share_slice(), 0, 1 + number);
         next(&mut quick, "oom", Some(own_uid()), true);
     }
     daemon.signal(Signal::TERM);

@@ -22,9 +22,10 @@ use fairshare::wire::os_text::OsText;
 use rustix::process::Signal;
 
 use super::harness::{Daemon, Home, PATIENCE};
+use super::leaves::held_by;
 use super::raw::{Raw, request, request_for, submission};
 use super::submit::descriptors;
-use super::works::{held_by, runs, service, stops, submitted};
+use super::works::{alone, runs, service, stops, submitted};
 use crate::poll::until;
 use crate::root::is_root;
 use crate::stand_in::{Verb, World};
@@ -286,7 +287,7 @@ fn what_waits_takes_as_much_of_the_daemons_memory_as_it_has_bytes() {
     // The member's turn lasts until that has ended.
     let held = world.faults.hold_job(Verb::Stop);
     world.take_calls();
-    raw.post(&Call::Release(Release { stop: None, for_uid: None }));
+    raw.post(&Call::Release(Release { job_id: None, stop: None, for_uid: None }));
     until("the share to be stopped", PATIENCE, || stops(&world.take_calls()).then_some(()));
     let mut argv = vec![OsText::default(); MANY.into()];
     argv[0] = "true".into();
@@ -385,10 +386,12 @@ fn the_process_waits_while_the_daemon_is_restarted_and_then_is_told() {
 /// Lets the process that systemd would start become the command, and waits for its end.
 pub(super) fn becomes(world: &World, daemon: &Daemon, job: u64) -> ExitStatus {
     until("the process", PATIENCE, || runs(world, job).then_some(()));
-    let program = world.program(&service(job)).unwrap();
+    let names = [service(job), alone(job)];
+    let unit = names.into_iter().find(|name| world.unit(name).is_some()).unwrap();
+    let program = world.program(&unit).unwrap();
     daemon.signal(Signal::STOP);
     let mut shim = Command::new(env!("CARGO_BIN_EXE_fairshare")).args(&program[1..]).spawn().unwrap();
-    world.pretend_processes(&service(job), &[shim.id()]);
+    world.pretend_processes(&unit, &[shim.id()]);
     daemon.signal(Signal::CONT);
     shim.wait().unwrap()
 }

@@ -11,7 +11,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use fairshare::testing::ledger::share::{Lease, Share, Stage};
+use fairshare::testing::identity::AllocationId;
+use fairshare::testing::ledger::allocation::{Allocation, Lease, Stage};
 use fairshare::testing::ledger::time::Time;
 use fairshare::testing::ledger::{BootId, Image, Ledger, Now};
 use fairshare::testing::quantity::{Amount, Bytes, MilliCpu, Tasks};
@@ -142,7 +143,7 @@ impl Home {
     }
 
     /// Puts a state there, as a daemon before would have left it.
-    pub fn set_state(&self, shares: Vec<Share>) {
+    pub fn set_state(&self, shares: Vec<Allocation>) {
         self.set_image(&image(shares));
     }
 
@@ -241,25 +242,28 @@ fn this_boot() -> BootId {
 }
 
 /// A state as a daemon of this boot would have left it.
-pub fn image(shares: Vec<Share>) -> Image {
-    Image { revision: 7, next_job: 5, shares, ..Ledger::new(this_boot()).image() }
+pub fn image(shares: Vec<Allocation>) -> Image {
+    Image { revision: 7, next_job: 5, allocations: shares, ..Ledger::new(this_boot()).image() }
 }
 
 /// A share as the state file has it: granted in this boot, held.
-pub fn share(uid: u64, amount: Amount) -> Share {
+pub fn share(uid: u64, amount: Amount) -> Allocation {
     let granted = Now { boot_ms: 1, wall_ms: 1_700_000_000_000 };
     let uid = fairshare::testing::identity::Uid::new(uid).unwrap();
-    Share { user: Some(format!("user{uid}")), ..Share::active(uid, amount, Bytes(0), granted, this_boot()) }
+    Allocation {
+        user: Some(format!("user{uid}")),
+        ..Allocation::active(AllocationId::standing(uid), amount, Bytes(0), granted, this_boot())
+    }
 }
 
 /// The same, with a lease of an hour that ends so soon: nobody can ask for one under a minute.
-pub fn ending(uid: u64, amount: Amount, in_ms: u64) -> Share {
+pub fn ending(uid: u64, amount: Amount, in_ms: u64) -> Allocation {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
     let now = u64::try_from(time.tv_sec).unwrap() * 1000;
     let ends = Time(now + in_ms);
     // The warning comes when half of what is left has passed.
     let stage = Stage::Running { warn: Some(Time(now + in_ms / 2)) };
-    Share { lease: Some(Lease { ends, length_ms: 3_600_000, stage }), ..share(uid, amount) }
+    Allocation { lease: Some(Lease { ends, length_ms: 3_600_000, stage }), ..share(uid, amount) }
 }
 
 /// A running daemon. Ends with the value.

@@ -5,8 +5,8 @@
 use std::process::{Child, Command};
 use std::time::Duration;
 
-use fairshare::contract::{Answer, Attach, Body, Call, HeldShare, ShareState};
-use fairshare::testing::ledger::share::Phase;
+use fairshare::contract::{AllocationState, Amounts, Answer, Attach, Body, Call, HeldShare};
+use fairshare::testing::ledger::allocation::Phase;
 use fairshare::wire::error::Code;
 
 use super::degraded::FIGURES;
@@ -14,7 +14,8 @@ use super::events::own_uid;
 use super::harness::{DEFAULTS, Daemon, Home, PATIENCE, POLICY, ending};
 use super::raw::{Raw, leased, request, request_for, resize_mem};
 use super::strace::Tracer;
-use super::systemd_faults::own_slice;
+use super::systemd_faults::{own_slice, share_slice};
+use super::works::{service, submitted};
 use crate::poll::until;
 use crate::stand_in::World;
 
@@ -81,7 +82,11 @@ fn a_share_whose_last_process_ends_while_it_is_changed_goes_too() {
     let mut changing = daemon.client();
     changing.post(&resize_mem(32 << 20));
     until("the intent", PATIENCE, || {
-        home.state().shares.iter().any(|share| matches!(share.phase, Phase::Resizing { .. })).then_some(())
+        home.state()
+            .allocations
+            .iter()
+            .any(|share| matches!(share.phase, Phase::Resizing { .. }))
+            .then_some(())
     });
     drop(inside);
     until("the process to be gone", PATIENCE, || {
@@ -103,10 +108,49 @@ fn a_busy_share_whose_lease_is_over_goes_with_its_last_process() {
     let idle = Idle::inside(&mut raw, None);
     until("the end of the lease", PATIENCE, || {
         let (share, _) = raw.status();
-        (share.expect("it was taken with a process inside").state == ShareState::Expired).then_some(())
+        (share.expect("it was taken with a process inside").standing().unwrap().state
+            == AllocationState::Expired)
+            .then_some(())
     });
     drop(idle);
     goes(&world, &mut raw);
+}
+
+/// While a command runs its share counts as occupied, whatever the kernel tells of it: it is looked at when the command is over.
+#[test]
+fn a_share_goes_when_its_last_command_is_over() {
+    let (world, _home, daemon) = daemon(IDLE);
+    let mut raw = daemon.client();
+    let inside = Idle::inside(&mut raw, Some(request()));
+    let id = submitted(&world, &mut raw, Amounts::default());
+    drop(inside);
+    until("the process to be gone", PATIENCE, || {
+        (world.cgroup_file(&own_slice(), "pids.current")? == "0\n").then_some(())
+    });
+    assert!(raw.healthy(), "what the kernel told before this has been heard");
+    world.end_service(&service(id), 0);
+    goes(&world, &mut raw);
+}
+
+/// What could not be given back is tried again with the sweep, and not at once: PID 1 would be asked without a pause.
+#[test]
+fn a_share_that_could_not_be_given_back_is_not_tried_again_at_once() {
+    let world = World::start();
+    let mut home = Home::new(&world);
+    home.set_state(vec![ending(own_uid(), DEFAULTS, 2000), ending(1, DEFAULTS, 5000)]);
+    for slice in [&own_slice(), "fairshare-1-own.slice"] {
+        world.make_slice(slice, &FIGURES);
+    }
+    let _daemon = home.activate();
+    world.faults.error("StopUnit", "org.freedesktop.DBus.Error.AccessDenied", "not by you");
+    let mut stops = Vec::new();
+    until("the end of the later lease", PATIENCE, || {
+        stops.extend(world.take_calls().into_iter().filter(|(method, _)| method == "StopUnit"));
+        stops.iter().any(|(_, unit)| unit == "fairshare-1-own.slice").then_some(())
+    });
+    // Once when its lease was over, and once when its limits had come down.
+    let of_own = stops.iter().filter(|(_, unit)| *unit == own_slice()).count();
+    assert!((1..=2).contains(&of_own), "{of_own}");
 }
 
 /// Nothing changes inside then, so that the kernel has nothing to tell.
@@ -169,7 +213,7 @@ fn followed(daemon: &Daemon) -> (Raw, Raw) {
 fn who_follows_is_told_of_a_kill_for_memory() {
     let (world, _home, daemon) = daemon("");
     let (_raw, mut follower) = followed(&daemon);
-    let killed = |count: u64| world.count_memory_events(&own_slice(), 0, count);
+    let killed = |count: u64| world.count_memory_events(&share_slice(), 0, count);
     killed(2);
     let event = follower.event();
     assert_eq!((event.kind.as_str(), event.share.is_some()), ("oom", true), "{event:?}");
@@ -190,6 +234,21 @@ fn who_follows_is_told_of_a_kill_for_memory() {
     assert_eq!(lines(), 2);
 }
 
+#[test]
+fn a_kill_of_which_the_daemon_before_told_is_not_told_again() {
+    let (world, mut home, first) = daemon("");
+    first.client().granted(&request());
+    world.count_memory_events(&share_slice(), 0, 2);
+    first.wait_logged("out of memory: the kernel killed 2 processes");
+    first.kill();
+    let daemon = home.activate();
+    assert!(daemon.client().healthy());
+    world.count_memory_events(&share_slice(), 0, 3);
+    daemon.wait_logged("out of memory: the kernel killed ");
+    let logs = daemon.logs();
+    assert!(logs.contains("killed a process in"), "{logs}");
+}
+
 /// What the kernel says of waiting, in percent of the last ten seconds.
 fn waiting(percent: u32) -> String {
     let averages = format!("avg10={percent:02}.00 avg60=0.00 avg300=0.00 total=0");
@@ -201,8 +260,8 @@ fn who_follows_is_told_of_waiting_for_memory_once() {
     let (world, _home, daemon) = daemon("");
     let (mut raw, mut follower) = followed(&daemon);
     for (met, percent) in [59, 75, 80, 29, 61].into_iter().enumerate() {
-        world.write_cgroup_file(&own_slice(), "memory.pressure", &waiting(percent));
-        world.count_memory_events(&own_slice(), met as u64 + 1, 0);
+        world.write_cgroup_file(&share_slice(), "memory.pressure", &waiting(percent));
+        world.count_memory_events(&share_slice(), met as u64 + 1, 0);
         // What the daemon makes of one is done before it hears of the next.
         assert!(raw.healthy());
     }
@@ -219,7 +278,7 @@ fn who_follows_is_told_of_waiting_for_memory_once() {
 fn who_follows_is_told_of_waiting_for_a_cpu() {
     let (world, _home, daemon) = daemon("");
     let (_raw, mut follower) = followed(&daemon);
-    world.write_cgroup_file(&own_slice(), "cpu.pressure", &waiting(98));
+    world.write_cgroup_file(&share_slice(), "cpu.pressure", &waiting(98));
     follower.stream.set_read_timeout(Some(PATIENCE * 3)).unwrap();
     let event = follower.event();
     assert_eq!(event.message.unwrap(), "waited for a CPU for 98 % of the last ten seconds");

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use fairshare::contract::{
-    Amounts, Answer, Call, Changed, Dump, DumpAnswer, DumpInfo, Health, JOBS_DUMPED_MAX, JobList, JobState,
-    Jobs, List, ListAnswer, Log, LogLevel, RequestResources, SharePhase,
+    AllocationPhase, Amounts, Answer, Call, Changed, Dump, DumpAnswer, DumpInfo, Health, JOBS_DUMPED_MAX,
+    JobList, JobState, Jobs, List, ListAnswer, Log, LogLevel, RequestResources,
 };
 use fairshare::testing::identity::{JobId, Uid};
+use fairshare::testing::ledger::allocation::Allocation;
 use fairshare::testing::ledger::job::{self, JOBS_KEPT_MAX, JOBS_KEPT_PER_UID_MAX, Job, JobEnd, JobKind};
-use fairshare::testing::ledger::share::Share;
 use fairshare::testing::ledger::{Image, Now};
 use fairshare::testing::quantity::{Amount, Bytes, MilliCpu, Tasks};
 
@@ -43,8 +43,8 @@ fn a_dump_has_all_that_is_on_disk() {
         (state.revision, state.next_job, &state.clock.boot.0)
     );
     assert!(!seen.draining && seen.jobs_left_out == 0);
-    let shares: Vec<_> = seen.shares.iter().map(|dump| (dump.share.uid, dump.phase, dump.job_id)).collect();
-    assert_eq!(shares, [(0, SharePhase::Active, None)]);
+    let shares: Vec<_> = seen.allocations.iter().map(|dump| (dump.uid, dump.phase, dump.job_id)).collect();
+    assert_eq!(shares, [(0, AllocationPhase::Active, None)]);
     let jobs: Vec<_> = seen.jobs.iter().map(|job| (job.uid, job.state, job.place)).collect();
     assert_eq!(jobs, [(4001, JobState::Queued, Some(1))]);
     assert_eq!((seen.capacity, seen.capacity.waiting), (raw.status().1, 1));
@@ -57,11 +57,19 @@ fn what_is_over_a_frame_is_shown_as_far_as_it_fits_one_with_how_much_is_left_out
     let world = World::start();
     let mut home = Home::new(&world);
     let amount = Amount { cpu: MilliCpu(10), mem: Bytes(4 << 20), tasks: Tasks(10) };
-    let figures =
-        [("CPUQuotaPerSecUSec", 10_000), ("MemoryMax", 4 << 20), ("MemorySwapMax", 0), ("TasksMax", 10)];
+    // All that the kernel is to hold, around them too: else the daemon would set it 1500 times before it is ready.
+    let figures = [
+        ("CPUQuotaPerSecUSec", 10_000),
+        ("MemoryMax", 4 << 20),
+        ("MemorySwapMax", 0),
+        ("TasksMax", 10),
+        ("CPUWeight", 1),
+        ("MemoryLow", 4 << 20),
+    ];
     let held = |uid| {
         world.make_slice(&format!("fairshare-{uid}.slice"), &figures);
-        Share { user: Some("x".repeat(700)), ..share(uid, amount) }
+        world.make_slice(&format!("fairshare-{uid}-own.slice"), &figures);
+        Allocation { user: Some("x".repeat(700)), ..share(uid, amount) }
     };
     let moment = Now { boot_ms: 1, wall_ms: 1_700_000_000_000 };
     let ended = |id: usize| Job {
@@ -95,7 +103,10 @@ fn what_is_over_a_frame_is_shown_as_far_as_it_fits_one_with_how_much_is_left_out
 
     let seen = dump(&mut raw);
     assert_eq!((seen.jobs.len(), seen.jobs_left_out), (JOBS_DUMPED_MAX, last - JOBS_DUMPED_MAX as u64));
-    assert!(seen.shares.len() > 500 && seen.shares.len() as u64 + seen.shares_left_out.unwrap() == SHARES);
+    assert!(
+        seen.allocations.len() > 500
+            && seen.allocations.len() as u64 + seen.allocations_left_out.unwrap() == SHARES
+    );
 }
 
 /// Asks for all shares: a question, which changes nothing.

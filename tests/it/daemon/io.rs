@@ -144,7 +144,7 @@ fn what_is_on_no_disk_is_said_and_refuses_nobody() {
     assert_eq!(findings(&mut member).iter().map(|finding| finding.uid).collect::<Vec<_>>(), [Some(4002)]);
 
     // One that is given back is not told of any more.
-    raw.ask(&Call::Release(Release { stop: None, for_uid: Some(4001) })).unwrap();
+    raw.ask(&Call::Release(Release { job_id: None, stop: None, for_uid: Some(4001) })).unwrap();
     assert_eq!(member.check("io").detail.unwrap(), "the I/O of 1 share is not bounded as the policy says");
     assert_eq!(findings(&mut raw).len(), 1);
     reload(&daemon, &home, "io: {read: 8M, on: [/disk-2]}\n");

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use fairshare::contract::{
-    Amounts, Answer, Call, JobStarted, Reload, Renew, RequestResources, ShareState, Submit,
+    AllocationState, Amounts, Answer, Call, JobStarted, Reload, Renew, RequestResources, Submit,
 };
 use fairshare::wire::error::Code;
 
@@ -100,13 +100,13 @@ fn a_renewal_of_an_ended_share_looks_at_the_machine_too() {
     let mut raw = daemon.client();
     until("the lease to end", PATIENCE, || {
         let share = raw.status().0?;
-        (share.state == ShareState::Expired).then_some(())
+        (share.standing().unwrap().state == AllocationState::Expired).then_some(())
     });
-    let renew = Call::Renew(Renew { lease_ms: 60_000, for_uid: None });
+    let renew = Call::Renew(Renew { lease_ms: 60_000, job_id: None, for_uid: None });
     home.set_cpus("0");
     raw.refused(&renew, Code::NoCapacity);
     home.set_cpus("0-1");
-    assert_eq!(raw.granted(&renew).state, ShareState::Active);
+    assert_eq!(raw.granted(&renew).standing().unwrap().state, AllocationState::Active);
 }
 
 /// Where the policy keeps nothing for the system all shares together have the whole machine, and no more of it.

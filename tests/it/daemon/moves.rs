@@ -11,7 +11,7 @@ use fairshare::wire::error::Code;
 
 use super::harness::{Home, PATIENCE};
 use super::raw::{Raw, release, request};
-use super::systemd_faults::own_slice;
+use super::systemd_faults::{own_slice, share_slice};
 use crate::poll::until;
 use crate::stand_in::{Verb, World};
 
@@ -102,12 +102,12 @@ fn run_moves_the_caller() {
     let daemon = home.activate();
     let mut raw = daemon.client();
     raw.granted(&request());
-    let unit = moved(&mut raw, &Call::Run(Run {}));
+    let unit = moved(&mut raw, &Call::Run(Run::default()));
     assert!(world.unit(&unit).unwrap().pids.contains(&std::process::id()));
     // Numbers are not used twice, by the next daemon neither.
     daemon.kill();
     let daemon = home.activate();
-    let second = moved(&mut daemon.client(), &Call::Run(Run {}));
+    let second = moved(&mut daemon.client(), &Call::Run(Run::default()));
     assert_ne!(unit, second);
 }
 
@@ -119,7 +119,7 @@ fn who_enters_is_told_how_much_the_share_has_by_then() {
     let mut raw = daemon.client();
     let held = raw.granted(&request());
     let has = |entered: InUnit| (entered.cpu_milli, entered.mem_bytes);
-    assert_eq!(has(entered(&mut raw, &Call::Run(Run {}))), (held.cpu_milli, held.mem_bytes));
+    assert_eq!(has(entered(&mut raw, &Call::Run(Run::default()))), (held.cpu_milli, held.mem_bytes));
     let to = Amounts { cpu_milli: Some(750), mem_bytes: Some(96 << 20), ..Amounts::default() };
     raw.granted(&Call::Resize(Resize { for_uid: None, ..Resize::of(to) }));
     let idle = Idle::start();
@@ -178,13 +178,13 @@ fn a_share_has_a_bounded_number_of_scopes() {
     raw.granted(&request());
     let uid = rustix::process::getuid().as_raw();
     let scope = |run: u32| {
-        let slices = world.cgroup_root().join("fairshare.slice").join(own_slice());
-        slices.join(format!("fairshare-{uid}-run{}.scope", 1000 + run))
+        let slices = world.cgroup_root().join("fairshare.slice").join(share_slice()).join(own_slice());
+        slices.join(format!("fairshare-{uid}-own-run{}.scope", 1000 + run))
     };
     (0..256).for_each(|run| std::fs::create_dir(scope(run)).unwrap());
     let own = Idle::start();
     world.take_calls();
-    for call in [attach(&[own.pid()]), Call::Run(Run {})] {
+    for call in [attach(&[own.pid()]), Call::Run(Run::default())] {
         let error = raw.refused(&call, Code::Busy);
         assert_eq!(error.message, "256 commands and attachments of yours are in the share already");
     }
@@ -251,7 +251,7 @@ fn stopping_a_busy_share_is_a_job_that_ends() {
     raw.granted(&request());
     let mut idle = Idle::start();
     moved(&mut raw, &attach(&[idle.pid()]));
-    let answer = raw.ask(&Call::Release(Release { stop: Some(true), for_uid: None })).unwrap();
+    let answer = raw.ask(&Call::Release(Release { job_id: None, stop: Some(true), for_uid: None })).unwrap();
     let Answer::JobStarted(JobStarted { job_started }) = answer else { panic!("no job: {answer:?}") };
     until("the process to end", PATIENCE, || idle.0.try_wait().unwrap());
     let job = until("the job to end", PATIENCE, || {

@@ -85,7 +85,7 @@ pub fn resize_mem(mem: u64) -> Call {
 }
 
 pub fn release() -> Call {
-    Call::Release(Release { stop: None, for_uid: None })
+    Call::Release(Release { job_id: None, stop: None, for_uid: None })
 }
 
 /// A command that needs nothing.

@@ -2,15 +2,16 @@
 
 use std::fs;
 
-use fairshare::contract::ShareInfo;
+use fairshare::contract::{Answer, Call, JobStarted, ShareInfo, Submit};
 use fairshare::testing::identity::JobId;
 use fairshare::testing::ledger::BootId;
-use fairshare::testing::ledger::share::{Keeps, Lease, Phase, Share, Stage};
+use fairshare::testing::ledger::allocation::{Allocation, Keeps, Lease, Phase, Stage};
 use fairshare::testing::ledger::time::Time;
 use fairshare::testing::quantity::{Amount, Bytes, MilliCpu, Tasks};
 
 use super::degraded::FIGURES;
-use super::harness::{DEFAULTS, Home, share};
+use super::harness::{DEFAULTS, Home, PATIENCE, share};
+use super::raw::{release, request, resize_mem, submission};
 use crate::root::is_root;
 use crate::stand_in::World;
 
@@ -22,7 +23,7 @@ const DAEMON: u64 = 1;
 const NOBODY_KNOWS: u64 = 424_242;
 
 fn slice(uid: u64) -> String {
-    format!("fairshare-{uid}.slice")
+    format!("fairshare-{uid}-own.slice")
 }
 
 /// What a start made of it.
@@ -40,14 +41,15 @@ fn start(world: &World, home: &mut Home) -> Seen {
     let (mut shares, healthy) = (raw.shares(), raw.healthy());
     // A share is granted, and its lease ends, on another clock than it is told on: the state has both to the microsecond, an
     // answer to the millisecond or two.
-    for share in &mut shares {
-        (share.granted_ms, share.lease_ends_ms) = (0, None);
+    for allocation in shares.iter_mut().flat_map(|share| share.allocations.iter_mut().flatten()) {
+        (allocation.granted_ms, allocation.lease_ends_ms) = (0, None);
     }
     // The state and the bound of all shares are written beside the first answers: a stop awaits neither.
     crate::poll::until("the state", super::harness::PATIENCE, || {
         let bound = world.cgroup_file("fairshare.slice", "memory.max").is_none_or(|max| max != "max\n");
         let held = home.state_file().exists().then(|| home.state()).is_some_and(|image| {
-            image.shares.len() == shares.len() && image.shares.iter().all(|s| s.phase == Phase::Active)
+            image.allocations.len() == shares.len()
+                && image.allocations.iter().all(|s| s.phase == Phase::Active)
         });
         (held && bound).then_some(())
     });
@@ -70,11 +72,11 @@ fn settle(world: &World, home: &mut Home) -> Seen {
     let second = start(world, home);
     assert_eq!(second.calls, [], "the second start changed something");
     assert_eq!(second.shares, first.shares);
-    assert_eq!(home.state().shares, state.shares);
+    assert_eq!(home.state().allocations, state.allocations);
     first
 }
 
-fn world_with(units: &[(u64, &[(&str, u64)])], shares: Vec<Share>) -> (World, Home) {
+fn world_with(units: &[(u64, &[(&str, u64)])], shares: Vec<Allocation>) -> (World, Home) {
     let world = World::start();
     let home = Home::new(&world);
     for (uid, figures) in units {
@@ -140,8 +142,8 @@ fn a_share_of_this_boot_whose_slice_was_stopped_is_dropped() {
     let (world, mut home) = world_with(&[], vec![share(DAEMON, DEFAULTS)]);
     let seen = settle(&world, &mut home);
     assert_eq!(about(&seen, DAEMON), [] as [&str; 0]);
-    assert!(seen.shares.is_empty() && home.state().shares.is_empty());
-    assert!(seen.logs.contains("dropped the share of uid 1"), "{}", seen.logs);
+    assert!(seen.shares.is_empty() && home.state().allocations.is_empty());
+    assert!(seen.logs.contains("dropped the standing allocation of uid 1"), "{}", seen.logs);
     assert!(world.unit(&slice(DAEMON)).is_none());
 }
 
@@ -154,7 +156,7 @@ fn a_share_of_an_earlier_boot_gets_its_slice_again() {
     assert_eq!(about(&seen, DAEMON), ["StartTransientUnit"]);
     assert_eq!(seen.shares.len(), 1);
     assert_eq!(world.unit(&slice(DAEMON)).unwrap().figure("MemoryMax"), Some(64 << 20));
-    let now = home.state().shares;
+    let now = home.state().allocations;
     assert_eq!((&now[0].boot, now[0].granted), (&share(DAEMON, DEFAULTS).boot, earlier.granted));
 }
 
@@ -167,7 +169,7 @@ fn an_intent_without_outcome_is_finished_where_there_is_a_slice() {
         (Phase::Releasing, 0),
         (Phase::Stopping { job: JobId(3) }, 0),
     ] {
-        let intent = Share { phase, ..share(DAEMON, DEFAULTS) };
+        let intent = Allocation { phase, ..share(DAEMON, DEFAULTS) };
         let (world, mut home) = world_with(&[(DAEMON, &FIGURES)], vec![intent]);
         let seen = settle(&world, &mut home);
         let unit = world.unit(&slice(DAEMON));
@@ -190,7 +192,7 @@ fn a_stop_under_way_of_an_ended_share_gives_it_nothing_back() {
     let lease = Some(Lease { ends: Time(1), length_ms: 60_000, stage });
     for phase in [Phase::Releasing, Phase::Stopping { job: JobId(3) }] {
         let (world, mut home) =
-            world_with(&[(DAEMON, &FIGURES)], vec![Share { phase, lease, ..share(DAEMON, DEFAULTS) }]);
+            world_with(&[(DAEMON, &FIGURES)], vec![Allocation { phase, lease, ..share(DAEMON, DEFAULTS) }]);
         world.pretend_processes(&slice(DAEMON), &[std::process::id()]);
         let seen = settle(&world, &mut home);
         let unit = world.unit(&slice(DAEMON)).unwrap();
@@ -205,10 +207,10 @@ fn an_intent_without_outcome_is_dropped_where_there_is_no_slice() {
     let to = Amount { mem: Bytes(128 << 20), ..DEFAULTS };
     let stopping = Phase::Stopping { job: JobId(3) };
     for phase in [Phase::Granting { job: None }, Phase::Resizing { to }, Phase::Releasing, stopping] {
-        let intent = Share { phase, ..share(DAEMON, DEFAULTS) };
+        let intent = Allocation { phase, ..share(DAEMON, DEFAULTS) };
         let (world, mut home) = world_with(&[], vec![intent]);
         let seen = settle(&world, &mut home);
-        assert!(seen.shares.is_empty() && home.state().shares.is_empty(), "{phase:?}");
+        assert!(seen.shares.is_empty() && home.state().allocations.is_empty(), "{phase:?}");
         assert!(world.unit(&slice(DAEMON)).is_none(), "{phase:?}");
     }
 }
@@ -217,7 +219,7 @@ fn an_intent_without_outcome_is_dropped_where_there_is_no_slice() {
 #[test]
 fn a_release_under_way_of_a_busy_share_leaves_the_share() {
     for phase in [Phase::Releasing, Phase::Stopping { job: JobId(3) }] {
-        let intent = Share { phase, ..share(DAEMON, DEFAULTS) };
+        let intent = Allocation { phase, ..share(DAEMON, DEFAULTS) };
         let (world, mut home) = world_with(&[(DAEMON, &FIGURES)], vec![intent]);
         world.pretend_processes(&slice(DAEMON), &[std::process::id()]);
         let seen = settle(&world, &mut home);
@@ -229,7 +231,7 @@ fn a_release_under_way_of_a_busy_share_leaves_the_share() {
 #[test]
 fn a_shrinking_under_what_is_in_use_is_undone() {
     let to = Amount { mem: Bytes(16 << 20), ..DEFAULTS };
-    let intent = Share { phase: Phase::Resizing { to }, ..share(DAEMON, DEFAULTS) };
+    let intent = Allocation { phase: Phase::Resizing { to }, ..share(DAEMON, DEFAULTS) };
     let (world, mut home) = world_with(&[(DAEMON, &FIGURES)], vec![intent]);
     world.pretend_processes(&slice(DAEMON), &[std::process::id()]);
     world.write_cgroup_file(&slice(DAEMON), "memory.current", "33554432");
@@ -245,7 +247,7 @@ fn a_slice_nobody_remembers_is_adopted_with_its_limits() {
     let (world, mut home) = world_with(&[(DAEMON, &figures)], Vec::new());
     let seen = settle(&world, &mut home);
     assert_eq!(seen.shares.len(), 1);
-    let adopted = home.state().shares.remove(0);
+    let adopted = home.state().allocations.remove(0);
     assert_eq!(adopted.amount.cpu, MilliCpu(500));
     assert_eq!((adopted.amount.mem, adopted.amount.tasks.0), (Bytes(1 << 30), 77));
     assert_eq!(adopted.user.as_deref(), Some("daemon"));
@@ -288,11 +290,11 @@ fn a_slice_whose_user_the_database_does_not_tell_is_adopted() {
 #[test]
 fn a_stray_that_a_share_is_no_name_of_is_left_alone() {
     let (world, mut home) = world_with(&[], Vec::new());
-    world.make_slice("fairshare-007.slice", &FIGURES);
+    world.make_slice("fairshare-007-own.slice", &FIGURES);
     world.make_slice("fairshare-x.slice", &FIGURES);
     let seen = settle(&world, &mut home);
-    assert!(seen.shares.is_empty() && world.unit("fairshare-007.slice").is_some());
-    assert!(seen.logs.contains("ignoring fairshare-007.slice"), "{}", seen.logs);
+    assert!(seen.shares.is_empty() && world.unit("fairshare-007-own.slice").is_some());
+    assert!(seen.logs.contains("ignoring fairshare-007-own.slice"), "{}", seen.logs);
 }
 
 /// Everything at once, and a thing that goes wrong with one does not keep the others from being settled.
@@ -300,11 +302,82 @@ fn a_stray_that_a_share_is_no_name_of_is_left_alone() {
 fn many_rows_at_once() {
     let mut earlier = share(2, DEFAULTS);
     earlier.boot = BootId("earlier".to_owned());
-    let granting = Share { phase: Phase::Granting { job: None }, ..share(3, DEFAULTS) };
+    let granting = Allocation { phase: Phase::Granting { job: None }, ..share(3, DEFAULTS) };
     let (world, mut home) =
         world_with(&[(1, &FIGURES), (4, &FIGURES)], vec![share(1, DEFAULTS), earlier, granting]);
     let seen = settle(&world, &mut home);
     let held: Vec<u64> = seen.shares.iter().map(|share| share.uid).collect();
     assert_eq!(held, [1, 2, 4]);
     assert!(fs::metadata(home.state_file()).is_ok());
+}
+
+/// Until 0.2 a share was its member's slice itself, with everything that they ran in it.
+#[test]
+fn a_share_of_0_1_goes_on_in_its_members_slice_until_it_is_given_back() {
+    let world = World::start();
+    let mut home = Home::new(&world);
+    let own = u64::from(rustix::process::getuid().as_raw());
+    let (slice, scope) = (format!("fairshare-{own}.slice"), format!("fairshare-{own}-run3.scope"));
+    world.make_slice(&slice, &FIGURES);
+    world.make_scope(&scope, &slice);
+    world.pretend_processes(&scope, &[4_000_000]);
+    home.set_state(vec![Allocation { in_share: true, ..share(own, DEFAULTS) }]);
+    let before = world.unit(&slice);
+    let daemon = home.activate();
+    let mut raw = daemon.client();
+    let held = raw.status().0.unwrap();
+    assert_eq!(held.standing().map(|standing| standing.unit.clone()), Some(slice.clone()));
+    assert!(raw.healthy());
+    assert_eq!(world.unit(&slice), before, "what was in order was touched");
+    assert_eq!(world.unit(&self::slice(own)), None);
+    // What is submitted runs in it, figures or not, as it did.
+    let job = match raw.ask(&Call::Submit(Submit { cpu_milli: Some(500), ..submission() })) {
+        Ok(Answer::JobStarted(JobStarted { job_started })) => job_started,
+        other => panic!("not taken: {other:?}"),
+    };
+    let service = format!("fairshare-{own}-job{job}.service");
+    crate::poll::until("it to run", PATIENCE, || {
+        world.unit(&service).filter(|unit| unit.active == "active").map(drop)
+    });
+    assert_eq!(raw.status().0.unwrap().allocations.unwrap().len(), 1);
+    raw.granted(&resize_mem(128 << 20));
+    assert_eq!(world.unit(&slice).unwrap().figure("MemoryMax"), Some(128 << 20));
+    // Given back and taken anew it has a slice of its own.
+    world.end_service(&service, 0);
+    super::works::over(&mut raw, job);
+    world.pretend_processes(&scope, &[]);
+    crate::poll::until("it to be given back", PATIENCE, || {
+        matches!(raw.ask(&release()), Ok(Answer::Released(_))).then_some(())
+    });
+    assert_eq!(world.unit(&slice), None);
+    raw.granted(&request());
+    assert!(world.unit(&self::slice(own)).is_some());
+}
+
+/// Without a state too: nobody else had scopes there.
+#[test]
+fn a_slice_with_scopes_of_0_1_is_adopted_as_it_is() {
+    let world = World::start();
+    let mut home = Home::new(&world);
+    let slice = format!("fairshare-{DAEMON}.slice");
+    let scope = format!("fairshare-{DAEMON}-run3.scope");
+    world.make_slice(&slice, &FIGURES);
+    world.make_scope(&scope, &slice);
+    world.pretend_processes(&scope, &[4_000_000]);
+    let seen = settle(&world, &mut home);
+    let standing = seen.shares[0].standing().unwrap();
+    assert_eq!((standing.unit.as_str(), standing.mem_bytes), (slice.as_str(), 64 << 20));
+    assert!(seen.healthy);
+}
+
+/// What nobody holds anything in any more has no slice.
+#[test]
+fn a_members_slice_with_nothing_in_it_goes() {
+    let world = World::start();
+    let mut home = Home::new(&world);
+    let slice = format!("fairshare-{DAEMON}.slice");
+    world.make_slice(&slice, &FIGURES);
+    let seen = settle(&world, &mut home);
+    assert!(seen.shares.is_empty());
+    assert_eq!(world.unit(&slice), None);
 }

@@ -2,8 +2,8 @@
 
 use fairshare::contract::{
     Amounts, Answer, Attach, Audit, Body, Call, Changed, Drain, Dump, Endpoint, Health, JobCancel, JobFetch,
-    JobList, JobStatus, List, Log, LogLevel, Ping, Policy, Release, Reload, Renew, RequestResources, Resize,
-    Run, Status, Subscribe, Undrain,
+    JobList, JobStatus, List, Log, LogLevel, Ping, Policy, Release, Released, Reload, Renew,
+    RequestResources, Resize, Run, Status, Subscribe, Undrain,
 };
 use fairshare::wire::error::{Code, WireError};
 use fairshare::wire::hello::Role;
@@ -47,9 +47,9 @@ fn call(endpoint: Endpoint) -> Call {
         Endpoint::Policy => Call::Policy(Policy { for_uid: None }),
         Endpoint::RequestResources => request(),
         Endpoint::Resize => Call::Resize(Resize { for_uid: None, ..Resize::of(Amounts::default()) }),
-        Endpoint::Renew => Call::Renew(Renew { lease_ms: 60_000, for_uid: None }),
-        Endpoint::Release => Call::Release(Release { stop: None, for_uid: None }),
-        Endpoint::Run => Call::Run(Run {}),
+        Endpoint::Renew => Call::Renew(Renew { lease_ms: 60_000, job_id: None, for_uid: None }),
+        Endpoint::Release => Call::Release(Release { job_id: None, stop: None, for_uid: None }),
+        Endpoint::Run => Call::Run(Run::default()),
         Endpoint::Attach => Call::Attach(Attach { pids: vec![u64::from(std::process::id())] }),
         Endpoint::Submit => Call::Submit(submission()),
         Endpoint::JobStatus => Call::JobStatus(JobStatus { job_id: 999 }),
@@ -79,8 +79,8 @@ fn call_for(endpoint: Endpoint, uid: u64) -> Option<Call> {
             ..RequestResources::of(amounts)
         }),
         Endpoint::Resize => Call::Resize(Resize { for_uid, ..Resize::of(amounts) }),
-        Endpoint::Renew => Call::Renew(Renew { lease_ms: 60_000, for_uid }),
-        Endpoint::Release => Call::Release(Release { stop: None, for_uid }),
+        Endpoint::Renew => Call::Renew(Renew { lease_ms: 60_000, job_id: None, for_uid }),
+        Endpoint::Release => Call::Release(Release { job_id: None, stop: None, for_uid }),
         Endpoint::JobList => Call::JobList(JobList { all: Some(true) }),
         Endpoint::Subscribe => Call::Subscribe(Subscribe { all: Some(true), job_id: None }),
         _ => return None,
@@ -203,7 +203,8 @@ fn a_role_is_that_of_the_policy_in_force_at_each_call() {
     assert_eq!(ack.authz.role, Role::Admin);
 }
 
-/// A call that waits for what is under way is judged again when its turn comes.
+/// A call that waits for what is under way is judged again when its turn comes. A refused one leaves nothing under way, and the
+/// call after it has its turn.
 #[test]
 fn a_role_that_is_taken_while_a_call_waits_is_not_used() {
     let Some((world, home, daemon)) = daemon("") else { return };
@@ -217,6 +218,9 @@ fn a_role_that_is_taken_while_a_call_waits_is_not_used() {
     second.post(&release());
     // Asked later, and answered: then the call before waits.
     daemon.client().ask(&Call::Ping(Ping {})).unwrap();
+    let mut third = daemon.client();
+    third.post(&Call::Release(Release { job_id: None, stop: None, for_uid: Some(1) }));
+    daemon.client().ask(&Call::Ping(Ping {})).unwrap();
     reload(&home, &daemon, "users: {daemon: {role: read_only}}\n");
     drop(held);
     assert!(matches!(first.response().map(|response| response.body), Some(Body::Ok(Answer::Share(_)))));
@@ -224,4 +228,6 @@ fn a_role_that_is_taken_while_a_call_waits_is_not_used() {
         Some(Body::Err(error)) => assert!(error.is(Code::Forbidden), "{error:?}"),
         other => panic!("{other:?}"),
     }
+    let third = third.response().map(|response| response.body);
+    assert_eq!(third, Some(Body::Ok(Answer::Released(Released { released: true }))));
 }

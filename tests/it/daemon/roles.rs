@@ -86,7 +86,7 @@ fn roles_are_what_the_policy_and_the_kernel_say() {
 fn a_share_of_another_is_out_of_reach_and_untouched() {
     let Some((world, home, daemon)) = daemon("") else { return };
     assert_eq!(fairshare(&daemon, 1, 1, &["request"]).0, 0);
-    let before = world.unit("fairshare-1.slice");
+    let before = world.unit("fairshare-1-own.slice");
     for arguments in [
         &["admin", "release", "--user", "daemon"][..],
         &["admin", "release", "--user", "daemon", "--stop"],
@@ -95,8 +95,8 @@ fn a_share_of_another_is_out_of_reach_and_untouched() {
         let (code, said) = fairshare(&daemon, MEMBER, MEMBER, arguments);
         assert_eq!(code, 77, "{said}");
     }
-    assert_eq!(world.unit("fairshare-1.slice"), before);
-    assert_eq!(home.state().shares.len(), 1);
+    assert_eq!(world.unit("fairshare-1-own.slice"), before);
+    assert_eq!(home.state().allocations.len(), 1);
 }
 
 #[test]
@@ -106,9 +106,9 @@ fn totals_hide_who_holds_what() {
         assert_eq!(fairshare(&daemon, uid, uid, &["request"]).0, 0);
     }
     let (_, said) = fairshare(&daemon, 1, 1, &["status", "--all", "--json"]);
-    assert!(said.contains("fairshare-1.slice") && !said.contains("fairshare-2.slice"), "{said}");
+    assert!(said.contains("fairshare-1-own.slice") && !said.contains("fairshare-2-own.slice"), "{said}");
     let (_, said) = fairshare(&daemon, 0, 0, &["status", "--all", "--json"]);
-    assert!(said.contains("fairshare-1.slice") && said.contains("fairshare-2.slice"), "{said}");
+    assert!(said.contains("fairshare-1-own.slice") && said.contains("fairshare-2-own.slice"), "{said}");
 }
 
 /// Ids that do not fit an `int`, and the last that there is.
@@ -119,7 +119,7 @@ fn large_user_ids_are_user_ids() {
     for uid in uids {
         let (code, said) = fairshare(&daemon, uid, uid, &["request"]);
         assert_eq!(code, 0, "{uid}: {said}");
-        let slice = format!("fairshare-{uid}.slice");
+        let slice = format!("fairshare-{uid}-own.slice");
         assert_eq!(world.unit(&slice).map(|unit| unit.active), Some("active"));
         let (_, said) = fairshare(&daemon, uid, uid, &["status", "--json"]);
         assert!(said.contains(&slice), "{said}");
@@ -129,7 +129,7 @@ fn large_user_ids_are_user_ids() {
     for uid in uids {
         let (code, said) = fairshare(&daemon, uid, uid, &["release"]);
         assert_eq!(code, 0, "{uid}: {said}");
-        assert!(world.unit(&format!("fairshare-{uid}.slice")).is_none());
+        assert!(world.unit(&format!("fairshare-{uid}-own.slice")).is_none());
     }
     // One more is nobody: the kernel keeps it for "leave as it is".
     let error = daemon.client().refused(&request_for(u32::MAX.into()), Code::BadRequest);
@@ -206,7 +206,7 @@ fn who_follows_is_told_nothing_of_another() {
     let (mut own, mut all) = (member(&daemon, MEMBER), daemon.client());
     own.follow(None, None);
     all.follow(Some(true), None);
-    admin.ask(&Call::Release(Release { stop: None, for_uid: Some(1) })).unwrap();
+    admin.ask(&Call::Release(Release { job_id: None, stop: None, for_uid: Some(1) })).unwrap();
     let (one, two) = (Some(1), Some(u64::from(MEMBER)));
     let told = [("released", one), ("job", two), ("granted", two), ("job", two), ("resized", two)];
     let hear = |raw: &mut Raw, told: (&str, Option<u64>)| {

@@ -3,7 +3,10 @@
 use std::fs::{self, File};
 use std::io::Write as _;
 
-use fairshare::contract::{Answer, Body, Call, JobStarted, JobStatus, List, OneJob, Release, ShareInfo};
+use fairshare::contract::{
+    Amounts, Answer, Body, Call, JobStarted, JobStatus, List, OneJob, Release, ShareInfo,
+};
+use fairshare::testing::identity::{JobId, Uid, UnitName, Within};
 use fairshare::wire::error::{Code, WireError};
 use rustix::fs::{Mode, OFlags};
 use rustix::process::Signal;
@@ -12,7 +15,8 @@ use super::closing::others_are_answered;
 use super::harness::{Daemon, Home, PATIENCE};
 use super::raw::{Raw, release, request, resize_mem};
 use super::strace::Tracer;
-use super::systemd_faults::own_slice;
+use super::systemd_faults::{own_slice, share_slice};
+use super::works::{service, submitted};
 use crate::poll::until;
 use crate::stand_in::World;
 
@@ -81,7 +85,7 @@ fn page_cache_is_not_in_use_and_is_taken_back_in_steps() {
     world.write_cgroup_file(&own_slice(), "memory.current", &(244 << 20).to_string());
     raw.granted(&resize_mem(70 << 20));
     assert_eq!(world.cgroup_file(&own_slice(), "memory.max").unwrap(), format!("{}\n", 70 << 20));
-    assert_eq!(home.state().shares[0].amount.mem.0, 70 << 20);
+    assert_eq!(home.state().allocations[0].amount.mem.0, 70 << 20);
     assert_eq!(limits_set(&world), 3, "174 MiB were taken back, 64 MiB at most at once");
     // A program needs the rest, and a margin.
     let error = raw.refused(&resize_mem(8 << 20), Code::Busy);
@@ -92,8 +96,8 @@ fn page_cache_is_not_in_use_and_is_taken_back_in_steps() {
 fn what_is_needed_is_told_apart_from_page_cache() {
     let (world, _home, _daemon, mut raw) = held();
     let stat = format!("anon {}\nkernel 4096\nsock 0\nshmem 0\n{}", 3 << 20, cache(40 << 20, 0));
-    world.write_cgroup_file(&own_slice(), "memory.stat", &stat);
-    world.write_cgroup_file(&own_slice(), "memory.current", &(44 << 20).to_string());
+    world.write_cgroup_file(&share_slice(), "memory.stat", &stat);
+    world.write_cgroup_file(&share_slice(), "memory.current", &(44 << 20).to_string());
     let told = |share: ShareInfo| share.usage.map(|usage| (usage.mem_bytes, usage.needed_bytes));
     let expected = Some((44 << 20, Some((3 << 20) + 4096)));
     assert_eq!(told(raw.status().0.unwrap()), expected);
@@ -123,7 +127,7 @@ fn a_resize_that_fails_on_its_way_sets_back_what_was() {
     raw.refused(&resize_mem(70 << 20), Code::Systemd);
     assert_eq!(limits_set(&world), 2, "one on the way, and the one back");
     assert_eq!(world.unit(&own_slice()).unwrap().figure("MemoryMax"), Some(256 << 20));
-    assert_eq!(home.state().shares[0].amount.mem.0, 256 << 20);
+    assert_eq!(home.state().allocations[0].amount.mem.0, 256 << 20);
     assert!(raw.healthy());
 }
 
@@ -136,7 +140,7 @@ fn a_resize_looks_again_when_its_intent_is_stored() {
     assert_eq!(error.message, "Memory in use (48.0 MiB) exceeds the new limit (32.0 MiB)");
     assert!(!called(&world, "SetUnitProperties", &own_slice()), "the kernel would have killed");
     assert_eq!(raw.status().0.unwrap().mem_bytes, 64 << 20);
-    assert_eq!(home.state().shares[0].amount.mem.0, 64 << 20);
+    assert_eq!(home.state().allocations[0].amount.mem.0, 64 << 20);
     assert!(raw.healthy());
     raw.granted(&resize_mem(96 << 20));
 }
@@ -160,7 +164,7 @@ fn what_sigkill_does_not_end_keeps_its_share() {
     world.pretend_processes(&own_slice(), &[4_194_000]);
     world.faults.unkillable();
     let Ok(Answer::JobStarted(JobStarted { job_started })) =
-        raw.ask(&Call::Release(Release { stop: Some(true), for_uid: None }))
+        raw.ask(&Call::Release(Release { job_id: None, stop: Some(true), for_uid: None }))
     else {
         panic!("no job")
     };
@@ -175,6 +179,27 @@ fn what_sigkill_does_not_end_keeps_its_share() {
     assert!(raw.status().0.is_some(), "room that is in use was given away");
 }
 
+/// It still uses what it used: whoever waits for its room or its end waits for that too.
+#[test]
+fn a_command_is_not_over_while_what_nobody_can_end_is_in_it() {
+    let (world, _home, daemon, mut raw) = held();
+    let id = submitted(&world, &mut raw, Amounts::default());
+    let own = Uid::new(rustix::process::getuid().as_raw().into()).unwrap();
+    let slice = UnitName::JobSlice(own, Within::Own, JobId(id)).to_string();
+    world.pretend_processes(&slice, &[4_194_000]);
+    world.end_service(&service(id), 0);
+    let mut ended = || match raw.ask(&Call::JobStatus(JobStatus { job_id: id })) {
+        Ok(Answer::Job(OneJob { job })) => job.ended_ms,
+        other => panic!("no job: {other:?}"),
+    };
+    until("the look at who is inside", PATIENCE, || {
+        (ended().is_some() || daemon.logs().contains("1 process is still in")).then_some(())
+    });
+    assert_eq!(ended(), None);
+    world.pretend_processes(&slice, &[]);
+    until("the command's end", PATIENCE, ended);
+}
+
 /// Who is inside is read from as many files as the member has made cgroups: nobody else waits for that.
 #[test]
 fn while_it_is_looked_who_is_still_inside_others_are_served() {
@@ -182,10 +207,11 @@ fn while_it_is_looked_who_is_still_inside_others_are_served() {
     world.pretend_processes(&own_slice(), &[4_194_000]);
     world.faults.unkillable();
     // Whoever reads it stands still until the test writes.
-    let procs = world.cgroup_root().join("fairshare.slice").join(own_slice()).join("cgroup.procs");
+    let procs = world.cgroup_root().join("fairshare.slice").join(share_slice()).join(own_slice());
+    let procs = procs.join("cgroup.procs");
     fs::remove_file(&procs).unwrap();
     nix::unistd::mkfifo(&procs, nix::sys::stat::Mode::S_IRWXU).unwrap();
-    let job = match raw.ask(&Call::Release(Release { stop: Some(true), for_uid: None })) {
+    let job = match raw.ask(&Call::Release(Release { job_id: None, stop: Some(true), for_uid: None })) {
         Ok(Answer::JobStarted(JobStarted { job_started })) => job_started,
         other => panic!("no job: {other:?}"),
     };
@@ -218,7 +244,7 @@ fn what_cannot_be_read_is_not_empty() {
     world.write_cgroup_file(&own_slice(), "cgroup.events", "nonsense");
     world.faults.unkillable();
     raw.refused(&release(), Code::Internal);
-    raw.ask(&Call::Release(Release { stop: Some(true), for_uid: None })).unwrap_err();
+    raw.ask(&Call::Release(Release { job_id: None, stop: Some(true), for_uid: None })).unwrap_err();
     assert!(raw.status().0.is_some());
     daemon.wait_logged("nonsense");
 }

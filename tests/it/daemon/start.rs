@@ -17,8 +17,12 @@ use crate::stand_in::{Verb, World};
 /// Longer than half of `WatchdogSec=` in the packaged unit, which is how often it would be fed.
 const UNASKED: Duration = Duration::from_secs(11);
 
-fn own_slice() -> String {
+fn share_slice() -> String {
     format!("fairshare-{}.slice", rustix::process::getuid().as_raw())
+}
+
+fn own_slice() -> String {
+    format!("fairshare-{}-own.slice", rustix::process::getuid().as_raw())
 }
 
 #[test]
@@ -31,7 +35,11 @@ fn ready_is_said_after_the_world_was_made_to_agree_and_with_what_is_held() {
     world.faults.delay_job(Verb::Start, Duration::from_millis(500));
     let daemon = home.activate_with(&[]);
     let ready = daemon.wait_ready();
-    assert_eq!(world.unit("fairshare-1.slice").map(|unit| unit.active), Some("active"), "ready too early");
+    assert_eq!(
+        world.unit("fairshare-1-own.slice").map(|unit| unit.active),
+        Some("active"),
+        "ready too early"
+    );
     assert!(ready.lines().any(|line| line == "STATUS=1 share"), "{ready}");
 }
 
@@ -119,7 +127,7 @@ fn sigterm_lets_answers_in_flight_out_and_leaves_the_slices() {
     assert!(matches!(answer.body, Body::Ok(Answer::Share(HeldShare { .. }))), "{answer:?}");
     assert_eq!(daemon.wait_end().code(), Some(0));
     assert_eq!(world.unit(&own_slice()).map(|unit| unit.active), Some("active"));
-    assert_eq!(home.state().shares.len(), 1);
+    assert_eq!(home.state().allocations.len(), 1);
 }
 
 #[test]
@@ -130,7 +138,7 @@ fn sigterm_does_not_wait_for_an_answer_that_does_not_come() {
     let mut raw = daemon.client();
     world.faults.never_end_job(Verb::Start);
     raw.post(&request());
-    until("the start", PATIENCE, || world.unit(&own_slice()));
+    until("the start", PATIENCE, || world.unit(&share_slice()));
     let told = Instant::now();
     daemon.signal(Signal::TERM);
     assert_eq!(daemon.wait_end().code(), Some(0));
@@ -149,7 +157,7 @@ fn home_is_empty(home: &Home, daemon: &Daemon) -> bool {
     let mut raw = daemon.client();
     raw.granted(&request());
     assert!(raw.released());
-    home.state().shares.is_empty()
+    home.state().allocations.is_empty()
 }
 
 #[test]

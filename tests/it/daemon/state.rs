@@ -120,7 +120,7 @@ fn a_damaged_file_is_kept_aside_and_systemd_is_believed() {
     for damaged in [Vec::new(), whole[..10].to_vec(), whole[..whole.len() - 1].to_vec(), flipped, garbage] {
         let world = World::start();
         let mut home = Home::new(&world);
-        world.make_slice("fairshare-1.slice", &FIGURES);
+        world.make_slice("fairshare-1-own.slice", &FIGURES);
         fs::write(home.state_file(), &damaged).unwrap();
         let daemon = home.activate();
         let held: Vec<u64> = daemon.client().shares().iter().map(|share| share.uid).collect();
@@ -131,7 +131,7 @@ fn a_damaged_file_is_kept_aside_and_systemd_is_believed() {
         assert_eq!(aside.len(), 1);
         assert!(logs.contains(aside[0].to_str().unwrap()), "{logs}");
         assert_eq!(fs::read(&aside[0]).unwrap(), damaged, "what was damaged is not what was kept");
-        assert_eq!(home.state().shares.len(), 1);
+        assert_eq!(home.state().allocations.len(), 1);
         assert!(daemon.client().healthy());
         daemon.client().granted(&request());
         daemon.kill();
@@ -146,8 +146,8 @@ fn a_damaged_file_is_kept_aside_and_systemd_is_believed() {
 fn a_file_of_a_newer_version_is_not_touched() {
     let world = World::start();
     let mut home = Home::new(&world);
-    world.make_slice("fairshare-1.slice", &FIGURES);
-    world.make_slice("fairshare-424242.slice", &FIGURES);
+    world.make_slice("fairshare-1-own.slice", &FIGURES);
+    world.make_slice("fairshare-424242-own.slice", &FIGURES);
     let newer = of_version(sound(), STATE_VERSION + 1);
     fs::write(home.state_file(), &newer).unwrap();
     world.take_calls();
@@ -165,7 +165,7 @@ fn a_file_of_a_newer_version_is_not_touched() {
     daemon.stop();
     assert_eq!(fs::read(home.state_file()).unwrap(), newer);
     assert!(home.corrupt_files().is_empty());
-    assert!(world.unit("fairshare-424242.slice").is_some());
+    assert!(world.unit("fairshare-424242-own.slice").is_some());
     let changed = world
         .take_calls()
         .into_iter()

@@ -124,7 +124,7 @@ fn a_command_that_waits_is_still_there_when_the_bus_comes_back() {
     world.restart_bus();
     until("health", PATIENCE, || raw.healthy().then_some(()));
     assert_eq!(state(&mut raw), JobState::Queued);
-    raw.ask(&Call::Release(Release { stop: None, for_uid: Some(1) })).unwrap();
+    raw.ask(&Call::Release(Release { job_id: None, stop: None, for_uid: Some(1) })).unwrap();
     until("its start", PATIENCE, || (state(&mut raw) != JobState::Queued).then_some(()));
     let unit = format!("fairshare-{}-job{id}.service", rustix::process::getuid().as_raw());
     until("its unit to be asked for", PATIENCE, || {

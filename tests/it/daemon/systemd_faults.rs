@@ -14,6 +14,11 @@ use crate::stand_in::{Verb, World};
 const LOOKS_EACH: Duration = Duration::from_secs(60);
 
 pub fn own_slice() -> String {
+    format!("fairshare-{}-own.slice", rustix::process::getuid().as_raw())
+}
+
+/// The slice around all allocations of who runs the tests.
+pub fn share_slice() -> String {
     format!("fairshare-{}.slice", rustix::process::getuid().as_raw())
 }
 
@@ -23,7 +28,7 @@ fn not_granted(world: &World, home: &Home, daemon: &Daemon) -> WireError {
     let error = raw.refused(&request(), Code::Systemd);
     assert!(raw.status().0.is_none());
     assert!(world.unit(&own_slice()).is_none_or(|unit| unit.active != "active"));
-    assert!(home.state().shares.is_empty());
+    assert!(home.state().allocations.is_empty());
     error
 }
 
@@ -44,7 +49,7 @@ fn a_start_that_is_refused_grants_nothing() {
     let error = not_granted(&world, &home, &daemon);
     assert_eq!(error.message, "systemd refused");
     let detail = error.more().unwrap();
-    assert!(detail.contains(&own_slice()) && detail.contains("no such luck"), "{detail}");
+    assert!(detail.contains(&share_slice()) && detail.contains("no such luck"), "{detail}");
     daemon.wait_logged("no such luck");
     world.faults.clear();
     works(&daemon);
@@ -184,7 +189,7 @@ fn a_resize_that_fails_leaves_what_was_held() {
     until("it to be settled", PATIENCE, || raw.healthy().then_some(()));
     let now = raw.status().0.unwrap();
     assert_eq!(world.unit(&own_slice()).unwrap().figure("MemoryMax"), Some(now.mem_bytes));
-    assert_eq!(home.state().shares[0].amount.mem.0, now.mem_bytes);
+    assert_eq!(home.state().allocations[0].amount.mem.0, now.mem_bytes);
     assert_eq!(now.mem_bytes, held.mem_bytes, "a refused resize was done all the same");
 }
 
@@ -195,7 +200,7 @@ fn a_resize_that_the_kernel_does_not_take_is_undone() {
     let daemon = home.activate();
     let mut raw = daemon.client();
     let held = raw.granted(&request());
-    world.faults.kernel_holds("memory.max", &held.mem_bytes.to_string());
+    world.faults.kernel_holds(&format!("{}/memory.max", own_slice()), &held.mem_bytes.to_string());
     raw.refused(&resize_mem(128 << 20), Code::Systemd);
     world.faults.clear();
     assert_eq!(world.unit(&own_slice()).unwrap().figure("MemoryMax"), Some(held.mem_bytes));
@@ -233,7 +238,7 @@ fn a_release_that_systemd_refuses_keeps_the_share() {
     let error = raw.refused(&release(), Code::Systemd);
     assert!(error.more().unwrap().contains("not by you"));
     assert!(raw.status().0.is_some() && raw.healthy());
-    assert_eq!(home.state().shares.len(), 1);
+    assert_eq!(home.state().allocations.len(), 1);
     world.faults.clear();
     assert!(raw.released());
     assert!(world.unit(&own_slice()).is_none());
@@ -266,7 +271,7 @@ fn a_slice_stopped_behind_our_back_is_a_share_dropped() {
     world.remove_unit(&own_slice());
     until("the share to go", PATIENCE, || raw.status().0.is_none().then_some(()));
     daemon.wait_logged("was stopped by someone else");
-    until("the state", PATIENCE, || home.state().shares.is_empty().then_some(()));
+    until("the state", PATIENCE, || home.state().allocations.is_empty().then_some(()));
     works(&daemon);
 }
 
@@ -371,7 +376,7 @@ fn a_bus_that_goes_in_the_middle_of_a_grant_is_told_and_settled() {
     world.faults.never_end_job(Verb::Start);
     let mut raw = daemon.client();
     raw.post(&request());
-    until("the start", PATIENCE, || world.unit(&own_slice()));
+    until("the start", PATIENCE, || world.unit(&share_slice()));
     world.kill_bus();
     let answer = format!("{:?}", raw.response().unwrap().body);
     assert!(answer.contains("systemd cannot be reached"), "{answer}");
@@ -384,7 +389,7 @@ fn a_bus_that_goes_in_the_middle_of_a_grant_is_told_and_settled() {
     // Either there is a share and a slice, or neither.
     let held = raw.status().0.is_some();
     assert_eq!(world.unit(&own_slice()).is_some(), held);
-    until("the state", PATIENCE, || (home.state().shares.len() == usize::from(held)).then_some(()));
+    until("the state", PATIENCE, || (home.state().allocations.len() == usize::from(held)).then_some(()));
     if held {
         assert!(raw.released());
     }

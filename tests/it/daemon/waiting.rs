@@ -11,8 +11,8 @@ use fairshare::wire::error::Code;
 use super::handed::{becomes, client};
 use super::harness::{Daemon, Home, PATIENCE};
 use super::raw::{Raw, request_for, submission};
-use super::systemd_faults::own_slice;
-use super::works::{job, over, runs, service};
+use super::systemd_faults::share_slice;
+use super::works::{alone as service, job, over, runs};
 use crate::poll::until;
 use crate::stand_in::{Verb, World};
 
@@ -31,7 +31,7 @@ fn waits(world: &World, command: Submit) -> (Home, Daemon, u64) {
 
 /// Gives the room back.
 fn makes_room(raw: &mut Raw) {
-    raw.ask(&Call::Release(Release { stop: None, for_uid: Some(1) })).unwrap();
+    raw.ask(&Call::Release(Release { job_id: None, stop: None, for_uid: Some(1) })).unwrap();
 }
 
 fn file(home: &Home, name: impl ToString) -> PathBuf {
@@ -128,7 +128,7 @@ fn a_command_whose_share_was_made_and_that_was_never_started_is() {
     daemon.kill();
     drop(held);
     until("the share to be made", PATIENCE, || {
-        world.unit(&own_slice()).is_some_and(|unit| unit.active == "active").then_some(())
+        world.unit(&share_slice()).is_some_and(|unit| unit.active == "active").then_some(())
     });
     world.faults.clear();
     let daemon = home.activate();

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use fairshare::testing::ledger::{Command, Ledger, Wait};
+use fairshare::testing::identity::Purpose;
+use fairshare::testing::ledger::{Canceller, Command, Ledger, Wait};
 use fairshare::testing::policy::Policy;
 use fairshare::testing::quantity::Bytes;
 
-use super::village::{GIB, at, ledger, member, named, policy, request, rules, settle_all, uid};
+use super::village::{GIB, at, ledger, member, named, own, policy, request, rules, settle_all, uid};
 
 const HALF_LIFE_MS: u64 = 360_000;
 const LEASE_MS: u64 = 60_000;
@@ -39,12 +40,16 @@ fn crowd(ledger: &mut Ledger, policy: &Policy, ms: u64) {
         say(ledger, ms, request(policy, who, named(1000, GIB), Some(LEASE_MS), wait));
     }
     let held: Vec<u64> =
-        ledger.shares().keys().map(|uid| uid.get().into()).filter(|who| *who >= FRESH).collect();
+        ledger.allocations().keys().map(|id| id.uid.get().into()).filter(|who| *who >= FRESH).collect();
     for who in held {
         let lease = Duration::from_millis(LEASE_MS);
-        say(ledger, ms, Command::Renew { member: member(policy, who), lease });
+        say(ledger, ms, Command::Renew { member: member(policy, who), of: Purpose::Standing, lease });
         let amount = named(2000, 2 * GIB);
-        say(ledger, ms, Command::Resize { member: member(policy, who), amount, in_use: Bytes(0) });
+        say(
+            ledger,
+            ms,
+            Command::Resize { member: member(policy, who), of: Purpose::Standing, amount, in_use: Bytes(0) },
+        );
     }
 }
 
@@ -53,12 +58,16 @@ fn who_wants_all_is_granted_it_within_the_bound_however_many_come_who_used_nothi
     let (mut ledger, policy) = (ledger(), policy());
     say(&mut ledger, 0, rules(HALF_LIFE_MS, false));
     let whole = |who, wait| request(&policy, who, named(8000, 8 * GIB), Some(LEASE_MS), wait);
-    // Those who want all have used all before, so that everyone fresh goes before them.
+    // Those who want all have had all before while somebody waited, so that everyone fresh goes before them.
     for who in 1..=LARGE {
         let start = (who - 1) * LEASE_MS;
         pass(&mut ledger, start);
         say(&mut ledger, start, whole(who, Wait::No));
-        assert!(ledger.share(uid(who)).is_some());
+        assert!(ledger.allocation(own(who)).is_some());
+        say(&mut ledger, start, request(&policy, FRESH - 1, named(1000, GIB), Some(LEASE_MS), Wait::Granted));
+        pass(&mut ledger, start + LEASE_MS - 1);
+        let (job, by) = (ledger.places()[0].waiting.job, Canceller::Member(uid(FRESH - 1)));
+        say(&mut ledger, start + LEASE_MS - 1, Command::Cancel { job, by });
     }
     let asked = LARGE * LEASE_MS;
     pass(&mut ledger, asked);
@@ -69,13 +78,14 @@ fn who_wants_all_is_granted_it_within_the_bound_however_many_come_who_used_nothi
     }
     let mut ms = asked;
     for who in 1..=LARGE {
-        while ledger.share(uid(who)).is_none() {
+        while ledger.allocation(own(who)).is_none() {
             let waited = ms - asked;
             assert!(waited <= HALF_LIFE_MS + who * LEASE_MS, "the {who}. has waited {waited} ms");
             ms += ARRIVAL_MS;
             pass(&mut ledger, ms);
             crowd(&mut ledger, &policy, ms);
         }
-        assert!(ms - asked > HALF_LIFE_MS, "nobody went before the {who}.");
+        // The first has the reservation from the first moment on, and nobody takes it from them.
+        assert!(who == 1 || ms - asked > HALF_LIFE_MS, "nobody went before the {who}.");
     }
 }

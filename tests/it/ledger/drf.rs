@@ -1,36 +1,15 @@
 //! The oracle: exact progressive filling (Ghodsi et al., "Dominant Resource Fairness", NSDI 2011, algorithm 1), its
 //! properties, and what the ledger's queue converges to beside it.
 //!
-//! What the ledger guarantees is not DRF's static allocation of divisible tasks: a member holds one share at a time, of
-//! the size asked for. Over time the member with the least weighted dominant use is served first, so that what is
-//! delivered follows progressive filling; lying about the size of a request moves its own use, and never another's
-//! place forward.
-//!
-//! So a user of the paper, who runs many tasks at once, is a team here: members who are alike, as many in each team, one
-//! task each at a time, and more who wait than hold. What holds then: all members come to the same dominant share over
-//! time, whatever the lengths of leases; and where leases do not all end together, that share is the one of progressive
-//! filling. Where they do, each wave is served by past use alone, may be of one team and fill one resource only, and
-//! all get less. Of few members of whom nearly all hold something nothing of this holds: what is given back goes to whom
-//! it fits of the two or three who wait.
+//! The ledger's queue fills as it does where members have many tasks that wait: each counts with what they hold. Over time
+//! past use counts as well, so that who has had less goes before.
 
-use std::time::Duration;
-
-use fairshare::testing::ledger::{Command, Effect, Wait};
+use fairshare::testing::ledger::{BootId, Command, Effect, Ledger, Outcome, Wait};
 use fairshare::testing::policy::Policy;
-use fairshare::testing::quantity::PartialAmount;
-use fairshare::testing::simulate::trace::Arrival;
+use fairshare::testing::quantity::{Amount, Bytes, MilliCpu, PartialAmount, Tasks};
 use proptest::prelude::*;
 
-use super::village::{
-    Dice, GIB, amount, arrival, at, ledger, named, policy, replayed, request, settle_all, uid,
-};
-
-/// What a task takes in the mean. The lease is over a moment before the work, so that the ledger ends all of one moment
-/// at once: given back one by one, what is still to be given back at that very moment counts as room beside the first,
-/// and small tasks pass large ones for as long as they end together.
-const TASK_MS: u64 = 3_600_000;
-/// How many tasks fit into a long run, one after the other.
-const TASKS: u64 = 250;
+use super::village::{GIB, amount, at, ledger, named, own, policy, request, rules, settle_all, submit, uid};
 
 /// How many tasks each user gets: again and again one for whoever has the least dominant share and whose next still
 /// fits; users in order where equal. Fractions are compared by cross-multiplication, exactly.
@@ -61,98 +40,70 @@ fn the_papers_example_comes_out() {
     assert_eq!(progressive_filling([9, 18], &[[1, 4], [3, 1]]), [3, 2]);
 }
 
-/// A long run of teams who want tasks like these.
-struct LongRun {
-    /// The dominant share that each member got, team by team, in the mean over the run.
-    levels: Vec<Vec<f64>>,
-    /// The dominant share of one task of each team.
-    tasks: Vec<f64>,
-}
-
-impl LongRun {
-    /// So many members to a team; a task takes an hour, and up to `spread_ms` more or less. Nothing is forgotten.
-    fn new(whole: [u64; 2], demands: &[[u64; 2]], size: usize, spread_ms: u64) -> Self {
-        let mut policy = Policy::simple(amount(1000, GIB), amount(whole[0] * 1000, whole[1] * GIB));
-        policy.half_life = Duration::from_millis(10 * TASKS * TASK_MS);
-        let (mut dice, mut arrivals) = (Dice::new(5), Vec::new());
-        for user in 0..demands.len() * size {
-            let ([cpu, gib], at_ms) = (demands[user / size], dice.below(TASK_MS));
-            for _ in 0..TASKS {
-                let runs_ms = TASK_MS - spread_ms + dice.below(2 * spread_ms + 1);
-                let asks = arrival(at_ms, user, named(cpu * 1000, gib * GIB), runs_ms);
-                arrivals.push(Arrival { lease_ms: runs_ms - 1, ..asks });
-            }
-        }
-        arrivals.sort_by_key(|arrival| arrival.at_ms);
-        let report = replayed(policy, whole, arrivals, TASKS * TASK_MS);
-        let product = (whole[0] * whole[1]) as f64;
-        let tasks: Vec<f64> =
-            demands.iter().map(|demand| share(whole, *demand, 1) as f64 / product).collect();
-        // The seconds of one CPU that were held, as tasks at a time, as a dominant share.
-        let levels = report.users.chunks(size).zip(demands).zip(&tasks).map(|((team, [cpu, _]), task)| {
-            let level = task / (cpu * TASKS * TASK_MS / 1000) as f64;
-            team.iter().map(|user| user.cpu_seconds * level).collect()
-        });
-        Self { levels: levels.collect(), tasks }
-    }
-
-    /// How many tasks each team ran at a time, in the mean.
-    fn at_a_time(&self) -> impl Iterator<Item = f64> {
-        self.levels.iter().zip(&self.tasks).map(|(team, task)| team.iter().sum::<f64>() / task)
-    }
-
-    /// No two members are further apart than two of the largest tasks of anyone: one by which whoever is served gets
-    /// ahead, one that may be under way beside it.
-    fn assert_equal(&self) {
-        let all = || self.levels.iter().flatten().copied();
-        let apart = all().fold(f64::MIN, f64::max) - all().fold(f64::MAX, f64::min);
-        let largest = self.tasks.iter().copied().fold(0.0, f64::max);
-        let tasks = apart * TASKS as f64 / largest;
-        assert!(tasks <= 2.0, "members are {tasks:.2} tasks apart: {:.4?}", self.levels);
-    }
-}
-
 /// Progressive filling with tasks of a hundred parts each: as good as the paper's, whose tasks can be divided.
 fn divided(whole: [u64; 2], demands: &[[u64; 2]]) -> Vec<f64> {
     let parts = progressive_filling(whole.map(|all| all * 100), demands);
     parts.into_iter().map(|parts| parts as f64 / 100.0).collect()
 }
 
-#[test]
-fn the_queue_converges_to_the_papers_example() {
-    let (whole, demands) = ([9, 18], [[1, 4], [3, 1]]);
-    let run = LongRun::new(whole, &demands, 9, TASK_MS / 10);
-    run.assert_equal();
-    for (got, due) in run.at_a_time().zip(progressive_filling(whole, &demands)) {
-        let off = (got / due as f64 - 1.0).abs();
-        assert!(off <= 0.05, "{got:.3} tasks at a time where the paper has {due}");
+/// Whose tasks the ledger begins, one after the other, where each has as many that wait as the machine could hold.
+fn filled(whole: [u64; 2], demands: &[[u64; 2]]) -> Vec<usize> {
+    let policy =
+        Policy::simple(amount(1000, GIB), Amount { tasks: Tasks(1 << 20), ..amount(1 << 30, 1 << 40) });
+    let mut ledger = Ledger::new(BootId("filled".into()));
+    let capacity = Command::SetCapacity { cpu: MilliCpu(whole[0] * 1000), mem: Bytes(whole[1] * GIB) };
+    ledger.apply(at(0), capacity).unwrap();
+    ledger.apply(at(0), rules(1_000_000_000, false)).unwrap();
+    let hold = request(&policy, 99, named(whole[0] * 1000, GIB), None, Wait::No);
+    let effects = ledger.apply(at(0), hold).unwrap();
+    settle_all(&mut ledger, at(0), effects);
+    for (who, [cpu, gib]) in (1..).zip(demands) {
+        for _ in 0..(whole[0] / cpu).min(whole[1] / gib) + 1 {
+            let submit = submit(&policy, who, named(cpu * 1000, gib * GIB), None, Bytes(0));
+            ledger.apply(at(0), submit).unwrap();
+        }
     }
+    let gone = Command::Release { id: own(99), populated: false, stop: false };
+    ledger.apply(at(0), gone).unwrap();
+    let effects = ledger.apply(at(0), Command::Settle { id: own(99), outcome: Outcome::Done }).unwrap();
+    ledger.audit();
+    let begun = |effect: &Effect| match effect {
+        Effect::Grant(id) => Some(id.uid),
+        _ => None,
+    };
+    let index = |whose| (0..demands.len()).find(|index| uid(*index as u64 + 1) == whose).unwrap();
+    effects.iter().filter_map(begun).map(index).collect()
 }
 
 #[test]
-fn the_queue_converges_to_progressive_filling_for_any_demands() {
-    let whole = [120, 180];
-    let mut dice = Dice::new(77);
-    for _ in 0..8 {
-        let teams = 2 + dice.below(3);
-        let demands: Vec<[u64; 2]> = (0..teams).map(|_| [1 + dice.below(8), 1 + dice.below(8)]).collect();
-        let due = divided(whole, &demands);
-        let most = due.iter().copied().fold(0.0, f64::max);
-        let size = 2 * most.ceil() as usize;
-        LongRun::new(whole, &demands, size, 0).assert_equal();
-        let run = LongRun::new(whole, &demands, size, TASK_MS / 10);
-        run.assert_equal();
-        // Tasks cannot be divided: of what is short, less stays free than the largest task wants of it.
-        let part = |demand: &[u64; 2], at: usize| demand[at] as f64 / whole[at] as f64;
-        let hole = demands.iter().map(|demand| part(demand, 0).max(part(demand, 1))).fold(0.0, f64::max);
-        for (got, due) in run.at_a_time().zip(due) {
-            let off = (got / due - 1.0).abs();
-            assert!(off <= hole, "{demands:?}: {got:.2} tasks at a time where {due:.2} are due");
-        }
-    }
+fn the_papers_users_run_three_tasks_and_two_at_once() {
+    let begun = filled([9, 18], &[[1, 4], [3, 1]]);
+    assert_eq!([0, 1].map(|user| begun.iter().filter(|whose| **whose == user).count()), [3, 2]);
 }
 
 proptest! {
+    /// Each task that is begun is of whoever has the least of those whose next still fits, and at the end none fits. Among
+    /// equals anyone may be the next.
+    #[test]
+    fn the_ledger_fills_as_progressive_filling(demands in prop::collection::vec([1u64..8, 1u64..8], 1..6)) {
+        let whole = [40, 60];
+        let mut tasks = vec![0u64; demands.len()];
+        let mut used = [0u64; 2];
+        let fits = |used: [u64; 2], who: usize| (0..2).all(|at| used[at] + demands[who][at] <= whole[at]);
+        for begun in filled(whole, &demands) {
+            let mine = share(whole, demands[begun], tasks[begun]);
+            for (other, theirs) in tasks.iter().enumerate().filter(|(other, _)| fits(used, *other)) {
+                let least = share(whole, demands[other], *theirs);
+                prop_assert!(mine <= least, "{begun} has {mine}, {other} {least}, after {tasks:?} of {demands:?}");
+            }
+            prop_assert!(fits(used, begun));
+            (0..2).for_each(|at| used[at] += demands[begun][at]);
+            tasks[begun] += 1;
+        }
+        let more = (0..demands.len()).find(|who| fits(used, *who));
+        prop_assert!(more.is_none(), "{more:?} could have one more after {tasks:?} of {demands:?}");
+    }
+
     /// Up to one task of anyone: nobody is worse off than with an equal part of the machine.
     #[test]
     fn sharing_is_an_incentive(demands in prop::collection::vec([1u64..20, 1u64..20], 1..6)) {
@@ -219,7 +170,7 @@ proptest! {
                 break;
             }
             used = [used[0] + cpu, used[1] + mem];
-            prop_assert!(ledger.share(uid(who)).is_some(), "{who} fits and waits");
+            prop_assert!(ledger.allocation(own(who)).is_some(), "{who} fits and waits");
         }
     }
 }

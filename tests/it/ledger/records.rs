@@ -4,23 +4,23 @@
 //! `tests/data/state/` has the files. A version that lands adds its own, `N`, with everything in it that the version can
 //! say, and the list of its fields, `N.fields`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use fairshare::testing::enforced::Burst;
-use fairshare::testing::identity::JobId;
-use fairshare::testing::ledger::fairness::{Fairness, Meter};
+use fairshare::testing::identity::{AllocationId, JobId, Purpose};
+use fairshare::testing::ledger::allocation::{Allocation, Goes, Keeps, Lease, Phase, Stage, Terms};
+use fairshare::testing::ledger::fairness::{Account, Lags};
 use fairshare::testing::ledger::job::{Ask, Cause, Exit, Job, JobEnd, JobKind, JobState, Ran, Work};
-use fairshare::testing::ledger::share::{Keeps, Lease, Phase, Share, Stage, Terms};
 use fairshare::testing::ledger::time::{Clock, Time};
 use fairshare::testing::ledger::{BootId, Image, Ledger, Now};
 use fairshare::testing::policy::Weight;
 use fairshare::testing::quantity::{Bytes, MilliCpu, PartialAmount, Tasks};
 use fairshare::testing::state::{self, STATE_VERSION};
 
-use super::village::{GIB, amount, uid};
+use super::village::{GIB, amount, own, uid};
 
 const HOUR: u64 = 3_600_000;
 
@@ -28,14 +28,21 @@ fn now(ms: u64) -> Now {
     Now { boot_ms: ms, wall_ms: 1_700_000_000_000 + ms }
 }
 
-fn share(raw: u64, cpu: u64, gib: u64, phase: Phase, lease: Option<Lease>) -> Share {
-    let mut share =
-        Share::active(uid(raw), amount(cpu, gib * GIB), Bytes(1 << 20), now(1000), BootId("boot-one".into()));
+fn share(raw: u64, cpu: u64, gib: u64, phase: Phase, lease: Option<Lease>) -> Allocation {
+    let mut share = Allocation::active(
+        own(raw),
+        amount(cpu, gib * GIB),
+        Bytes(1 << 20),
+        now(1000),
+        BootId("boot-one".into()),
+    );
     share.user = Some(format!("member{raw}"));
     share.phase = phase;
-    share.terms = Terms { idle_ms: Some(1_800_000), for_work: raw.is_multiple_of(2), burst: None };
+    let goes = if raw.is_multiple_of(2) { Goes::WithWork } else { Goes::Released };
+    share.terms = Terms { idle_ms: Some(1_800_000), goes, ..Terms::default() };
     share.lease = lease;
-    share.meter = Meter { since: Time(1000), rate: 1 << 30 };
+    // Until version 4 the slice of a share was its member's.
+    share.in_share = true;
     share
 }
 
@@ -57,7 +64,7 @@ fn ask() -> Ask {
         swap: Bytes(0),
         lease_ms: Some(2 * HOUR),
         weight: Weight::new(2500).unwrap(),
-        terms: Terms { idle_ms: None, for_work: false, burst: None },
+        terms: Terms::default(),
     }
 }
 
@@ -67,12 +74,13 @@ fn work(name: Option<&str>, ask: Option<Ask>, cancelled: bool) -> JobKind {
         limits: PartialAmount { cpu: Some(MilliCpu(500)), mem: Some(Bytes(GIB)), tasks: Some(Tasks(7)) },
         time_limit_ms: Some(90_000),
         ask,
+        kept: Bytes(0),
         cancelled,
     }))
 }
 
-/// Shares in each stage of a lease and each phase of a change that version 1 knew.
-fn shares() -> Vec<Share> {
+/// What was held in each stage of a lease and each phase of a change that version 1 knew.
+fn shares() -> Vec<Allocation> {
     let over = |evict: Option<u64>| {
         let (keeps, lower) = (None, Some(Time(HOUR)));
         lease(Stage::Expired { since: Time(HOUR), keeps, lower, evict: evict.map(Time) })
@@ -86,7 +94,12 @@ fn shares() -> Vec<Share> {
         share(5, 500, 1, Phase::Active, over(None)),
         share(6, 500, 1, Phase::Active, over(Some(HOUR + 300_000))),
         share(7, 1000, 1, Phase::Granting { job: None }, None),
-        share(8, 1000, 1, Phase::Granting { job: Some(JobId(4)) }, warned),
+        // What was taken for a submitted command, and not made yet, is the command's own.
+        Allocation {
+            id: AllocationId::of_job(uid(8), JobId(4)),
+            in_share: false,
+            ..share(8, 1000, 1, Phase::Granting { job: Some(JobId(4)) }, warned)
+        },
         share(9, 1000, 1, Phase::Resizing { to: amount(500, 2 * GIB) }, warned),
         share(10, 1000, 1, Phase::Releasing, None),
         share(11, 1000, 1, Phase::Stopping { job: JobId(5) }, None),
@@ -135,10 +148,13 @@ fn image_since_1(timed_out: JobEnd) -> Image {
     let job = |(index, (raw, kind, state)): (usize, (u64, JobKind, JobState))| {
         Arc::new(Job { id: JobId(index as u64 + 1), uid: uid(raw), kind, created: now(1500), state })
     };
-    let mut fairness = Fairness::new(604_800_000);
-    fairness.epoch = Time(500);
-    fairness.accounts = BTreeMap::from([(uid(101), 1 << 100), (uid(102), 12_345)]);
+    let mut fairness = Lags::new(604_800_000, 6 * HOUR);
+    // What had been used until version 6 is ahead of nobody.
+    (fairness.epoch, fairness.last) = (Time(HOUR + 4000), Time(HOUR + 4000));
+    let allocations = shares();
+    fairness.accounts = allocations.iter().map(|share| (share.id.uid, holding())).collect();
     Image {
+        reserved: None,
         revision: 77,
         next_job: 30,
         clock: Clock {
@@ -149,7 +165,7 @@ fn image_since_1(timed_out: JobEnd) -> Image {
         },
         fairness,
         draining: true,
-        shares: shares(),
+        allocations,
         jobs: jobs.into_iter().enumerate().map(job).collect(),
     }
 }
@@ -160,10 +176,21 @@ fn image_of_2() -> Image {
     let keeps = Some(Keeps { mem: Bytes(GIB / 2), tasks: Tasks(5) });
     let stage = Stage::Expired { since: Time(HOUR), keeps, lower: Some(Time(1)), evict: Some(Time(2)) };
     let renewing = Phase::Renewing { lease: Lease::new(Time(HOUR), HOUR) };
-    image.shares.extend([
+    image.allocations.extend([
         share(12, 1000, 1, Phase::Lowering, lease(Stage::Running { warn: None })),
         share(13, 1000, 1, renewing, lease(stage)),
     ]);
+    metered(image)
+}
+
+/// Of a member who holds a quarter of the machine.
+fn holding() -> Account {
+    Account { rate: 1 << 30, ..Account::default() }
+}
+
+/// With an account for each member who holds something.
+fn metered(mut image: Image) -> Image {
+    image.fairness.accounts = image.allocations.iter().map(|share| (share.id.uid, holding())).collect();
     image
 }
 
@@ -173,19 +200,52 @@ fn image_of_3() -> Image {
     for (raw, burst) in [(14, Burst::All), (15, Burst::To(MilliCpu(1500)))] {
         let mut share = share(raw, 1000, 1, Phase::Active, None);
         share.terms.burst = Some(burst);
-        image.shares.push(share);
+        image.allocations.push(share);
     }
-    image
+    metered(image)
 }
 
-/// Everything that this version can say.
-fn image() -> Image {
+/// Everything that version 4 could say.
+fn image_of_4() -> Image {
     let mut image = image_of_3();
     for job in &mut image.jobs {
         if let JobState::Ended { end: JobEnd::Ran(ran), .. } = &mut Arc::make_mut(job).state {
             ran.needed = ran.peak.map(|peak| Bytes(peak.0 / 2));
         }
     }
+    image
+}
+
+/// Everything that version 5 could say.
+fn image_of_5() -> Image {
+    let mut image = image_of_4();
+    for (raw, purpose) in
+        [(16, Purpose::Standing), (16, Purpose::Job(JobId(20))), (17, Purpose::Job(JobId(21)))]
+    {
+        let mut allocation = share(raw, 1000, 1, Phase::Active, None);
+        allocation.id.purpose = purpose;
+        allocation.in_share = false;
+        allocation.terms.max = amount(4000, 8 * GIB);
+        image.allocations.push(allocation);
+    }
+    for job in &mut image.jobs {
+        if let JobKind::Submit(work) = &mut Arc::make_mut(job).kind {
+            work.kept = Bytes(4321);
+        }
+    }
+    image.reserved = Some(JobId(1));
+    metered(image)
+}
+
+/// Everything that this version can say.
+fn image() -> Image {
+    let mut image = image_of_5();
+    let (lags, wide) = (&mut image.fairness, (1 << 100) + 77);
+    (lags.half_life_ms, lags.tau_ms, lags.epoch) = (345_600_000, 21_600_000, Time(500));
+    (lags.contested, lags.level) = (1 << 65, wide);
+    let weight = Weight::new(2500).unwrap();
+    lags.accounts.insert(uid(101), Account { had: wide, since: 12_345, rate: 1 << 32, weight, waits: true });
+    lags.accounts.insert(uid(102), Account { had: 12_345, ..Account::default() });
     image
 }
 
@@ -203,13 +263,25 @@ fn version_1_means_what_it_meant() {
     assert_eq!(read("1"), image_since_1(timed_out.clone()));
     // Before there were submitted commands no share had been taken for one.
     let mut before = image_since_1(timed_out);
-    before.shares.iter_mut().for_each(|share| share.terms.for_work = false);
+    for share in &mut before.allocations {
+        (share.terms.goes, share.id.purpose, share.in_share) = (Goes::Released, Purpose::Standing, true);
+    }
     assert_eq!(read("1-without-for-work"), before);
 }
 
 #[test]
 fn version_2_means_what_it_meant() {
     assert_eq!(read("2"), image_of_2());
+}
+
+#[test]
+fn version_4_means_what_it_meant() {
+    assert_eq!(read("4"), image_of_4());
+}
+
+#[test]
+fn version_5_means_what_it_meant() {
+    assert_eq!(read("5"), image_of_5());
 }
 
 #[test]
@@ -220,10 +292,10 @@ fn version_3_means_what_it_meant() {
 /// What is read goes on: the ledger that it makes adds up, and every reservation and place is there.
 #[test]
 fn a_ledger_goes_on_from_every_version() {
-    for name in ["1", "1-without-for-work", "2", "3", "4"] {
+    for name in ["1", "1-without-for-work", "2", "3", "4", "5", "6"] {
         let mut image = read(name);
         // A share that is held for a job which waits cannot be: such are in the file for their form only.
-        let holders: BTreeSet<_> = image.shares.iter().map(|share| share.uid).collect();
+        let holders: BTreeSet<_> = image.allocations.iter().map(|share| share.id.uid).collect();
         image.jobs.retain(|job| !job.queued() || !holders.contains(&job.uid));
         let waiting = image.jobs.iter().filter(|job| job.queued()).count();
         let ledger = Ledger::restore(BootId("boot-one".into()), now(HOUR + 5000), image);

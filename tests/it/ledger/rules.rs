@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use fairshare::testing::identity::JobId;
+use fairshare::testing::identity::{JobId, Purpose};
 use fairshare::testing::ledger::counted::room::Room;
 use fairshare::testing::ledger::expire::{EVICTION_GRACE_MS, RETRY_MS};
 use fairshare::testing::ledger::job::{JOBS_KEPT_MAX, JOBS_KEPT_PER_UID_MAX, JobEnd, JobState};
@@ -12,23 +12,15 @@ use fairshare::testing::ledger::{BootId, Canceller, Command, Effect, Event, Ledg
 use fairshare::testing::policy::Policy;
 use fairshare::testing::quantity::{Amount, Bytes, MilliCpu, PartialAmount};
 
-use super::village::{GIB, USED, amount, at, ledger, member, named, policy, request, rules, settle_all, uid};
+use super::village::{GIB, USED, amount, at, ledger, member, named, own, policy, request, rules, say, uid};
 
 const HOUR: u64 = 3_600_000;
 const WEEK: u64 = 7 * 24 * HOUR;
 
-/// Says it, and has all of it carried out.
-fn say(ledger: &mut Ledger, ms: u64, command: Command) -> Result<Vec<Effect>, Refusal> {
-    let effects = ledger.apply(at(ms), command)?;
-    let all = settle_all(ledger, at(ms), effects);
-    ledger.audit();
-    Ok(all)
-}
-
 fn holds(ledger: &mut Ledger, ms: u64, who: u64, cpu: u64, mem: u64, lease: Option<u64>) {
     let command = request(&policy(), who, named(cpu * 1000, mem * GIB), lease, Wait::No);
     say(ledger, ms, command).unwrap();
-    say(ledger, ms, Command::Enter { uid: uid(who) }).unwrap();
+    say(ledger, ms, Command::Enter { id: own(who) }).unwrap();
 }
 
 fn waits(ledger: &mut Ledger, ms: u64, who: u64, cpu: u64, mem: u64, lease: Option<u64>) -> JobId {
@@ -53,7 +45,7 @@ fn what_is_left_behind_is_not_free_and_lets_in_who_waits_when_it_is_gone() {
     // More than nobody holds: what is held stays.
     holds(&mut ledger, 4, 2, 1, 1, None);
     say(&mut ledger, 5, Command::LeftBehind(whole.mem())).unwrap();
-    assert_eq!((ledger.capacity().free().mem(), ledger.shares().len()), (Bytes(0), 1));
+    assert_eq!((ledger.capacity().free().mem(), ledger.allocations().len()), (Bytes(0), 1));
     say(&mut ledger, 6, Command::LeftBehind(Bytes(GIB))).unwrap();
     assert_eq!((ledger.capacity().free().mem(), ledger.waiting()), (Bytes(0), 0));
 }
@@ -72,7 +64,7 @@ fn more_than_the_machine_has_is_over_the_limit_and_never_waits() {
     assert_eq!(ledger.waiting(), 0);
     // Nobody named 2 GiB: the default is what there is.
     say(&mut ledger, 3, request(&policy, 1, PartialAmount::default(), None, Wait::No)).unwrap();
-    let share = ledger.share(uid(1)).unwrap();
+    let share = ledger.allocation(own(1)).unwrap();
     assert_eq!((share.amount.cpu, share.amount.mem), (MilliCpu(2000), Bytes(3 * GIB / 2)));
 }
 
@@ -88,7 +80,7 @@ fn no_capacity_says_what_is_free_what_would_fit_and_when() {
     let room = |cpu: u64, mem: u64| Room::new(MilliCpu(cpu * 1000), Bytes(mem * GIB));
     assert_eq!((why.free, why.largest, why.waiting), (room(3, 3), room(3, 3), 0));
     assert_eq!(why.by_wall_ms, Some(1_000_000_000 + HOUR));
-    assert_eq!(ledger.holders(3).iter().map(|share| share.uid).collect::<Vec<_>>(), [uid(1)]);
+    assert_eq!(ledger.holders(3).iter().map(|(share, _)| share.id.uid).collect::<Vec<_>>(), [uid(1)]);
     // Someone waits for 6 and 6 at the end of that hour: beside it 2 and 2 can be held for longer.
     waits(&mut ledger, 20, 3, 6, 6, Some(HOUR));
     let asked = request(&policy(), 2, named(3000, GIB), Some(2 * HOUR), Wait::No);
@@ -107,6 +99,7 @@ fn growing_needs_room_and_shrinking_gives_it() {
     holds(&mut ledger, 0, 2, 3, 3, None);
     let resize = |who, cpu: u64| Command::Resize {
         member: member(&policy(), who),
+        of: Purpose::Standing,
         amount: named(cpu * 1000, 3 * GIB),
         in_use: Bytes(0),
     };
@@ -121,11 +114,11 @@ fn a_machine_that_shrinks_takes_nothing_and_grants_nothing_until_it_fits() {
     let mut ledger = ledger();
     holds(&mut ledger, 0, 1, 6, 4, None);
     say(&mut ledger, 1, Command::SetCapacity { cpu: MilliCpu(4000), mem: Bytes(8 * GIB) }).unwrap();
-    assert_eq!(ledger.share(uid(1)).unwrap().amount, amount(6000, 4 * GIB));
+    assert_eq!(ledger.allocation(own(1)).unwrap().amount, amount(6000, 4 * GIB));
     assert_eq!(ledger.capacity().over(), Room { cpu: 2000, mem: 0 });
     let asked = request(&policy(), 2, named(10, GIB), None, Wait::No);
     assert!(matches!(say(&mut ledger, 2, asked.clone()), Err(Refusal::NoCapacity(_))));
-    let release = Command::Release { uid: uid(1), populated: false, stop: false };
+    let release = Command::Release { id: own(1), populated: false, stop: false };
     say(&mut ledger, 3, release).unwrap();
     say(&mut ledger, 4, asked).unwrap();
 }
@@ -140,11 +133,15 @@ fn leases_have_bounds() {
     assert!(matches!(say(&mut ledger, 0, ask(0)), Err(Refusal::LeaseTooShort { .. })));
     assert!(matches!(say(&mut ledger, 0, ask(60_001)), Err(Refusal::LeaseTooLong { .. })));
     say(&mut ledger, 0, ask(60_000)).unwrap();
-    let renew = |ms| Command::Renew { member: member(&policy, 1), lease: Duration::from_millis(ms) };
+    let renew = |ms| Command::Renew {
+        member: member(&policy, 1),
+        of: Purpose::Standing,
+        lease: Duration::from_millis(ms),
+    };
     assert!(matches!(say(&mut ledger, 10, renew(60_001)), Err(Refusal::LeaseTooLong { .. })));
     assert!(matches!(say(&mut ledger, 10, renew(59_999)), Err(Refusal::LeaseTooShort { .. })));
     say(&mut ledger, 50_000, renew(60_000)).unwrap();
-    assert_eq!(ledger.share(uid(1)).unwrap().lease.unwrap().ends.0, 110_000);
+    assert_eq!(ledger.allocation(own(1)).unwrap().lease.unwrap().ends.0, 110_000);
 }
 
 #[test]
@@ -156,8 +153,8 @@ fn a_lease_warns_twice_and_its_end_lowers_a_busy_share_and_removes_an_empty_one(
     while let Some(ms) = ledger.next_wakeup().filter(|ms| *ms <= 2 * HOUR) {
         let effects = say(&mut ledger, ms, Command::Tick).unwrap();
         told.extend(effects.iter().filter_map(Effect::event).filter_map(|event| match event {
-            Event::Expiring { uid, left_ms } => Some((*uid, *left_ms)),
-            Event::Expired { uid, .. } => Some((*uid, 0)),
+            Event::Expiring { id, left_ms } => Some((id.uid, *left_ms)),
+            Event::Expired { id, .. } => Some((id.uid, 0)),
             _ => None,
         }));
     }
@@ -165,8 +162,8 @@ fn a_lease_warns_twice_and_its_end_lowers_a_busy_share_and_removes_an_empty_one(
     let minutes = |minutes: u64| minutes * 60_000;
     let warned = |who| [(uid(who), 0), (uid(who), minutes(5)), (uid(who), minutes(12))];
     assert_eq!(told, [warned(1), warned(2)].concat());
-    assert!(ledger.share(uid(2)).is_none(), "empty, and gone");
-    let share = ledger.share(uid(1)).unwrap();
+    assert!(ledger.allocation(own(2)).is_none(), "empty, and gone");
+    let share = ledger.allocation(own(1)).unwrap();
     let kept = Amount { mem: USED.mem, tasks: USED.tasks, ..amount(6000, 6 * GIB) };
     assert_eq!((share.amount, share.enforced().most, share.expired()), (amount(6000, 6 * GIB), kept, true));
     assert_eq!(
@@ -175,19 +172,27 @@ fn a_lease_warns_twice_and_its_end_lowers_a_busy_share_and_removes_an_empty_one(
         "what it uses is not free for others"
     );
     // It cannot grow; it can be renewed while there is room, and goes when it is empty.
-    let grow =
-        Command::Resize { member: member(&policy(), 1), amount: named(3000, 6 * GIB), in_use: Bytes(0) };
+    let grow = Command::Resize {
+        member: member(&policy(), 1),
+        of: Purpose::Standing,
+        amount: named(3000, 6 * GIB),
+        in_use: Bytes(0),
+    };
     assert_eq!(say(&mut ledger, 2 * HOUR, grow), Err(Refusal::Expired));
-    let renew = Command::Renew { member: member(&policy(), 1), lease: Duration::from_secs(60) };
+    let renew = Command::Renew {
+        member: member(&policy(), 1),
+        of: Purpose::Standing,
+        lease: Duration::from_secs(60),
+    };
     let mut renewed = ledger.clone();
     say(&mut renewed, 2 * HOUR, renew.clone()).unwrap();
     assert_eq!(renewed.capacity().held(), Room::of(amount(6000, 6 * GIB)));
-    assert_eq!(renewed.share(uid(1)).unwrap().enforced().most, amount(6000, 6 * GIB));
+    assert_eq!(renewed.allocation(own(1)).unwrap().enforced().most, amount(6000, 6 * GIB));
     let mut full = ledger.clone();
     holds(&mut full, 2 * HOUR, 3, 1, 7, None);
     assert!(matches!(say(&mut full, 2 * HOUR, renew), Err(Refusal::NoCapacity(_))));
-    say(&mut ledger, 2 * HOUR + 1, Command::Occupancy { uid: uid(1), populated: false }).unwrap();
-    assert!(ledger.shares().is_empty());
+    say(&mut ledger, 2 * HOUR + 1, Command::Occupancy { id: own(1), populated: false }).unwrap();
+    assert!(ledger.allocations().is_empty());
 }
 
 #[test]
@@ -195,13 +200,13 @@ fn an_empty_share_is_released_after_the_policys_time_unless_someone_comes_in() {
     let policy = Policy { idle: Some(Duration::from_secs(60)), ..policy() };
     let mut ledger = ledger();
     say(&mut ledger, 0, request(&policy, 1, named(1000, GIB), None, Wait::No)).unwrap();
-    say(&mut ledger, 59_000, Command::Enter { uid: uid(1) }).unwrap();
+    say(&mut ledger, 59_000, Command::Enter { id: own(1) }).unwrap();
     assert_eq!(ledger.next_wakeup(), None);
-    say(&mut ledger, 70_000, Command::Occupancy { uid: uid(1), populated: false }).unwrap();
-    say(&mut ledger, 80_000, Command::Occupancy { uid: uid(1), populated: false }).unwrap();
+    say(&mut ledger, 70_000, Command::Occupancy { id: own(1), populated: false }).unwrap();
+    say(&mut ledger, 80_000, Command::Occupancy { id: own(1), populated: false }).unwrap();
     assert_eq!(ledger.next_wakeup(), Some(130_000));
     say(&mut ledger, 130_000, Command::Tick).unwrap();
-    assert!(ledger.shares().is_empty());
+    assert!(ledger.allocations().is_empty());
 }
 
 #[test]
@@ -212,7 +217,7 @@ fn a_later_request_passes_only_what_it_cannot_delay() {
     let long = waits(&mut ledger, 2, 3, 3, 3, Some(100_000));
     // This one is over before the first can start.
     say(&mut ledger, 3, request(&policy(), 4, named(2000, 2 * GIB), Some(90_000), Wait::Granted)).unwrap();
-    assert!(ledger.share(uid(4)).is_some());
+    assert!(ledger.allocation(own(4)).is_some());
     let places: Vec<_> = ledger
         .places()
         .iter()
@@ -220,11 +225,15 @@ fn a_later_request_passes_only_what_it_cannot_delay() {
         .collect();
     assert_eq!(places, [(first, 1, 100_000), (long, 2, 200_000)]);
     // A holder cannot hold on past the start of the first either.
-    let renew = Command::Renew { member: member(&policy(), 1), lease: Duration::from_secs(600) };
+    let renew = Command::Renew {
+        member: member(&policy(), 1),
+        of: Purpose::Standing,
+        lease: Duration::from_secs(600),
+    };
     assert!(matches!(say(&mut ledger, 4, renew), Err(Refusal::NoCapacity(_))));
     say(&mut ledger, 90_003, Command::Tick).unwrap();
     say(&mut ledger, 100_000, Command::Tick).unwrap();
-    assert!(ledger.share(uid(2)).is_some_and(|share| !share.expired()));
+    assert!(ledger.allocation(own(2)).is_some_and(|share| !share.expired()));
 }
 
 #[test]
@@ -243,7 +252,7 @@ fn where_nothing_ends_nothing_is_held_back() {
     assert_eq!((why.largest, why.by_wall_ms), (Room { cpu: 2000, mem: (2 * GIB).into() }, None));
     // Who waits behind the first is let in too.
     say(&mut ledger, 4, request(&policy(), 5, named(2000, GIB), None, Wait::Granted)).unwrap();
-    assert!(ledger.share(uid(5)).is_some());
+    assert!(ledger.allocation(own(5)).is_some());
 }
 
 #[test]
@@ -280,7 +289,7 @@ fn a_drained_ledger_refuses_and_holds_its_queue() {
     say(&mut ledger, 60_000, Command::Tick).unwrap();
     assert_eq!(ledger.waiting(), 1);
     say(&mut ledger, 60_001, Command::Undrain).unwrap();
-    assert!(ledger.share(uid(2)).is_some());
+    assert!(ledger.allocation(own(2)).is_some());
 }
 
 /// One whose lease is over after a minute with work inside, one who holds everything else, and perhaps one who waits.
@@ -307,14 +316,14 @@ fn nobody_is_evicted_unless_the_policy_says_so_and_someone_waits() {
             };
             assert!(!effects.iter().any(harm), "{evict} {waiting}: {effects:?}");
         }
-        assert!(ledger.share(uid(1)).is_some());
+        assert!(ledger.allocation(own(1)).is_some());
     }
 }
 
 #[test]
 fn an_eviction_is_announced_five_minutes_before_and_only_of_the_expired() {
     let mut ledger = crowded(true, true);
-    assert_eq!(ledger.share(uid(1)).unwrap().eviction().unwrap().0, 60_002 + EVICTION_GRACE_MS);
+    assert_eq!(ledger.allocation(own(1)).unwrap().eviction().unwrap().0, 60_002 + EVICTION_GRACE_MS);
     assert_eq!(say(&mut ledger, 60_001 + EVICTION_GRACE_MS, Command::Tick), Ok(Vec::new()));
     let effects = ledger.apply(at(60_002 + EVICTION_GRACE_MS), Command::Tick).unwrap();
     let evicted = |effect: &&Effect| matches!(effect, Effect::Evict { .. });
@@ -322,7 +331,7 @@ fn an_eviction_is_announced_five_minutes_before_and_only_of_the_expired() {
     // Who waited gave up in time: the announcement is taken back.
     let mut ledger = crowded(true, true);
     say(&mut ledger, 65_000, Command::Cancel { job: JobId(1), by: Canceller::Admin }).unwrap();
-    assert_eq!(ledger.share(uid(1)).unwrap().eviction(), None);
+    assert_eq!(ledger.allocation(own(1)).unwrap().eviction(), None);
 }
 
 #[test]
@@ -331,7 +340,7 @@ fn an_eviction_that_could_not_be_carried_out_is_tried_again_a_minute_later() {
     let due = 60_002 + EVICTION_GRACE_MS;
     let evicts = |effects: &[Effect]| effects.iter().any(|effect| matches!(effect, Effect::Evict { .. }));
     assert!(evicts(&ledger.apply(at(due), Command::Tick).unwrap()));
-    let undone = Command::Settle { uid: uid(1), outcome: Outcome::Undone("no such luck".into()) };
+    let undone = Command::Settle { id: own(1), outcome: Outcome::Undone("no such luck".into()) };
     assert!(!evicts(&ledger.apply(at(due + 1), undone).unwrap()), "at once, and so without an end");
     assert!(!evicts(&ledger.apply(at(due + RETRY_MS), Command::Tick).unwrap()));
     assert!(ledger.next_wakeup().is_some_and(|at| at <= due + 1 + RETRY_MS), "nobody would look again");
@@ -347,14 +356,14 @@ fn an_announced_eviction_outlives_the_daemon_and_is_not_announced_again() {
     // What can be handed out and what the policy says come one after the other, and between them neither is known.
     for command in [capacity.clone(), evict, Command::Tick] {
         assert_eq!(say(&mut ledger, 62_000, command), Ok(Vec::new()));
-        assert_eq!(ledger.share(uid(1)).unwrap().eviction().unwrap().0, 60_002 + EVICTION_GRACE_MS);
+        assert_eq!(ledger.allocation(own(1)).unwrap().eviction().unwrap().0, 60_002 + EVICTION_GRACE_MS);
     }
     // A policy that does not want it any more takes it back.
     let mut ledger = Ledger::restore(before.boot().clone(), at(62_000), before.image());
     for command in [capacity, rules(WEEK, false)] {
         assert_eq!(say(&mut ledger, 62_000, command), Ok(Vec::new()));
     }
-    assert_eq!(ledger.share(uid(1)).unwrap().eviction(), None);
+    assert_eq!(ledger.allocation(own(1)).unwrap().eviction(), None);
 }
 
 #[test]
@@ -363,7 +372,7 @@ fn jobs_that_are_over_are_forgotten_and_those_that_wait_never() {
     holds(&mut ledger, 0, 1, 8, 8, None);
     let waiting = waits(&mut ledger, 1, 2, 1, 1, None);
     let mut last = waiting;
-    for ms in 2..400 {
+    for ms in 2..1200 {
         let job = waits(&mut ledger, ms, 3, 1, 1, None);
         assert_eq!(job.0, last.0 + 1, "ids never repeat");
         last = job;

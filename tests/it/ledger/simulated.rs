@@ -36,7 +36,7 @@ fn a_wanted_time_over_the_longest_lease_is_cut_and_not_refused() {
 #[test]
 fn a_lease_that_ends_when_somebody_comes_ends_before() {
     let mut longer = arrival(10 * SECOND, 0, named(1000, GIB), 500 * SECOND);
-    longer.lease_ms = 90 * SECOND;
+    longer.lease_ms = Some(90 * SECOND);
     let arrivals = vec![
         arrival(0, 1, named(1000, GIB), 10 * SECOND),
         longer,
@@ -46,4 +46,19 @@ fn a_lease_that_ends_when_somebody_comes_ends_before() {
     let report = replayed(policy(), [1, 8], arrivals, u64::MAX);
     let waits: Vec<u64> = report.users.iter().map(|user| user.wait_mean_ms / SECOND).collect();
     assert_eq!(waits, [0, 25, 10], "1 has waited 0 and 50 s, 2 until 1 was done");
+}
+
+/// 0 has four pieces of a CPU for 100 s. 1 comes at 10 s for one, and waits, with nothing of a fair half, for 90 s: 0 has more than
+/// a half, and a piece. Of two pieces that are a half each nobody envies.
+#[test]
+fn envy_is_what_another_has_beyond_a_fair_part_and_one_piece() {
+    for (pieces, cpu_milli, envy_s) in [(4, 1000, 90), (2, 2000, 0)] {
+        let piece = arrival(0, 0, named(cpu_milli, GIB), 100 * SECOND);
+        let mut arrivals = vec![piece; pieces];
+        arrivals.push(arrival(10 * SECOND, 1, named(1000, GIB), 10 * SECOND));
+        // Who is no longer first of theirs before they begin has not been so for longer.
+        arrivals.push(arrival(20 * SECOND, 1, named(1000, GIB), 10 * SECOND));
+        let report = replayed(policy(), [4, 8], arrivals, u64::MAX);
+        assert_eq!((report.envy_ms, report.first_max_ms), (envy_s * SECOND, 90 * SECOND));
+    }
 }

@@ -2,7 +2,7 @@
 
 use super::village::Dice;
 
-const MEMBERS: u64 = 7;
+pub const MEMBERS: u64 = 7;
 const STEPS: u64 = 60;
 pub const LEASE_MS_MAX: u64 = 300_000;
 pub const HALF_LIFE_MS: u64 = 240_000;
@@ -18,18 +18,19 @@ pub enum Step {
     Resize { who: u64, cpu: u64, mem: u64 },
     Renew { who: u64, lease: u64 },
     Release { who: u64, stop: bool },
-    Enter { who: u64 },
-    Leave { who: u64 },
+    Enter { who: u64, which: u64 },
+    Leave { who: u64, which: u64 },
+    Run { who: u64, cpu: u64, lease: u64, wait: bool, place: u64 },
     Cancel { job: u64, by: u64 },
     Settle { which: u64, fails: bool },
-    Gone { who: u64 },
+    Gone { who: u64, job: u64 },
     Pass { ms: u64, late: bool },
     ClockJump { to: u64 },
     Crash { reboot: bool },
     Capacity { cpu: u64, mem: u64 },
     Rules { half_life: u64, evict: bool },
     Drain { on: bool },
-    Submit { who: u64, cpu: u64, limit: u64, wait: bool },
+    Submit { who: u64, cpu: u64, limit: u64, wait: bool, place: u64 },
     WorkEnds { which: u64 },
 }
 
@@ -52,7 +53,11 @@ fn passed_ms(steps: &[Step]) -> u64 {
 fn step(dice: &mut Dice, calm: bool) -> Step {
     let who = 1 + dice.below(MEMBERS);
     match dice.below(if calm { 68 } else { 88 }) {
-        0..20 => Step::Request {
+        0..6 => {
+            let (cpu, lease) = (1 + dice.below(8), lease(dice));
+            Step::Run { who, cpu, lease, wait: dice.below(4) > 0, place: dice.below(4) }
+        }
+        6..20 => Step::Request {
             who,
             cpu: 1 + dice.below(8),
             mem: 1 + dice.below(8),
@@ -62,12 +67,12 @@ fn step(dice: &mut Dice, calm: bool) -> Step {
         20..24 => Step::Resize { who, cpu: 1 + dice.below(8), mem: 1 + dice.below(8) },
         24..28 => Step::Renew { who, lease: 1 + dice.below(LEASE_MS_MAX) },
         28..34 => Step::Release { who, stop: dice.below(2) == 0 },
-        34..40 => Step::Enter { who },
-        40..44 => Step::Leave { who },
+        34..40 => Step::Enter { who, which: dice.below(4) },
+        40..44 => Step::Leave { who, which: dice.below(4) },
         44..46 => Step::Cancel { job: dice.below(20), by: who },
         46..58 => Step::Settle { which: dice.below(8), fails: !calm && dice.below(6) == 0 },
         58..68 => Step::Pass { ms: dice.below(180_000), late: !calm && dice.below(5) == 0 },
-        68 => Step::Gone { who },
+        68 => Step::Gone { who, job: dice.below(4) },
         69..71 => Step::ClockJump { to: dice.below(120_000_000) },
         71..74 => Step::Crash { reboot: dice.below(3) == 0 },
         74..76 => Step::Capacity { cpu: dice.below(10), mem: 1 + dice.below(10) },
@@ -75,7 +80,7 @@ fn step(dice: &mut Dice, calm: bool) -> Step {
         78..80 => Step::Drain { on: dice.below(3) == 0 },
         80..85 => {
             let (cpu, limit) = (1 + dice.below(8), dice.below(LEASE_MS_MAX));
-            Step::Submit { who, cpu, limit, wait: dice.below(2) == 0 }
+            Step::Submit { who, cpu, limit, wait: dice.below(4) > 0, place: dice.below(4) }
         }
         _ => Step::WorkEnds { which: dice.below(8) },
     }

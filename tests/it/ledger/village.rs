@@ -3,10 +3,13 @@
 use std::time::Duration;
 
 use fairshare::testing::enforced::{Enforced, KernelLimits, Limit};
-use fairshare::testing::identity::Uid;
-use fairshare::testing::ledger::share::Keeps;
-use fairshare::testing::ledger::{BootId, Command, Effect, Ledger, Member, Now, Outcome, Rules, Wait};
-use fairshare::testing::policy::{self, Kept, Machine, Policy, Reserve, Weight};
+use fairshare::testing::identity::{AllocationId, Uid};
+use fairshare::testing::ledger::allocation::{Goes, Keeps};
+use fairshare::testing::ledger::refusal::Refusal;
+use fairshare::testing::ledger::{
+    BootId, Command, Effect, Ledger, Member, Now, Order, Outcome, Rules, Wait, Where,
+};
+use fairshare::testing::policy::{self, Kept, Machine, Policy, QueueRule, Reserve, Weight};
 use fairshare::testing::quantity::{Amount, Bytes, MilliCpu, PartialAmount, Tasks};
 use fairshare::testing::simulate::trace::{Arrival, Trace};
 use fairshare::testing::simulate::{Report, replay};
@@ -18,6 +21,11 @@ pub const USED: Keeps = Keeps { mem: Bytes(GIB), tasks: Tasks(3) };
 
 pub fn uid(raw: u64) -> Uid {
     Uid::new(raw).unwrap()
+}
+
+/// The standing allocation of the member with this number.
+pub fn own(raw: u64) -> AllocationId {
+    AllocationId::standing(uid(raw))
 }
 
 pub fn amount(cpu_milli: u64, mem: u64) -> Amount {
@@ -44,7 +52,7 @@ pub fn named(cpu_milli: u64, mem: u64) -> PartialAmount {
 
 /// 2 CPU and 2 GiB by default, 8 and 8 at most.
 pub fn policy() -> Policy {
-    Policy::simple(amount(2000, 2 * GIB), amount(8000, 8 * GIB))
+    Policy::simple(amount(2000, 2 * GIB), Amount { tasks: Tasks(32_768), ..amount(8000, 8 * GIB) })
 }
 
 /// The same with weights, in thousandths.
@@ -80,12 +88,15 @@ pub fn request(
     Command::Request { member: member(policy, raw), amount: figures, lease, wait }
 }
 
-/// What a policy says of all, with a patience of one half-life and leases of an hour at most.
+/// What a policy says of all, with a tau of a sixteenth and a patience of one half-life, and leases of an hour at most.
 pub fn rules(half_life_ms: u64, evict: bool) -> Command {
     let half_life = Duration::from_millis(half_life_ms);
     Command::SetRules(Rules {
         half_life,
+        tau: half_life / 16,
         patience: half_life,
+        queue: QueueRule::default(),
+        order: Order::Fair,
         lease_max: Some(Duration::from_secs(3600)),
         evict,
     })
@@ -103,27 +114,54 @@ pub fn settle_all(ledger: &mut Ledger, now: Now, effects: Vec<Effect>) -> Vec<Ef
     let mut all = Vec::new();
     let mut open = effects;
     while let Some(effect) = open.pop() {
-        let uid = match effect {
-            Effect::Grant(uid) | Effect::Withdraw(uid) | Effect::Resize { uid, .. } => Some(uid),
-            Effect::Stop { uid, .. } | Effect::Evict { uid, .. } => Some(uid),
-            Effect::Renew(uid) | Effect::Lower(uid) => Some(uid),
+        let id = match effect {
+            Effect::Grant(id) | Effect::Withdraw(id) | Effect::Resize { id, .. } => Some(id),
+            Effect::Stop { id, .. } | Effect::Evict { id, .. } => Some(id),
+            Effect::Renew(id) | Effect::Lower(id) => Some(id),
             _ => None,
         };
-        if let Some(uid) = uid {
+        if let Some(id) = id {
             let outcome = match effect {
                 Effect::Lower(_) => Outcome::Lowered(USED),
                 _ => Outcome::Done,
             };
-            open.extend(ledger.apply(now, Command::Settle { uid, outcome }).unwrap());
+            open.extend(ledger.apply(now, Command::Settle { id, outcome }).unwrap());
         }
         all.push(effect);
     }
     all
 }
 
+/// Says it, and has all of it carried out.
+pub fn say(ledger: &mut Ledger, ms: u64, command: Command) -> Result<Vec<Effect>, Refusal> {
+    let effects = ledger.apply(at(ms), command)?;
+    let all = settle_all(ledger, at(ms), effects);
+    ledger.audit();
+    Ok(all)
+}
+
+/// A command with room of its own, which waits where there is none. So much of it is kept on disk.
+pub fn submit(
+    policy: &Policy,
+    raw: u64,
+    amount: PartialAmount,
+    time_limit_ms: Option<u64>,
+    kept: Bytes,
+) -> Command {
+    Command::Submit {
+        member: member(policy, raw),
+        amount,
+        place: Where::Own,
+        time_limit: time_limit_ms.map(Duration::from_millis),
+        name: None,
+        kept,
+        wait: Wait::Granted,
+    }
+}
+
 /// One request of the member with this number, from 0: so much, for so long.
 pub fn arrival(at_ms: u64, user: usize, figures: PartialAmount, runs_ms: u64) -> Arrival {
-    Arrival { line: 0, at_ms, user, amount: figures, runs_ms, lease_ms: runs_ms }
+    Arrival { line: 0, at_ms, user, amount: figures, runs_ms, lease_ms: Some(runs_ms) }
 }
 
 /// What came of the requests by `until_ms`, where all of a machine of so many CPUs and GiB can be handed out. The first
@@ -135,7 +173,7 @@ pub fn replayed(mut policy: Policy, [cpu, gib]: [u64; 2], arrivals: Vec<Arrival>
     let trace = Trace { users, arrivals, ..Trace::default() };
     let machine = Machine { cpu: MilliCpu(cpu * 1000), mem: Bytes(gib * GIB) };
     let account = |name: &str| Some((uid(name.parse().unwrap()), Vec::new()));
-    replay(&trace, &policy, machine, Some(until_ms), account).unwrap()
+    replay(&trace, &policy, machine, (Some(until_ms), Order::Fair), account).unwrap()
 }
 
 /// xorshift64*: Vigna, "An experimental exploration of Marsaglia's xorshift generators, scrambled", 2016.
@@ -153,4 +191,20 @@ impl Dice {
         self.0 ^= self.0 >> 27;
         (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 32) % bound
     }
+}
+
+/// The allocation that an effect is about, where it is settled.
+pub fn of(effect: &Effect, ledger: &Ledger) -> Option<AllocationId> {
+    match effect {
+        Effect::Grant(id) | Effect::Lower(id) | Effect::Renew(id) | Effect::Withdraw(id) => Some(*id),
+        Effect::Resize { id, .. } | Effect::Stop { id, .. } | Effect::Evict { id, .. } => Some(*id),
+        Effect::Start { job, .. } | Effect::CallBack { job, .. } => ledger.jobs().get(job)?.home(),
+        Effect::Enter { id, .. } => Some(*id),
+        Effect::Queued { .. } | Effect::Notify(_) => None,
+    }
+}
+
+/// Whether no command runs without a time limit: its likely end is no promise.
+pub fn rests_on_leases(ledger: &Ledger) -> bool {
+    !ledger.allocations().values().any(|held| held.terms.goes == Goes::WithWork && held.lease.is_none())
 }

@@ -19,6 +19,7 @@ const WORDS: &[&str] = &[
     "baseline",
     "fairness",
     "half_life",
+    "tau",
     "users",
     "groups",
     "alice",

@@ -88,7 +88,7 @@ impl Faults {
         self.told().jobs_before_reply.push(verb);
     }
 
-    /// The kernel holds this in every `file`, whatever was asked for.
+    /// The kernel holds this in every `file`, or in a unit's where it is `unit/file`, whatever was asked for.
     pub fn kernel_holds(&self, file: &str, content: &str) {
         self.told().kernel_files.insert(file.to_owned(), format!("{content}\n"));
     }

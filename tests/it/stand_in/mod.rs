@@ -109,6 +109,13 @@ impl World {
         units.realise(name, &Default::default());
     }
 
+    /// Makes a scope in a slice, as if it had always been there.
+    pub fn make_scope(&self, name: &str, slice: &str) {
+        let mut units = self.shared.units.lock().unwrap();
+        units.insert(name, [("Slice".to_owned(), Setting::Text(slice.to_owned()))].into());
+        units.realise(name, &Default::default());
+    }
+
     /// Makes a service that runs, as if it had always been there.
     pub fn make_service(&self, name: &str) {
         let mut units = self.shared.units.lock().unwrap();

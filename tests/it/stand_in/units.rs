@@ -205,7 +205,8 @@ impl Units {
         let io_max = disks::io_max(unit);
         files.extend(io_max.map(|content| ("io.max", content)));
         for (file, content) in files {
-            write(&directory, file, instead.get(file).unwrap_or(&content));
+            let of_unit = instead.get(&format!("{name}/{file}"));
+            write(&directory, file, of_unit.or(instead.get(file)).unwrap_or(&content));
         }
         reclaim(&directory);
     }

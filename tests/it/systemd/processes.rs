@@ -3,7 +3,7 @@
 use std::os::fd::AsFd;
 use std::process::{Child, Command};
 
-use fairshare::testing::identity::UnitName;
+use fairshare::testing::identity::{UnitName, Within};
 use fairshare::testing::systemd::property;
 use fairshare::testing::systemd::{Fault, Process, Signal};
 
@@ -37,11 +37,11 @@ async fn processes_enter_a_scope_by_number_or_by_descriptor() {
         let pid = sleep.0.id();
         let raw = rustix::process::Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
         let pidfd = rustix::process::pidfd_open(raw, rustix::process::PidfdFlags::empty()).unwrap();
-        let unit = UnitName::Run(uid(), 1);
+        let unit = UnitName::Run(uid(), Within::Own, 1);
         let process = Process { pid, pidfd: Some(pidfd.as_fd()) };
         systemd.start_scope(unit, &property::scope(unit, "make -j4"), &[process]).await.unwrap();
-        let scope = world.unit("fairshare-1001-run1.scope").unwrap();
-        assert_eq!(scope.settings["Slice"], Setting::Text(SHARE.to_owned()));
+        let scope = world.unit("fairshare-1001-own-run1.scope").unwrap();
+        assert_eq!(scope.settings["Slice"], Setting::Text("fairshare-1001-own.slice".to_owned()));
         assert!(scope.pids.contains(&pid));
         assert_eq!(world.cgroup_file(SHARE, "cgroup.events").unwrap(), "populated 1\nfrozen 0\n");
         // The last process ends, and the scope with it.
@@ -59,10 +59,10 @@ async fn a_systemd_that_takes_no_descriptors_after_all_gets_numbers() {
     let sleep = Sleep::start();
     let raw = rustix::process::Pid::from_raw(i32::try_from(sleep.0.id()).unwrap()).unwrap();
     let pidfd = rustix::process::pidfd_open(raw, rustix::process::PidfdFlags::empty()).unwrap();
-    let unit = UnitName::Run(uid(), 1);
+    let unit = UnitName::Run(uid(), Within::Own, 1);
     let process = Process { pid: sleep.0.id(), pidfd: Some(pidfd.as_fd()) };
     systemd.start_scope(unit, &property::scope(unit, "make"), &[process]).await.unwrap();
-    assert!(world.unit("fairshare-1001-run1.scope").unwrap().pids.contains(&sleep.0.id()));
+    assert!(world.unit("fairshare-1001-own-run1.scope").unwrap().pids.contains(&sleep.0.id()));
 }
 
 #[tokio::test]
@@ -73,9 +73,9 @@ async fn a_process_that_is_gone_does_not_enter() {
         let sleep = Sleep::start();
         sleep.0.id()
     };
-    let unit = UnitName::Run(uid(), 1);
+    let unit = UnitName::Run(uid(), Within::Own, 1);
     let process = Process { pid, pidfd: None };
     let fault = systemd.start_scope(unit, &property::scope(unit, "make"), &[process]).await.unwrap_err();
     assert!(matches!(fault, Fault::Call { .. }), "{fault:?}");
-    assert_eq!(world.unit("fairshare-1001-run1.scope"), None);
+    assert_eq!(world.unit("fairshare-1001-own-run1.scope"), None);
 }

@@ -118,7 +118,7 @@ const NOTHING: Amounts = Amounts { cpu_milli: None, mem_bytes: None, tasks_max: 
 fn calls() -> Vec<(&'static str, Call)> {
     let bytes = |bytes: &[u8]| OsText::from(bytes.to_vec());
     let env = BTreeMap::from([("PATH".into(), "/usr/bin:/bin".into()), ("EMPTY".into(), "".into()), (bytes(b"V\xe9"), bytes(b"\xff"))]);
-    let submit_full = Submit { argv: vec!["make".into(), "-j4".into(), "".into(), "é".into(), bytes(b"caf\xe9")], cwd: bytes(b"/home/alice/\xe9"), env, name: Some(text("nightly")), lease_ms: Some(3_600_000), wait: Some(true), input: Some(bytes(b"/\xe9")), output: Some("/home/alice/%j.txt".into()), errors: Some("/dev/null".into()), ..Submit::of(AMOUNTS) };
+    let submit_full = Submit { argv: vec!["make".into(), "-j4".into(), "".into(), "é".into(), bytes(b"caf\xe9")], cwd: bytes(b"/home/alice/\xe9"), env, name: Some(text("nightly")), lease_ms: Some(3_600_000), wait: Some(true), in_share: Some(true), input: Some(bytes(b"/\xe9")), output: Some("/home/alice/%j.txt".into()), errors: Some("/dev/null".into()), ..Submit::of(AMOUNTS) };
     let submit_files = Submit { argv: vec!["true".into()], cwd: "/".into(), input: Some("/dev/stdin".into()), output: Some(bytes(b"/\xe9")), errors: Some(bytes(b"/\xe9-%j")), ..Submit::default() };
     let submit_min = Submit { argv: vec!["true".into()], cwd: "/".into(), env: BTreeMap::new(), name: None, lease_ms: None, wait: None, ..Submit::of(NOTHING) };
     vec![
@@ -133,11 +133,11 @@ fn calls() -> Vec<(&'static str, Call)> {
         ("request_resources-full", Call::RequestResources(RequestResources { lease_ms: Some(28_800_000), wait: Some(true), for_uid: Some(1001), ..RequestResources::of(AMOUNTS) })),
         ("resize-min", Call::Resize(Resize { for_uid: None, ..Resize::of(NOTHING) })),
         ("resize-full", Call::Resize(Resize { for_uid: Some(1001), ..Resize::of(AMOUNTS) })),
-        ("renew-min", Call::Renew(Renew { lease_ms: 0, for_uid: None })),
-        ("renew-full", Call::Renew(Renew { lease_ms: 604_800_000, for_uid: Some(1001) })),
-        ("release-min", Call::Release(Release { stop: None, for_uid: None })),
-        ("release-full", Call::Release(Release { stop: Some(true), for_uid: Some(1001) })),
-        ("run", Call::Run(Run {})),
+        ("renew-min", Call::Renew(Renew { lease_ms: 0, job_id: None, for_uid: None })),
+        ("renew-full", Call::Renew(Renew { lease_ms: 604_800_000, job_id: None, for_uid: Some(1001) })),
+        ("release-min", Call::Release(Release { job_id: None, stop: None, for_uid: None })),
+        ("release-full", Call::Release(Release { job_id: None, stop: Some(true), for_uid: Some(1001) })),
+        ("run", Call::Run(Run::default())),
         ("attach-min", Call::Attach(Attach { pids: vec![2] })),
         ("attach-full", Call::Attach(Attach { pids: (100..164).collect() })),
         ("submit-min", Call::Submit(submit_min)),
@@ -160,6 +160,11 @@ fn calls() -> Vec<(&'static str, Call)> {
         ("log-trace", Call::Log(Log { level: LogLevel::Trace })),
         ("audit", Call::Audit(Audit {})),
         ("submit-files", Call::Submit(submit_files)),
+        ("run-full", Call::Run(Run { lease_ms: Some(60_000), wait: Some(true), in_share: Some(false), ..Run::of(AMOUNTS) })),
+        ("run-awaited", Call::Run(Run { job_id: Some(17), ..Run::default() })),
+        ("resize-job", Call::Resize(Resize { job_id: Some(17), ..Resize::of(AMOUNTS) })),
+        ("renew-job", Call::Renew(Renew { lease_ms: 60_000, job_id: Some(17), for_uid: None })),
+        ("release-job", Call::Release(Release { job_id: Some(17), stop: None, for_uid: None })),
     ]
 }
 
@@ -220,16 +225,28 @@ fn share_min() -> ShareInfo {
         mem_bytes: 1 << 20,
         tasks_max: 16,
         slice: text("fairshare-1001.slice"),
-        state: ShareState::Expired,
-        granted_ms: 0,
-        lease_ends_ms: None,
         usage: None,
         burst_cpu_milli: None,
+        allocations: None,
     }
 }
 
+/// With each kind of allocation, and with all, some and nothing known of what they use.
 fn share_full() -> ShareInfo {
-    let usage = Usage {
+    let barely = AllocationInfo { job_id: Some(18), usage: Some(Usage::default()), ..allocation_full() };
+    let unit = text("fairshare-1001-run19.slice");
+    let run = AllocationInfo { kind: AllocationKind::Run, job_id: Some(19), unit, ..allocation_full() };
+    ShareInfo {
+        user: Some(text("alice")),
+        usage: Some(usage_full()),
+        burst_cpu_milli: Some(15_500),
+        allocations: Some(vec![allocation_min(), allocation_full(), barely, run]),
+        ..share_min()
+    }
+}
+
+fn usage_full() -> Usage {
+    Usage {
         cpu_usec: 12_345_678,
         mem_bytes: 3 << 30,
         needed_bytes: Some(1 << 30),
@@ -237,15 +254,34 @@ fn share_full() -> ShareInfo {
         oom_kills: 1,
         cpu_pressure_centi: Some(250),
         mem_pressure_centi: Some(0),
-    };
-    ShareInfo {
-        user: Some(text("alice")),
-        state: ShareState::Active,
+    }
+}
+
+fn allocation_min() -> AllocationInfo {
+    AllocationInfo {
+        kind: AllocationKind::Standing,
+        job_id: None,
+        cpu_milli: 500,
+        mem_bytes: 1 << 20,
+        tasks_max: 16,
+        state: AllocationState::Expired,
+        granted_ms: 0,
+        lease_ends_ms: None,
+        unit: text("fairshare-1001-own.slice"),
+        usage: None,
+    }
+}
+
+fn allocation_full() -> AllocationInfo {
+    AllocationInfo {
+        kind: AllocationKind::Job,
+        job_id: Some(17),
+        state: AllocationState::Active,
         granted_ms: 1_700_000_000_000,
         lease_ends_ms: Some(1_700_028_800_000),
-        usage: Some(usage),
-        burst_cpu_milli: Some(15_500),
-        ..share_min()
+        unit: text("fairshare-1001-job17.slice"),
+        usage: Some(usage_full()),
+        ..allocation_min()
     }
 }
 
@@ -340,7 +376,7 @@ fn answers() -> Vec<(&'static str, Answer)> {
         job_full(),
         job_min(JobKind::Request, JobState::Queued), job_min(JobKind::Release, JobState::Running),
         job_min(JobKind::Submit, JobState::Done), job_min(JobKind::Submit, JobState::Cancelled),
-        job_min(JobKind::Submit, JobState::Interrupted),
+        job_min(JobKind::Submit, JobState::Interrupted), job_min(JobKind::Run, JobState::Running),
     ];
     vec![
         ("pong", Answer::Pong(Pong { at_ms: 1_700_000_000_123 })),
@@ -354,10 +390,10 @@ fn answers() -> Vec<(&'static str, Answer)> {
         ("policy-full", Answer::Policy(PolicyAnswer { policy: policy_full })),
         ("policy-read_only", Answer::Policy(PolicyAnswer { policy: policy_of(Role::ReadOnly) })),
         ("policy-admin", Answer::Policy(PolicyAnswer { policy: policy_of(Role::Admin) })),
-        ("share-min", Answer::Share(HeldShare { share: ShareInfo { usage: Some(Usage::default()), ..share_min() } })),
+        ("share-min", Answer::Share(HeldShare { share: ShareInfo { usage: Some(Usage::default()), allocations: Some(vec![]), ..share_min() } })),
         ("share-full", Answer::Share(HeldShare { share: share_full() })),
         ("released", Answer::Released(Released { released: true })),
-        ("unit", Answer::Unit(InUnit { unit: text("fairshare-1001-run1.scope"), cpu_milli: 2000, mem_bytes: 8 << 30 })),
+        ("unit", Answer::Unit(InUnit { unit: text("fairshare-1001-own-run1.scope"), cpu_milli: 2000, mem_bytes: 8 << 30, job_id: None })),
         ("job_started", Answer::JobStarted(JobStarted { job_started: 17 })),
         ("job-min", Answer::Job(OneJob { job: job_min(JobKind::Request, JobState::Queued) })),
         ("job-full", Answer::Job(OneJob { job: job_full() })),
@@ -372,6 +408,7 @@ fn answers() -> Vec<(&'static str, Answer)> {
         ("audit-full", Answer::Audit(AuditAnswer { findings: findings(), findings_left_out: Some(3) })),
         ("policy-io", Answer::Policy(PolicyAnswer { policy: policy_io })),
         ("policy-io-min", Answer::Policy(PolicyAnswer { policy: policy_io_min })),
+        ("unit-own", Answer::Unit(InUnit { unit: text("fairshare-1001-run17-run1.scope"), cpu_milli: 2000, mem_bytes: 8 << 30, job_id: Some(17) })),
     ]
 }
 
@@ -403,26 +440,32 @@ fn dump_min() -> DumpInfo {
         half_life_ms: 604_800_000,
         past_use: vec![],
         past_use_left_out: None,
-        shares: vec![],
-        shares_left_out: None,
+        allocations: vec![],
+        allocations_left_out: None,
         jobs: vec![],
         jobs_left_out: 0,
     }
 }
 
-/// With each phase that a share can be in.
+/// With each phase that an allocation can be in.
 fn dump_full() -> DumpInfo {
-    use SharePhase::*;
+    use AllocationPhase::*;
     let phases = [Granting, Active, Resizing, Lowering, Renewing, Releasing];
-    let share = |phase| ShareDump { share: share_min(), phase, job_id: None };
-    let stopping = ShareDump { share: share_full(), phase: Stopping, job_id: Some(17) };
+    let held =
+        |phase| AllocationDump { uid: 1001, user: None, allocation: allocation_min(), phase, job_id: None };
+    let stopping = AllocationDump {
+        user: Some(text("alice")),
+        allocation: AllocationInfo { usage: None, ..allocation_full() },
+        job_id: Some(17),
+        ..held(Stopping)
+    };
     DumpInfo {
         draining: true,
         capacity: capacity_full(),
         past_use: vec![PastUse { uid: 1001, used_ms: 3_600_000 }],
         past_use_left_out: Some(4),
-        shares: phases.into_iter().map(share).chain([stopping]).collect(),
-        shares_left_out: Some(2),
+        allocations: phases.into_iter().map(held).chain([stopping]).collect(),
+        allocations_left_out: Some(2),
         jobs: vec![job_full()],
         jobs_left_out: 3,
         ..dump_min()
@@ -437,6 +480,7 @@ fn events() -> Vec<(&'static str, EventInfo)> {
         job_id: None,
         job: None,
         share: None,
+        allocation: None,
         message: None,
         lagged: None,
     };
@@ -445,7 +489,8 @@ fn events() -> Vec<(&'static str, EventInfo)> {
         uid: Some(1001),
         job_id: Some(17),
         job: Some(job_full()),
-        share: Some(share_full()),
+        share: Some(ShareInfo { allocations: None, ..share_full() }),
+        allocation: Some(allocation_full()),
         message: Some(text("nightly failed")),
         lagged: Some(3),
         ..min.clone()

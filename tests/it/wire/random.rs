@@ -58,8 +58,16 @@ fn call() -> impl Strategy<Value = Call> {
                 ..RequestResources::of(amounts)
             })
         }),
-        (any::<u64>(), id.clone()).prop_map(|(lease_ms, for_uid)| Call::Renew(Renew { lease_ms, for_uid })),
-        (flag.clone(), id.clone()).prop_map(|(stop, for_uid)| Call::Release(Release { stop, for_uid })),
+        (any::<u64>(), id.clone(), id.clone()).prop_map(|(lease_ms, job_id, for_uid)| Call::Renew(Renew {
+            lease_ms,
+            job_id,
+            for_uid
+        })),
+        (flag.clone(), id.clone(), id.clone()).prop_map(|(stop, job_id, for_uid)| Call::Release(Release {
+            stop,
+            job_id,
+            for_uid
+        })),
         vec(any::<u64>(), 1..=64).prop_map(|pids| Call::Attach(Attach { pids })),
         submission().prop_map(Call::Submit),
         (flag, id).prop_map(|(all, job_id)| Call::Subscribe(Subscribe { all, job_id })),
@@ -72,7 +80,7 @@ fn body() -> impl Strategy<Value = Body> {
     prop_oneof![
         any::<u64>().prop_map(|at_ms| Body::Ok(Answer::Pong(Pong { at_ms }))),
         (any::<String>(), any::<u64>(), any::<u64>()).prop_map(|(unit, cpu_milli, mem_bytes)| {
-            Body::Ok(Answer::Unit(InUnit { unit, cpu_milli, mem_bytes }))
+            Body::Ok(Answer::Unit(InUnit { unit, cpu_milli, mem_bytes, job_id: None }))
         }),
         (error, any::<bool>(), option::of(any::<u64>())).prop_map(
             |((code, name, message, detail), retryable, retry_after_ms)| {
@@ -81,8 +89,9 @@ fn body() -> impl Strategy<Value = Body> {
             }
         ),
         event.prop_map(|(at_ms, kind, message, lagged)| {
-            let (uid, job_id, job, share) = (lagged, None, None, None);
-            Body::Event(Box::new(EventInfo { at_ms, kind, uid, job_id, job, share, message, lagged }))
+            let (uid, job_id, job, share, allocation) = (lagged, None, None, None, None);
+            let event = EventInfo { at_ms, kind, uid, job_id, job, share, allocation, message, lagged };
+            Body::Event(Box::new(event))
         }),
     ]
 }

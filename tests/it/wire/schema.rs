@@ -132,6 +132,9 @@ impl Schema<'_> {
 /// A map that is the same rule wherever it stands has one path for all its places.
 fn rule_of(path: &str) -> &str {
     match path.rsplit('.').next().unwrap() {
+        // Those of a dump are something else.
+        "allocations[]" if path == "share.allocations[]" => "allocation",
+        "allocation" => "allocation",
         "job" | "jobs[]" => "job",
         "share" | "shares[]" => "share",
         "error" | "err" => "error",

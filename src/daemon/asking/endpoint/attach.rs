@@ -3,7 +3,7 @@
 use super::{Account, Beside, Due, Endpoint, Needs, Turn};
 use crate::contract::Attach;
 use crate::daemon::asking::caller::{Asking, Caller};
-use crate::daemon::asking::deed::{Deed, Whom};
+use crate::daemon::asking::deed::{Deed, Destination, Whom};
 use crate::daemon::asking::present::Present;
 use crate::daemon::asking::refuse::bad;
 use crate::policy::Role;
@@ -27,7 +27,7 @@ impl Endpoint for Attach {
     }
 
     fn deed(act: &Self::Act, _by: &Caller, _now: &Present<'_>) -> Result<Deed, WireError> {
-        Ok(Deed::Enter(Whom::Named(act.clone())))
+        Ok(Deed::Enter(Destination::Standing, Whom::Named(act.clone())))
     }
 }
 

@@ -1,14 +1,16 @@
 //! `dump`: everything that the daemon remembers.
 
 use super::{Account, Beside, Due, Endpoint, Needs, Turn};
-use crate::contract::{Answer, Dump, DumpAnswer, DumpInfo, JOBS_DUMPED_MAX, PastUse, ShareDump, SharePhase};
+use crate::contract::{
+    AllocationDump, AllocationPhase, Answer, Dump, DumpAnswer, DumpInfo, JOBS_DUMPED_MAX, PastUse,
+};
 use crate::daemon::asking::caller::{Asking, Caller};
 use crate::daemon::asking::deed::Deed;
 use crate::daemon::asking::present::Present;
 use crate::daemon::telling::fit::Space;
 use crate::daemon::telling::shown::Shown;
 use crate::identity::Uid;
-use crate::ledger::share::{Phase, Share};
+use crate::ledger::allocation::{Allocation, Phase};
 use crate::policy::Role;
 use crate::wire::error::WireError;
 
@@ -37,18 +39,17 @@ impl Endpoint for Dump {
 fn dumped(shown: &Shown<'_>) -> DumpInfo {
     let Shown { ledger, now, .. } = *shown;
     let older = ledger.jobs().len().saturating_sub(JOBS_DUMPED_MAX);
-    let past_use = |uid: Uid| PastUse {
-        uid: uid.get().into(),
-        used_ms: ledger.fairness().worth_ms(uid, ledger.time(now)),
-    };
+    let past_use = |uid: Uid| PastUse { uid: uid.get().into(), used_ms: ledger.fairness().worth_ms(uid) };
     // Each is measured, so that what the jobs do not take the shares have.
     let mut space = Space::of_a_frame();
     let mut jobs = shown.jobs(ledger.jobs().values().skip(older));
     let left_out = space.last(&mut jobs, usize::MAX).unwrap_or(0);
-    let mut past_use: Vec<_> = ledger.fairness().accounts.keys().copied().map(past_use).collect();
+    let members = ledger.fairness().lags().accounts.keys().copied();
+    let mut past_use: Vec<_> = members.map(past_use).filter(|past| past.used_ms > 0).collect();
     let past_use_left_out = space.first(&mut past_use, usize::MAX);
-    let mut shares: Vec<_> = ledger.shares().values().map(|share| share_dumped(shown, share)).collect();
-    let shares_left_out = space.first(&mut shares, usize::MAX);
+    let mut allocations: Vec<_> =
+        ledger.allocations().values().map(|held| allocation_dumped(shown, held)).collect();
+    let allocations_left_out = space.first(&mut allocations, usize::MAX);
     DumpInfo {
         at_ms: now.wall_ms,
         boot: ledger.boot().0.clone(),
@@ -56,25 +57,31 @@ fn dumped(shown: &Shown<'_>) -> DumpInfo {
         next_job: ledger.next_job(),
         draining: ledger.draining(),
         capacity: shown.capacity(),
-        half_life_ms: ledger.fairness().half_life_ms,
+        half_life_ms: ledger.fairness().lags().half_life_ms,
         past_use,
         past_use_left_out,
-        shares,
-        shares_left_out,
+        allocations,
+        allocations_left_out,
         jobs,
         jobs_left_out: left_out.saturating_add(older as u64),
     }
 }
 
-fn share_dumped(shown: &Shown<'_>, share: &Share) -> ShareDump {
-    let (phase, job) = match share.phase {
-        Phase::Granting { job } => (SharePhase::Granting, job),
-        Phase::Active => (SharePhase::Active, None),
-        Phase::Resizing { .. } => (SharePhase::Resizing, None),
-        Phase::Lowering => (SharePhase::Lowering, None),
-        Phase::Renewing { .. } => (SharePhase::Renewing, None),
-        Phase::Releasing => (SharePhase::Releasing, None),
-        Phase::Stopping { job } => (SharePhase::Stopping, Some(job)),
+fn allocation_dumped(shown: &Shown<'_>, held: &Allocation) -> AllocationDump {
+    let (phase, job) = match held.phase {
+        Phase::Granting { job } => (AllocationPhase::Granting, job),
+        Phase::Active => (AllocationPhase::Active, None),
+        Phase::Resizing { .. } => (AllocationPhase::Resizing, None),
+        Phase::Lowering => (AllocationPhase::Lowering, None),
+        Phase::Renewing { .. } => (AllocationPhase::Renewing, None),
+        Phase::Releasing => (AllocationPhase::Releasing, None),
+        Phase::Stopping { job } => (AllocationPhase::Stopping, Some(job)),
     };
-    ShareDump { share: shown.share(share), phase, job_id: job.map(|job| job.0) }
+    AllocationDump {
+        uid: held.id.uid.get().into(),
+        user: held.user.clone(),
+        allocation: shown.allocation(held),
+        phase,
+        job_id: job.map(|job| job.0),
+    }
 }

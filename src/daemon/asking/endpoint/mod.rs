@@ -183,19 +183,21 @@ for_each_endpoint!(endpoints);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::contract::Endpoint::{self, Attach, Ping, Policy, RequestResources, Run, Status, Submit};
+    use crate::contract::Endpoint::{self, Attach, Ping, Policy, RequestResources, Run, Submit};
     use crate::contract::{
-        AmountInfo, Answer, CapacityInfo, IoInfo, PolicyAnswer, PolicyInfo, Pong, ShareInfo, ShareState,
-        StatusAnswer, Usage,
+        AllocationInfo, AllocationKind, AllocationState, AmountInfo, Answer, CapacityInfo, IoInfo,
+        PolicyAnswer, PolicyInfo, Pong, ShareInfo, StatusAnswer, Usage,
     };
+    use crate::ledger::job::WORKS_PER_UID_MAX;
     use crate::wire::frame::encode_frame;
+
+    const MOST: u64 = u64::MAX;
 
     /// The longest answer that a connection has sixteen of held, in bytes: 64 KiB with them all, as it may have written.
     const SHORT_BYTES_MAX: usize = 4 << 10;
 
     #[test]
     fn what_is_answered_in_the_same_breath_is_short() {
-        const MOST: u64 = u64::MAX;
         let amount = AmountInfo { cpu_milli: MOST, mem_bytes: MOST, tasks_max: MOST };
         let policy = PolicyInfo {
             defaults: amount,
@@ -215,6 +217,21 @@ mod tests {
                 on: vec!["x".repeat(256); 8],
             }),
         };
+        let longest =
+            [(Ping, Answer::Pong(Pong { at_ms: MOST })), (Policy, Answer::Policy(PolicyAnswer { policy }))];
+        let soon = |endpoint: &Endpoint| kind(*endpoint).due == Due::InTheSameBreath;
+        let soon: Vec<_> = Endpoint::ALL.iter().copied().filter(soon).collect();
+        assert_eq!(soon, longest.each_ref().map(|(endpoint, _)| *endpoint));
+        for (endpoint, answer) in longest {
+            let mut frame = Vec::new();
+            encode_frame(&answer, &mut frame).unwrap();
+            assert!(frame.len() <= SHORT_BYTES_MAX, "{}: {}", endpoint.name(), frame.len());
+        }
+    }
+
+    /// With as many commands at work as a member can have, and the standing allocation.
+    #[test]
+    fn the_longest_status_is_one_frame() {
         let usage = Usage {
             cpu_usec: MOST,
             mem_bytes: MOST,
@@ -224,6 +241,18 @@ mod tests {
             cpu_pressure_centi: Some(MOST),
             mem_pressure_centi: Some(MOST),
         };
+        let allocation = AllocationInfo {
+            kind: AllocationKind::Standing,
+            job_id: Some(MOST),
+            cpu_milli: MOST,
+            mem_bytes: MOST,
+            tasks_max: MOST,
+            state: AllocationState::Expired,
+            granted_ms: MOST,
+            lease_ends_ms: Some(MOST),
+            unit: format!("fairshare-{MOST}-job{MOST}.slice"),
+            usage: Some(usage.clone()),
+        };
         let share = ShareInfo {
             uid: MOST,
             // The longest that useradd(8) takes.
@@ -232,11 +261,9 @@ mod tests {
             mem_bytes: MOST,
             tasks_max: MOST,
             slice: format!("fairshare-{MOST}.slice"),
-            state: ShareState::Expired,
-            granted_ms: MOST,
-            lease_ends_ms: Some(MOST),
             usage: Some(usage),
             burst_cpu_milli: Some(MOST),
+            allocations: Some(vec![allocation; WORKS_PER_UID_MAX + 1]),
         };
         let capacity = CapacityInfo {
             cpu_milli: MOST,
@@ -247,19 +274,8 @@ mod tests {
             waiting: MOST,
             left_behind_bytes: Some(MOST),
         };
-        let longest = [
-            (Ping, Answer::Pong(Pong { at_ms: MOST })),
-            (Status, Answer::Status(StatusAnswer { share: Some(share), capacity })),
-            (Policy, Answer::Policy(PolicyAnswer { policy })),
-        ];
-        let soon = |endpoint: &Endpoint| kind(*endpoint).due == Due::InTheSameBreath;
-        let soon: Vec<_> = Endpoint::ALL.iter().copied().filter(soon).collect();
-        assert_eq!(soon, longest.each_ref().map(|(endpoint, _)| *endpoint));
-        for (endpoint, answer) in longest {
-            let mut frame = Vec::new();
-            encode_frame(&answer, &mut frame).unwrap();
-            assert!(frame.len() <= SHORT_BYTES_MAX, "{}: {}", endpoint.name(), frame.len());
-        }
+        let mut frame = Vec::new();
+        encode_frame(&Answer::Status(StatusAnswer { share: Some(share), capacity }), &mut frame).unwrap();
     }
 
     /// A share is a slice, a command a service, and who goes in gets a scope.

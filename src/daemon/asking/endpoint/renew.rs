@@ -7,6 +7,7 @@ use crate::contract::Renew;
 use crate::daemon::asking::caller::{Asking, Caller};
 use crate::daemon::asking::deed::{Deed, Saying};
 use crate::daemon::asking::present::Present;
+use crate::identity::JobId;
 use crate::ledger::Command;
 use crate::policy::Role;
 use crate::wire::error::WireError;
@@ -22,14 +23,16 @@ impl Endpoint for Renew {
     const BESIDE: Beside = Beside::Nothing;
     const STARTS_A_UNIT: bool = false;
 
-    type Act = Duration;
+    type Act = (Option<JobId>, Duration);
 
     fn act(self, _asking: &mut Asking<'_>) -> Result<Self::Act, WireError> {
-        Ok(Duration::from_millis(self.lease_ms))
+        Ok((self.job_id.map(JobId), Duration::from_millis(self.lease_ms)))
     }
 
     fn deed(act: &Self::Act, by: &Caller, now: &Present<'_>) -> Result<Deed, WireError> {
-        let command = Command::Renew { member: now.member(&by.whom)?, lease: *act };
+        let (job, lease) = *act;
+        let of = now.named(by.whom.uid, job)?.purpose;
+        let command = Command::Renew { member: now.member(&by.whom)?, of, lease };
         Ok(Deed::Say(Saying::new(command).or_as_held(by.whom.uid)))
     }
 }

@@ -1,11 +1,10 @@
-//! `status`: one share, and what is left of the machine.
+//! `status`: one share with its allocations, and what is left of the machine.
 
 use super::{Account, Beside, Due, Endpoint, Needs, Turn};
 use crate::contract::{Answer, Status, StatusAnswer};
 use crate::daemon::asking::caller::{Asking, Caller};
 use crate::daemon::asking::deed::Deed;
 use crate::daemon::asking::present::Present;
-use crate::daemon::telling::shown::{Shown, is_held};
 use crate::policy::Role;
 use crate::wire::error::WireError;
 
@@ -14,7 +13,7 @@ impl Endpoint for Status {
     const TURN: Turn = Turn::Nobodys;
     const WHEN_DEGRADED: bool = true;
     const NEEDS: Needs = Needs { account: Account::Never, capacity: true };
-    const DUE: Due = Due::InTheSameBreath;
+    const DUE: Due = Due::AtOnce;
     const QUESTION: bool = true;
     const BESIDE: Beside = Beside::Nothing;
     const STARTS_A_UNIT: bool = false;
@@ -26,9 +25,7 @@ impl Endpoint for Status {
     }
 
     fn deed(_act: &Self::Act, by: &Caller, now: &Present<'_>) -> Result<Deed, WireError> {
-        let Shown { ledger, .. } = now.shown;
-        let held = ledger.share(by.whom.uid).filter(|share| is_held(share));
-        let share = held.map(|share| now.shown.share_in_use(share));
+        let share = now.shown.share_in_use(by.whom.uid);
         Ok(Deed::Answer(Answer::Status(StatusAnswer { share, capacity: now.shown.capacity() })))
     }
 }

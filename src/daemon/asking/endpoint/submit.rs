@@ -8,10 +8,10 @@ use crate::contract::Submit;
 use crate::contract::handover::{Handover, Streams, umask_default};
 use crate::daemon::asking::caller::{Asking, Caller};
 use crate::daemon::asking::deed::{Deed, Saying};
-use crate::daemon::asking::figures::figures;
+use crate::daemon::asking::figures::{figures, place, waiting};
 use crate::daemon::asking::present::Present;
 use crate::daemon::asking::spec::{self, Spec};
-use crate::ledger::{Command, Wait};
+use crate::ledger::{Command, Wait, Where};
 use crate::policy::Role;
 use crate::quantity::PartialAmount;
 use crate::wire::error::WireError;
@@ -20,6 +20,7 @@ use crate::wire::error::WireError;
 #[derive(Debug)]
 pub struct Asked {
     amount: PartialAmount,
+    place: Where,
     time_limit: Option<Duration>,
     name: Option<String>,
     wait: Wait,
@@ -41,14 +42,15 @@ impl Endpoint for Submit {
 
     fn act(self, asking: &mut Asking<'_>) -> Result<Self::Act, WireError> {
         let amount = figures(self.amounts())?;
-        let Submit { argv, cwd, env, name, lease_ms, input, output, errors, wait, .. } = self;
+        let Submit { argv, cwd, env, name, lease_ms, input, output, errors, wait, in_share, .. } = self;
         let streams = Streams { input, output, errors };
         let handover = spec::checked(Handover { argv, cwd, env, streams, umask: umask_default() })?;
         Ok(Asked {
             amount,
+            place: place(in_share),
             time_limit: lease_ms.map(Duration::from_millis),
             name,
-            wait: if wait.unwrap_or(false) { Wait::Granted } else { Wait::No },
+            wait: waiting(wait),
             spec: Arc::new(Spec::of(handover, &asking.caller.peer, &mut asking.brought)?),
         })
     }
@@ -58,10 +60,9 @@ impl Endpoint for Submit {
             act.spec.refuse_filtered()?;
         }
         let member = now.member(&by.whom)?;
-        now.refuse_to_strangle(&member, act.amount)?;
-        let Asked { amount, time_limit, ref name, wait, ref spec } = *act;
-        let name = name.clone();
-        let command = Command::Submit { member, amount, time_limit, name, wait };
+        let Asked { amount, place, time_limit, ref name, wait, ref spec } = *act;
+        let (name, kept) = (name.clone(), spec.kept_bytes());
+        let command = Command::Submit { member, amount, place, time_limit, name, kept, wait };
         Ok(Deed::Say(Saying::new(command).with_spec(Arc::clone(spec))))
     }
 }

@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout};
 
 use crate::contract::{
-    Answer, Body, Call, InUnit, Ping, Pong, Request, Response, Run, Subscribe, Subscribed, decode_response,
+    Answer, Attach, Body, Call, InUnit, Ping, Pong, Request, Response, Subscribe, Subscribed, decode_response,
 };
 use crate::daemon::asking::accounts::Accounts;
 use crate::daemon::asking::service::Fairshare;
@@ -267,11 +267,12 @@ async fn who_has_many_units_started_waits_for_the_next() {
     assert_eq!(heard(&client, 1).await.len(), 1);
     let began = Instant::now();
     for request_id in 0..u64::from(STARTS_MAX) + 20 {
-        client.write_all(&request(request_id, Call::Run(Run {}))).await.unwrap();
+        client.write_all(&request(request_id, Call::Attach(Attach { pids: vec![2] }))).await.unwrap();
         let Some(submission) = calls.recv().await else { panic!("nothing was asked") };
         // A refusal starts nothing, and counts for nothing.
         let refused = Err(WireError::new(Code::Forbidden, "This process is in a sandbox"));
-        let started = Ok(Answer::Unit(InUnit { unit: String::new(), cpu_milli: 1, mem_bytes: 1 }));
+        let started =
+            Ok(Answer::Unit(InUnit { unit: String::new(), cpu_milli: 1, mem_bytes: 1, job_id: None }));
         // Whoever has gone when PID 1 had started the unit had it started all the same.
         let gone = Err(WireError::new(Code::NotFound, "There is no such process"));
         submission.reply.send(match request_id {
@@ -284,7 +285,7 @@ async fn who_has_many_units_started_waits_for_the_next() {
     assert_eq!(began.elapsed().as_millis() / START_PERIOD.as_millis(), 10);
     // What starts nothing waits for nothing, and when the daemon stops nobody does.
     let began = Instant::now();
-    let both = [request(1, Call::Ping(Ping {})), request(2, Call::Run(Run {}))].concat();
+    let both = [request(1, Call::Ping(Ping {})), request(2, Call::Attach(Attach { pids: vec![2] }))].concat();
     client.write_all(&both).await.unwrap();
     let Some(submission) = calls.recv().await else { panic!("nothing was asked") };
     submission.reply.send(Ok(Answer::Pong(Pong { at_ms: 0 })));
@@ -306,7 +307,7 @@ async fn an_answer_that_fits_no_frame_is_an_internal_error_of_its_request() {
     }
     for unit in ["x".repeat(1 << 20), "small".to_owned()] {
         let Some(submission) = calls.recv().await else { panic!("nothing was asked") };
-        submission.reply.send(Ok(Answer::Unit(InUnit { unit, cpu_milli: 1, mem_bytes: 1 })));
+        submission.reply.send(Ok(Answer::Unit(InUnit { unit, cpu_milli: 1, mem_bytes: 1, job_id: None })));
     }
     let frames = heard(&client, 3).await;
     let (request_id, error) = error_in(&frames[1]);

@@ -8,7 +8,7 @@ use tokio::time::timeout;
 
 use super::session::{BROKEN, Served, error_in, heard, hello, request, said, serve};
 use crate::contract::{
-    Answer, Body, Call, Drain, JobList, Ping, Pong, Response, Run, Status, Subscribe, Subscribed,
+    Answer, Attach, Body, Call, Drain, JobList, Ping, Policy, Pong, Response, Status, Subscribe, Subscribed,
     decode_response,
 };
 use crate::daemon::asking::submission::Submission;
@@ -85,7 +85,8 @@ async fn what_comes_in_the_same_breath_is_asked_before_the_first_is_answered() {
 #[tokio::test(start_paused = true)]
 async fn what_takes_its_time_or_is_long_is_asked_alone() {
     let (drain, list) = (Call::Drain(Drain {}), Call::JobList(JobList { all: None }));
-    for other in [Call::Run(Run {}), drain, list] {
+    let status = Call::Status(Status { for_uid: None });
+    for other in [Call::Attach(Attach { pids: vec![2] }), drain, list, status] {
         let mut served = asked([PING, PING, other, PING, PING]).await;
         for (first, count) in [(1, 2), (3, 1), (4, 2)] {
             let calls = served.calls(count).await;
@@ -124,7 +125,7 @@ async fn what_was_asked_before_a_length_that_no_frame_has_is_answered() {
 
 #[tokio::test(start_paused = true)]
 async fn one_that_is_refused_is_refused_for_itself() {
-    let mut served = asked([PING, Call::Status(Status { for_uid: None }), PING]).await;
+    let mut served = asked([PING, Call::Policy(Policy { for_uid: None }), PING]).await;
     for (id, call) in (1..).zip(served.calls(3).await) {
         match id {
             2 => call.reply.send(Err(WireError::new(Code::Forbidden, "Not this one"))),

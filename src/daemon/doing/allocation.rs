@@ -14,15 +14,17 @@ use super::occupants::{self, Naming, Occupants};
 use super::persist::Persist;
 use super::said::Said;
 use super::unkillable;
-use crate::cgroup::Cgroups;
+use crate::cgroup::{CgroupFault, Cgroups};
 use crate::contract::{Answer, HeldShare, JobStarted, Released, ShareInfo};
 use crate::daemon::asking::accounts::Accounts;
+use crate::daemon::asking::deed::Whom;
 use crate::daemon::telling::answer;
 use crate::daemon::telling::reply::Reply;
 use crate::enforced::{Difference, Enforced, KernelLimits};
-use crate::identity::{JobId, Uid, UnitName};
+use crate::identity::{AllocationId, JobId, Uid, UnitName};
+use crate::ledger::allocation::Allocation;
+use crate::ledger::beside::Beside;
 use crate::ledger::refusal::Refusal;
-use crate::ledger::share::Share;
 use crate::ledger::{Image, Outcome};
 use crate::quantity::{Bytes, MilliCpu};
 use crate::serving::logging::{chain, in_full};
@@ -86,9 +88,9 @@ impl Context {
     }
 
     /// Tells the ledger how an effect went; what must then be stored.
-    pub(crate) async fn settle(&self, uid: Uid, outcome: Outcome) -> Option<Image> {
+    pub(crate) async fn settle(&self, id: AllocationId, outcome: Outcome) -> Option<Image> {
         let (reply, image) = oneshot::channel();
-        self.said.send(Said::Settle { uid, outcome, reply }).await.ok()?;
+        self.said.send(Said::Settle { id, outcome, reply }).await.ok()?;
         image.await.ok()
     }
 
@@ -104,9 +106,9 @@ impl Context {
         self.persist.save(image).await.map_err(|fault| unwritten(&fault))
     }
 
-    /// Waits until the kernel holds this of a member's share.
-    pub async fn read_back(&self, uid: Uid, enforced: &Enforced) -> Result<(), WireError> {
-        self.read_back_unit(UnitName::Share(uid), |limits| limits.hold(enforced)).await
+    /// Waits until the kernel holds this of a slice.
+    pub async fn read_back(&self, unit: UnitName, enforced: &Enforced) -> Result<(), WireError> {
+        self.read_back_unit(unit, |limits| limits.hold(enforced)).await
     }
 
     /// Waits until the kernel holds what is asked of a unit's limits.
@@ -132,34 +134,86 @@ impl Context {
         }
     }
 
-    /// Makes the slice of a share, or sets its limits where it is there, and proves that the kernel holds them.
-    pub async fn enforce(&self, share: &Share) -> Result<(), WireError> {
-        let display = share.user.clone().unwrap_or_else(|| format!("uid {}", share.uid));
-        let enforced = share.enforced();
-        let properties = property::share(share.uid, &display, &enforced, self.capacity);
-        self.systemd
-            .start_slice(UnitName::Share(share.uid), &properties)
-            .await
-            .map_err(|fault| logged(&fault))?;
-        self.read_back(share.uid, &enforced).await
+    /// Sees to it that a member's slice is there and that the kernel holds this of it: what all their allocations have
+    /// together, before one of them has it.
+    pub async fn surround(&self, allocation: &Allocation, around: &Enforced) -> Result<(), WireError> {
+        let unit = UnitName::Share(allocation.id.uid);
+        match self.holds(unit, around).map_err(|fault| answer::cgroup(&fault))? {
+            Some(true) => Ok(()),
+            Some(false) | None => self.make(unit, allocation, around).await,
+        }
     }
 
-    /// Sets all that the kernel is to hold of a share, and proves that it does.
-    pub(crate) async fn set(&self, share: &Share) -> Result<(), WireError> {
-        let enforced = share.enforced();
-        self.set_these(share.uid, property::limits(&enforced, self.capacity), &enforced).await
+    /// Whether the kernel holds this of a slice; `None` where there is no such cgroup.
+    pub(crate) fn holds(&self, unit: UnitName, enforced: &Enforced) -> Result<Option<bool>, CgroupFault> {
+        Ok(self.cgroups.limits(unit)?.map(|limits| limits.hold(enforced).is_ok()))
     }
 
-    /// Sets these properties, and proves that the kernel then holds `enforced`.
+    /// Sets what a member's slice has around what is left of their allocations; where nothing is left, and nobody inside, the
+    /// slice goes. What fails is logged, and mended by the sweep.
+    pub(crate) async fn settle_around(&self, uid: Uid, around: Option<&Enforced>) {
+        let unit = UnitName::Share(uid);
+        let done = match around {
+            Some(around) => match self.holds(unit, around) {
+                Ok(Some(false)) => {
+                    self.set_these(unit, property::limits(around, self.capacity), around).await
+                }
+                Ok(Some(true) | None) => Ok(()),
+                Err(fault) => Err(answer::cgroup(&fault)),
+            },
+            None => match self.cgroups.populated(unit) {
+                // What is inside is none of ours.
+                Ok(Some(true)) => Ok(()),
+                Ok(Some(false) | None) => {
+                    let stopped = self.systemd.stop(unit, WITHDRAW_TIMEOUT).await;
+                    stopped.map(drop).map_err(|fault| logged(&fault))
+                }
+                Err(fault) => Err(answer::cgroup(&fault)),
+            },
+        };
+        if let Err(error) = done {
+            warn!(unit = %unit, "{unit} is not as it should be around what is in it: {}", in_full(&error));
+        }
+    }
+
+    /// Makes the slice of an allocation, or sets its limits where it is there, and proves that the kernel holds them: those of
+    /// its member's slice `around` it first.
+    pub async fn enforce(&self, allocation: &Allocation, around: &Enforced) -> Result<(), WireError> {
+        self.surround(allocation, around).await?;
+        if allocation.in_share {
+            return Ok(());
+        }
+        self.make(allocation.unit(), allocation, &allocation.enforced()).await
+    }
+
+    /// Makes a slice of the member's whose allocation this is, or sets its limits.
+    async fn make(
+        &self,
+        unit: UnitName,
+        allocation: &Allocation,
+        enforced: &Enforced,
+    ) -> Result<(), WireError> {
+        let display = allocation.user.clone().unwrap_or_else(|| format!("uid {}", allocation.id.uid));
+        let properties = property::share(unit, &display, enforced, self.capacity);
+        self.systemd.start_slice(unit, &properties).await.map_err(|fault| logged(&fault))?;
+        self.read_back(unit, enforced).await
+    }
+
+    /// Sets all that the kernel is to hold of an allocation, and proves that it does.
+    pub(crate) async fn set(&self, allocation: &Allocation) -> Result<(), WireError> {
+        let enforced = allocation.enforced();
+        self.set_these(allocation.unit(), property::limits(&enforced, self.capacity), &enforced).await
+    }
+
+    /// Sets these properties of a slice, and proves that the kernel then holds `enforced`.
     pub(crate) async fn set_these(
         &self,
-        uid: Uid,
+        unit: UnitName,
         properties: Vec<Property>,
         enforced: &Enforced,
     ) -> Result<(), WireError> {
-        let unit = UnitName::Share(uid).to_string();
-        self.systemd.set_properties(&unit, &properties).await.map_err(|fault| logged(&fault))?;
-        self.read_back(uid, enforced).await
+        self.systemd.set_properties(&unit.to_string(), &properties).await.map_err(|fault| logged(&fault))?;
+        self.read_back(unit, enforced).await
     }
 }
 
@@ -168,30 +222,41 @@ fn unwritten(fault: &StateFault) -> WireError {
     answer::store(fault)
 }
 
-/// Makes the slice of a share that was just asked for.
-pub async fn grant(cx: Context, share: Share, shown: ShareInfo, intent: Image, reply: Reply) {
-    let turn = cx.turn(share.uid);
-    let result = granted(&cx, &share, intent).await;
+/// Makes the slice of an allocation that was just asked for.
+pub async fn grant(cx: Context, allocation: Allocation, shown: ShareInfo, intent: Image, reply: Reply) {
+    let turn = cx.turn(allocation.id.uid);
+    let result = granted(&cx, &allocation, intent).await;
     drop(turn);
     reply.send(result.map(|()| Answer::Share(HeldShare { share: shown })));
 }
 
-/// Makes the slice of a share that is taken for a submitted command. Answered as soon as that is certain to be remembered.
+/// Makes the slice of an allocation that a command in the foreground brings, and has its process go in, which is answered then.
+pub async fn grant_for_run(cx: Context, allocation: Allocation, intent: Image, (whom, reply): (Whom, Reply)) {
+    let turn = cx.turn(allocation.id.uid);
+    match granted(&cx, &allocation, intent).await {
+        Ok(()) => drop(cx.said.send(Said::LetIn(allocation.id, whom, reply)).await),
+        Err(error) => reply.send(Err(error)),
+    }
+    drop(turn);
+}
+
+/// Makes the slice of an allocation that a submitted command brings. Answered as soon as that is certain to be remembered.
 pub async fn grant_for_work(
     cx: Context,
-    share: Share,
+    allocation: Allocation,
     work: Option<(JobId, Option<Vec<u8>>)>,
     intent: Image,
     reply: Reply,
 ) {
-    let _turn = cx.turn(share.uid);
+    let _turn = cx.turn(allocation.id.uid);
     let (job, kept) = work.map_or((None, None), |(job, kept)| (Some(job), kept));
+    let others = intent.beside(allocation.id);
     if let Err(fault) = stored_with(&cx, job.zip(kept), intent).await {
-        return reply.send(Err(intent_failed(&cx, share.uid, &fault).await));
+        return reply.send(Err(intent_failed(&cx, allocation.id, &fault).await));
     }
     reply.send(Ok(Answer::JobStarted(JobStarted { job_started: job.map_or(0, |job| job.0) })));
-    if let Err(error) = made(&cx, &share).await {
-        warn!(result_code = error.code, "no share for a command of uid {}: {}", share.uid, in_full(&error));
+    if let Err(error) = made(&cx, &allocation, &others).await {
+        warn!(result_code = error.code, "{} could not be made: {}", allocation.id, in_full(&error));
     }
 }
 
@@ -208,31 +273,34 @@ async fn stored_with(
     cx.persist.save(image).await
 }
 
-async fn granted(cx: &Context, share: &Share, intent: Image) -> Result<(), WireError> {
-    let uid = share.uid;
+async fn granted(cx: &Context, allocation: &Allocation, intent: Image) -> Result<(), WireError> {
+    let others = intent.beside(allocation.id);
     if let Err(fault) = cx.persist.save(intent).await {
-        return Err(intent_failed(cx, uid, &fault).await);
+        return Err(intent_failed(cx, allocation.id, &fault).await);
     }
-    made(cx, share).await
+    made(cx, allocation, &others).await
 }
 
-/// Makes a slice that the state remembers, or sees to it that neither is left.
-async fn made(cx: &Context, share: &Share) -> Result<(), WireError> {
-    let uid = share.uid;
-    let result = cx.enforce(share).await;
+/// Makes a slice that the state remembers, beside the `others` in it, or sees to it that neither is left.
+async fn made(cx: &Context, allocation: &Allocation, others: &Beside) -> Result<(), WireError> {
+    let id = allocation.id;
+    let result = cx.enforce(allocation, &others.with(allocation)).await;
     if result.is_ok()
-        && let Some(held) = cx.io.hold(uid).await
+        && let Some(held) = cx.io.hold(id.uid).await
     {
-        let _ = cx.said.send(Said::Io(uid, held)).await;
+        let _ = cx.said.send(Said::Io(id.uid, held)).await;
     }
     let result = match result {
-        Ok(()) => cx.store_made(cx.settle(uid, Outcome::Done).await).await,
+        Ok(()) => cx.store_made(cx.settle(id, Outcome::Done).await).await,
         failed => failed,
     };
     if let Err(error) = result {
         // Nothing was granted, so nothing may stay: neither the slice nor the memory of it.
-        let outcome = withdraw(cx, uid, &error).await;
-        let image = cx.settle(uid, outcome).await;
+        let outcome = withdraw(cx, allocation, &error).await;
+        if outcome != Outcome::Unknown {
+            cx.settle_around(id.uid, others.without().as_ref()).await;
+        }
+        let image = cx.settle(id, outcome).await;
         let _ = cx.store_outcome(image).await;
         return Err(error);
     }
@@ -241,16 +309,16 @@ async fn made(cx: &Context, share: &Share) -> Result<(), WireError> {
 
 /// Takes back an intent that could not be stored. The failed write may have got as far as the file, where a start
 /// would finish it: what holds is stored again, as far as that goes.
-pub(crate) async fn intent_failed(cx: &Context, uid: Uid, fault: &StateFault) -> WireError {
+pub(crate) async fn intent_failed(cx: &Context, id: AllocationId, fault: &StateFault) -> WireError {
     error!("{}", chain(fault));
-    let image = cx.settle(uid, Outcome::undone(fault)).await;
+    let image = cx.settle(id, Outcome::undone(fault)).await;
     let _ = cx.store_outcome(image).await;
     answer::store(fault)
 }
 
 /// Removes a slice that was made for nothing, because of this error; only an empty one, for what is inside is somebody's work.
-async fn withdraw(cx: &Context, uid: Uid, error: &WireError) -> Outcome {
-    let unit = UnitName::Share(uid);
+async fn withdraw(cx: &Context, allocation: &Allocation, error: &WireError) -> Outcome {
+    let unit = allocation.unit();
     match cx.cgroups.populated(unit) {
         Ok(Some(false) | None) => {}
         Ok(Some(true)) => return Outcome::Unknown,
@@ -268,31 +336,30 @@ async fn withdraw(cx: &Context, uid: Uid, error: &WireError) -> Outcome {
     }
 }
 
-/// Removes the empty slice of a share that its member gave back.
-pub async fn release(cx: Context, uid: Uid, intent: Image, reply: Reply) {
-    let turn = cx.turn(uid);
-    let result = withdrawn(&cx, uid, intent).await;
+/// Removes the empty slice of an allocation that is given back.
+pub async fn release(cx: Context, allocation: Allocation, intent: Image, reply: Reply) {
+    let turn = cx.turn(allocation.id.uid);
+    let result = withdrawn(&cx, &allocation, intent).await;
     drop(turn);
     reply.send(result.map(|()| Answer::Released(Released { released: true })));
 }
 
-async fn withdrawn(cx: &Context, uid: Uid, intent: Image) -> Result<(), WireError> {
-    let unit = UnitName::Share(uid);
-    let share = intent.shares.iter().find(|share| share.uid == uid).cloned();
+async fn withdrawn(cx: &Context, allocation: &Allocation, intent: Image) -> Result<(), WireError> {
+    let (id, unit, others) = (allocation.id, allocation.unit(), intent.beside(allocation.id));
     if let Err(fault) = cx.persist.save_what_gives_back(intent).await {
-        return Err(intent_failed(cx, uid, &fault).await);
+        return Err(intent_failed(cx, id, &fault).await);
     }
     // Stopping a slice kills what is inside, and what was empty when it was decided may not be any more: looked at last, with
     // nothing awaited after it.
     let error = match cx.cgroups.populated(unit) {
-        Ok(Some(false) | None) => return stopped(cx, uid, share, WITHDRAW_TIMEOUT).await,
+        Ok(Some(false) | None) => return stopped(cx, allocation, &others, WITHDRAW_TIMEOUT).await,
         Ok(Some(true)) => WireError::new(Code::Busy, "Processes have entered the share"),
         Err(fault) => {
             error!(unit = %unit, "{}", chain(&fault));
             answer::cgroup(&fault)
         }
     };
-    let _ = cx.store_outcome(cx.settle(uid, Outcome::undone(&error)).await).await;
+    let _ = cx.store_outcome(cx.settle(id, Outcome::undone(&error)).await).await;
     Err(error)
 }
 
@@ -330,67 +397,74 @@ pub async fn queued(cx: Context, work: (JobId, Option<Vec<u8>>), image: Image, r
     }
 }
 
-/// Stops what is in a share and removes its slice. Answered at once; the job says how it went.
-pub async fn stop(cx: Context, uid: Uid, job: JobId, intent: Image, reply: Reply) {
-    let _turn = cx.turn(uid);
+/// Stops what is in an allocation and removes its slice. Answered at once; the job says how it went.
+pub async fn stop(cx: Context, allocation: Allocation, job: JobId, intent: Image, reply: Reply) {
+    let (id, unit, others) = (allocation.id, allocation.unit(), intent.beside(allocation.id));
+    let _turn = cx.turn(id.uid);
     reply.send(Ok(Answer::JobStarted(JobStarted { job_started: job.0 })));
-    let share = intent.shares.iter().find(|share| share.uid == uid).cloned();
     let stopped = match cx.persist.save_what_gives_back(intent).await {
-        Ok(()) => stopped(&cx, uid, share, STOP_TIMEOUT).await,
-        Err(fault) => Err(intent_failed(&cx, uid, &fault).await),
+        Ok(()) => stopped(&cx, &allocation, &others, STOP_TIMEOUT).await,
+        Err(fault) => Err(intent_failed(&cx, id, &fault).await),
     };
     match stopped {
-        Ok(()) => info!(job_id = job.0, unit = %UnitName::Share(uid), "stopped the share of uid {uid}"),
+        Ok(()) => info!(job_id = job.0, unit = %unit, "stopped {id}"),
         Err(error) => warn!(
             job_id = job.0,
             result_code = error.code,
-            unit = %UnitName::Share(uid),
-            "the share of uid {uid} could not be stopped: {}", in_full(&error)
+            unit = %unit,
+            "{id} could not be stopped: {}", in_full(&error)
         ),
     }
 }
 
-/// Stops the slice of a share whose release is stored, with everything in it.
-async fn stopped(cx: &Context, uid: Uid, share: Option<Share>, within: Duration) -> Result<(), WireError> {
-    let in_memory = cx.cgroups.files_in_memory(UnitName::Share(uid)).unwrap_or_default();
-    if let Err(fault) = cx.systemd.stop(UnitName::Share(uid), within).await {
+/// Stops the slice of an allocation whose release is stored, with everything in it; beside the `others` of its member.
+async fn stopped(
+    cx: &Context,
+    allocation: &Allocation,
+    others: &Beside,
+    within: Duration,
+) -> Result<(), WireError> {
+    let (id, unit) = (allocation.id, allocation.unit());
+    let in_memory = cx.cgroups.files_in_memory(unit).unwrap_or_default();
+    if let Err(fault) = cx.systemd.stop(unit, within).await {
         let error = logged(&fault);
         // A stop that was not refused may still be under way.
         let outcome = match fault {
             Fault::Call { .. } => Outcome::undone(&fault),
             _ => Outcome::Unknown,
         };
-        let image = cx.settle(uid, outcome).await;
+        let image = cx.settle(id, outcome).await;
         let _ = cx.store_outcome(image).await;
         return Err(error);
     }
-    if let (Some(share), Err(still)) = (share, unkillable::over(&cx.cgroups, UnitName::Share(uid)).await) {
-        return Err(kept(cx, &share, still).await);
+    if let Err(still) = unkillable::over(&cx.cgroups, unit).await {
+        return Err(kept(cx, allocation, others, still).await);
     }
-    // Before anybody is given room that is not there.
+    // Before anybody is given room that is not there, or that this member would still be promised.
+    cx.settle_around(id.uid, others.without().as_ref()).await;
     if in_memory > Bytes(0)
         && let Ok(left) = cx.cgroups.left_behind()
     {
         let _ = cx.said.send(Said::LeftBehind(left)).await;
     }
     // The intent is stored, and a start would finish it: where the outcome is not, nothing is lost.
-    let _ = cx.store_outcome(cx.settle(uid, Outcome::Done).await).await;
+    let _ = cx.store_outcome(cx.settle(id, Outcome::Done).await).await;
     Ok(())
 }
 
-/// What was stopped, with somebody in it whom that did not end, stays a share: its room is in use.
-async fn kept(cx: &Context, share: &Share, still: String) -> WireError {
-    let outcome = match cx.enforce(share).await {
+/// What was stopped, with somebody in it whom that did not end, stays an allocation: its room is in use.
+async fn kept(cx: &Context, allocation: &Allocation, others: &Beside, still: String) -> WireError {
+    let outcome = match cx.enforce(allocation, &others.with(allocation)).await {
         Ok(()) => Outcome::undone(&still),
         Err(_) => Outcome::Unknown,
     };
-    let _ = cx.store_outcome(cx.settle(share.uid, outcome).await).await;
+    let _ = cx.store_outcome(cx.settle(allocation.id, outcome).await).await;
     WireError::new(Code::CleanupFailed, "Not everything in the share could be ended").detail(still)
 }
 
 /// Answers a release that is refused with who is inside.
-pub async fn occupied(cgroups: Arc<Cgroups>, uid: Uid, naming: Naming, reply: Reply) {
-    let inside = occupants::look_for_refusal(cgroups, UnitName::Share(uid), naming).await;
+pub async fn occupied(cgroups: Arc<Cgroups>, unit: UnitName, naming: Naming, reply: Reply) {
+    let inside = occupants::look_for_refusal(cgroups, unit, naming).await;
     reply.send(Err(match inside {
         Some(Occupants { count, named }) => {
             WireError::new(Code::Busy, format!("{count} inside the share")).detail(named)

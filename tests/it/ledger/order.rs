@@ -1,0 +1,41 @@
+//! The order of who waits, made anew from what members hold and how far they are ahead.
+
+use std::collections::BTreeMap;
+
+use fairshare::testing::identity::{JobId, Uid};
+use fairshare::testing::ledger::Ledger;
+use fairshare::testing::ledger::time::Time;
+
+/// Weights are honoured: the one with the reservation, then who has been first of theirs for a half-life, then each time
+/// the member who has least for their weight, with all that is before.
+pub fn by_brute_force(ledger: &Ledger, time: Time, patience: u64) {
+    let places: Vec<_> = ledger.places().into_iter().map(|place| place.waiting).collect();
+    let mut lines: BTreeMap<Uid, Vec<_>> = BTreeMap::new();
+    let mut by_job = places.clone();
+    by_job.sort_by_key(|waiting| waiting.job);
+    by_job.iter().for_each(|waiting| lines.entry(waiting.uid).or_default().push(*waiting));
+    let reserved = ledger.image().reserved;
+    let mut order: Vec<JobId> =
+        places.iter().map(|waiting| waiting.job).filter(|job| Some(*job) == reserved).collect();
+    let mut keys: BTreeMap<Uid, u128> =
+        lines.iter().map(|(uid, line)| (*uid, ledger.key(*uid, line[0].weight))).collect();
+    let mut aged: Vec<_> = lines.values().map(|line| line[0]).collect();
+    aged.retain(|first| time.since(first.since) >= patience);
+    aged.sort_by_key(|first| (first.since, first.job));
+    let mut next = aged.into_iter();
+    loop {
+        let least = || {
+            let firsts = lines.iter().filter_map(|(uid, line)| Some((keys[uid], line.first()?)));
+            firsts.min_by_key(|(key, first)| (*key, first.since, first.job)).map(|(_, first)| *first)
+        };
+        let Some(taken) = next.next().or_else(least) else { break };
+        let line = lines.get_mut(&taken.uid).unwrap();
+        line.remove(0);
+        // Of a member's next it is their first from now on.
+        line.iter_mut().for_each(|next| next.since = time);
+        *keys.get_mut(&taken.uid).unwrap() += ledger.weighs(taken.amount, taken.weight);
+        order.extend(Some(taken.job).filter(|job| Some(*job) != reserved));
+    }
+    let places: Vec<JobId> = places.iter().map(|waiting| waiting.job).collect();
+    assert_eq!(places, order, "the queue is out of order");
+}
