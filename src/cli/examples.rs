@@ -42,6 +42,15 @@ Examples:
   fairshare submit --in-share -- ./step2          in the standing allocation, with what else is there
   fairshare submit --output log/%j.txt -- ./sweep.sh
   id=$(fairshare submit -- make) && fairshare wait $id
+  fairshare submit --script sweep.sh 3            a script that says itself what it needs:
+
+      #!/bin/bash
+      #fairshare --cpu 4 --mem 8G --for 2h
+      #fairshare --output log/%j.txt
+      ./simulate --seed $1
+
+What a script's comments say before its first command, the command line overrules. It is run as it
+was when it was submitted, whatever becomes of the file, and $0 is no path in your folder.
 
 With --cpu, --mem or --tasks it has room of its own, beside all else that you hold: taken as soon
 as there is room, and given back at its end. Without them it runs in the standing allocation, and

@@ -95,7 +95,7 @@ pub fn fault(error: ClientError) -> Failure {
         ClientError::Closed | ClientError::Io(_) | ClientError::Connect { .. } => AGAIN,
         ClientError::Unsendable(_) | ClientError::TooManyDescriptors(_) => {
             return Failure { detail: cause(&error), ..Failure::new(Exit::REFUSED, error.to_string()) }
-                .hint("the command line or the environment is too large: make it smaller");
+                .hint("the command line or the environment is too large, or the script: make it smaller");
         }
     };
     let message = match &error {

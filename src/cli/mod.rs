@@ -2,7 +2,7 @@
 //!
 //! `args` what can be typed · `parse` what was typed · `command` what it does, one file a subcommand · `link` the connection ·
 //! `whom` for whom · `render` how it is shown · `quota` one's disks · `left` one's files in memory · `exit` how it ends · `tell`
-//! what is said of that · `hint` and `unreachable` what to type next · `hints` what work is told of its share · `manual`
+//! what is said of that · `hint` and `unreachable` what to type next · `hints` what work is told of its share · `script` what a script says of its submission · `manual`
 //! fairshare(1).
 
 pub mod args;
@@ -17,6 +17,7 @@ mod manual;
 mod parse;
 mod quota;
 mod render;
+mod script;
 mod shares;
 mod tell;
 mod typed;

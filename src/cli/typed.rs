@@ -4,8 +4,34 @@
 use std::str::FromStr;
 use std::time::Duration;
 
-use crate::quantity::{Bytes, QuantityError};
+use crate::contract::Amounts;
+use crate::quantity::{Bytes, MilliCpu, QuantityError, Tasks};
 use crate::time::milliseconds;
+
+/// How much of each resource.
+#[derive(Debug, Clone, Copy, Default, clap::Args)]
+pub struct Figures {
+    /// CPUs: 2, or 0.5
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub cpu: Option<MilliCpu>,
+    /// Memory: with K, M, G, T (powers of 1024), like 8G, 1.5g or 512MiB
+    #[arg(long, value_name = "SIZE", allow_negative_numbers = true, value_parser = memory)]
+    pub mem: Option<Bytes>,
+    /// Processes and threads, together
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub tasks: Option<Tasks>,
+}
+
+impl Figures {
+    /// The same as a call carries them.
+    pub fn amounts(self) -> Amounts {
+        Amounts {
+            cpu_milli: self.cpu.map(|cpu| cpu.0),
+            mem_bytes: self.mem.map(|mem| mem.0),
+            tasks_max: self.tasks.map(|tasks| tasks.0),
+        }
+    }
+}
 
 /// A span of time that a person named.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

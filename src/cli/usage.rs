@@ -28,7 +28,7 @@ pub fn tell(error: &clap::Error) -> Exit {
 }
 
 /// clap's text: `error: message`, paragraphs of what more there is, and a last one on where help is.
-fn failure(text: &str, subcommand: &str) -> Failure {
+pub fn failure(text: &str, subcommand: &str) -> Failure {
     let text = text.trim_end().trim_end_matches("For more information, try '--help'.").trim_end();
     let text = text.strip_prefix("error: ").unwrap_or(text);
     let (message, rest) = text.split_once('\n').unwrap_or((text, ""));

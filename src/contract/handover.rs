@@ -36,6 +36,9 @@ pub struct Handover {
     /// The files of its standard input, output and error, where they are named ([`Submit`](super::Submit)).
     #[serde(default, skip_serializing_if = "Streams::is_empty")]
     pub streams: Streams,
+    /// What is run in place of the first of `argv`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub script: Option<OsText>,
     /// With which `umask(2)` it creates files.
     #[serde(default = "umask_default")]
     pub umask: u32,

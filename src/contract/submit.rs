@@ -60,6 +60,9 @@ pub struct Submit {
     /// without in the standing one where one is held.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional")]
     pub in_share: Option<bool>,
+    /// A script, whole, that is run in place of the first of `argv`, by what its first line names.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional")]
+    pub script: Option<OsText>,
 }
 
 names_amounts!(Submit);

@@ -135,6 +135,7 @@ mod package;
 mod protocol_client;
 mod queue;
 mod roles;
+mod scripts;
 mod selftest;
 mod surviving;
 mod unusual;

@@ -2,19 +2,20 @@
 
 use std::ffi::{CString, OsStr, OsString};
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read};
-use std::os::fd::OwnedFd;
+use std::io::{self, Read, Write as _};
+use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::unistd::execve;
-use rustix::fs::Mode;
+use rustix::fs::{MemfdFlags, Mode};
 
 use super::run::not_executed;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::hints::{self, Kind};
+use crate::cli::script;
 use crate::client::{Client, ClientError, Deadlines};
 use crate::contract::Handed;
 use crate::contract::handover::{Handover, Streams, numbered};
@@ -176,9 +177,34 @@ fn become_it(job: u64, Taken { handover, handed, streams }: &Taken) -> Failure {
     let inherited = handover.env.iter().map(text);
     let env = hints::environment(inherited, Kind::Submit(job), handed.cpu_milli, handed.mem_bytes);
     match argv {
-        Ok(argv) => execute(handover, argv, &env),
+        Ok(argv) => match &handover.script {
+            Some(script) => interpret(script, argv, &env),
+            None => execute(handover, argv, &env),
+        },
         Err(_) => Failure::new(Exit::USAGE, "a NUL in an argument"),
     }
+}
+
+/// Has what a script's first line names read the script, out of memory: the file may be another one by now, or gone.
+fn interpret(text: &OsText, argv: Vec<CString>, env: &[CString]) -> Failure {
+    let failed = |why: String| Failure::new(Exit::NOT_EXECUTABLE, format!("the script cannot be run: {why}"));
+    // Not closed as it is executed: the interpreter opens it by its number.
+    let file = match rustix::fs::memfd_create("script", MemfdFlags::empty()).map(File::from) {
+        Ok(mut file) => match file.write_all(text.as_bytes()) {
+            Ok(()) => file,
+            Err(error) => return failed(error.to_string()),
+        },
+        Err(errno) => return failed(errno.to_string()),
+    };
+    let name = format!("/proc/self/fd/{}", file.as_raw_fd());
+    let words = script::interpreter(text.as_bytes()).into_iter().map(<[u8]>::to_vec);
+    let words: Result<Vec<CString>, _> = words.chain([name.into_bytes()]).map(CString::new).collect();
+    let Ok(mut words) = words else { return failed("a NUL in its first line".to_owned()) };
+    words.extend(argv.into_iter().skip(1));
+    signals::restore_sigpipe();
+    let program = words.first().cloned().unwrap_or_default();
+    let Err(errno) = execve(&program, &words, env);
+    not_executed(OsStr::from_bytes(program.as_bytes()), errno)
 }
 
 /// Looked for as `execvp(3)` does, but in the command's own PATH.

@@ -9,13 +9,14 @@ use nix::errno::Errno;
 use nix::unistd::execvpe;
 
 use super::watch::{self, Waited};
-use crate::cli::args::{Figures, Room, Run, Wanted};
+use crate::cli::args::{Room, Run, Wanted};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::hints::{self, Kind};
 use crate::cli::link::{Link, unexpected};
 use crate::cli::render;
 use crate::cli::shares;
 use crate::cli::tell::note;
+use crate::cli::typed::Figures;
 use crate::cli::typed::Span;
 use crate::cli::whom::Whom;
 use crate::contract::{

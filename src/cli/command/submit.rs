@@ -13,6 +13,7 @@ use crate::cli::args::Submit;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::link::{self, Link};
 use crate::cli::render;
+use crate::cli::script::{self, Script};
 use crate::cli::tell::note;
 use crate::cli::whom::Whom;
 use crate::client::ClientError;
@@ -29,11 +30,19 @@ const NUMBER: &[u8] = b"%j";
 /// Which users of the machine this process knows by which ids (user_namespaces(7)).
 const UID_MAP: &str = "/proc/self/uid_map";
 
-/// Submits the command, and prints the job's number.
+/// Submits the command or the script, and prints the job's number.
 ///
 /// # Errors
 /// Refused, no daemon answers, or a file cannot be opened.
 pub fn run(args: &Submit, socket: &Path) -> Result<Exit, Failure> {
+    let Some(path) = &args.script else { return submit(args, None, socket) };
+    let Script { text, options } = script::read(path)?;
+    let mut args = args.clone().or(options);
+    args.command.insert(0, path.into());
+    submit(&args, Some(text.into()), socket)
+}
+
+fn submit(args: &Submit, script: Option<OsText>, socket: &Path) -> Result<Exit, Failure> {
     let input = args.input.as_deref().map(Stream::read).transpose()?;
     let shown = args.output.as_deref().unwrap_or(Path::new(OUTPUT_DEFAULT));
     let output = Stream::written(shown, "--output", args.output.is_some())?;
@@ -50,6 +59,7 @@ pub fn run(args: &Submit, socket: &Path) -> Result<Exit, Failure> {
             (_, true) => Some(false),
             (false, false) => None,
         },
+        script,
         ..contract::Submit::of(args.figures.amounts())
     };
     let sent = streams(&mut submission, input, output, errors)?;

@@ -136,3 +136,57 @@ fn where_the_output_goes_is_said_where_the_command_may_have_been_submitted() {
         assert_eq!(text(&output.stderr).contains("its output goes to fairshare-ID.out"), said);
     }
 }
+
+/// As batch systems have it: the script as it is now, with its options in its comments, which the command line overrules.
+#[test]
+fn a_script_goes_as_it_is_with_the_options_in_its_comments() {
+    let folder = tempfile::tempdir().unwrap();
+    let script = "#!/bin/bash\n#fairshare --cpu 2 --mem 1G # enough\n#fairshare --own --output 'a b'\necho $1\n\
+                  #fairshare --cpu 9\n";
+    fs::write(folder.path().join("job.sh"), script).unwrap();
+    let run = |words: &[&str]| {
+        let daemon = Daemon::saying([started()]);
+        let output = daemon.command("submit").args(words).current_dir(folder.path()).output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+        asked(&daemon)
+    };
+    let submission = run(&["--script", "job.sh", "--cpu", "0.5", "--in-share", "one", "--two"]);
+    assert_eq!(submission.script, Some(script.into()));
+    assert_eq!(submission.argv, ["job.sh".into(), "one".into(), "--two".into()]);
+    assert_eq!((submission.cpu_milli, submission.mem_bytes), (Some(500), Some(1 << 30)));
+    assert_eq!(submission.in_share, Some(true), "the script's --own is overruled, and not said beside it");
+    assert!(submission.output.unwrap().as_bytes().ends_with(b"/a b"));
+    let submission = run(&["--script", "job.sh"]);
+    assert_eq!((submission.cpu_milli, submission.in_share), (Some(2000), Some(false)));
+
+    let daemon = Daemon::saying([started()]);
+    let mut command = daemon.command("submit");
+    let mut child =
+        command.args(["--script", "-"]).current_dir(&folder).stdin(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(b"echo\n").unwrap();
+    assert!(child.wait().unwrap().success());
+    assert_eq!(asked(&daemon).script, Some("echo\n".into()));
+}
+
+#[test]
+fn what_is_no_script_is_refused_with_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let large = vec![b'#'; (512 << 10) + 1];
+    for (content, exit, says) in [
+        (&b"#!/bin/sh\n#fairshare --cup 2\n"[..], 2, "job.sh:2: unexpected argument '--cup' found"),
+        (b"#!/bin/sh\r\necho\r\n", 1, "sed -i"),
+        (b"\x7fELF\0", 1, "`fairshare submit -- job.sh` runs a program"),
+        (b"", 1, "job.sh: has nothing in it"),
+        (&large, 1, "has more than 512 KiB"),
+    ] {
+        fs::write(folder.path().join("job.sh"), content).unwrap();
+        let daemon = Daemon::saying([]);
+        let words = ["--script", "job.sh"];
+        let output = daemon.command("submit").args(words).current_dir(folder.path()).output().unwrap();
+        let said = complaint(&output, exit);
+        assert!(said.contains(says) && said.contains("hint: "), "{said}");
+        assert!(daemon.calls().is_empty());
+    }
+    let nowhere = Daemon::saying([]).command("submit").args(["--script", "/nowhere"]).output().unwrap();
+    assert!(complaint(&nowhere, 1).contains("/nowhere: cannot be read: "));
+}

@@ -118,8 +118,8 @@ const NOTHING: Amounts = Amounts { cpu_milli: None, mem_bytes: None, tasks_max: 
 fn calls() -> Vec<(&'static str, Call)> {
     let bytes = |bytes: &[u8]| OsText::from(bytes.to_vec());
     let env = BTreeMap::from([("PATH".into(), "/usr/bin:/bin".into()), ("EMPTY".into(), "".into()), (bytes(b"V\xe9"), bytes(b"\xff"))]);
-    let submit_full = Submit { argv: vec!["make".into(), "-j4".into(), "".into(), "é".into(), bytes(b"caf\xe9")], cwd: bytes(b"/home/alice/\xe9"), env, name: Some(text("nightly")), lease_ms: Some(3_600_000), wait: Some(true), in_share: Some(true), input: Some(bytes(b"/\xe9")), output: Some("/home/alice/%j.txt".into()), errors: Some("/dev/null".into()), ..Submit::of(AMOUNTS) };
-    let submit_files = Submit { argv: vec!["true".into()], cwd: "/".into(), input: Some("/dev/stdin".into()), output: Some(bytes(b"/\xe9")), errors: Some(bytes(b"/\xe9-%j")), ..Submit::default() };
+    let submit_full = Submit { argv: vec!["make".into(), "-j4".into(), "".into(), "é".into(), bytes(b"caf\xe9")], cwd: bytes(b"/home/alice/\xe9"), env, name: Some(text("nightly")), lease_ms: Some(3_600_000), wait: Some(true), in_share: Some(true), input: Some(bytes(b"/\xe9")), output: Some("/home/alice/%j.txt".into()), errors: Some("/dev/null".into()), script: Some(bytes(b"#!/bin/sh\n\xe9\n")), ..Submit::of(AMOUNTS) };
+    let submit_files = Submit { argv: vec!["true".into()], cwd: "/".into(), input: Some("/dev/stdin".into()), output: Some(bytes(b"/\xe9")), errors: Some(bytes(b"/\xe9-%j")), script: Some("true\n".into()), ..Submit::default() };
     let submit_min = Submit { argv: vec!["true".into()], cwd: "/".into(), env: BTreeMap::new(), name: None, lease_ms: None, wait: None, ..Submit::of(NOTHING) };
     vec![
         ("ping", Call::Ping(Ping {})),

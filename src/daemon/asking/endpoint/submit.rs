@@ -42,9 +42,10 @@ impl Endpoint for Submit {
 
     fn act(self, asking: &mut Asking<'_>) -> Result<Self::Act, WireError> {
         let amount = figures(self.amounts())?;
-        let Submit { argv, cwd, env, name, lease_ms, input, output, errors, wait, in_share, .. } = self;
+        let Submit { argv, cwd, env, name, lease_ms, input, output, errors, wait, in_share, script, .. } =
+            self;
         let streams = Streams { input, output, errors };
-        let handover = spec::checked(Handover { argv, cwd, env, streams, umask: umask_default() })?;
+        let handover = spec::checked(Handover { argv, cwd, env, streams, script, umask: umask_default() })?;
         Ok(Asked {
             amount,
             place: place(in_share),

@@ -1,22 +1,24 @@
 //! The command line, as clap reads it. The doc comments are what `--help` and fairshare(1) say.
 
+mod submit;
+
+pub use submit::Submit;
+
 use super::command::simulate;
 use super::examples::{
     ADMIN_EXAMPLES, ATTACH_EXAMPLES, CANCEL_EXAMPLES, COMPLETIONS_EXAMPLES, DOCTOR_EXAMPLES, EVENTS_EXAMPLES,
     EXAMPLES, JOBS_EXAMPLES, JSON_EXAMPLES, POLICY_CHECK_EXAMPLES, RELEASE_EXAMPLES, RENEW_EXAMPLES,
     REQUEST_EXAMPLES, RESIZE_EXAMPLES, RUN_EXAMPLES, SHELL_EXAMPLES, SUBMIT_EXAMPLES, WAIT_EXAMPLES,
 };
-use super::typed::{Span, memory};
+use super::typed::{Figures, Span};
 use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{ArgGroup, Parser, Subcommand, ValueEnum};
 
-use crate::contract::{Amounts, JobState, LogLevel};
+use crate::contract::{JobState, LogLevel};
 use crate::policy::file::POLICY_DIR;
-use crate::quantity::{Bytes, MilliCpu, Tasks};
-use crate::wire::field::{NAME_BYTES_MAX, is_name};
 
 /// Your share of this machine: take it, work in it, give it back.
 ///
@@ -100,38 +102,6 @@ pub enum Command {
     /// Print completions for a shell
     #[command(after_help = COMPLETIONS_EXAMPLES)]
     Completions(Completions),
-}
-
-/// How much of each resource.
-#[derive(Debug, Clone, Copy, Default, clap::Args)]
-pub struct Figures {
-    /// CPUs: 2, or 0.5
-    #[arg(long, value_name = "N", allow_negative_numbers = true)]
-    pub cpu: Option<MilliCpu>,
-    /// Memory: with K, M, G, T (powers of 1024), like 8G, 1.5g or 512MiB
-    #[arg(long, value_name = "SIZE", allow_negative_numbers = true, value_parser = memory)]
-    pub mem: Option<Bytes>,
-    /// Processes and threads, together
-    #[arg(long, value_name = "N", allow_negative_numbers = true)]
-    pub tasks: Option<Tasks>,
-}
-
-impl Figures {
-    /// The same as a call carries them.
-    pub fn amounts(self) -> Amounts {
-        Amounts {
-            cpu_milli: self.cpu.map(|cpu| cpu.0),
-            mem_bytes: self.mem.map(|mem| mem.0),
-            tasks_max: self.tasks.map(|tasks| tasks.0),
-        }
-    }
-}
-
-fn name(text: &str) -> Result<String, String> {
-    if !is_name(text) {
-        return Err(format!("it must have 1 to {NAME_BYTES_MAX} bytes, and has {}", text.len()));
-    }
-    Ok(text.to_owned())
 }
 
 /// What share to take.
@@ -233,41 +203,6 @@ pub struct Run {
     /// Where it runs.
     #[command(flatten)]
     pub room: Room,
-    /// The command and its arguments
-    #[arg(value_name = "CMD", required = true, trailing_var_arg = true)]
-    pub command: Vec<OsString>,
-}
-
-/// `fairshare submit`.
-#[derive(Debug, clap::Args)]
-pub struct Submit {
-    /// What to call it, in 1 to 64 bytes; everybody can see it in systemctl
-    #[arg(long, value_name = "NAME", value_parser = name)]
-    pub name: Option<String>,
-    /// What the command has for itself; with --in-share the most that it may use of what you hold.
-    #[command(flatten)]
-    pub figures: Figures,
-    /// Run it in room of its own, without figures too
-    #[arg(long, conflicts_with = "in_share")]
-    pub own: bool,
-    /// Run it in the standing allocation, with figures too: they are limits then
-    #[arg(long)]
-    pub in_share: bool,
-    /// Refuse it where there is no room now, rather than let it wait
-    #[arg(long)]
-    pub no_wait: bool,
-    /// How long it may run, like 90m, 8h or 7d: then SIGTERM, and SIGKILL after ten seconds
-    #[arg(long = "for", value_name = "DUR")]
-    pub time_limit: Option<Span>,
-    /// Where its output goes, at the end of what is there; %j is the job's number [default: fairshare-%j.out]
-    #[arg(long, value_name = "FILE")]
-    pub output: Option<PathBuf>,
-    /// Where its errors go [default: where the output goes]
-    #[arg(long, value_name = "FILE")]
-    pub errors: Option<PathBuf>,
-    /// Where its input comes from [default: /dev/null]
-    #[arg(long, value_name = "FILE")]
-    pub input: Option<PathBuf>,
     /// The command and its arguments
     #[arg(value_name = "CMD", required = true, trailing_var_arg = true)]
     pub command: Vec<OsString>,
