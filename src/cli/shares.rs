@@ -3,9 +3,14 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use super::render::{counted, in_unit_of, safe, short, space_of, span, table};
-use crate::contract::{AllocationInfo, AllocationKind, AllocationState, CapacityInfo, ShareInfo, Usage};
+use super::render::{counted, in_unit_of, place, safe, short, space_of, span, table};
+use crate::contract::{
+    AllocationInfo, AllocationKind, AllocationState, CapacityInfo, JobInfo, JobState, ShareInfo, Usage,
+};
 use crate::quantity::{Bytes, MilliCpu};
+
+/// So many of what waits are shown in `status`.
+const WAITING_SHOWN_MAX: usize = 3;
 
 /// How much CPU a share uses, as well as it is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,8 +36,8 @@ pub fn lease(allocation: &AllocationInfo, now_ms: u64) -> String {
 }
 
 /// The lines of `status` about the caller's own share: one, and one for each allocation where it has others than the standing
-/// one.
-pub fn share_line(share: Option<&ShareInfo>, cpu_use: CpuUse, now_ms: u64) -> String {
+/// one, with what it is called by the `jobs`.
+pub fn share_line(share: Option<&ShareInfo>, cpu_use: CpuUse, jobs: &[JobInfo], now_ms: u64) -> String {
     let Some(share) = share else {
         return "Your share  none (`fairshare request` takes one, `fairshare run` takes one and works in it)"
             .to_owned();
@@ -51,14 +56,19 @@ pub fn share_line(share: Option<&ShareInfo>, cpu_use: CpuUse, now_ms: u64) -> St
     }
     let mut lines = vec![format!("Your share  {}", columns.join("   "))];
     if !matches!(allocations, [AllocationInfo { kind: AllocationKind::Standing, .. }]) {
-        let rows: Vec<_> = allocations.iter().map(|allocation| allocation_row(allocation, now_ms)).collect();
+        let name = |allocation: &AllocationInfo| {
+            let job = jobs.iter().find(|job| Some(job.job_id) == allocation.job_id);
+            job.and_then(|job| job.name.as_deref())
+        };
+        let rows = allocations.iter().map(|one| allocation_row(one, name(one), now_ms));
+        let rows: Vec<_> = rows.collect();
         lines.extend((!rows.is_empty()).then(|| table(&rows)));
     }
     lines.join("\n")
 }
 
 /// One allocation of the caller's, below their share and with its figures below the share's.
-fn allocation_row(allocation: &AllocationInfo, now_ms: u64) -> Vec<String> {
+fn allocation_row(allocation: &AllocationInfo, name: Option<&str>, now_ms: u64) -> Vec<String> {
     let what = match allocation.job_id {
         Some(job) => format!("  job {job:<4}"),
         None => "  standing".to_owned(),
@@ -73,6 +83,7 @@ fn allocation_row(allocation: &AllocationInfo, now_ms: u64) -> Vec<String> {
         AllocationKind::Run => format!("run, {}", lease(allocation, now_ms)),
         AllocationKind::Standing => lease(allocation, now_ms),
     };
+    let until = name.map_or(until.clone(), |name| format!("{}, {until}", safe(name)));
     // The space makes three of the table's two, as between the columns of the share.
     vec![what, format!("{} CPU ", MilliCpu(allocation.cpu_milli)), format!("{mem} "), until]
 }
@@ -82,6 +93,22 @@ fn runs_for(allocation: &AllocationInfo, now_ms: u64) -> String {
     let since = |ms: u64| span(Duration::from_millis(ms.saturating_sub(allocation.granted_ms)));
     let limit = allocation.lease_ends_ms.map_or(String::new(), |ends_ms| format!(" of {}", since(ends_ms)));
     format!("runs for {}{limit}", since(now_ms))
+}
+
+/// The lines of `status` about what of the caller's waits, the first in the queue first; none where nothing does.
+pub fn waiting_lines(jobs: &[JobInfo], now_ms: u64) -> Option<String> {
+    let mut waiting: Vec<&JobInfo> = jobs.iter().filter(|job| job.state == JobState::Queued).collect();
+    waiting.sort_by_key(|job| (job.place.unwrap_or(u64::MAX), job.job_id));
+    let line = |job: &&JobInfo| {
+        let name = job.name.as_deref().map_or(String::new(), |name| format!(" {}", safe(name)));
+        let place = place(job, now_ms);
+        let place = if place.is_empty() { "in the queue" } else { &place };
+        format!("job {}{name}: {place}", job.job_id)
+    };
+    let mut lines: Vec<String> = waiting.iter().take(WAITING_SHOWN_MAX).map(line).collect();
+    let rest = waiting.len().saturating_sub(lines.len());
+    lines.extend((rest > 0).then(|| format!("and {rest} more: `fairshare jobs --state queued`")));
+    (!lines.is_empty()).then(|| format!("Waiting     {}", lines.join("\n            ")))
 }
 
 /// The line of `status` about the machine.
@@ -224,12 +251,12 @@ mod tests {
     fn the_two_lines_of_status_read_as_designed() {
         let now = 10 * HOUR_MS - 5 * HOUR_MS - 12 * 60_000 - 1000;
         assert_eq!(
-            share_line(Some(&share()), CpuUse::Now(MilliCpu(1400)), now),
+            share_line(Some(&share()), CpuUse::Now(MilliCpu(1400)), &[], now),
             "Your share  2 CPU (1.4 in use)   8.0 GiB (3.1 in use)   37 tasks   lease ends in 5h 12m"
         );
         let bursts = ShareInfo { burst_cpu_milli: Some(15_500), ..share() };
         assert_eq!(
-            share_line(Some(&bursts), CpuUse::Now(MilliCpu(6300)), now),
+            share_line(Some(&bursts), CpuUse::Now(MilliCpu(6300)), &[], now),
             "Your share  2 CPU, up to 15.5 while nobody wants them (6.3 in use)   8.0 GiB (3.1 in use)   37 tasks   \
              lease ends in 5h 12m"
         );
@@ -260,14 +287,19 @@ mod tests {
     fn a_share_without_lease_use_or_luck_is_shown_too() {
         let unknown = ShareInfo { usage: None, allocations: unbounded(), ..share() };
         assert_eq!(
-            share_line(Some(&unknown), CpuUse::Unknown, 0),
+            share_line(Some(&unknown), CpuUse::Unknown, &[], 0),
             "Your share  2 CPU   8.0 GiB   up to 4096 tasks   no lease"
         );
         let killed = Usage { oom_kills: 1, tasks: 1, mem_bytes: 512 << 20, ..Usage::default() };
         let over = AllocationInfo { state: AllocationState::Expired, ..standing() };
         let expired = ShareInfo { allocations: Some(vec![over]), usage: Some(killed), ..share() };
         assert_eq!(
-            share_line(Some(&expired), CpuUse::Total(Duration::from_secs(37 * 60)), 10 * HOUR_MS + 90_000),
+            share_line(
+                Some(&expired),
+                CpuUse::Total(Duration::from_secs(37 * 60)),
+                &[],
+                10 * HOUR_MS + 90_000
+            ),
             "Your share  2 CPU (37m used)   8.0 GiB (512.0 MiB in use)   1 task   lease ended 1m 30s ago   \
              1 process killed out of memory"
         );
@@ -303,7 +335,7 @@ mod tests {
             ..of(vec![small.clone(), train.clone(), endless.clone()])
         };
         assert_eq!(
-            share_line(Some(&bursts), CpuUse::Now(MilliCpu(1400)), now),
+            share_line(Some(&bursts), CpuUse::Now(MilliCpu(1400)), &[], now),
             "\
 Your share  6.5 CPU, up to 15.5 while nobody wants them (1.4 in use)   20.0 GiB (3.1 in use)   37 tasks
   standing  0.5 CPU   4.0 GiB                lease ends in 5h 12m
@@ -311,14 +343,14 @@ Your share  6.5 CPU, up to 15.5 while nobody wants them (1.4 in use)   20.0 GiB 
   job 1042  2 CPU     8.0 GiB (1.0 in use)   runs for 40s"
         );
         assert_eq!(
-            share_line(Some(&of(vec![small, train.clone()])), CpuUse::Unknown, now),
+            share_line(Some(&of(vec![small, train.clone()])), CpuUse::Unknown, &[], now),
             "\
 Your share  4.5 CPU   12.0 GiB (3.1 in use)   37 tasks
   standing  0.5 CPU   4.0 GiB   lease ends in 5h 12m
   job 17    4 CPU     8.0 GiB   runs for 12m of 2h"
         );
         assert_eq!(
-            share_line(Some(&of(vec![train.clone()])), CpuUse::Unknown, now),
+            share_line(Some(&of(vec![train.clone()])), CpuUse::Unknown, &[], now),
             "\
 Your share  4 CPU   8.0 GiB (3.1 in use)   37 tasks
   job 17    4 CPU   8.0 GiB   runs for 12m of 2h"
@@ -333,7 +365,7 @@ Your share  4 CPU   8.0 GiB (3.1 in use)   37 tasks
             let usage = Usage { needed_bytes, mem_bytes, tasks: 1, ..Usage::default() };
             ShareInfo { usage: Some(usage), allocations: unbounded(), ..share() }
         };
-        let line = |needed, mem| share_line(Some(&of(needed, mem)), CpuUse::Unknown, 0);
+        let line = |needed, mem| share_line(Some(&of(needed, mem)), CpuUse::Unknown, &[], 0);
         let rest = "   1 task   no lease";
         let own = "Your share  2 CPU   8.0 GiB";
         assert_eq!(line(Some(GIB), 3 * GIB), format!("{own} (1.0 in use, 3.0 with files){rest}"));

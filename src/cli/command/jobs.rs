@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use super::watch;
 use crate::cli::args::{JobNumbers, Jobs};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::link::{self, Link};
@@ -136,7 +135,7 @@ fn out_of_memory(job: &JobInfo) -> String {
 
 fn result(job: &JobInfo, now_ms: u64) -> String {
     match (job.exit_code, job.signal, &job.error) {
-        _ if job.state == JobState::Queued => watch::place(job, now_ms),
+        _ if job.state == JobState::Queued => render::place(job, now_ms),
         _ if job.oom == Some(true) => out_of_memory(job),
         (.., Some(error)) if job.kind == JobKind::Submit => render::safe(&error.message),
         (Some(code), ..) => format!("exit {code}"),

@@ -14,7 +14,7 @@ use crate::cli::render;
 use crate::cli::shares::{self, CpuUse};
 use crate::cli::tell::note;
 use crate::cli::whom::Whom;
-use crate::contract::{self, List, ShareInfo, StatusAnswer};
+use crate::contract::{self, CapacityInfo, JobInfo, JobList, List, ShareInfo, StatusAnswer};
 use crate::quantity::MilliCpu;
 
 /// How long the use of CPU is watched where a person looks on: too short to be noticed, and a hundred
@@ -44,11 +44,14 @@ pub fn run(args: &Status, socket: &Path) -> Result<Exit, Failure> {
         }
         share => total(share.as_ref()),
     };
+    let jobs = jobs(&mut link, share.as_ref(), &capacity)?;
     let now_ms = render::now_ms();
-    let (mine, machine) =
-        (shares::share_line(share.as_ref(), cpu_use, now_ms), shares::machine_line(&capacity));
-    let disks = disks.map(quota::Asked::lines).unwrap_or_default();
-    render::print(&[vec![mine, machine], disks].concat().join("\n"))?;
+    let mine = shares::share_line(share.as_ref(), cpu_use, &jobs, now_ms);
+    let mut lines = vec![mine];
+    lines.extend(shares::waiting_lines(&jobs, now_ms));
+    lines.push(shares::machine_line(&capacity));
+    lines.extend(disks.map(quota::Asked::lines).unwrap_or_default());
+    render::print(&lines.join("\n"))?;
     if capacity.left_behind_bytes.is_some()
         && let Some(words) = left::words()
     {
@@ -59,6 +62,19 @@ pub fn run(args: &Status, socket: &Path) -> Result<Exit, Failure> {
 
 fn ask(link: &mut Link) -> Result<StatusAnswer, Failure> {
     link.ask(&contract::Status { for_uid: None }, &Whom::Me)
+}
+
+/// The caller's jobs, where the status has something of them: what an allocation is for, or what waits.
+fn jobs(
+    link: &mut Link,
+    share: Option<&ShareInfo>,
+    capacity: &CapacityInfo,
+) -> Result<Vec<JobInfo>, Failure> {
+    let mut allocations = share.into_iter().filter_map(|share| share.allocations.as_ref()).flatten();
+    if capacity.waiting == 0 && !allocations.any(|allocation| allocation.job_id.is_some()) {
+        return Ok(Vec::new());
+    }
+    link.ask(&JobList { all: None }, &Whom::Me).map(|answer| answer.jobs)
 }
 
 fn all(args: &Status, link: &mut Link) -> Result<Exit, Failure> {

@@ -94,7 +94,7 @@ pub struct Told(Option<String>);
 impl Told {
     /// Tells where the job stands in the queue, where that has changed.
     pub fn tell(&mut self, job: &JobInfo) {
-        let place = place(job, render::now_ms());
+        let place = render::place(job, render::now_ms());
         if job.state == JobState::Queued && self.0.as_ref() != Some(&place) {
             let said = if place.is_empty() { "in the queue" } else { place.as_str() };
             note(&format!("waiting as job {}: {said}", job.job_id));
@@ -180,18 +180,5 @@ pub fn outcome(job: &JobInfo, whom: &Whom) -> Result<Exit, Failure> {
             fail(Exit::TRY_AGAIN, "was interrupted: the daemon was restarted meanwhile")
         }
         (None, _) => fail(Exit::REFUSED, "failed"),
-    }
-}
-
-/// Where a queued job stands: `place 2, expected in 5m`.
-pub fn place(job: &JobInfo, now_ms: u64) -> String {
-    let place = job.place.map(|place| format!("place {place}"));
-    let starts = job
-        .starts_ms
-        .map(|ms| format!("expected in {}", render::span(Duration::from_millis(ms.saturating_sub(now_ms)))));
-    match (place, starts) {
-        (Some(place), Some(starts)) => format!("{place}, {starts}"),
-        (Some(only), None) | (None, Some(only)) => only,
-        (None, None) => String::new(),
     }
 }

@@ -3,7 +3,7 @@
 use std::fs;
 
 use fairshare::contract::{
-    Answer, AuditAnswer, Call, Check, Finding, FindingKind, HealthAnswer, HeldShare, IoInfo, List,
+    Answer, AuditAnswer, Call, Check, Finding, FindingKind, HealthAnswer, HeldShare, IoInfo, Jobs, List,
     ListAnswer, PolicyAnswer, ShareInfo, Status, StatusAnswer,
 };
 use fairshare::wire::error::Code;
@@ -23,7 +23,7 @@ fn status_shows_the_share_and_the_machine_from_one_answer() {
 
 #[test]
 fn status_has_a_line_for_each_allocation() {
-    let job = AllocationInfo {
+    let of_job = AllocationInfo {
         kind: AllocationKind::Job,
         job_id: Some(17),
         cpu_milli: 500,
@@ -33,17 +33,33 @@ fn status_has_a_line_for_each_allocation() {
     let share = ShareInfo {
         cpu_milli: 2500,
         mem_bytes: 16 * GIB,
-        allocations: Some(vec![standing(), job]),
+        allocations: Some(vec![standing(), of_job]),
         ..share()
     };
-    let daemon =
-        Daemon::saying([Answer::Status(StatusAnswer { share: Some(share), capacity: capacity() }).into()]);
+    let queued = |job_id, name: Option<&str>, place| JobInfo {
+        job_id,
+        kind: JobKind::Submit,
+        name: name.map(str::to_owned),
+        place,
+        ..job(JobState::Queued)
+    };
+    let train = JobInfo { job_id: 17, name: Some("train\x1b[2J".into()), ..job(JobState::Running) };
+    let jobs = [train, queued(21, None, None), queued(19, None, Some(4)), queued(18, Some("sweep"), Some(2))];
+    let jobs = jobs.into_iter().chain([queued(22, None, None), queued(23, None, None)]).collect();
+    let daemon = Daemon::saying([
+        Answer::Status(StatusAnswer { share: Some(share), capacity: capacity() }).into(),
+        Answer::Jobs(Jobs { jobs, jobs_left_out: None }).into(),
+    ]);
     let shown = shown(&daemon.run("status"));
     let lines: Vec<&str> = shown.lines().collect();
     assert_eq!(lines[0], "Your share  2.5 CPU (37m used)   16.0 GiB (3.0 in use)   37 tasks");
     assert_eq!(lines[1], "  standing  2 CPU     8.0 GiB   no lease");
-    assert!(lines[2].starts_with("  job 17    0.5 CPU   8.0 GiB   runs for "), "{shown}");
-    assert!(lines[3].starts_with("Machine     "), "{shown}");
+    assert!(lines[2].starts_with("  job 17    0.5 CPU   8.0 GiB   train\\u{1b}[2J, runs for "), "{shown}");
+    assert_eq!(lines[3], "Waiting     job 18 sweep: place 2");
+    assert_eq!(lines[4], "            job 19: place 4");
+    assert_eq!(lines[5], "            job 21: in the queue");
+    assert_eq!(lines[6], "            and 2 more: `fairshare jobs --state queued`");
+    assert!(lines[7].starts_with("Machine     "), "{shown}");
 }
 
 #[test]
