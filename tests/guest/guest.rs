@@ -233,7 +233,12 @@ impl Guest {
     /// Waits until the boot is over and fails unless every unit started.
     pub fn await_running(&self) {
         let state = self.await_system();
-        assert!(state == "running", "{}", self.report(&format!("the guest is {state:?}, not running")));
+        let failed = || self.root("systemctl --failed --no-legend --plain").text();
+        assert!(
+            state == "running",
+            "{}",
+            self.report(&format!("the guest is {state:?}, not running: {}", failed()))
+        );
     }
 
     /// Gives the guest the host's time; a restored one has that of its snapshot.

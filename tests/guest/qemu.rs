@@ -1,5 +1,6 @@
 //! One QEMU process: its command line, its monitor, its end.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -16,8 +17,19 @@ use crate::channel::{self, Channel};
 pub const PAYLOAD_BYTES_MAX: u64 = 256 << 20;
 /// A monitor command answers at once, or QEMU hangs.
 const MONITOR_TIMEOUT: Duration = Duration::from_secs(120);
-/// From the kernel's start to the guest agent's; a busy machine without KVM takes its time.
-const BOOT_TIMEOUT: Duration = Duration::from_secs(600);
+/// From the kernel's start to the guest agent's; a busy machine without KVM takes its time: up to a minute was seen.
+const BOOT_TIMEOUT: Duration = Duration::from_secs(300);
+/// What is on the console of a guest whose kernel crashed.
+const CRASHES: [&str; 3] = ["Call Trace:", "Oops:", "Kernel panic"];
+
+thread_local! {
+    static CRASHED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether the kernel of a guest of this thread's crashed under what failed since this was last asked, or never came up.
+pub fn crashed() -> bool {
+    CRASHED.replace(false)
+}
 
 /// What every guest has in common: what a snapshot was taken with, it must be restored with.
 #[rustfmt::skip]
@@ -41,6 +53,9 @@ const MEMORY_BYTES: u64 = 1536 << 20;
 /// the others are devices, which take a walk through the emulator for each look.
 const KERNEL_ARGUMENTS: &str = "console=ttyS0 panic=-1 quiet rdinit=/init systemd.show_status=0 mitigations=off psi=1 \
     norandmaps tsc=reliable";
+
+/// So many lines of a log are shown of a machine that failed.
+const SHOWN_LINES_MAX: usize = 40;
 
 /// How a machine's memory comes to be.
 pub enum Memory {
@@ -138,13 +153,17 @@ impl Machine {
 
     /// What can be said of a machine that does not answer.
     pub fn describe(&self, what: &str) -> String {
-        let tail = |name: &str| {
-            let text = fs::read(self.dir.join(name)).unwrap_or_default();
-            let text = String::from_utf8_lossy(&text).into_owned();
-            let lines: Vec<&str> = text.lines().collect();
-            lines[lines.len().saturating_sub(40)..].join("\n")
-        };
-        format!("{what}\n--- console\n{}\n--- qemu\n{}", tail("serial.log"), tail("qemu.log"))
+        let (console, qemu) =
+            (self.tail("serial.log", SHOWN_LINES_MAX), self.tail("qemu.log", SHOWN_LINES_MAX));
+        format!("{what}\n--- console\n{console}\n--- qemu\n{qemu}")
+    }
+
+    /// The last lines of a file of this machine's.
+    fn tail(&self, name: &str, most: usize) -> String {
+        let text = fs::read(self.dir.join(name)).unwrap_or_default();
+        let text = String::from_utf8_lossy(&text).into_owned();
+        let lines: Vec<&str> = text.lines().collect();
+        lines[lines.len().saturating_sub(most)..].join("\n")
     }
 
     fn await_greeting(&mut self) {
@@ -161,9 +180,12 @@ impl Machine {
 
     fn await_agent_port(&mut self) {
         let deadline = Instant::now() + BOOT_TIMEOUT;
+        // Until it is heard: a kernel that hangs says nothing.
+        CRASHED.set(true);
         self.await_event(deadline, "the guest agent", |event| {
             event["event"] == "VSERPORT_CHANGE" && event["data"]["open"] == true
         });
+        CRASHED.set(false);
     }
 
     fn restore(&mut self) {
@@ -216,6 +238,11 @@ impl Drop for Machine {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        // What failed may have said nothing of the console.
+        let console = self.tail("serial.log", usize::MAX);
+        if std::thread::panicking() && CRASHES.iter().any(|mark| console.contains(mark)) {
+            CRASHED.set(true);
+        }
     }
 }
 

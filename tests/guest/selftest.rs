@@ -1,5 +1,6 @@
 //! The harness tests itself, with a package of its own that stands in for fairshare's.
 
+use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::process::Command;
@@ -71,13 +72,15 @@ guest_test!(a_reboot_keeps_the_disk_and_nothing_else, installed_stand_in, |guest
     guest
         .root("echo kept > /var/lib/kept; echo gone > /run/gone; systemctl enable fairshared.service")
         .expect_ok();
-    assert_eq!(guest.reboot(), "running");
+    guest.reboot();
+    guest.await_running();
     guest.root("cat /var/lib/kept; ls /run").expect_ok().stdout_has("kept").stdout_lacks("gone");
     guest.root("systemctl is-active fairshared.socket fairshared.service").expect_ok();
     assert_ne!(guest.root("cat /proc/sys/kernel/random/boot_id").text(), boot);
 
     guest.root("echo flushed > /root/flushed; sync; echo lost > /root/lost").expect_ok();
-    assert_eq!(guest.power_cut(), "running");
+    guest.power_cut();
+    guest.await_running();
     guest.root("cat /root/flushed").expect_ok().stdout_has("flushed");
     guest.root("cat /root/lost").stdout_lacks("lost\n");
 });
@@ -160,3 +163,19 @@ fn build_stand_in(dir: &Path) -> std::path::PathBuf {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     dir.join("stand-in.deb")
 }
+
+guest_test!(a_test_begins_again_whose_guests_kernel_crashes_and_no_other, Guest::restored, |guest: Guest| {
+    let begun = Cell::new(0);
+    crate::unless_the_kernel_crashes(|| {
+        begun.set(begun.get() + 1);
+        let crashing = Guest::restored(guest.release());
+        if begun.get() == 1 {
+            crashing.root("(sleep 1; echo c >/proc/sysrq-trigger) >/dev/null 2>&1 &").expect_ok();
+            // Its message says nothing of the console.
+            assert_eq!(crashing.command("sleep 1000").try_run().map(|exit| exit.code).ok(), Some(0));
+        }
+    });
+    assert_eq!(begun.get(), 2);
+    let other = panic_message(|| crate::unless_the_kernel_crashes(|| drop(guest.root("false").expect_ok())));
+    assert!(other.contains("expected exit code 0"), "{other}");
+});
