@@ -302,7 +302,8 @@ guest_test!(commands_outlive_logout_and_the_daemon, |guest: Guest| {
     // What logind made for the session went with it; the variable is still what it was.
     assert_eq!(guest.root("cat /tmp/long").expect_ok().text(), "/run/user/1001");
     let id = guest.as_user("alice", "fairshare submit -- sleep 1000").expect_ok().text();
-    assert_eq!(guest.reboot(), "running");
+    guest.reboot();
+    guest.await_running();
     guest
         .as_user("alice", &format!("fairshare wait {id}"))
         .expect_code(75)

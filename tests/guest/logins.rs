@@ -96,7 +96,8 @@ guest_test!(a_login_is_held_from_its_first_process_and_root_and_admins_are_free,
 guest_test!(logins_are_held_after_a_reboot_without_a_client_and_free_after_removal, |guest: Guest| {
     let before = declared(&guest, 1001, "TasksMax");
     guest.write_file(POLICY, BASELINE, 0o644);
-    assert_eq!(guest.reboot(), "running");
+    guest.reboot();
+    guest.await_running();
     guest.await_cmd("systemctl -q is-active fairshared.service");
     await_held(&guest, 1001);
     // Whom the group does not list is held at the login: logind tells of it.

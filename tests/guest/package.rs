@@ -153,7 +153,8 @@ guest_test!(a_command_that_waits_keeps_its_place_through_kills_an_upgrade_and_a_
     }
     dpkg(&guest, "-i /root/next.deb");
     waits();
-    assert_eq!(guest.reboot(), "running");
+    guest.reboot();
+    guest.await_running();
     waits();
     guest.as_user("bob", "fairshare release").expect_ok();
     let said = format!("fairshare wait {id} && cat ran fairshare-{id}.out");

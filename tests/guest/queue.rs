@@ -37,7 +37,8 @@ guest_test!(who_waits_is_served_when_the_lease_before_ends, |guest: Guest| {
     };
     assert!(journal.iter().any(told), "the journal does not say that the lease ended");
     // The shipped policy's lease of eight hours runs on, also over a machine that was off in between.
-    assert_eq!(guest.reboot(), "running");
+    guest.reboot();
+    guest.await_running();
     guest.as_user("bob", "fairshare status").expect_ok().stdout_has("1 CPU");
     assert_eq!(guest.cgroup(BOBS, "cpu.max"), "100000 100000");
     guest.as_user("bob", "fairshare renew --for 1h").expect_ok();
