@@ -34,6 +34,10 @@ pub struct Bytes(pub u64);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Tasks(pub u64);
 
+/// Before which others of its own member's a waiting job goes: the more the sooner, from 0 to [`Priority::MAX`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Priority(u8);
+
 /// One figure for each resource that a share has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Amount {
@@ -136,6 +140,9 @@ pub enum QuantityError {
     /// Tasks under the smallest or over the largest figure.
     #[error("tasks must be from 1 to 4194304, and {0} is not")]
     TasksRange(String),
+    /// A priority over the highest.
+    #[error("a priority is a whole number from 0 to 100, and {0} is not")]
+    Priority(String),
 }
 
 impl MilliCpu {
@@ -229,6 +236,41 @@ fn scaled(text: &str, scale: u64) -> Option<u128> {
 /// The figure without its unit, for a message.
 fn figure_of(text: &str) -> &str {
     text.trim_end_matches(|c: char| !c.is_ascii_digit())
+}
+
+impl Priority {
+    /// The highest.
+    pub const MAX: Self = Self(100);
+
+    /// The priority of this number.
+    ///
+    /// # Errors
+    /// It is over [`Self::MAX`].
+    pub fn checked(number: u64) -> Result<Self, QuantityError> {
+        let priority = u8::try_from(number).map(Self).ok().filter(|priority| *priority <= Self::MAX);
+        priority.ok_or_else(|| QuantityError::Priority(number.to_string()))
+    }
+
+    /// The number of it.
+    pub fn number(self) -> u64 {
+        self.0.into()
+    }
+}
+
+impl Default for Priority {
+    /// That of a job of which nobody says one.
+    fn default() -> Self {
+        Self(50)
+    }
+}
+
+impl FromStr for Priority {
+    type Err = QuantityError;
+
+    fn from_str(text: &str) -> Result<Self, QuantityError> {
+        let number = text.trim().parse().map_err(|_| QuantityError::Priority(format!("{text:?}")))?;
+        Self::checked(number)
+    }
 }
 
 impl FromStr for MilliCpu {

@@ -32,6 +32,9 @@ pub mod ledger {
         BootId, Canceller, Command, Effect, Event, Image, Ledger, Member, Now, Order, Outcome, Rules, Wait,
         Wanted, Where,
     };
+    pub mod apart {
+        pub use crate::ledger::apart::{Apart, Change, When};
+    }
     pub mod counted {
         pub mod room {
             pub use crate::ledger::counted::room::Room;
@@ -46,7 +49,7 @@ pub mod ledger {
     pub mod job {
         pub use crate::ledger::job::{
             Ask, Cause, Exit, JOBS_KEPT_MAX, JOBS_KEPT_PER_UID_MAX, Job, JobEnd, JobKind, JobState, KEPT_MAX,
-            KEPT_PER_UID_MAX, Ran, WORKS_PER_UID_MAX, Work,
+            KEPT_PER_UID_MAX, Precedence, Ran, WORKS_PER_UID_MAX, Work,
         };
     }
     pub mod reconcile {
@@ -72,7 +75,7 @@ pub mod policy {
     }
 }
 pub mod quantity {
-    pub use crate::quantity::{Amount, Bytes, MilliCpu, PartialAmount, Tasks};
+    pub use crate::quantity::{Amount, Bytes, MilliCpu, PartialAmount, Priority, Tasks};
 }
 pub mod serving {
     pub mod account {

@@ -42,6 +42,8 @@ Examples:
   fairshare submit --in-share -- ./step2          in the standing allocation, with what else is there
   fairshare submit --output log/%j.txt -- ./sweep.sh
   id=$(fairshare submit -- make) && fairshare wait $id
+  fairshare submit --after $id -- make check      when that has ended with exit 0, and never where it has not
+  fairshare submit --begin 2h --priority 90 -- ./nightly
   fairshare submit --script sweep.sh 3            a script that says itself what it needs:
 
       #!/bin/bash
@@ -64,6 +66,12 @@ it. While it still waits for room, nothing of that takes its place from it; only
 --output or --errors is a pipe or a terminal, or names a file in a user namespace, does it end
 with the daemon. `fairshare jobs` says how it ended, `fairshare cancel ID` ends it.
 
+With --after, --after-any, --begin or --hold it waits for that first, among the 1000 and out of the
+queue, which it then joins as if it were submitted at that moment; it has room of its own. Where a
+job of --after does not end with exit 0, it is cancelled, and so is what was to run after it.
+--begin counts how long it is until then: setting the clock later does not move it. --priority and
+`fairshare jobs --first` order your own only.
+
 What it leaves behind in the background is a part of it: the job is over when all of that has
 ended, and --for holds for that too. What it starts with su, `sudo -i` or `runuser -l` leaves the
 job and the share; with `setpriv` and `runuser -u` it stays.
@@ -77,10 +85,15 @@ Examples:
   fairshare jobs                        places in the queue, what runs, and how the rest ended
   fairshare jobs --state queued,running what is not over
   fairshare jobs --json                 the same for programs, with all that is known
+  fairshare jobs --hold 17,18           let these wait, whatever room there is; --release ends it
+  fairshare jobs --first 19             before all others of mine that wait
 
 What waits or runs is always there. Of the jobs that are over the last 1000 of each member are
-kept; of all members together 8000: where there are more, the oldest of whoever has the most is
-forgotten.";
+kept; of all members together 4000: where there are more, the oldest of whoever has the most is
+forgotten.
+
+--hold, --release and --first are about your own: what is held keeps no place in the queue, and has
+that of what is submitted when it is released. What runs or is over cannot be changed.";
 
 pub const WAIT_EXAMPLES: &str = "\
 Examples:

@@ -120,7 +120,7 @@ impl About {
     fn of(call: Endpoint) -> Self {
         match call {
             Endpoint::Attach => Self::Processes,
-            Endpoint::JobStatus | Endpoint::Subscribe => Self::Job,
+            Endpoint::JobStatus | Endpoint::JobAlter | Endpoint::Subscribe => Self::Job,
             Endpoint::JobCancel => Self::Cancelling,
             Endpoint::Submit => Self::Submission,
             Endpoint::Resize => Self::Resize,

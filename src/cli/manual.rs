@@ -84,7 +84,9 @@ const EXAMPLES: &[(&str, &str)] = &[
         "Work in the background, with 4 GiB of its own, and print the job's number.",
     ),
     ("id=$(fairshare submit -- make) && fairshare wait $id", "The same, waited for: ends as make does."),
+    ("fairshare submit --after $id -- make check", "Work that starts when job $id has ended with exit 0."),
     ("fairshare jobs", "What waits and runs, and how the rest ended."),
+    ("fairshare jobs --first 19", "Put a job before all others of mine that wait."),
     ("fairshare cancel 7", "End a job."),
     ("fairshare events", "What happens to my share and my jobs, as it happens."),
 ];

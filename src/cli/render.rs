@@ -7,7 +7,6 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde::Serialize;
 
 use super::exit::{Exit, Failure};
-use crate::contract::JobInfo;
 use crate::quantity::{Bytes, MilliCpu};
 use crate::time::milliseconds;
 
@@ -159,19 +158,6 @@ pub fn in_unit_of(size: &str, other: &str) -> String {
 /// A size without a decimal that says nothing: `62 GiB`.
 pub fn short(size: Bytes) -> String {
     size.to_string().replace(".0 ", " ")
-}
-
-/// Where a queued job stands: `place 2, expected in 5m`.
-pub fn place(job: &JobInfo, now_ms: u64) -> String {
-    let place = job.place.map(|place| format!("place {place}"));
-    let starts = job
-        .starts_ms
-        .map(|ms| format!("expected in {}", span(Duration::from_millis(ms.saturating_sub(now_ms)))));
-    match (place, starts) {
-        (Some(place), Some(starts)) => format!("{place}, {starts}"),
-        (Some(only), None) | (None, Some(only)) => only,
-        (None, None) => String::new(),
-    }
 }
 
 #[cfg(test)]

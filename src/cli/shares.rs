@@ -3,7 +3,8 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use super::render::{counted, in_unit_of, place, safe, short, space_of, span, table};
+use super::conditions;
+use super::render::{counted, in_unit_of, safe, short, space_of, span, table};
 use crate::contract::{
     AllocationInfo, AllocationKind, AllocationState, CapacityInfo, JobInfo, JobState, ShareInfo, Usage,
 };
@@ -101,7 +102,7 @@ pub fn waiting_lines(jobs: &[JobInfo], now_ms: u64) -> Option<String> {
     waiting.sort_by_key(|job| (job.place.unwrap_or(u64::MAX), job.job_id));
     let line = |job: &&JobInfo| {
         let name = job.name.as_deref().map_or(String::new(), |name| format!(" {}", safe(name)));
-        let place = place(job, now_ms);
+        let place = conditions::place(job, now_ms);
         let place = if place.is_empty() { "in the queue" } else { &place };
         format!("job {}{name}: {place}", job.job_id)
     };

@@ -2,10 +2,11 @@
 //! is not.
 
 use std::str::FromStr;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use crate::contract::Amounts;
 use crate::quantity::{Bytes, MilliCpu, QuantityError, Tasks};
+use crate::sys::local_time;
 use crate::time::milliseconds;
 
 /// How much of each resource.
@@ -44,6 +45,25 @@ impl Span {
     }
 }
 
+/// A moment that a person named.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Moment {
+    /// So long from now.
+    In(Span),
+    /// This one, in Unix milliseconds.
+    At(u64),
+}
+
+impl Moment {
+    /// The same in Unix milliseconds.
+    pub fn ms(self, now_ms: u64) -> u64 {
+        match self {
+            Self::In(span) => now_ms.saturating_add(span.ms()),
+            Self::At(ms) => ms,
+        }
+    }
+}
+
 /// Memory under which a figure without a unit is taken for one whose unit was left out, in bytes: no program of any use
 /// lives in less, and other tools read `4096` as mebibytes.
 const BARE_MEM_MIN_BYTES: u64 = 4 << 20;
@@ -73,6 +93,40 @@ impl FromStr for Span {
             return Err("it must be longer than nothing".to_owned());
         }
         Ok(Self(span))
+    }
+}
+
+impl FromStr for Moment {
+    type Err = String;
+
+    /// A span, which is counted from now, or a day and a time of it. Without a `Z` at its end that is the time here.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let text = text.trim();
+        let wrong =
+            || format!("{text:?} is no time: write it like 2h, \"2030-12-01 08:00\" or 2030-12-01T07:00:00Z");
+        if !text.contains(':') {
+            return spelled(text.strip_prefix("in ").unwrap_or(text).trim())
+                .map_err(|_| wrong())
+                .and_then(|span| if span.is_zero() { Err(wrong()) } else { Ok(Self::In(Span(span))) });
+        }
+        if !text.contains('-') {
+            return Err(format!(
+                "{text:?} could be a time of day or a span: write the day before it, or a span like 2h 30m"
+            ));
+        }
+        let (shown, utc) = match text.strip_suffix(['Z', 'z']) {
+            Some(shown) => (shown, true),
+            None => (text, false),
+        };
+        let seconds = if shown.matches(':').count() == 1 { ":00" } else { "" };
+        let shown = humantime::parse_rfc3339_weak(&format!("{shown}{seconds}").to_ascii_uppercase()).map_err(|_| wrong())?;
+        let shown = shown.duration_since(UNIX_EPOCH).map_err(|_| wrong())?;
+        if utc {
+            return Ok(Self::At(milliseconds(shown)));
+        }
+        let here = i64::try_from(shown.as_secs()).ok().and_then(local_time::moment_of);
+        let here = here.and_then(|seconds| u64::try_from(seconds).ok()).ok_or_else(wrong)?;
+        Ok(Self::At(here.saturating_mul(1000)))
     }
 }
 
@@ -161,6 +215,33 @@ mod tests {
             ("soon", "is not a span of time"),
         ] {
             let error = text.parse::<Span>().unwrap_err();
+            assert!(error.contains(says), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn moments_are_read_as_spans_or_as_days_with_a_time() {
+        let hours = |hours: u64| Duration::from_secs(hours * 3600);
+        for text in ["2h", "in 2h", " in 120m "] {
+            assert_eq!(text.parse(), Ok(Moment::In(Span(hours(2)))), "{text}");
+        }
+        let utc = 1_796_108_400_000;
+        for text in ["2026-12-01T07:00:00Z", "2026-12-01 07:00Z", "2026-12-01t07:00z"] {
+            assert_eq!(text.parse(), Ok(Moment::At(utc)), "{text}");
+        }
+        let here = "2026-12-01 07:00".parse::<Moment>().unwrap().ms(0);
+        assert!(here.abs_diff(utc) <= 86_400_000, "{here}");
+        assert_eq!("2h".parse::<Moment>().unwrap().ms(1000), 7_201_000);
+        for (text, says) in [
+            ("08:00", "write the day before it"),
+            ("tomorrow", "is no time"),
+            ("2026-13-01 08:00", "is no time"),
+            ("2026-12-01", "is no time"),
+            ("1969-12-01 08:00Z", "is no time"),
+            ("0s", "is no time"),
+            ("", "is no time"),
+        ] {
+            let error = text.parse::<Moment>().unwrap_err();
             assert!(error.contains(says), "{text}: {error}");
         }
     }

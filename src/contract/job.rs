@@ -84,6 +84,20 @@ pub struct JobInfo {
     pub cpu_usec: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional")]
     pub error: Option<Box<WireError>>,
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional")]
+    pub waits_for: Option<Box<WaitsFor>>,
+}
+
+/// What a submitted command waits for before it waits for room.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WaitsFor {
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional")]
+    pub after: Option<Vec<u64>>,
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional")]
+    pub begin_ms: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional")]
+    pub hold: Option<bool>,
 }
 
 /// The answer about one job.

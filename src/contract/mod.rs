@@ -17,6 +17,7 @@ mod event;
 pub mod handover;
 mod health;
 mod job;
+mod job_alter;
 mod job_cancel;
 mod job_fetch;
 mod job_list;
@@ -50,7 +51,8 @@ pub use drain::Drain;
 pub use dump::{AllocationDump, AllocationPhase, Dump, DumpAnswer, DumpInfo, JOBS_DUMPED_MAX, PastUse};
 pub use event::EventInfo;
 pub use health::{Check, Health, HealthAnswer};
-pub use job::{JobInfo, JobKind, JobStarted, JobState, OneJob};
+pub use job::{JobInfo, JobKind, JobStarted, JobState, OneJob, WaitsFor};
+pub use job_alter::JobAlter;
 pub use job_cancel::JobCancel;
 pub use job_fetch::{Handed, JobFetch};
 pub use job_list::{JobList, Jobs};
@@ -67,7 +69,7 @@ pub use resize::Resize;
 pub use run::{Entered, InUnit, Run};
 pub use share::{AllocationInfo, AllocationKind, AllocationState, HeldShare, ShareInfo, Usage};
 pub use status::{Status, StatusAnswer};
-pub use submit::{DESCRIPTORS_MAX, Submit};
+pub use submit::{AFTER_MAX, DESCRIPTORS_MAX, Submit};
 pub use subscribe::{Subscribe, Subscribed};
 pub use undrain::Undrain;
 
@@ -94,6 +96,7 @@ macro_rules! endpoints {
         pub enum Endpoint { $(#[doc = concat!("That of [`", stringify!($name), "`].")] $name),+ }
 
         /// A call: the endpoint and its body as one value.
+        #[expect(clippy::large_enum_variant, reason = "a connection has a few calls under way: a box for each would save nothing")]
         #[derive(Debug, Clone, PartialEq, Eq)]
         pub enum Call { $(#[doc = concat!("See [`", stringify!($name), "`].")] $name($name)),+ }
 
@@ -169,7 +172,7 @@ macro_rules! for_each_endpoint {
     ($of:ident) => {
         $of! {
             Ping, Health, Status, List, Policy, RequestResources, Resize, Renew, Release, Run, Attach, Submit, JobStatus, JobList,
-            JobCancel, JobFetch, Subscribe, Reload, Drain, Undrain, Dump, Log, Audit,
+            JobCancel, JobAlter, JobFetch, Subscribe, Reload, Drain, Undrain, Dump, Log, Audit,
         }
     };
 }

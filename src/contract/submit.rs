@@ -15,6 +15,9 @@ use crate::wire::os_text::OsText;
 /// The most descriptors that go with a `submit`: standard input, output, error.
 pub const DESCRIPTORS_MAX: usize = 3;
 
+/// The most jobs that a command can be told to run after, in each way.
+pub const AFTER_MAX: usize = 32;
+
 /// A command to run in the background. Up to [`DESCRIPTORS_MAX`] descriptors go with it: its standard input, output and error.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -63,6 +66,21 @@ pub struct Submit {
     /// A script, whole, that is run in place of the first of `argv`, by what its first line names.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional")]
     pub script: Option<OsText>,
+    /// Jobs of the caller's, 1 to [`AFTER_MAX`], that are to have ended well before it starts. Where one does not it never runs.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "ids")]
+    pub after: Option<Vec<u64>>,
+    /// Jobs of the caller's, 1 to [`AFTER_MAX`], that are to have ended before it starts, in whatever way.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "ids")]
+    pub after_any: Option<Vec<u64>>,
+    /// When it starts at the earliest, in Unix milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional")]
+    pub begin_ms: Option<u64>,
+    /// Whether it waits until `job_alter` releases it.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional")]
+    pub hold: Option<bool>,
+    /// Before which others of the caller's that wait it goes, from 0 to 100: the more the sooner. 50 where it is left out.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional")]
+    pub priority: Option<u64>,
 }
 
 names_amounts!(Submit);
@@ -84,6 +102,15 @@ fn argv<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<OsText>, D::Error> {
         return Err(D::Error::custom("expected a command, found none"));
     }
     Ok(argv)
+}
+
+/// `[1*32 uint]`.
+fn ids<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Vec<u64>>, D::Error> {
+    let ids = Vec::<u64>::deserialize(from)?;
+    if ids.is_empty() || ids.len() > AFTER_MAX {
+        return Err(D::Error::custom(format!("expected 1 to {AFTER_MAX} jobs, found {}", ids.len())));
+    }
+    Ok(Some(ids))
 }
 
 /// `{ * os-text => os-text }`, where serde alone would let the last of two equal keys win.

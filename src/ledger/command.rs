@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::allocation::Keeps;
+use super::apart::{Change, When};
 use super::job::JobEnd;
 use crate::identity::{AllocationId, JobId, Purpose, Uid};
 use crate::policy::{MemberPolicy, QueueRule};
@@ -157,6 +158,8 @@ pub enum Command {
         kept: Bytes,
         /// What if an allocation is to be taken, and there is no room.
         wait: Wait,
+        /// What it waits for before that, and before which others it goes.
+        when: When,
     },
     /// A submitted command is over.
     WorkEnded {
@@ -188,6 +191,15 @@ pub enum Command {
         id: AllocationId,
         /// What it says.
         populated: bool,
+    },
+    /// A member changes a job of theirs that waits.
+    Alter {
+        /// The job.
+        job: JobId,
+        /// The member who says it: only their own.
+        by: Uid,
+        /// What is to be another.
+        change: Change,
     },
     /// A job is not wanted any more.
     Cancel {
@@ -237,6 +249,7 @@ pub(super) struct Asked {
     pub name: Option<String>,
     pub kept: Bytes,
     pub wait: Wait,
+    pub when: When,
 }
 
 /// How an [`Effect`] went.
@@ -369,7 +382,7 @@ pub enum Event {
         /// In how many milliseconds.
         in_ms: u64,
     },
-    /// A job began to work, or is over.
+    /// A job began to work, is over, or waits for something else.
     Job(JobId),
     /// New requests are stopped.
     Drained,

@@ -63,6 +63,7 @@ impl Command {
             | Self::WorkEnded { .. }
             | Self::NeverBegan { .. }
             | Self::Occupancy { .. }
+            | Self::Alter { .. }
             | Self::Drain
             | Self::Undrain
             | Self::Tick
@@ -90,6 +91,7 @@ impl Command {
             | Self::Reconsider { .. }
             | Self::WorkEnded { .. }
             | Self::NeverBegan { .. }
+            | Self::Alter { .. }
             | Self::Cancel { .. }
             | Self::Drain
             | Self::Undrain

@@ -18,6 +18,7 @@ impl Ledger {
             self.books.alarms.iter().take_while(|(at, _)| *at <= time).map(|(_, id)| *id).collect();
         due.into_iter().for_each(|id| self.allocation_due(id, effects));
         self.put_off_guesses();
+        self.begin_due();
     }
 
     fn allocation_due(&mut self, id: AllocationId, effects: &mut Vec<Effect>) {

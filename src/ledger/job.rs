@@ -1,10 +1,11 @@
 //! Long operations with an id: what they are, where they stand, how they ended.
 
 use super::allocation::Terms;
+use super::apart::Apart;
 use super::time::Time;
 use crate::identity::{AllocationId, JobId, Uid};
 use crate::policy::Weight;
-use crate::quantity::{Amount, Bytes, PartialAmount};
+use crate::quantity::{Amount, Bytes, PartialAmount, Priority};
 use crate::time::Now;
 
 /// How many jobs of one member that are over are remembered: as many as wait at a time where the policy says nothing of it, so
@@ -71,6 +72,8 @@ pub struct Work {
     pub kept: Bytes,
     /// Whether it has been called back while it ran.
     pub cancelled: bool,
+    /// What it waits for before it waits for room; `None`: nothing.
+    pub apart: Option<Box<Apart>>,
 }
 
 /// What a member asked for, complete: what the policy says for the member is in it.
@@ -94,12 +97,24 @@ pub struct Ask {
     pub weight: Weight,
     /// What holds for the allocation later.
     pub terms: Terms,
+    /// Where it stands among what its member waits for.
+    pub precedence: Precedence,
+}
+
+/// Where a job stands among those that its own member waits for: before whatever has less, and of equals first come, first
+/// served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct Precedence {
+    /// The last that its member put first has the most; 0: it never was.
+    pub first: u64,
+    /// What its member says of it.
+    pub priority: Priority,
 }
 
 /// Where a job stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum JobState {
-    /// Waits for room.
+    /// Waits for room; a submitted command maybe for something else before that.
     Queued {
         /// The moment from which it has waited.
         since: Time,
@@ -135,6 +150,8 @@ pub enum JobEnd {
     Interrupted,
     /// A submitted command ran, and ended like this.
     Ran(Ran),
+    /// A submitted command was to run after a job that did not end well: which, and how that ended, for a person.
+    Unreached(String),
 }
 
 /// How a submitted command ended.
@@ -177,6 +194,45 @@ pub enum Cause {
     Cancelled,
     /// Somebody else, as with `systemctl stop`, or `release --stop`.
     Outside,
+}
+
+impl JobEnd {
+    /// That of a command that was to run after this job, which ended in these [words](Self::words).
+    pub(super) fn unreached(job: JobId, how: String) -> Self {
+        Self::Unreached(format!("Job {job}, after which it was to run, {how}"))
+    }
+
+    /// Whether all that the job was for was done.
+    pub fn went_well(&self) -> bool {
+        match self {
+            Self::Done => true,
+            Self::Ran(ran) => ran.exit == Exit::Code(0) && ran.cause.is_none(),
+            Self::Failed(_) | Self::Refused(_) | Self::Cancelled | Self::Interrupted | Self::Unreached(_) => {
+                false
+            }
+        }
+    }
+
+    /// How a job ended, for a person who knows which.
+    pub(super) fn words(&self) -> String {
+        let ran = match self {
+            Self::Done => return "was done".to_owned(),
+            Self::Failed(_) | Self::Refused(_) => return "failed".to_owned(),
+            Self::Cancelled => return "was cancelled".to_owned(),
+            Self::Interrupted => return "was interrupted".to_owned(),
+            Self::Unreached(_) => return "was never run".to_owned(),
+            Self::Ran(ran) => ran,
+        };
+        match (ran.cause, ran.exit) {
+            (Some(Cause::Memory), _) => "was out of memory".to_owned(),
+            (Some(Cause::Time), _) => "was out of time".to_owned(),
+            (Some(Cause::Cancelled), _) => "was cancelled".to_owned(),
+            (Some(Cause::Outside), _) => "was stopped from outside".to_owned(),
+            (None, Exit::Code(code)) => format!("ended with exit {code}"),
+            (None, Exit::Signal(signal)) => format!("was ended by signal {signal}"),
+            (None, Exit::Unknown) => "ended as nobody knows".to_owned(),
+        }
+    }
 }
 
 impl JobKind {
@@ -250,7 +306,15 @@ impl Job {
         }
     }
 
-    /// Whether it waits for room.
+    /// What it waits for before it waits for room, where it does.
+    pub fn apart(&self) -> Option<&Apart> {
+        match &self.kind {
+            JobKind::Submit(work) if self.queued() => work.apart.as_deref(),
+            _ => None,
+        }
+    }
+
+    /// Whether it waits: for room, or for something else before that.
     pub fn queued(&self) -> bool {
         matches!(self.state, JobState::Queued { .. })
     }
@@ -268,19 +332,22 @@ impl Job {
         }
     }
 
-    /// The job, over; whether it was not before.
-    pub(super) fn end(&mut self, now: Now, end: JobEnd) -> bool {
+    /// The job, over: how, where it was not before.
+    pub(super) fn end(&mut self, now: Now, end: JobEnd) -> Option<JobEnd> {
         let started = match self.state {
             JobState::Queued { .. } => None,
             JobState::Running { started } => Some(started),
-            JobState::Ended { .. } => return false,
+            JobState::Ended { .. } => return None,
         };
         let end = match end {
             // Nothing is left of what nobody wanted.
             JobEnd::Interrupted if self.called_back() => JobEnd::Cancelled,
             end => end,
         };
-        self.state = JobState::Ended { started, ended: now, end };
-        true
+        if let JobKind::Submit(work) = &mut self.kind {
+            work.apart = None;
+        }
+        self.state = JobState::Ended { started, ended: now, end: end.clone() };
+        Some(end)
     }
 }

@@ -4,12 +4,14 @@
 //! same effects. A change is made in two commands. The first states the intent and names what is to be done
 //! ([`Effect`]); [`Command::Settle`] states how that went. What lies between is a [`allocation::Phase`] of the allocation.
 //!
-//! `rule` what members may do · `expire` what time does · `advance` who waits is served · `queue` in which order ·
+//! `rule` what members may do · `expire` what time does · `advance` who waits is served · `queue` in which order · `apart` what
+//! waits for something else before · `reached` when that comes ·
 //! `fairness` who is ahead · `contest` who waits for room · `likely` how long work runs · `counted` what is counted and kept ·
 //! `settle` how an effect went · `reconcile` after a start.
 
 mod advance;
 pub mod allocation;
+pub mod apart;
 pub mod beside;
 pub mod command;
 mod contest;
@@ -20,6 +22,7 @@ pub mod fairness;
 pub mod job;
 mod likely;
 pub mod queue;
+mod reached;
 pub mod reconcile;
 pub mod refusal;
 mod rule;
@@ -36,6 +39,7 @@ use crate::policy::{HALF_LIFE_DEFAULT, PATIENCE_DEFAULT, TAU_DEFAULT};
 use crate::quantity::MilliCpu;
 use crate::time::milliseconds;
 use allocation::Allocation;
+use apart::Aside;
 use counted::books::Books;
 use counted::kept::Kept;
 use counted::room::Room;
@@ -92,6 +96,8 @@ pub struct Ledger {
     jobs: BTreeMap<JobId, Arc<Job>>,
     books: Books,
     queue: Queue,
+    /// Who waits for something else before they come into the queue.
+    aside: Aside,
     /// Who has the reservation.
     reserved: Option<JobId>,
     kept: Kept,
@@ -124,6 +130,7 @@ impl Ledger {
                 milliseconds(TAU_DEFAULT),
             ))),
             queue: Queue::default(),
+            aside: Aside::default(),
             reserved: None,
             kept: Kept::default(),
             inside: BTreeMap::new(),
@@ -164,6 +171,7 @@ impl Ledger {
         over.into_iter().for_each(|(_, job, uid)| ledger.remember(uid, job));
         let held: Vec<AllocationId> = ledger.allocations.keys().copied().collect();
         held.into_iter().for_each(|id| ledger.guess(id));
+        ledger.hear_of_the_past(now);
         ledger.assert_consistent();
         ledger
     }
@@ -210,8 +218,8 @@ impl Ledger {
             Command::Release { id, populated, stop } => {
                 self.release(now, id, populated, stop, &mut effects)?;
             }
-            Command::Submit { member, amount, place, time_limit, name, kept, wait } => {
-                let work = command::Asked { amount, place, time_limit, name, kept, wait };
+            Command::Submit { member, amount, place, time_limit, name, kept, wait, when } => {
+                let work = command::Asked { amount, place, time_limit, name, kept, wait, when };
                 self.submit(now, member, work, &mut effects)?;
             }
             Command::WorkEnded { job, end } => self.work_ended(now, job, end, &mut effects),
@@ -219,6 +227,7 @@ impl Ledger {
             Command::Run { member, wanted } => self.run(now, &member, wanted, &mut effects)?,
             Command::Enter { id } => self.go_in(id, &mut effects)?,
             Command::Occupancy { id, populated } => self.occupancy(id, populated, &mut effects),
+            Command::Alter { job, by, change } => self.alter_job(job, by, change, &mut effects)?,
             Command::Cancel { job, by } => self.cancel(now, job, by, &mut effects)?,
             Command::Drain => self.set_draining(true, &mut effects),
             Command::Undrain => self.set_draining(false, &mut effects),
@@ -325,22 +334,32 @@ impl Ledger {
         self.on_disk.1 = self.on_disk.1.saturating_sub(bytes);
     }
 
-    /// Puts a queued job in the queue.
+    /// Puts a job that waits in the queue, or apart.
     fn line_up(&mut self, job: &Job) {
         self.put_in_line(job);
         self.recount(job.uid);
+        if self.queue.first_of(job.uid).is_some_and(|first| first.job == job.id) {
+            self.give_up_place(job.uid);
+        }
     }
 
     /// The same for one of whose member it is known whether they wait.
     fn put_in_line(&mut self, job: &Job) {
-        if let Some(waiting) = Waiting::of(job) {
-            self.queue.add(waiting, &self.books);
+        match (job.apart(), Waiting::of(job)) {
+            (Some(apart), _) => self.aside.add(job.uid, job.id, apart),
+            (None, Some(waiting)) => self.queue.add(waiting, &self.books),
+            (None, None) => {}
         }
     }
 
-    /// Takes a job out of the queue. The next of its member is their first from now on.
+    /// Takes a job out of where it waits. Where that is the queue the next of its member is their first from now on.
     fn leave_line(&mut self, id: JobId) {
         let since = self.clock.last;
+        if let Some(job) = self.jobs.get(&id)
+            && let Some(apart) = job.apart()
+        {
+            return self.aside.remove(job.uid, id, apart);
+        }
         let Some((left, next)) = self.queue.remove(id, &self.books, since) else { return };
         self.recount(left.uid);
         let Some(next) = next else { return };
@@ -349,15 +368,24 @@ impl Ledger {
         }
     }
 
-    fn end_job(&mut self, now: Now, id: JobId, end: JobEnd, effects: &mut Vec<Effect>) {
+    /// A member who has put another of theirs before the one with the reservation gives that up: whose turn it is is looked at
+    /// anew, so that no small request keeps it for a large one.
+    fn give_up_place(&mut self, uid: Uid) {
+        let first = self.queue.first_of(uid).map(|first| first.job);
+        self.reserved =
+            self.reserved.filter(|job| first == Some(*job) || self.queue.whose(*job) != Some(uid));
+    }
+
+    /// One job is over: how, where it was not before.
+    fn end_one(&mut self, now: Now, id: JobId, end: JobEnd) -> Option<JobEnd> {
         self.leave_line(id);
-        let Some(job) = self.jobs.get_mut(&id).filter(|job| !job.ended()) else { return };
+        let job = self.jobs.get_mut(&id).filter(|job| !job.ended())?;
         let (uid, home, ran, kept) = (job.uid, job.works_in(), !job.queued(), job.kept());
         home.filter(|_| ran).into_iter().for_each(|home| one_less(&mut self.inside, home));
-        Arc::make_mut(job).end(now, end);
+        let end = Arc::make_mut(job).end(now, end);
         self.discount_kept(uid, kept.0);
-        effects.push(Effect::Notify(Event::Job(id)));
         self.remember(uid, id);
+        end
     }
 
     fn remember(&mut self, uid: Uid, id: JobId) {
@@ -401,7 +429,13 @@ impl Ledger {
         let expired = self.allocations.values().filter(|allocation| allocation.expired()).count();
         assert_eq!(expired, self.books.expired.len(), "expired allocations are miscounted");
         let queued = self.jobs.values().filter(|job| job.queued()).count();
-        assert_eq!(queued, self.queue.len(), "the queue is not the queued jobs");
+        assert_eq!(queued, self.queue.len() + self.aside.len(), "the queue is not the queued jobs");
+        let apart = self.jobs.values().filter_map(|job| Some((job, job.apart()?)));
+        for (job, apart) in apart {
+            assert!(!apart.is_over(), "job {} waits for nothing", job.id);
+            let waits = |id: &JobId| self.jobs.get(id).is_some_and(|of| !of.ended() && of.uid == job.uid);
+            assert!(apart.awaited().iter().all(waits), "job {} waits for what has ended", job.id);
+        }
         let kept = self.jobs.values().map(|job| job.kept().0).sum::<u64>();
         assert_eq!(kept, self.on_disk.1, "what is on disk is miscounted");
         assert_eq!(kept, self.on_disk.0.values().sum::<u64>(), "what is on disk of members is miscounted");

@@ -1,6 +1,7 @@
 //! Who waits, and in which order.
 //!
-//! Each member has a line, in which their own requests come first come, first served. Of the lines the one with the least key
+//! Each member has a line, in which their own requests come first come, first served, but for what they say themselves of which
+//! goes before which ([`Precedence`]). Of the lines the one with the least key
 //! goes first ([`super::fairness`]); of equals the one whose first has been so for longest. But who has been the first of their
 //! line for the policy's patience goes before all who have not, the oldest first: a member whom others keep overtaking must
 //! come to an end of waiting. Serving them is the business of `advance`.
@@ -17,7 +18,7 @@ use std::ops::Bound::{Excluded, Unbounded};
 
 use super::counted::books::Books;
 use super::counted::room::Room;
-use super::job::{Job, JobState};
+use super::job::{Job, JobState, Precedence};
 use super::time::Time;
 use crate::identity::{JobId, Uid};
 use crate::policy::Weight;
@@ -40,6 +41,10 @@ pub struct Waiting {
     pub since: Time,
     /// How much of what is scarce its member gets, relative to others.
     pub weight: Weight,
+    /// What its member says of which goes before which.
+    pub precedence: Precedence,
+    /// When it was asked for, or came into the queue.
+    pub asked: Time,
 }
 
 /// What is kept for the first in the queue.
@@ -65,11 +70,13 @@ pub struct Place {
 /// A key, since when its request has been the first of its member's, the request, the member.
 type Turn = (u128, Time, JobId, Uid);
 
+/// The place of a request in the line of its member's.
+type Rank = (Reverse<Precedence>, Time, JobId);
+
 /// What one member waits for.
 #[derive(Debug, Clone, Default)]
 struct Line {
-    /// By arrival: ids grow.
-    jobs: BTreeSet<JobId>,
+    jobs: BTreeSet<Rank>,
     /// The key under which the line is in the order of all. It may have grown since, and is never less.
     key: u128,
     /// Since when its first has been the first.
@@ -89,9 +96,11 @@ pub(super) struct Queue {
 }
 
 impl Waiting {
-    /// A job as it waits; `None` where it does not.
+    /// A job as it waits for room; `None` where it does not.
     pub(super) fn of(job: &Job) -> Option<Self> {
-        let (JobState::Queued { since }, Some(ask)) = (&job.state, job.kind.ask()) else { return None };
+        let (JobState::Queued { since }, Some(ask), None) = (&job.state, job.kind.ask(), job.apart()) else {
+            return None;
+        };
         Some(Self {
             job: job.id,
             uid: job.uid,
@@ -100,12 +109,37 @@ impl Waiting {
             lease_ms: ask.lease_ms,
             since: *since,
             weight: ask.weight,
+            precedence: ask.precedence,
+            asked: ask.asked,
         })
+    }
+
+    fn rank(&self) -> Rank {
+        (Reverse(self.precedence), self.asked, self.job)
     }
 
     /// What it takes of the capacity.
     pub fn need(&self) -> Room {
         Room::of(self.amount)
+    }
+}
+
+impl Line {
+    fn first(&self) -> Option<JobId> {
+        self.jobs.first().map(|(.., job)| *job)
+    }
+
+    /// Where another leads the line than did before, that one is first from now on: it is answered.
+    fn led_by_another(
+        &mut self,
+        before: Option<JobId>,
+        all: &mut BTreeMap<JobId, Waiting>,
+        now: Time,
+    ) -> Option<JobId> {
+        let first = self.first().filter(|first| before != Some(*first))?;
+        let waiting = all.get_mut(&first)?;
+        (waiting.since, self.since) = (now, now);
+        Some(first)
     }
 }
 
@@ -131,7 +165,12 @@ impl Queue {
 
     /// What one member waits for, in their order.
     pub fn of(&self, uid: Uid) -> impl Iterator<Item = JobId> {
-        self.lines.get(&uid).into_iter().flat_map(|line| &line.jobs).copied()
+        self.lines.get(&uid).into_iter().flat_map(|line| &line.jobs).map(|(.., job)| *job)
+    }
+
+    /// The member whose job it is, where it waits.
+    pub fn whose(&self, job: JobId) -> Option<Uid> {
+        self.all.get(&job).map(|waiting| waiting.uid)
     }
 
     /// Whether a job waits.
@@ -141,7 +180,7 @@ impl Queue {
 
     /// The first that one member waits for.
     pub fn first_of(&self, uid: Uid) -> Option<&Waiting> {
-        self.all.get(self.lines.get(&uid)?.jobs.first()?)
+        self.all.get(&self.lines.get(&uid)?.first()?)
     }
 
     /// Another request in the place of the same job's. The line has its key until it is [rekeyed](Self::rekey).
@@ -155,9 +194,8 @@ impl Queue {
         self.all.insert(waiting.job, waiting);
         self.total = self.total.plus(waiting.need());
         self.relined(waiting.uid, books, |line, _| {
-            let first = line.jobs.first().is_none_or(|first| waiting.job < *first);
-            line.since = if first { waiting.since } else { line.since };
-            line.jobs.insert(waiting.job);
+            line.jobs.insert(waiting.rank());
+            line.since = if line.first() == Some(waiting.job) { waiting.since } else { line.since };
         });
     }
 
@@ -167,14 +205,24 @@ impl Queue {
         self.total = self.total.less(waiting.need());
         let mut next = None;
         self.relined(waiting.uid, books, |line, all| {
-            let was_first = line.jobs.first() == Some(&job);
-            line.jobs.remove(&job);
-            let first = line.jobs.first().and_then(|first| all.get_mut(first)).filter(|_| was_first);
-            if let Some(first) = first {
-                (first.since, line.since, next) = (now, now, Some(first.job));
-            }
+            let was_first = line.first();
+            line.jobs.remove(&waiting.rank());
+            next = line.led_by_another(was_first, all, now);
         });
         Some((waiting, next))
+    }
+
+    /// The same job has another place in its line; who is the first of it now, where that was another until now.
+    pub fn reorder(&mut self, new: Waiting, books: &Books, now: Time) -> Option<JobId> {
+        let old = self.all.insert(new.job, new)?;
+        let mut next = None;
+        self.relined(new.uid, books, |line, all| {
+            let was_first = line.first();
+            line.jobs.remove(&old.rank());
+            line.jobs.insert(new.rank());
+            next = line.led_by_another(was_first, all, now);
+        });
+        next
     }
 
     /// The key of a member is another: their line has another place.
@@ -220,12 +268,12 @@ impl Queue {
         change: impl FnOnce(&mut Line, &mut BTreeMap<JobId, Waiting>),
     ) {
         let mut line = self.lines.remove(&uid).unwrap_or_default();
-        if let Some(first) = line.jobs.first() {
-            self.fair.remove(&(line.key, line.since, *first, uid));
-            self.oldest.remove(&(line.since, *first, uid));
+        if let Some(first) = line.first() {
+            self.fair.remove(&(line.key, line.since, first, uid));
+            self.oldest.remove(&(line.since, first, uid));
         }
         change(&mut line, &mut self.all);
-        let Some(first) = line.jobs.first().and_then(|first| self.all.get(first)) else { return };
+        let Some(first) = line.first().and_then(|first| self.all.get(&first)) else { return };
         line.key = books.fairness.key(uid, first.weight);
         self.fair.insert((line.key, line.since, first.job, uid));
         self.oldest.insert((line.since, first.job, uid));
@@ -309,7 +357,7 @@ impl<'a> InOrder<'a> {
     /// The next of a line, after this one.
     fn after(&self, key: u128, taken: &Waiting, uid: Uid) -> Option<Turn> {
         let line = self.queue.lines.get(&uid)?;
-        let next = line.jobs.range((Excluded(taken.job), Unbounded)).next()?;
+        let (.., next) = line.jobs.range((Excluded(taken.rank()), Unbounded)).next()?;
         let more = self.books.weighs(taken.need(), taken.weight);
         // It is the first of its member's from this moment on.
         Some((key.saturating_add(more), self.now, *next, uid))
@@ -323,9 +371,8 @@ impl<'a> InOrder<'a> {
 impl<'a> InOrder<'a> {
     /// The next by age and key.
     fn next_in_line(&mut self) -> Option<&'a Waiting> {
-        let is_aged = |now: Time, since: Time, patience_ms| now.since(since) >= patience_ms;
         while let Some(&(since, job, uid)) = self.aged.next() {
-            if !is_aged(self.now, since, self.patience_ms) {
+            if self.now.since(since) < self.patience_ms {
                 // Nobody after this one is.
                 self.aged = Default::default();
             } else if !self.passed_over.contains(&uid) {
@@ -333,22 +380,27 @@ impl<'a> InOrder<'a> {
             }
         }
         loop {
-            self.next = self.next.or_else(|| self.stored.next());
-            let Some(&(least, since, job, uid)) = self.next else { break };
-            if self.exact.peek().is_some_and(|Reverse(exact)| *exact < (least, since, job, uid)) {
-                break;
-            }
-            self.next = None;
-            if !is_aged(self.now, since, self.patience_ms) {
-                self.exact.push(Reverse((self.key_of(job, uid), since, job, uid)));
-            }
-        }
-        while let Some(Reverse((key, _, job, uid))) = self.exact.pop() {
+            self.look_up_to_the_least();
+            let Reverse((key, _, job, uid)) = self.exact.pop()?;
             if !self.passed_over.contains(&uid) {
                 return self.take(key, job, uid);
             }
         }
-        None
+    }
+
+    /// Makes keys anew until none that is noted can be less than the least of those.
+    fn look_up_to_the_least(&mut self) {
+        loop {
+            self.next = self.next.or_else(|| self.stored.next());
+            let Some(&(least, since, job, uid)) = self.next else { return };
+            if self.exact.peek().is_some_and(|Reverse(exact)| *exact < (least, since, job, uid)) {
+                return;
+            }
+            self.next = None;
+            if self.now.since(since) < self.patience_ms {
+                self.exact.push(Reverse((self.key_of(job, uid), since, job, uid)));
+            }
+        }
     }
 
     /// Leaves out whatever else this member waits for.

@@ -101,6 +101,22 @@ pub enum Refusal {
         /// The job that is meant.
         job: JobId,
     },
+    /// The job does not wait, so that nothing of its waiting can be changed.
+    NotWaiting {
+        /// The job that is meant.
+        job: JobId,
+        /// Whether it is over, and not at work.
+        over: bool,
+    },
+    /// The job is no submitted command, and cannot be held.
+    NotHeld {
+        /// The job that is meant.
+        job: JobId,
+    },
+    /// A submitted command is to wait for something, and not to wait where there is no room then.
+    WaitsNot,
+    /// A submitted command is to wait for something, and to run in the standing allocation, which nobody keeps for it.
+    WaitsInShare,
     /// The job is at work, and cannot be called back.
     JobAtWork {
         /// The job that is meant.
@@ -267,6 +283,19 @@ impl fmt::Display for Refusal {
             Self::QueueFull { most, own: false } => write!(f, "{most} requests wait already"),
             Self::NoJob => f.write_str("No such job"),
             Self::NotYours { job } => write!(f, "Job {job} is someone else's"),
+            Self::NotWaiting { job, over: false } => {
+                write!(f, "Job {job} is at work: only what waits can be held, released or put first")
+            }
+            Self::NotWaiting { job, over: true } => {
+                write!(f, "Job {job} is over: only what waits can be held, released or put first")
+            }
+            Self::NotHeld { job } => write!(f, "Job {job} is no submitted command: it cannot be held"),
+            Self::WaitsNot => {
+                f.write_str("What waits for a job, a time or a release must be let wait for room then")
+            }
+            Self::WaitsInShare => f.write_str(
+                "What waits for a job, a time or a release has room of its own: nobody keeps the standing allocation for it",
+            ),
             Self::JobAtWork { job } => write!(f, "Job {job} is at work"),
         }
     }

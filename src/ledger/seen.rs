@@ -1,6 +1,6 @@
 //! What the ledger has, for who asks.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::allocation::Allocation;
@@ -108,14 +108,15 @@ impl Ledger {
         self.books.left_behind
     }
 
-    /// How many wait.
+    /// How many wait for room.
     pub fn waiting(&self) -> usize {
         self.queue.len()
     }
 
-    /// The members who wait.
+    /// The members who wait, for room or for something else before that.
     pub fn members_waiting(&self) -> Vec<Uid> {
-        self.queue.members().collect()
+        let members: BTreeSet<Uid> = self.queue.members().chain(self.aside.members()).collect();
+        members.into_iter().collect()
     }
 
     /// Whether new requests are stopped.
@@ -154,6 +155,7 @@ impl Ledger {
         let alarm = self.books.alarms.first().map(|(at, _)| *at);
         let patience = self.queue.patience_ends(self.clock.last, self.patience_ms());
         let guess = self.books.guesses.next();
-        [alarm, patience, guess].into_iter().flatten().min().map(|at| self.clock.boot_ms(at))
+        let begin = self.aside.next();
+        [alarm, patience, guess, begin].into_iter().flatten().min().map(|at| self.clock.boot_ms(at))
     }
 }

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use crate::identity::{AllocationId, Gid, JobId, Uid};
 use crate::ledger::allocation::Keeps;
+use crate::ledger::apart::When;
 use crate::ledger::counted::room::Room;
 use crate::ledger::fairness;
 use crate::ledger::job::JobEnd;
@@ -244,6 +245,7 @@ impl Replay<'_> {
             name: None,
             kept: Bytes(0),
             wait: Wait::Granted,
+            when: When::default(),
         };
         // Ids count up: that of the request is the next.
         let job = JobId(self.ledger.next_job());

@@ -3,6 +3,7 @@
 
 pub mod accounts;
 pub mod apart;
+pub mod local_time;
 pub mod quota;
 pub mod readable;
 pub mod signals;

@@ -62,7 +62,8 @@ JOB = {"job_id": UINT, "uid": UINT, "kind": OneOf("request", "submit", "release"
        "started_ms": Optional(UINT), "ended_ms": Optional(UINT), "name": Optional(TEXT), "unit": Optional(TEXT),
        "place": Optional(UINT), "starts_ms": Optional(UINT), "exit_code": Optional(UINT), "signal": Optional(UINT),
        "oom": Optional(BOOL), "peak_mem_bytes": Optional(UINT), "needed_bytes": Optional(UINT),
-       "mem_limit_bytes": Optional(UINT), "cpu_usec": Optional(UINT), "error": Optional(ERROR)}
+       "mem_limit_bytes": Optional(UINT), "cpu_usec": Optional(UINT), "error": Optional(ERROR),
+       "waits_for": Optional({"after": Optional([UINT]), "begin_ms": Optional(UINT), "hold": Optional(BOOL)})}
 EVENT = {"at_ms": UINT, "kind": TEXT, "uid": Optional(UINT), "job_id": Optional(UINT), "job": Optional(JOB),
          "share": Optional(SHARE), "allocation": Optional(ALLOCATION), "message": Optional(TEXT), "lagged": Optional(UINT)}
 CHECK = {"name": TEXT, "ok": BOOL, "detail": Optional(TEXT)}
@@ -95,6 +96,7 @@ ANSWERS = {
     "job_status": [{"job": JOB}],
     "job_list": [{"jobs": [JOB], "jobs_left_out": Optional(UINT)}],
     "job_cancel": [{"job": JOB}],
+    "job_alter": [{"job": JOB}],
     "job_fetch": [{"handed": UINT, "cpu_milli": UINT, "mem_bytes": UINT}],
     "subscribe": [{"subscribed": BOOL}],
     "reload": [{"changed": BOOL}],
@@ -213,6 +215,9 @@ def main():
     client.call("status")
     client.call("submit", argv=["true"], cwd="/", env={}, in_share=True)
     client.call("job_status", job_id=job["job_started"] if job else 999999)
+    client.call("job_cancel", job_id=job["job_started"] if job else 999999)
+    job = client.call("submit", argv=["true"], cwd="/", env={}, wait=True, hold=True, priority=60)
+    client.call("job_alter", job_id=job["job_started"] if job else 999999, first=True)
     client.call("job_cancel", job_id=job["job_started"] if job else 999999)
     if role == "admin":
         for endpoint in ("reload", "drain", "undrain", "dump"):

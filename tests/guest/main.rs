@@ -112,6 +112,7 @@ mod attack;
 mod background;
 mod bench;
 mod changing;
+mod conditions;
 mod degraded;
 mod demo;
 mod disks;

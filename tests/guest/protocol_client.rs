@@ -3,7 +3,7 @@
 use crate::guest::Guest;
 
 /// What this version answers with `ok` to any member; the last three to admins only.
-const SERVED: [&str; 20] = [
+const SERVED: [&str; 21] = [
     "ping",
     "health",
     "status",
@@ -19,6 +19,7 @@ const SERVED: [&str; 20] = [
     "submit",
     "job_status",
     "job_cancel",
+    "job_alter",
     "subscribe",
     "audit",
     "reload",

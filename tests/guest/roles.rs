@@ -11,7 +11,7 @@ const WHO: [(&str, usize); 6] =
 const ROLES: [&str; 4] = ["none", "read_only", "operator", "admin"];
 
 /// Each call with the least role that may make it. Order matters: a share is taken before it is used.
-const CALLS: [(&str, &str, usize); 29] = [
+const CALLS: [(&str, &str, usize); 30] = [
     ("ping", "{}", 1),
     ("health", "{}", 1),
     ("status", "{}", 1),
@@ -27,6 +27,7 @@ const CALLS: [(&str, &str, usize); 29] = [
     ("release", "{}", 2),
     ("submit", r#"{"argv": ["true"], "cwd": "/", "env": {}}"#, 2),
     ("job_cancel", r#"{"job_id": 999}"#, 2),
+    ("job_alter", r#"{"job_id": 999, "hold": true}"#, 2),
     ("status", r#"{"for_uid": 1003}"#, 3),
     ("policy", r#"{"for_uid": 1003}"#, 3),
     ("request_resources", r#"{"for_uid": 1666, "cpu_milli": 100, "mem_bytes": 67108864}"#, 3),

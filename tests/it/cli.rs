@@ -352,6 +352,7 @@ fn job(state: JobState) -> JobInfo {
         mem_limit_bytes: None,
         cpu_usec: None,
         error: None,
+        waits_for: None,
     }
 }
 

@@ -14,6 +14,7 @@ mod harness;
 mod inside;
 mod insight;
 mod io;
+mod later;
 mod leases;
 mod leaves;
 mod left_behind;

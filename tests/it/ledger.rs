@@ -1,5 +1,6 @@
 //! The ledger: pure, so that it is tried by the ten thousand.
 
+mod apart;
 mod beside;
 mod bound;
 mod drf;

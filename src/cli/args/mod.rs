@@ -5,6 +5,7 @@ mod submit;
 pub use submit::Submit;
 
 use super::command::simulate;
+use super::conditions::Alteration;
 use super::examples::{
     ADMIN_EXAMPLES, ATTACH_EXAMPLES, CANCEL_EXAMPLES, COMPLETIONS_EXAMPLES, DOCTOR_EXAMPLES, EVENTS_EXAMPLES,
     EXAMPLES, JOBS_EXAMPLES, JSON_EXAMPLES, POLICY_CHECK_EXAMPLES, RELEASE_EXAMPLES, RENEW_EXAMPLES,
@@ -73,7 +74,7 @@ pub enum Command {
     /// Run a command in the background; prints the job's number
     #[command(after_help = SUBMIT_EXAMPLES)]
     Submit(Submit),
-    /// Show your jobs: requests, submitted commands and releases; also how each that is over ended
+    /// Show your jobs: requests, submitted commands and releases; also how each that is over ended. Or change what waits
     #[command(after_help = JOBS_EXAMPLES)]
     Jobs(Jobs),
     /// Wait until jobs have ended, and end as they did
@@ -236,6 +237,9 @@ pub struct Jobs {
     /// Only those that are in this state; may be named several times, or several with commas
     #[arg(long = "state", value_name = "STATE", value_delimiter = ',', value_parser = one_of(JobState::ALL, JobState::name))]
     pub states: Vec<JobState>,
+    /// What becomes of some that wait.
+    #[command(flatten)]
+    pub alteration: Alteration,
     /// One JSON object instead of text
     #[arg(long)]
     pub json: bool,

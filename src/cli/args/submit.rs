@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use crate::cli::conditions::Conditions;
 use crate::cli::typed::{Figures, Span};
 use crate::wire::field::{NAME_BYTES_MAX, is_name};
 
@@ -24,6 +25,9 @@ pub struct Submit {
     /// Refuse it where there is no room now, rather than let it wait
     #[arg(long)]
     pub no_wait: bool,
+    /// What it waits for before that, and before which others it goes.
+    #[command(flatten)]
+    pub conditions: Conditions,
     /// How long it may run, like 90m, 8h or 7d: then SIGTERM, and SIGKILL after ten seconds
     #[arg(long = "for", value_name = "DUR")]
     pub time_limit: Option<Span>,
@@ -53,6 +57,7 @@ impl Submit {
             own,
             in_share,
             no_wait,
+            conditions,
             time_limit,
             output,
             errors,
@@ -71,6 +76,7 @@ impl Submit {
             own: own || (nowhere && other.own),
             in_share: in_share || (nowhere && other.in_share),
             no_wait: no_wait || other.no_wait,
+            conditions: conditions.or(other.conditions),
             time_limit: time_limit.or(other.time_limit),
             output: output.or(other.output),
             errors: errors.or(other.errors),

@@ -1,27 +1,36 @@
-//! `fairshare jobs`, `cancel`: what takes long.
+//! `fairshare jobs`, `cancel`: what takes long, and what becomes of it.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
 use crate::cli::args::{JobNumbers, Jobs};
+use crate::cli::conditions;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::link::{self, Link};
 use crate::cli::render;
 use crate::cli::tell::tell;
 use crate::cli::whom::Whom;
-use crate::contract::{Endpoint, JobCancel, JobInfo, JobKind, JobList, JobState, OneJob};
+use crate::contract::{Addressed, JobCancel, JobInfo, JobKind, JobList, JobState, OneJob};
 use crate::host::account;
 use crate::identity::Uid;
 use crate::quantity::Bytes;
 
 const MIB: u64 = 1 << 20;
 
-/// Shows the caller's jobs, or everyone's.
+/// Shows the caller's jobs, or everyone's; or changes some that wait.
 ///
 /// # Errors
 /// Refused, or no daemon answers.
 pub fn list(args: &Jobs, socket: &Path) -> Result<Exit, Failure> {
+    let changes = args.alteration.calls();
+    if !changes.is_empty() {
+        let calls = changes.into_iter().map(|call| (call.job_id, call));
+        return each(calls, socket, |job| match conditions::place(job, render::now_ms()) {
+            place if place.is_empty() => format!("Job {} is {}", job.job_id, job.state.name()),
+            place => format!("Job {} is {}: {place}", job.job_id, job.state.name()),
+        });
+    }
     let mut answer = Link::new(socket).ask(&JobList { all: args.all.then_some(true) }, &Whom::Me)?;
     if !args.states.is_empty() {
         answer.jobs.retain(|job| args.states.contains(&job.state));
@@ -43,15 +52,25 @@ pub fn list(args: &Jobs, socket: &Path) -> Result<Exit, Failure> {
 /// # Errors
 /// The one, or the last of several, was refused, or no daemon answers.
 pub fn cancel(args: &JobNumbers, socket: &Path) -> Result<Exit, Failure> {
+    let calls = args.ids.iter().map(|id| (*id, JobCancel { job_id: *id }));
+    each(calls, socket, |job| format!("Job {} is {}", job.job_id, job.state.name()))
+}
+
+/// Makes one call for each job, and says where it stands then. One that is refused keeps no other from being made.
+fn each<E: Addressed<Answer = OneJob>>(
+    calls: impl ExactSizeIterator<Item = (u64, E)>,
+    socket: &Path,
+    said: impl Fn(&JobInfo) -> String,
+) -> Result<Exit, Failure> {
     let mut link = Link::new(socket);
-    let mut last = None;
-    for job_id in args.ids.iter().copied() {
-        match link.try_ask(&JobCancel { job_id })? {
-            Ok(OneJob { job }) => render::print(&format!("Job {} is {}", job.job_id, job.state.name()))?,
+    let (alone, mut last) = (calls.len() == 1, None);
+    for (job_id, call) in calls {
+        match link.try_ask(&call)? {
+            Ok(OneJob { job }) => render::print(&said(&job))?,
             Err(error) => {
-                let refused = link::refused(&error, Endpoint::JobCancel, &Whom::Me);
+                let refused = link::refused(&error, E::ENDPOINT, &Whom::Me);
                 let message = format!("job {job_id}: {}", refused.message);
-                let named = if args.ids.len() == 1 { refused } else { Failure { message, ..refused } };
+                let named = if alone { refused } else { Failure { message, ..refused } };
                 last.replace(named).iter().for_each(tell);
             }
         }
@@ -135,7 +154,7 @@ fn out_of_memory(job: &JobInfo) -> String {
 
 fn result(job: &JobInfo, now_ms: u64) -> String {
     match (job.exit_code, job.signal, &job.error) {
-        _ if job.state == JobState::Queued => render::place(job, now_ms),
+        _ if job.state == JobState::Queued => conditions::place(job, now_ms),
         _ if job.oom == Some(true) => out_of_memory(job),
         (.., Some(error)) if job.kind == JobKind::Submit => render::safe(&error.message),
         (Some(code), ..) => format!("exit {code}"),

@@ -43,6 +43,7 @@ pub fn run(args: &Submit, socket: &Path) -> Result<Exit, Failure> {
 }
 
 fn submit(args: &Submit, script: Option<OsText>, socket: &Path) -> Result<Exit, Failure> {
+    args.conditions.checked(args.no_wait, args.in_share)?;
     let input = args.input.as_deref().map(Stream::read).transpose()?;
     let shown = args.output.as_deref().unwrap_or(Path::new(OUTPUT_DEFAULT));
     let output = Stream::written(shown, "--output", args.output.is_some())?;
@@ -62,6 +63,7 @@ fn submit(args: &Submit, script: Option<OsText>, socket: &Path) -> Result<Exit, 
         script,
         ..contract::Submit::of(args.figures.amounts())
     };
+    args.conditions.put_in(&mut submission);
     let sent = streams(&mut submission, input, output, errors)?;
     let streams: Vec<_> = sent.iter().map(|file| file.as_fd()).collect();
     let goes_to = |job: &str| match has_number(shown) {

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::cli::conditions;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::link::{self, Link};
 use crate::cli::render;
@@ -94,7 +95,7 @@ pub struct Told(Option<String>);
 impl Told {
     /// Tells where the job stands in the queue, where that has changed.
     pub fn tell(&mut self, job: &JobInfo) {
-        let place = render::place(job, render::now_ms());
+        let place = conditions::place(job, render::now_ms());
         if job.state == JobState::Queued && self.0.as_ref() != Some(&place) {
             let said = if place.is_empty() { "in the queue" } else { place.as_str() };
             note(&format!("waiting as job {}: {said}", job.job_id));

@@ -3,7 +3,7 @@
 use super::refuse::bad;
 use crate::contract::Amounts;
 use crate::ledger::{Wait, Where};
-use crate::quantity::{Bytes, MilliCpu, PartialAmount, QuantityError, Tasks};
+use crate::quantity::{Bytes, MilliCpu, PartialAmount, Priority, QuantityError, Tasks};
 use crate::wire::error::WireError;
 
 /// The figures that a call names.
@@ -31,4 +31,12 @@ pub fn place(in_share: Option<bool>) -> Where {
 /// What is to happen where there is no room, as a call says it.
 pub fn waiting(wait: Option<bool>) -> Wait {
     if wait.unwrap_or(false) { Wait::Granted } else { Wait::No }
+}
+
+/// The priority that a call names.
+///
+/// # Errors
+/// BadRequest, where there is none of this number.
+pub fn priority(number: u64) -> Result<Priority, WireError> {
+    Priority::checked(number).map_err(|error| bad(error.to_string()))
 }

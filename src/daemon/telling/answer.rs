@@ -11,6 +11,7 @@ use crate::host::process::ProcessError;
 use crate::identity::{JobId, Purpose, Uid, UnitName, Within};
 use crate::ledger::Now;
 use crate::ledger::allocation::Allocation;
+use crate::ledger::apart::Apart;
 use crate::ledger::counted::room::Room;
 use crate::ledger::job::{Cause, Exit, Job, JobEnd, JobKind, JobState, Ran};
 use crate::ledger::refusal::{Bound, Over, Refusal, Shortage};
@@ -166,6 +167,17 @@ pub fn job(job: &Job, within: Within, now: Now) -> wire::JobInfo {
         mem_limit_bytes: ran.and_then(|ran| ran.mem_limit).map(|limit| limit.0),
         cpu_usec: ran.and_then(|ran| ran.cpu_usec),
         error: error.map(Box::new),
+        waits_for: None,
+    }
+}
+
+/// What a submitted command waits for before it waits for room, as it is shown: no time is told but `begin_ms`.
+pub fn waits_for(apart: &Apart, begin_ms: Option<u64>) -> wire::WaitsFor {
+    let after: Vec<u64> = apart.awaited().into_iter().map(|job| job.0).collect();
+    wire::WaitsFor {
+        after: Some(after).filter(|after| !after.is_empty()),
+        begin_ms,
+        hold: apart.held.then_some(true),
     }
 }
 
@@ -175,6 +187,7 @@ fn outcome(kind: &JobKind, started: Option<Now>, end: &JobEnd) -> (wire::JobStat
     match end {
         JobEnd::Done => (wire::JobState::Done, None),
         JobEnd::Cancelled => (wire::JobState::Cancelled, None),
+        JobEnd::Unreached(why) => (wire::JobState::Cancelled, Some(WireError::new(Code::Cancelled, why))),
         JobEnd::Refused(why) => failed(
             WireError::new(Code::OverLimit, "The policy has changed and no longer allows this").detail(why),
         ),
@@ -243,7 +256,7 @@ pub fn refusal(refusal: &Refusal) -> WireError {
             least: Some(milliseconds(*least)),
             ..Detail::default()
         }),
-        Refusal::NoTime => no(Code::BadRequest),
+        Refusal::NoTime | Refusal::WaitsNot | Refusal::WaitsInShare => no(Code::BadRequest),
         Refusal::ReadOnly => {
             no(Code::Forbidden).detail(Detail { role: Some(Role::ReadOnly), ..Detail::default() })
         }
@@ -262,7 +275,10 @@ pub fn refusal(refusal: &Refusal) -> WireError {
                 .detail(Detail { held: Some(self::held(*held)), ..Detail::default() })
         }
         Refusal::NoShare => no(Code::NotFound),
-        Refusal::NoRoomOfIts { job } => no(Code::NotFound).detail(of_job(*job)),
+        Refusal::NoRoomOfIts { job } | Refusal::NotWaiting { job, .. } => {
+            no(Code::NotFound).detail(of_job(*job))
+        }
+        Refusal::NotHeld { job } => no(Code::BadRequest).detail(of_job(*job)),
         Refusal::TimeIsSet => no(Code::BadRequest),
         Refusal::Occupied | Refusal::Stopping => no(Code::Busy),
         Refusal::MemoryInUse { in_use, asked } => no(Code::Busy).detail(Detail {

@@ -107,7 +107,8 @@ impl<'a> Shown<'a> {
 
     /// A job.
     pub fn job(&self, job: &Job) -> JobInfo {
-        self.job_in(&if job.queued() { self.places() } else { BTreeMap::new() }, job)
+        let in_line = job.queued() && job.apart().is_none();
+        self.job_in(&if in_line { self.places() } else { BTreeMap::new() }, job)
     }
 
     /// Jobs.
@@ -130,6 +131,10 @@ impl<'a> Shown<'a> {
             shown.place = Some(place.place);
             shown.starts_ms = place.starts.map(|at| self.ledger.wall_ms(self.now, at));
         }
+        shown.waits_for = job.apart().map(|apart| {
+            let begin_ms = apart.begin.map(|at| self.ledger.wall_ms(self.now, at));
+            Box::new(answer::waits_for(apart, begin_ms))
+        });
         shown
     }
 }

@@ -22,6 +22,7 @@ fn waiting(job: u64, uid: Uid) -> Waiting {
         lease_ms: Some(HOUR_MS),
         weight: Weight::default(),
         terms: Default::default(),
+        precedence: Default::default(),
     };
     let kind = JobKind::Request(Box::new(ask));
     let created = Now { boot_ms: 0, wall_ms: 0 };

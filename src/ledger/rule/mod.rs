@@ -1,5 +1,6 @@
 //! What members may do, one file a rule: what becomes of the command, and what it is refused for.
 
+mod alter;
 mod cancel;
 mod enter;
 mod lease;

@@ -7,7 +7,7 @@ use super::lease::{of_allocation, of_work};
 use crate::identity::{AllocationId, JobId, Uid};
 use crate::ledger::allocation::{Allocation, Goes, Lease, Phase, Terms};
 use crate::ledger::counted::room::Room;
-use crate::ledger::job::{Ask, JobEnd, JobKind, JobState};
+use crate::ledger::job::{Ask, JobEnd, JobKind, JobState, Precedence};
 use crate::ledger::queue::Waiting;
 use crate::ledger::refusal::{Bound, Over, Refusal, Shortage};
 use crate::ledger::share::Share;
@@ -47,10 +47,11 @@ impl Ledger {
         uid: Uid,
         kind: JobKind,
         effects: &mut Vec<Effect>,
-    ) {
+    ) -> JobId {
         let since = self.clock.last;
         let job = self.new_job(now, uid, kind, JobState::Queued { since });
         effects.push(Effect::Queued { uid, job });
+        job
     }
 
     /// Whether a member can ask for the standing allocation at all.
@@ -119,8 +120,14 @@ impl Ledger {
             let too_much = self.too_much(uid, ask, &self.share_of(uid));
             return Err(too_much.unwrap_or_else(|| self.shortage(now, Room::of(ask.amount), ask.lease_ms)));
         }
+        self.may_be_one_more(uid)
+    }
+
+    /// Whether one more of a member's may wait, for room or for something else.
+    pub(in crate::ledger) fn may_be_one_more(&self, uid: Uid) -> Result<(), Refusal> {
         let QueueRule { member, all, .. } = self.rules.map(|rules| rules.queue).unwrap_or_default();
-        match (self.queue.len_of(uid) >= member, self.queue.len() >= all) {
+        let own = self.queue.len_of(uid) + self.aside.len_of(uid);
+        match (own >= member, self.queue.len() + self.aside.len() >= all) {
             (true, _) => Err(Refusal::QueueFull { most: member, own: true }),
             (_, true) => Err(Refusal::QueueFull { most: all, own: false }),
             (false, false) => Ok(()),
@@ -179,6 +186,7 @@ impl Ledger {
                 max: policy.max,
             },
             user: member.user.clone(),
+            precedence: Precedence::default(),
         })
     }
 
@@ -191,13 +199,14 @@ impl Ledger {
         effects: &mut Vec<Effect>,
     ) {
         for member in members {
-            let waiting: Vec<JobId> = self.queue.of(member.uid).collect();
+            let waiting: Vec<JobId> = self.queue.of(member.uid).chain(self.aside.of(member.uid)).collect();
             waiting.into_iter().for_each(|id| self.judge_anew(now, id, &member, effects));
         }
     }
 
     fn judge_anew(&mut self, now: Now, id: JobId, member: &Member, effects: &mut Vec<Effect>) {
-        let Some(old) = self.jobs.get(&id).and_then(|job| job.kind.ask()) else { return };
+        let waits = self.jobs.get(&id).filter(|job| job.queued());
+        let Some(old) = waits.and_then(|job| job.kind.ask()) else { return };
         let new = match self.ask_anew(member, old) {
             Ok(new) if new == *old => return,
             Ok(new) => new,
@@ -226,7 +235,8 @@ impl Ledger {
         let new = self.complete(member, old.named, lease, named_lease)?;
         let terms = Terms { goes: old.terms.goes, ..new.terms };
         // The name is looked up again for the figures only.
-        Ok(Ask { asked: old.asked, user: old.user.clone(), terms, ..new })
+        let (asked, precedence) = (old.asked, old.precedence);
+        Ok(Ask { asked, precedence, user: old.user.clone(), terms, ..new })
     }
 
     /// The allocation of an ask, on its way.

@@ -7,10 +7,10 @@ use crate::identity::{AllocationId, JobId, Uid};
 use crate::ledger::allocation::{Goes, Lease, Phase, Terms};
 use crate::ledger::command::{Asked, Where};
 use crate::ledger::job::{
-    Ask, Job, JobEnd, JobKind, JobState, KEPT_MAX, KEPT_PER_UID_MAX, WORKS_PER_UID_MAX, Work,
+    Ask, Job, JobEnd, JobKind, JobState, KEPT_MAX, KEPT_PER_UID_MAX, Precedence, WORKS_PER_UID_MAX, Work,
 };
 use crate::ledger::refusal::{Bound, Over, Refusal};
-use crate::ledger::{Effect, Event, Ledger, Member, Now};
+use crate::ledger::{Effect, Event, Ledger, Member, Now, Wait};
 use crate::quantity::{Bytes, PartialAmount};
 use crate::time::milliseconds;
 
@@ -22,16 +22,23 @@ impl Ledger {
         asked: Asked,
         effects: &mut Vec<Effect>,
     ) -> Result<(), Refusal> {
-        let Asked { amount, place, time_limit, name, kept, wait } = asked;
+        let Asked { amount, place, time_limit, name, kept, wait, when } = asked;
         let uid = member.uid;
         if time_limit.is_some_and(|limit| limit.is_zero()) {
             return Err(Refusal::NoTime);
         }
+        let conditions = when.has_conditions().then(|| self.conditions(now, uid, &when)).transpose()?;
+        match (&conditions, place, wait) {
+            (Some(_), Where::InShare, _) => return Err(Refusal::WaitsInShare),
+            (Some(_), _, Wait::No) => return Err(Refusal::WaitsNot),
+            (Some(_) | None, ..) => {}
+        }
         let standing = AllocationId::standing(uid);
-        let joins = self.joins(uid, place, amount);
         let time_limit_ms = time_limit.map(milliseconds);
-        let work = Work { name, limits: amount, time_limit_ms, ask: None, kept: Bytes(0), cancelled: false };
-        if joins {
+        let limits = amount;
+        let work =
+            Work { name, limits, time_limit_ms, ask: None, kept: Bytes(0), cancelled: false, apart: None };
+        if conditions.is_none() && self.joins(uid, place, amount) {
             let held = self.active(standing)?.enforced().most;
             if let Some(over) = Over::first(amount.or(held), held, Bound::Share) {
                 return Err(Refusal::OverLimit(over));
@@ -47,7 +54,19 @@ impl Ledger {
             return Err(Refusal::Draining);
         }
         let ask = self.ask(&member, amount, of_work(&member.policy, time_limit)?, time_limit)?;
-        let ask = Ask { terms: Terms { goes: Goes::WithWork, ..ask.terms }, ..ask };
+        let precedence = Precedence { priority: when.priority, ..Precedence::default() };
+        let ask = Ask { terms: Terms { goes: Goes::WithWork, ..ask.terms }, precedence, ..ask };
+        if let Some((apart, unreached)) = conditions
+            && !apart.is_over()
+        {
+            self.may_be_one_more(uid)?;
+            self.may_be_kept(uid, kept)?;
+            let apart = Some(Box::new(apart));
+            let work = Work { ask: Some(ask), limits: PartialAmount::default(), kept, apart, ..work };
+            let job = self.wait_as(now, uid, JobKind::Submit(Box::new(work)), effects);
+            unreached.into_iter().for_each(|end| self.end_job(now, job, end, effects));
+            return Ok(());
+        }
         let room = self.has_room(uid, &ask);
         if !room {
             self.may_wait(now, uid, &ask, wait)?;

@@ -1,14 +1,17 @@
 //! Jobs as they are stored. What waits is the queue: it is nowhere else.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use super::figures::{Figures, Moment, number, uid};
 use super::lease::TermsRecord;
 use crate::identity::JobId;
-use crate::ledger::job::{Ask, Cause, Exit, Job, JobEnd, JobKind, JobState, Ran, Work};
+use crate::ledger::apart::Apart;
+use crate::ledger::job::{Ask, Cause, Exit, Job, JobEnd, JobKind, JobState, Precedence, Ran, Work};
 use crate::ledger::time::Time;
 use crate::policy::Weight;
-use crate::quantity::{Bytes, MilliCpu, PartialAmount, Tasks};
+use crate::quantity::{Bytes, MilliCpu, PartialAmount, Priority, Tasks};
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -38,6 +41,9 @@ pub(super) enum KindRecord {
         #[serde(default)]
         kept_bytes: u64,
         cancelled: bool,
+        /// Not before version 7.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        apart: Option<ApartRecord>,
     },
 }
 
@@ -52,6 +58,38 @@ pub(super) struct AskRecord {
     pub(super) lease_ms: Option<u64>,
     pub(super) weight_milli: u64,
     pub(super) terms: TermsRecord,
+    /// Not before version 7.
+    #[serde(default, skip_serializing_if = "is_usual")]
+    pub(super) precedence: PrecedenceRecord,
+}
+
+/// What a command waits for before it waits for room.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ApartRecord {
+    after: Vec<u64>,
+    after_any: Vec<u64>,
+    begin_ms: Option<u64>,
+    held: bool,
+}
+
+/// Where a request stands among those of its member's.
+#[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PrecedenceRecord {
+    first: u64,
+    priority: u64,
+}
+
+impl Default for PrecedenceRecord {
+    fn default() -> Self {
+        Precedence::default().into()
+    }
+}
+
+/// Most requests are where they came: of them nothing is written.
+fn is_usual(precedence: &PrecedenceRecord) -> bool {
+    *precedence == PrecedenceRecord::default()
 }
 
 /// What a member named of a request; the policy says the rest.
@@ -91,6 +129,8 @@ pub(super) enum EndRecord {
         mem_limit_bytes: Option<u64>,
         cpu_usec: Option<u64>,
     },
+    /// Not before version 7.
+    Unreached(String),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -120,6 +160,7 @@ impl From<&Job> for JobRecord {
                     ask: work.ask.as_ref().map(AskRecord::from),
                     kept_bytes: work.kept.0,
                     cancelled: work.cancelled,
+                    apart: work.apart.as_deref().map(ApartRecord::from),
                 },
             },
             created: job.created.into(),
@@ -156,6 +197,7 @@ impl TryFrom<JobRecord> for Job {
                     ask,
                     kept_bytes,
                     cancelled,
+                    apart,
                 } => JobKind::Submit(Box::new(Work {
                     name,
                     limits: PartialAmount {
@@ -167,6 +209,7 @@ impl TryFrom<JobRecord> for Job {
                     ask: ask.map(Ask::try_from).transpose()?,
                     kept: Bytes(kept_bytes),
                     cancelled,
+                    apart: apart.map(Apart::from).filter(|apart| !apart.is_over()).map(Box::new),
                 })),
             },
             created: record.created.into(),
@@ -199,6 +242,7 @@ impl From<&Ask> for AskRecord {
             lease_ms: ask.lease_ms,
             weight_milli: ask.weight.milli(),
             terms: ask.terms.into(),
+            precedence: ask.precedence.into(),
         }
     }
 }
@@ -222,7 +266,47 @@ impl TryFrom<AskRecord> for Ask {
             lease_ms: record.lease_ms,
             weight: Weight::new(weight).ok_or_else(|| format!("{weight} is no weight"))?,
             terms: record.terms.into(),
+            precedence: record.precedence.try_into()?,
         })
+    }
+}
+
+impl From<&Apart> for ApartRecord {
+    fn from(apart: &Apart) -> Self {
+        let ids = |jobs: &BTreeSet<JobId>| jobs.iter().map(|job| job.0).collect();
+        Self {
+            after: ids(&apart.after),
+            after_any: ids(&apart.after_any),
+            begin_ms: apart.begin.map(|at| at.0),
+            held: apart.held,
+        }
+    }
+}
+
+impl From<ApartRecord> for Apart {
+    fn from(record: ApartRecord) -> Self {
+        let ids = |jobs: Vec<u64>| jobs.into_iter().map(JobId).collect();
+        Self {
+            after: ids(record.after),
+            after_any: ids(record.after_any),
+            begin: record.begin_ms.map(Time),
+            held: record.held,
+        }
+    }
+}
+
+impl From<Precedence> for PrecedenceRecord {
+    fn from(precedence: Precedence) -> Self {
+        Self { first: precedence.first, priority: precedence.priority.number() }
+    }
+}
+
+impl TryFrom<PrecedenceRecord> for Precedence {
+    type Error = String;
+
+    fn try_from(record: PrecedenceRecord) -> Result<Self, String> {
+        let priority = Priority::checked(record.priority).map_err(|error| error.to_string())?;
+        Ok(Self { first: record.first, priority })
     }
 }
 
@@ -234,6 +318,7 @@ impl From<&JobEnd> for EndRecord {
             JobEnd::Refused(why) => Self::Refused(why.clone()),
             JobEnd::Cancelled => Self::Cancelled,
             JobEnd::Interrupted => Self::Interrupted,
+            JobEnd::Unreached(why) => Self::Unreached(why.clone()),
             JobEnd::Ran(Ran { exit, cause, peak, needed, mem_limit, cpu_usec }) => {
                 let (exit_code, signal) = match exit {
                     Exit::Code(code) => (Some(*code), None),
@@ -268,6 +353,7 @@ impl From<EndRecord> for JobEnd {
             EndRecord::Refused(why) => Self::Refused(why),
             EndRecord::Cancelled => Self::Cancelled,
             EndRecord::Interrupted => Self::Interrupted,
+            EndRecord::Unreached(why) => Self::Unreached(why),
             EndRecord::Ran {
                 exit_code,
                 signal,

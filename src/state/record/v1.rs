@@ -7,7 +7,9 @@
 use serde::Deserialize;
 
 use super::figures::{Figures, Moment};
-use super::job::{AskRecord, CauseRecord, EndRecord, JobRecord, KindRecord, NamedRecord, StateRecord};
+use super::job::{
+    AskRecord, CauseRecord, EndRecord, JobRecord, KindRecord, NamedRecord, PrecedenceRecord, StateRecord,
+};
 use super::lease::{LeaseRecord, StageRecord, TermsRecord};
 use super::v4::{self, ShareRecord};
 use super::v5::UsedRecord;
@@ -240,6 +242,7 @@ impl From<Job> for JobRecord {
                         ask,
                         kept_bytes: 0,
                         cancelled,
+                        apart: None,
                     }
                 }
             },
@@ -272,6 +275,7 @@ impl From<Ask> for AskRecord {
             lease_ms: ask.lease_ms,
             weight_milli: ask.weight_milli,
             terms: ask.terms.into(),
+            precedence: PrecedenceRecord::default(),
         }
     }
 }

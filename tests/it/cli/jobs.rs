@@ -7,8 +7,8 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use fairshare::contract::{
-    Amounts, Answer, Call, EventInfo, JobCancel, JobInfo, JobList, JobStarted, JobState, JobStatus, Jobs,
-    OneJob, RequestResources, Status, Subscribe,
+    Amounts, Answer, Call, EventInfo, JobAlter, JobCancel, JobInfo, JobKind, JobList, JobStarted, JobState,
+    JobStatus, Jobs, OneJob, RequestResources, Status, Subscribe, WaitsFor,
 };
 use fairshare::wire::error::{Code, WireError};
 
@@ -320,6 +320,67 @@ fn one_job_that_cannot_be_cancelled_keeps_no_other_from_it() {
     assert!(stderr.contains("job 5: No such job") && stderr.contains("job 9: No such job"), "{stderr}");
     let cancel = |job_id| Call::JobCancel(JobCancel { job_id });
     assert_eq!(daemon.calls(), [cancel(5), cancel(7), cancel(9)]);
+}
+
+fn apart(waits_for: WaitsFor) -> JobInfo {
+    JobInfo { kind: JobKind::Submit, waits_for: Some(Box::new(waits_for)), ..job(JobState::Queued) }
+}
+
+#[test]
+fn a_job_that_waits_for_something_says_for_what() {
+    let begins = WaitsFor { begin_ms: Some(u64::MAX), ..WaitsFor::default() };
+    let follows = WaitsFor { after: Some(vec![17, 18]), hold: Some(true), ..WaitsFor::default() };
+    let error = Some(Box::new(WireError::new(Code::Cancelled, "Job 3, after which it was to run, failed")));
+    let never = JobInfo { kind: JobKind::Submit, error, ..job(JobState::Cancelled) };
+    let jobs = vec![apart(follows.clone()), apart(begins), never.clone()];
+    let daemon = Daemon::saying([Answer::Jobs(Jobs { jobs, jobs_left_out: None }).into()]);
+    let table = shown(&daemon.run("jobs"));
+    for (row, says) in
+        [(1, "held; after 17, 18"), (2, "begins in "), (3, "Job 3, after which it was to run, failed")]
+    {
+        assert!(table.lines().nth(row).unwrap().contains(says), "{table}");
+    }
+    // Who waits for it ends as for one that was cancelled, and hears why.
+    let daemon = Daemon::saying([Next::Streams(vec![], Then::Waits), looked(never)]);
+    let said = complaint(&daemon.run("wait 7"), 1);
+    assert!(said.contains("Job 3, after which it was to run, failed"), "{said}");
+}
+
+#[test]
+fn what_waits_is_held_released_and_put_first() {
+    let held = || looked(apart(WaitsFor { hold: Some(true), ..WaitsFor::default() }));
+    let alter = |job_id| JobAlter { job_id, ..JobAlter::default() };
+    for (line, script, says, calls) in [
+        (
+            "--hold 7",
+            vec![held()],
+            "Job 7 is queued: held\n",
+            vec![JobAlter { hold: Some(true), ..alter(7) }],
+        ),
+        (
+            "--release 7,8",
+            vec![looked(queued(2)), looked(job(JobState::Running))],
+            "Job 7 is queued: place 2\nJob 7 is running\n",
+            vec![JobAlter { hold: Some(false), ..alter(7) }, JobAlter { hold: Some(false), ..alter(8) }],
+        ),
+        // What is named first is in front: it is put there last.
+        (
+            "--first 7 8",
+            vec![looked(queued(1)), looked(queued(1))],
+            "Job 7 is queued: place 1\nJob 7 is queued: place 1\n",
+            vec![JobAlter { first: Some(true), ..alter(8) }, JobAlter { first: Some(true), ..alter(7) }],
+        ),
+    ] {
+        let daemon = Daemon::saying(script);
+        assert_eq!(shown(&daemon.run(&format!("jobs {line}"))), says);
+        assert_eq!(daemon.calls(), calls.into_iter().map(Call::JobAlter).collect::<Vec<_>>());
+    }
+    let no = Next::from(WireError::new(Code::NotFound, "Job 7 is at work: only what waits"));
+    let said = complaint(&Daemon::saying([no]).run("jobs --hold 7"), 1);
+    assert!(said.contains("Job 7 is at work") && said.contains("`fairshare jobs` shows"), "{said}");
+    for line in ["--hold 7 --release 8", "--first 7 --all", "--hold"] {
+        complaint(&fairshare(&format!("jobs {line}")).output().unwrap(), 2);
+    }
 }
 
 #[test]

@@ -84,6 +84,48 @@ fn where_it_runs_and_whether_it_waits_is_what_was_said() {
 }
 
 #[test]
+fn what_it_waits_for_is_what_was_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let said = |words: &[&str]| {
+        let daemon = Daemon::saying([started()]);
+        let mut command = daemon.command("submit");
+        // Clocks here are two hours ahead of those in Greenwich.
+        command.args(words).args(["--", "true"]).current_dir(folder.path()).env("TZ", "HERE-2");
+        assert_eq!(command.output().unwrap().status.code(), Some(0), "{words:?}");
+        let Submit { after, after_any, begin_ms, hold, priority, .. } = asked(&daemon);
+        (after, after_any, begin_ms, hold, priority)
+    };
+    assert_eq!(said(&[]), (None, None, None, None, None));
+    assert_eq!(said(&["--after", "17,18", "--hold"]), (Some(vec![17, 18]), None, None, Some(true), None));
+    assert_eq!(said(&["--after-any", "17", "--priority", "0"]), (None, Some(vec![17]), None, None, Some(0)));
+    let day = 4_068_144_000_000;
+    for time in ["2098-11-30 22:00", "2098-11-30T22:00:00", "2098-11-30T20:00Z"] {
+        assert_eq!(said(&["--begin", time]).2, Some(day + 20 * 3_600_000), "{time}");
+    }
+    assert!(said(&["--begin", "2h"]).2.is_some());
+}
+
+#[test]
+fn what_cannot_be_waited_for_is_a_fault_of_the_line_that_says_why() {
+    let folder = tempfile::tempdir().unwrap();
+    let daemon = Daemon::saying([]);
+    let many = vec!["7"; 33].join(",");
+    for (words, why) in [
+        (&["--after", "7", "--no-wait"][..], "--no-wait cannot be with --after: whether there is room"),
+        (&["--hold", "--in-share"], "--in-share cannot be with --hold: nobody knows"),
+        (&["--begin", "2001-01-01 08:00"], "--begin names a time that is over"),
+        (&["--begin", "08:00"], "write the day before it"),
+        (&["--after", &many], "--after names 33 jobs, and 32 are the most"),
+        (&["--priority", "101"], "from 0 to 100"),
+        (&["--after", "x"], "invalid"),
+    ] {
+        let said = complaint(&submit(&daemon, folder.path(), words), 2);
+        assert!(said.contains(why) && said.contains("hint: "), "{said}");
+    }
+    assert!(daemon.calls().is_empty() && files(folder.path()).is_empty());
+}
+
+#[test]
 fn what_cannot_be_written_is_refused_before_it_is_waited_for() {
     let folder = tempfile::tempdir().unwrap();
     let daemon = Daemon::saying([]);

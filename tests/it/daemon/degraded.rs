@@ -3,8 +3,8 @@
 use std::fs;
 
 use fairshare::contract::{
-    Amounts, Answer, Attach, Call, Changed, Drain, JobCancel, JobList, JobStatus, Ping, Policy, Pong, Reload,
-    Renew, Resize, Run, Subscribe, Undrain,
+    Amounts, Answer, Attach, Call, Changed, Drain, JobAlter, JobCancel, JobList, JobStatus, Ping, Policy,
+    Pong, Reload, Renew, Resize, Run, Subscribe, Undrain,
 };
 use fairshare::wire::error::{Code, WireError};
 use rustix::process::Signal;
@@ -44,6 +44,7 @@ fn is_degraded(daemon: &Daemon, shares: usize) -> WireError {
         Call::JobList(JobList { all: None }),
         Call::Renew(Renew { lease_ms: 1000, job_id: None, for_uid: None }),
         Call::JobCancel(JobCancel { job_id: 1 }),
+        Call::JobAlter(JobAlter { job_id: 1, first: Some(true), ..JobAlter::default() }),
         Call::Submit(submission()),
         Call::Drain(Drain {}),
         Call::Undrain(Undrain {}),

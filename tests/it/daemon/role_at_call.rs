@@ -1,8 +1,8 @@
 //! A role is what the policy in force says at each call, on connections that are open as on new ones.
 
 use fairshare::contract::{
-    Amounts, Answer, Attach, Audit, Body, Call, Changed, Drain, Dump, Endpoint, Health, JobCancel, JobFetch,
-    JobList, JobStatus, List, Log, LogLevel, Ping, Policy, Release, Released, Reload, Renew,
+    Amounts, Answer, Attach, Audit, Body, Call, Changed, Drain, Dump, Endpoint, Health, JobAlter, JobCancel,
+    JobFetch, JobList, JobStatus, List, Log, LogLevel, Ping, Policy, Release, Released, Reload, Renew,
     RequestResources, Resize, Run, Status, Subscribe, Undrain,
 };
 use fairshare::wire::error::{Code, WireError};
@@ -56,6 +56,9 @@ fn call(endpoint: Endpoint) -> Call {
         Endpoint::JobList => Call::JobList(JobList { all: None }),
         Endpoint::JobFetch => Call::JobFetch(JobFetch { job_id: 999 }),
         Endpoint::JobCancel => Call::JobCancel(JobCancel { job_id: 999 }),
+        Endpoint::JobAlter => {
+            Call::JobAlter(JobAlter { job_id: 999, hold: Some(true), ..JobAlter::default() })
+        }
         Endpoint::Subscribe => Call::Subscribe(Subscribe { all: None, job_id: None }),
         Endpoint::Reload => Call::Reload(Reload {}),
         Endpoint::Drain => Call::Drain(Drain {}),

@@ -4,7 +4,7 @@ use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 
 use fairshare::contract::{
-    Amounts, Answer, Call, Drain, JobCancel, JobList, JobStarted, JobStatus, Jobs, OneJob, Release,
+    Amounts, Answer, Call, Drain, JobAlter, JobCancel, JobList, JobStarted, JobStatus, Jobs, OneJob, Release,
     RequestResources, Subscribe,
 };
 use fairshare::wire::error::Code;
@@ -179,9 +179,11 @@ fn a_job_of_another_is_out_of_sight_and_out_of_reach() {
         assert!(!format!("{error:?}").contains(&MEMBER.to_string()), "{error:?}");
     }
     // Nor is it told from one that there is not.
-    for call in
-        [|job_id| Call::JobStatus(JobStatus { job_id }), |job_id| Call::JobCancel(JobCancel { job_id })]
-    {
+    for call in [
+        |job_id| Call::JobStatus(JobStatus { job_id }),
+        |job_id| Call::JobCancel(JobCancel { job_id }),
+        |job_id| Call::JobAlter(JobAlter { job_id, first: Some(true), ..JobAlter::default() }),
+    ] {
         let theirs = other.refused(&call(job_id), Code::NotFound);
         assert_eq!(theirs, other.refused(&call(job_id + 1), Code::NotFound));
     }

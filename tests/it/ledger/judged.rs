@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use fairshare::testing::enforced::{Enforced, KernelLimits};
 use fairshare::testing::identity::{AllocationId, JobId, Purpose};
+use fairshare::testing::ledger::apart::When;
 use fairshare::testing::ledger::job::{JobEnd, JobState, WORKS_PER_UID_MAX};
 use fairshare::testing::ledger::reconcile::{Found, Known, Verdict, verdicts};
 use fairshare::testing::ledger::refusal::Refusal;
@@ -17,7 +18,16 @@ use super::village::{GIB, amount, at, held, ledger, member, named, own, policy, 
 fn submit(who: u64, figures: PartialAmount, wait: Wait) -> Command {
     let (member, time_limit, name) = (member(&policy(), who), None, None);
     let place = Where::ByFigures;
-    Command::Submit { member, amount: figures, place, time_limit, name, kept: Bytes(0), wait }
+    Command::Submit {
+        member,
+        amount: figures,
+        place,
+        time_limit,
+        name,
+        kept: Bytes(0),
+        wait,
+        when: When::default(),
+    }
 }
 
 fn of_job(who: u64, job: u64) -> AllocationId {
@@ -292,7 +302,16 @@ fn each_command_brings_its_own_room_and_takes_it_with_it() {
         say(
             &mut ledger,
             3,
-            Command::Submit { member, amount, place, time_limit, name, kept: Bytes(0), wait },
+            Command::Submit {
+                member,
+                amount,
+                place,
+                time_limit,
+                name,
+                kept: Bytes(0),
+                wait,
+                when: When::default(),
+            },
         )
         .unwrap();
         assert_eq!(held(&ledger), Some(MilliCpu(1000 + more)));

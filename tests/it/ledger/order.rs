@@ -1,18 +1,23 @@
 //! The order of who waits, made anew from what members hold and how far they are ahead.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use fairshare::testing::identity::{JobId, Uid};
 use fairshare::testing::ledger::Ledger;
 use fairshare::testing::ledger::time::Time;
 
-/// Weights are honoured: the one with the reservation, then who has been first of theirs for a half-life, then each time
+/// Of each member's own the last that was put first, then those of the highest priority, then those that came first. Weights are
+/// honoured: the one with the reservation, then who has been first of theirs for a half-life, then each time
 /// the member who has least for their weight, with all that is before.
 pub fn by_brute_force(ledger: &Ledger, time: Time, patience: u64) {
     let places: Vec<_> = ledger.places().into_iter().map(|place| place.waiting).collect();
     let mut lines: BTreeMap<Uid, Vec<_>> = BTreeMap::new();
     let mut by_job = places.clone();
-    by_job.sort_by_key(|waiting| waiting.job);
+    by_job.sort_by_key(|waiting| {
+        let (first, priority) = (waiting.precedence.first, waiting.precedence.priority);
+        (Reverse(first), Reverse(priority), waiting.asked, waiting.job)
+    });
     by_job.iter().for_each(|waiting| lines.entry(waiting.uid).or_default().push(*waiting));
     let reserved = ledger.image().reserved;
     let mut order: Vec<JobId> =

@@ -12,12 +12,15 @@ use std::sync::Arc;
 use fairshare::testing::enforced::Burst;
 use fairshare::testing::identity::{AllocationId, JobId, Purpose};
 use fairshare::testing::ledger::allocation::{Allocation, Goes, Keeps, Lease, Phase, Stage, Terms};
+use fairshare::testing::ledger::apart::Apart;
 use fairshare::testing::ledger::fairness::{Account, Lags};
-use fairshare::testing::ledger::job::{Ask, Cause, Exit, Job, JobEnd, JobKind, JobState, Ran, Work};
+use fairshare::testing::ledger::job::{
+    Ask, Cause, Exit, Job, JobEnd, JobKind, JobState, Precedence, Ran, Work,
+};
 use fairshare::testing::ledger::time::{Clock, Time};
 use fairshare::testing::ledger::{BootId, Image, Ledger, Now};
 use fairshare::testing::policy::Weight;
-use fairshare::testing::quantity::{Bytes, MilliCpu, PartialAmount, Tasks};
+use fairshare::testing::quantity::{Bytes, MilliCpu, PartialAmount, Priority, Tasks};
 use fairshare::testing::state::{self, STATE_VERSION};
 
 use super::village::{GIB, amount, own, uid};
@@ -65,6 +68,7 @@ fn ask() -> Ask {
         lease_ms: Some(2 * HOUR),
         weight: Weight::new(2500).unwrap(),
         terms: Terms::default(),
+        precedence: Precedence::default(),
     }
 }
 
@@ -76,6 +80,7 @@ fn work(name: Option<&str>, ask: Option<Ask>, cancelled: bool) -> JobKind {
         ask,
         kept: Bytes(0),
         cancelled,
+        apart: None,
     }))
 }
 
@@ -237,8 +242,8 @@ fn image_of_5() -> Image {
     metered(image)
 }
 
-/// Everything that this version can say.
-fn image() -> Image {
+/// Everything that version 6 could say.
+fn image_of_6() -> Image {
     let mut image = image_of_5();
     let (lags, wide) = (&mut image.fairness, (1 << 100) + 77);
     (lags.half_life_ms, lags.tau_ms, lags.epoch) = (345_600_000, 21_600_000, Time(500));
@@ -246,6 +251,37 @@ fn image() -> Image {
     let weight = Weight::new(2500).unwrap();
     lags.accounts.insert(uid(101), Account { had: wide, since: 12_345, rate: 1 << 32, weight, waits: true });
     lags.accounts.insert(uid(102), Account { had: 12_345, ..Account::default() });
+    image
+}
+
+/// Everything that this version can say.
+fn image() -> Image {
+    let mut image = image_of_6();
+    let ids = |ids: &[u64]| ids.iter().copied().map(JobId).collect();
+    let apart = [
+        Apart { after: ids(&[4, 6]), after_any: ids(&[7]), ..Apart::default() },
+        Apart { begin: Some(Time(2 * HOUR)), held: true, ..Apart::default() },
+    ];
+    let precedence = Precedence { first: 3, priority: Priority::checked(99).unwrap() };
+    let mut jobs: Vec<Job> = Vec::new();
+    for (id, apart) in (22..).zip(apart) {
+        let mut kind = work(Some("later"), Some(Ask { precedence, ..ask() }), false);
+        if let JobKind::Submit(work) = &mut kind {
+            (work.kept, work.apart) = (Bytes(4321), Some(Box::new(apart)));
+        }
+        let state = JobState::Queued { since: Time(5000) };
+        jobs.push(Job { id: JobId(id), uid: uid(1), kind, created: now(1500), state });
+    }
+    let end = JobEnd::Unreached("Job 4, after which it was to run, failed".into());
+    let state = JobState::Ended { started: None, ended: now(3000), end };
+    jobs.push(Job {
+        id: JobId(24),
+        uid: uid(104),
+        kind: work(None, Some(ask()), false),
+        created: now(1500),
+        state,
+    });
+    image.jobs.extend(jobs.into_iter().map(Arc::new));
     image
 }
 
@@ -285,6 +321,11 @@ fn version_5_means_what_it_meant() {
 }
 
 #[test]
+fn version_6_means_what_it_meant() {
+    assert_eq!(read("6"), image_of_6());
+}
+
+#[test]
 fn version_3_means_what_it_meant() {
     assert_eq!(read("3"), image_of_3());
 }
@@ -292,7 +333,7 @@ fn version_3_means_what_it_meant() {
 /// What is read goes on: the ledger that it makes adds up, and every reservation and place is there.
 #[test]
 fn a_ledger_goes_on_from_every_version() {
-    for name in ["1", "1-without-for-work", "2", "3", "4", "5", "6"] {
+    for name in ["1", "1-without-for-work", "2", "3", "4", "5", "6", "7"] {
         let mut image = read(name);
         // A share that is held for a job which waits cannot be: such are in the file for their form only.
         let holders: BTreeSet<_> = image.allocations.iter().map(|share| share.id.uid).collect();

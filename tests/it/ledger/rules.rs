@@ -434,3 +434,26 @@ fn nobodys_jobs_are_forgotten_for_what_another_does() {
     again.audit();
     assert_eq!(again.jobs().len(), JOBS_KEPT_MAX);
 }
+
+/// They can have nothing more until something of their own ends: what they wait for besides must not end the look at the queue.
+#[test]
+fn who_waits_for_their_own_stands_before_nobody() {
+    let mut ledger = ledger();
+    say(&mut ledger, 0, Command::SetCapacity { cpu: MilliCpu(16_000), mem: Bytes(16 * GIB) }).unwrap();
+    let of = Policy { users: super::village::weighted(&[(2, 500)]).users, ..policy() };
+    for (who, cpu) in [(1, 8), (2, 5), (3, 3)] {
+        say(&mut ledger, 0, request(&of, who, named(cpu * 1000, GIB), None, Wait::No)).unwrap();
+    }
+    let waits = |who| super::village::submit(&of, who, named(1000, GIB), None, Bytes(0));
+    // Twice as much as may be held by the first; for their weight the other holds more than with one of the two.
+    for (ms, who) in [(1, 1), (2, 1), (3, 2)] {
+        say(&mut ledger, ms, waits(who)).unwrap();
+    }
+    assert_eq!(ledger.waiting(), 3);
+    say(&mut ledger, 4, Command::Release { id: own(3), populated: false, stop: false }).unwrap();
+    assert_eq!(
+        ledger.share(uid(2)).unwrap().allocations,
+        2,
+        "there is room, and nobody else who may have it"
+    );
+}

@@ -5,6 +5,7 @@ use std::time::Duration;
 use fairshare::testing::enforced::{Enforced, KernelLimits, Limit};
 use fairshare::testing::identity::{AllocationId, Uid};
 use fairshare::testing::ledger::allocation::{Goes, Keeps};
+use fairshare::testing::ledger::apart::When;
 use fairshare::testing::ledger::refusal::Refusal;
 use fairshare::testing::ledger::{
     BootId, Command, Effect, Ledger, Member, Now, Order, Outcome, Rules, Wait, Where,
@@ -156,6 +157,21 @@ pub fn submit(
         name: None,
         kept,
         wait: Wait::Granted,
+        when: When::default(),
+    }
+}
+
+/// The same without a time limit, when it is to start.
+pub fn submit_when(policy: &Policy, raw: u64, amount: PartialAmount, when: When) -> Command {
+    Command::Submit {
+        member: member(policy, raw),
+        amount,
+        place: Where::ByFigures,
+        time_limit: None,
+        name: None,
+        kept: Bytes(9),
+        wait: Wait::Granted,
+        when,
     }
 }
 

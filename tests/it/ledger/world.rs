@@ -1,11 +1,14 @@
 //! The world of a history: the ledger, what it believes to exist, and what must hold of both at any moment.
 
+mod later;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use fairshare::testing::enforced::Enforced;
 use fairshare::testing::identity::{AllocationId, JobId, Purpose};
 use fairshare::testing::ledger::allocation::{Keeps, Phase};
+use fairshare::testing::ledger::apart::When;
 use fairshare::testing::ledger::job::{JobEnd, JobKind};
 use fairshare::testing::ledger::reconcile::{Found, verdicts};
 use fairshare::testing::ledger::share::enforced;
@@ -32,6 +35,8 @@ pub struct World {
     /// Submitted commands that run, and all that ever did.
     works: Vec<(AllocationId, JobId)>,
     ran: BTreeSet<JobId>,
+    /// What commands were to start after, and not before which time.
+    when: BTreeMap<JobId, (When, Time)>,
     calm: bool,
     evict: bool,
     patience: u64,
@@ -53,6 +58,7 @@ impl World {
             under_way: Vec::new(),
             works: Vec::new(),
             ran: BTreeSet::new(),
+            when: BTreeMap::new(),
             calm: seed.is_multiple_of(3),
             evict: false,
             patience: HALF_LIFE_MS,
@@ -145,6 +151,10 @@ impl World {
                 self.say(Command::Cancel { job: JobId(job), by: Canceller::Member(uid(by)) });
             }
             Step::Submit { who, cpu, limit, wait, place } => self.submit(who, cpu, limit, (wait, place)),
+            Step::SubmitWhen { who, cpu, after, kind, begin } => {
+                self.submit_when(who, cpu, after, (kind, begin))
+            }
+            Step::Alter { job, by, kind } => self.alter(job, by, kind),
             Step::WorkEnds { which } if !self.works.is_empty() => {
                 let (id, job) = self.works.remove(which as usize % self.works.len());
                 self.work_ends(id, job, JobEnd::Done);
@@ -196,7 +206,16 @@ impl World {
         let (member, amount) = (member(&self.policy, who), named(cpu * 1000, GIB));
         let amount = if place == 0 { PartialAmount::default() } else { amount };
         let place = [Where::ByFigures, Where::ByFigures, Where::InShare, Where::Own][place as usize];
-        self.say(Command::Submit { member, amount, place, time_limit, name: None, kept: Bytes(9), wait });
+        self.say(Command::Submit {
+            member,
+            amount,
+            place,
+            time_limit,
+            name: None,
+            kept: Bytes(9),
+            wait,
+            when: When::default(),
+        });
     }
 
     /// When the ledger wants to be woken, or systemd ends a command.
@@ -316,6 +335,7 @@ impl World {
             }
             Effect::Start { job, .. } => {
                 assert!(self.ran.insert(*job), "job {job} is started twice");
+                self.may_start(*job);
                 let home = self.home(*job);
                 match self.slices.get_mut(&home) {
                     Some(slice) => {

@@ -1,5 +1,7 @@
 //! One message of every kind, with all that it may have and with no more than it must.
 
+mod shares;
+
 use std::collections::BTreeMap;
 
 use fairshare::contract::*;
@@ -8,6 +10,8 @@ use fairshare::wire::error::{Code, WireError};
 use fairshare::wire::frame::{FRAME_BYTES_MAX, encode_frame};
 use fairshare::wire::hello::{Authz, Hello, HelloAck, HelloReply, Role, decode_hello, decode_hello_reply};
 use fairshare::wire::os_text::OsText;
+
+use shares::{allocation_full, allocation_min, capacity, capacity_full, share_full, share_min};
 
 /// Whatever goes into a frame.
 #[derive(Debug, Clone, PartialEq)]
@@ -165,6 +169,9 @@ fn calls() -> Vec<(&'static str, Call)> {
         ("resize-job", Call::Resize(Resize { job_id: Some(17), ..Resize::of(AMOUNTS) })),
         ("renew-job", Call::Renew(Renew { lease_ms: 60_000, job_id: Some(17), for_uid: None })),
         ("release-job", Call::Release(Release { job_id: Some(17), stop: None, for_uid: None })),
+        ("submit-when", Call::Submit(Submit { argv: vec!["true".into()], cwd: "/".into(), wait: Some(true), after: Some(vec![17, 18]), after_any: Some((1..33).collect()), begin_ms: Some(1_700_010_800_000), hold: Some(true), priority: Some(90), ..Submit::default() })),
+        ("job_alter-min", Call::JobAlter(JobAlter { job_id: 17, ..JobAlter::default() })),
+        ("job_alter-full", Call::JobAlter(JobAlter { job_id: 17, hold: Some(false), first: Some(true), priority: Some(100) })),
     ]
 }
 
@@ -217,90 +224,6 @@ fn error() -> WireError {
         .retry_after_ms(10_800_000)
 }
 
-fn share_min() -> ShareInfo {
-    ShareInfo {
-        uid: 1001,
-        user: None,
-        cpu_milli: 500,
-        mem_bytes: 1 << 20,
-        tasks_max: 16,
-        slice: text("fairshare-1001.slice"),
-        usage: None,
-        burst_cpu_milli: None,
-        allocations: None,
-    }
-}
-
-/// With each kind of allocation, and with all, some and nothing known of what they use.
-fn share_full() -> ShareInfo {
-    let barely = AllocationInfo { job_id: Some(18), usage: Some(Usage::default()), ..allocation_full() };
-    let unit = text("fairshare-1001-run19.slice");
-    let run = AllocationInfo { kind: AllocationKind::Run, job_id: Some(19), unit, ..allocation_full() };
-    ShareInfo {
-        user: Some(text("alice")),
-        usage: Some(usage_full()),
-        burst_cpu_milli: Some(15_500),
-        allocations: Some(vec![allocation_min(), allocation_full(), barely, run]),
-        ..share_min()
-    }
-}
-
-fn usage_full() -> Usage {
-    Usage {
-        cpu_usec: 12_345_678,
-        mem_bytes: 3 << 30,
-        needed_bytes: Some(1 << 30),
-        tasks: 37,
-        oom_kills: 1,
-        cpu_pressure_centi: Some(250),
-        mem_pressure_centi: Some(0),
-    }
-}
-
-fn allocation_min() -> AllocationInfo {
-    AllocationInfo {
-        kind: AllocationKind::Standing,
-        job_id: None,
-        cpu_milli: 500,
-        mem_bytes: 1 << 20,
-        tasks_max: 16,
-        state: AllocationState::Expired,
-        granted_ms: 0,
-        lease_ends_ms: None,
-        unit: text("fairshare-1001-own.slice"),
-        usage: None,
-    }
-}
-
-fn allocation_full() -> AllocationInfo {
-    AllocationInfo {
-        kind: AllocationKind::Job,
-        job_id: Some(17),
-        state: AllocationState::Active,
-        granted_ms: 1_700_000_000_000,
-        lease_ends_ms: Some(1_700_028_800_000),
-        unit: text("fairshare-1001-job17.slice"),
-        usage: Some(usage_full()),
-        ..allocation_min()
-    }
-}
-
-fn capacity_full() -> CapacityInfo {
-    CapacityInfo { left_behind_bytes: Some(400 << 20), ..capacity() }
-}
-
-fn capacity() -> CapacityInfo {
-    CapacityInfo {
-        cpu_milli: 15_000,
-        mem_bytes: 62 << 30,
-        free_cpu_milli: 9000,
-        free_mem_bytes: 42 << 30,
-        shares: 3,
-        waiting: 1,
-        left_behind_bytes: None,
-    }
-}
-
 fn job_min(kind: JobKind, state: JobState) -> JobInfo {
     JobInfo {
         job_id: 17,
@@ -322,6 +245,7 @@ fn job_min(kind: JobKind, state: JobState) -> JobInfo {
         mem_limit_bytes: None,
         cpu_usec: None,
         error: None,
+        waits_for: None,
     }
 }
 
@@ -346,11 +270,13 @@ fn job_full() -> JobInfo {
         mem_limit_bytes: Some(2 << 30),
         cpu_usec: Some(1_000_000),
         error: Some(Box::new(error())),
+        waits_for: None,
     }
 }
 
 #[rustfmt::skip]
 fn answers() -> Vec<(&'static str, Answer)> {
+    let waits_for = WaitsFor { after: Some(vec![17, 18]), begin_ms: Some(1_700_010_800_000), hold: Some(true) };
     let figures = |cpu_milli| AmountInfo { cpu_milli, mem_bytes: 8 << 30, tasks_max: 4096 };
     let policy_min = PolicyInfo {
         defaults: figures(2000), max: figures(8000), lease_default_ms: None, lease_max_ms: None, idle_ms: None, burst_cpu_milli: None,
@@ -408,6 +334,9 @@ fn answers() -> Vec<(&'static str, Answer)> {
         ("audit-full", Answer::Audit(AuditAnswer { findings: findings(), findings_left_out: Some(3) })),
         ("policy-io", Answer::Policy(PolicyAnswer { policy: policy_io })),
         ("policy-io-min", Answer::Policy(PolicyAnswer { policy: policy_io_min })),
+        ("job-apart", Answer::Job(OneJob { job: JobInfo { waits_for: Some(Box::new(waits_for)), ..job_min(JobKind::Submit, JobState::Queued) } })),
+        ("job-apart-after", Answer::Job(OneJob { job: JobInfo { waits_for: Some(Box::new(WaitsFor { after: Some(vec![]), ..WaitsFor::default() })), ..job_min(JobKind::Submit, JobState::Queued) } })),
+        ("job-apart-min", Answer::Job(OneJob { job: JobInfo { waits_for: Some(Box::default()), ..job_min(JobKind::Submit, JobState::Queued) } })),
         ("unit-own", Answer::Unit(InUnit { unit: text("fairshare-1001-run17-run1.scope"), cpu_milli: 2000, mem_bytes: 8 << 30, job_id: Some(17) })),
     ]
 }

@@ -5,6 +5,7 @@ mod audit;
 mod drain;
 mod dump;
 mod health;
+mod job_alter;
 mod job_cancel;
 mod job_fetch;
 mod job_list;

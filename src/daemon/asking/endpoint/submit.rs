@@ -8,9 +8,11 @@ use crate::contract::Submit;
 use crate::contract::handover::{Handover, Streams, umask_default};
 use crate::daemon::asking::caller::{Asking, Caller};
 use crate::daemon::asking::deed::{Deed, Saying};
-use crate::daemon::asking::figures::{figures, place, waiting};
+use crate::daemon::asking::figures::{figures, place, priority, waiting};
 use crate::daemon::asking::present::Present;
 use crate::daemon::asking::spec::{self, Spec};
+use crate::identity::JobId;
+use crate::ledger::apart::When;
 use crate::ledger::{Command, Wait, Where};
 use crate::policy::Role;
 use crate::quantity::PartialAmount;
@@ -24,6 +26,7 @@ pub struct Asked {
     time_limit: Option<Duration>,
     name: Option<String>,
     wait: Wait,
+    when: When,
     spec: Arc<Spec>,
 }
 
@@ -42,8 +45,16 @@ impl Endpoint for Submit {
 
     fn act(self, asking: &mut Asking<'_>) -> Result<Self::Act, WireError> {
         let amount = figures(self.amounts())?;
+        let ids = |ids: Option<Vec<u64>>| ids.into_iter().flatten().map(JobId).collect();
         let Submit { argv, cwd, env, name, lease_ms, input, output, errors, wait, in_share, script, .. } =
             self;
+        let when = When {
+            after: ids(self.after),
+            after_any: ids(self.after_any),
+            begin_wall_ms: self.begin_ms,
+            hold: self.hold.unwrap_or(false),
+            priority: self.priority.map(priority).transpose()?.unwrap_or_default(),
+        };
         let streams = Streams { input, output, errors };
         let handover = spec::checked(Handover { argv, cwd, env, streams, script, umask: umask_default() })?;
         Ok(Asked {
@@ -52,6 +63,7 @@ impl Endpoint for Submit {
             time_limit: lease_ms.map(Duration::from_millis),
             name,
             wait: waiting(wait),
+            when,
             spec: Arc::new(Spec::of(handover, &asking.caller.peer, &mut asking.brought)?),
         })
     }
@@ -61,9 +73,9 @@ impl Endpoint for Submit {
             act.spec.refuse_filtered()?;
         }
         let member = now.member(&by.whom)?;
-        let Asked { amount, place, time_limit, ref name, wait, ref spec } = *act;
-        let (name, kept) = (name.clone(), spec.kept_bytes());
-        let command = Command::Submit { member, amount, place, time_limit, name, kept, wait };
+        let Asked { amount, place, time_limit, ref name, wait, ref when, ref spec } = *act;
+        let (name, kept, when) = (name.clone(), spec.kept_bytes(), when.clone());
+        let command = Command::Submit { member, amount, place, time_limit, name, kept, wait, when };
         Ok(Deed::Say(Saying::new(command).with_spec(Arc::clone(spec))))
     }
 }

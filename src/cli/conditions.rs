@@ -1,0 +1,186 @@
+//! What a command waits for before it starts, and before which others, as it is typed.
+
+use std::time::Duration;
+
+use clap::ArgGroup;
+
+use super::exit::{Exit, Failure};
+use super::render;
+use super::typed::Moment;
+use crate::contract::{AFTER_MAX, JobAlter, JobInfo, Submit, WaitsFor};
+use crate::quantity::Priority;
+
+/// How many of the jobs that are waited for are named to a person.
+const AFTER_SHOWN_MAX: usize = 4;
+
+/// What a command waits for before it waits for room.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct Conditions {
+    /// Start it when these jobs of yours have ended with exit 0; where one does not, it never runs
+    #[arg(long, value_name = "ID,...", value_delimiter = ',')]
+    pub after: Vec<u64>,
+    /// Start it when these jobs of yours have ended, in whatever way
+    #[arg(long, value_name = "ID,...", value_delimiter = ',')]
+    pub after_any: Vec<u64>,
+    /// Start it at this time or later: 2h, "2030-12-01 08:00", or with a Z at its end in UTC
+    #[arg(long, value_name = "TIME")]
+    pub begin: Option<Moment>,
+    /// Start it no sooner than `fairshare jobs --release` says
+    #[arg(long)]
+    pub hold: bool,
+    /// Before which of your own that wait it goes, 0 to 100: the more the sooner [default: 50]
+    #[arg(long, value_name = "N")]
+    pub priority: Option<Priority>,
+}
+
+/// What becomes of jobs that wait.
+#[derive(Debug, Clone, Default, clap::Args)]
+#[command(group = ArgGroup::new("alteration").args(["hold", "release", "first"]).conflicts_with_all(["all", "states", "json"]))]
+pub struct Alteration {
+    /// Hold these, so that they wait apart from the queue
+    #[arg(long, value_name = "ID,...", value_delimiter = ',', num_args = 1..)]
+    pub hold: Vec<u64>,
+    /// Release these: they join the queue, at the end of what is as urgent of yours
+    #[arg(long, value_name = "ID,...", value_delimiter = ',', num_args = 1..)]
+    pub release: Vec<u64>,
+    /// Put these before all else of yours that waits, the first that is named in front
+    #[arg(long, value_name = "ID,...", value_delimiter = ',', num_args = 1..)]
+    pub first: Vec<u64>,
+}
+
+impl Conditions {
+    /// The option by which something is waited for, where there is one.
+    fn named(&self) -> Option<&'static str> {
+        let named = [
+            ("--after", !self.after.is_empty()),
+            ("--after-any", !self.after_any.is_empty()),
+            ("--begin", self.begin.is_some()),
+            ("--hold", self.hold),
+        ];
+        named.into_iter().find(|(_, named)| *named).map(|(option, _)| option)
+    }
+
+    /// Whether they can be with the rest of the command line.
+    ///
+    /// # Errors
+    /// They cannot, and why.
+    pub fn checked(&self, no_wait: bool, in_share: bool) -> Result<(), Failure> {
+        let wrong = |message: String, hint: &str| Err(Failure::new(Exit::USAGE, message).hint(hint));
+        for (option, ids) in [("--after", &self.after), ("--after-any", &self.after_any)] {
+            if ids.len() > AFTER_MAX {
+                let message = format!("{option} names {} jobs, and {AFTER_MAX} are the most", ids.len());
+                return wrong(
+                    message,
+                    "have a job of its own wait for some of them: `submit --after ... -- true`",
+                );
+            }
+        }
+        if let Some(begin) = self.begin
+            && begin.ms(u64::MAX) <= render::now_ms()
+        {
+            return wrong(
+                "--begin names a time that is over".to_owned(),
+                "leave --begin out to start it at once",
+            );
+        }
+        match (self.named(), no_wait, in_share) {
+            (Some(option), true, _) => wrong(
+                format!(
+                    "--no-wait cannot be with {option}: whether there is room is not known before it is to start"
+                ),
+                "leave --no-wait out",
+            ),
+            (Some(option), _, true) => wrong(
+                format!(
+                    "--in-share cannot be with {option}: nobody knows whether you hold a standing allocation when it is to start"
+                ),
+                "leave --in-share out: the command has room of its own then, as large as --cpu and --mem say",
+            ),
+            _ => Ok(()),
+        }
+    }
+
+    /// The same, where what was not said is as the `other` says it.
+    pub fn or(self, other: Self) -> Self {
+        let Self { after, after_any, begin, hold, priority } = self;
+        let ids = |own: Vec<u64>, others| if own.is_empty() { others } else { own };
+        Self {
+            after: ids(after, other.after),
+            after_any: ids(after_any, other.after_any),
+            begin: begin.or(other.begin),
+            hold: hold || other.hold,
+            priority: priority.or(other.priority),
+        }
+    }
+
+    /// Puts them in what is submitted.
+    pub fn put_in(&self, submission: &mut Submit) {
+        let ids = |ids: &Vec<u64>| Some(ids.clone()).filter(|ids| !ids.is_empty());
+        submission.after = ids(&self.after);
+        submission.after_any = ids(&self.after_any);
+        submission.begin_ms = self.begin.map(|begin| begin.ms(render::now_ms()));
+        submission.hold = self.hold.then_some(true);
+        submission.priority = self.priority.map(Priority::number);
+    }
+}
+
+impl Alteration {
+    /// The calls that it takes, in the order in which they are made.
+    pub fn calls(&self) -> Vec<JobAlter> {
+        let of = |job_id: &u64| JobAlter { job_id: *job_id, ..JobAlter::default() };
+        let hold = self.hold.iter().map(|id| JobAlter { hold: Some(true), ..of(id) });
+        let release = self.release.iter().map(|id| JobAlter { hold: Some(false), ..of(id) });
+        // The last that is put first is in front.
+        let first = self.first.iter().rev().map(|id| JobAlter { first: Some(true), ..of(id) });
+        hold.chain(release).chain(first).collect()
+    }
+}
+
+/// Where a queued job stands: `place 2, expected in 5m`; or what it waits for before it is in the queue.
+pub fn place(job: &JobInfo, now_ms: u64) -> String {
+    if let Some(waits_for) = &job.waits_for {
+        return shown(waits_for, now_ms);
+    }
+    let place = job.place.map(|place| format!("place {place}"));
+    let starts = job
+        .starts_ms
+        .map(|ms| format!("expected in {}", render::span(Duration::from_millis(ms.saturating_sub(now_ms)))));
+    match (place, starts) {
+        (Some(place), Some(starts)) => format!("{place}, {starts}"),
+        (Some(only), None) | (None, Some(only)) => only,
+        (None, None) => String::new(),
+    }
+}
+
+/// What a job waits for before it waits for room: `held`, `after 17, 18`, `begins in 2h`.
+fn shown(waits_for: &WaitsFor, now_ms: u64) -> String {
+    let mut parts = Vec::new();
+    if waits_for.hold == Some(true) {
+        parts.push("held".to_owned());
+    }
+    if let Some(after) = waits_for.after.as_ref().filter(|after| !after.is_empty()) {
+        let named: Vec<String> = after.iter().take(AFTER_SHOWN_MAX).map(u64::to_string).collect();
+        let more = after.len().saturating_sub(AFTER_SHOWN_MAX);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        parts.push(format!("after {}{more}", named.join(", ")));
+    }
+    if let Some(begin_ms) = waits_for.begin_ms {
+        let left = Duration::from_millis(begin_ms.saturating_sub(now_ms));
+        parts.push(format!("begins in {}", render::span(left)));
+    }
+    parts.join("; ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_job_waits_for_is_said_in_one_line() {
+        let waits_for = WaitsFor { after: Some(vec![17, 18]), begin_ms: Some(7_201_000), hold: Some(true) };
+        assert_eq!(shown(&waits_for, 1000), "held; after 17, 18; begins in 2h");
+        assert_eq!(shown(&WaitsFor { begin_ms: Some(1), ..WaitsFor::default() }, 1000), "begins in 0s");
+        let many = WaitsFor { after: Some((1..=32).collect()), ..WaitsFor::default() };
+        assert_eq!(shown(&many, 0), "after 1, 2, 3, 4 and 28 more");
+    }
+}

@@ -1,0 +1,52 @@
+//! Commands of a history that wait for something else before they wait for room, and what becomes of what waits.
+
+use fairshare::testing::identity::JobId;
+use fairshare::testing::ledger::Command;
+use fairshare::testing::ledger::apart::{Change, When};
+use fairshare::testing::ledger::job::JobState;
+use fairshare::testing::quantity::Priority;
+
+use super::World;
+use crate::ledger::village::{GIB, named, submit_when, uid};
+
+impl World {
+    pub(super) fn submit_when(&mut self, who: u64, cpu: u64, after: u64, (kind, begin): (u64, u64)) {
+        // Of the member's own, one that there is in most histories.
+        let own = self.ledger.jobs().values().filter(|job| job.uid == uid(who)).map(|job| job.id);
+        let own: Vec<JobId> = own.collect();
+        let job = own.get(after as usize % own.len().max(1)).copied().unwrap_or(JobId(after));
+        let when = match kind {
+            0 => When { after: [job].into(), ..When::default() },
+            1 => When { after_any: [job].into(), ..When::default() },
+            2 => When { begin_wall_ms: Some(self.now.wall_ms + begin), ..When::default() },
+            3 => When { hold: true, after_any: own.into_iter().take(3).collect(), ..When::default() },
+            _ => When { priority: Priority::checked(after).unwrap(), ..When::default() },
+        };
+        let begins = self.ledger.time(self.now).after(if kind == 2 { begin } else { 0 });
+        let job = JobId(self.ledger.next_job());
+        self.say(submit_when(&self.policy, who, named(cpu * 1000, GIB), when.clone()));
+        if self.ledger.jobs().contains_key(&job) {
+            self.when.insert(job, (when, begins));
+        }
+    }
+
+    pub(super) fn alter(&mut self, job: u64, by: u64, kind: u64) {
+        let change = match kind {
+            0 => Change { hold: Some(true), ..Change::default() },
+            1 | 2 => Change { hold: Some(false), ..Change::default() },
+            3 => Change { first: Some(!job.is_multiple_of(4)), ..Change::default() },
+            _ => Change { priority: Some(Priority::checked(job).unwrap()), ..Change::default() },
+        };
+        self.say(Command::Alter { job: JobId(job), by: uid(by), change });
+    }
+
+    /// Nothing starts before what it was to start after.
+    pub(super) fn may_start(&self, job: JobId) {
+        let Some((when, begins)) = self.when.get(&job) else { return };
+        let of = |id: &JobId| self.ledger.jobs().get(id).map(|job| job.state.clone());
+        let over = |id: &JobId| matches!(of(id), Some(JobState::Ended { .. }));
+        let well = |id: &JobId| matches!(of(id), Some(JobState::Ended { end, .. }) if end.went_well());
+        assert!(when.after.iter().all(well) && when.after_any.iter().all(over), "job {job} starts too soon");
+        assert!(self.ledger.time(self.now) >= *begins, "job {job} starts before its time");
+    }
+}
