@@ -95,6 +95,15 @@ forgotten.
 --hold, --release and --first are about your own: what is held keeps no place in the queue, and has
 that of what is submitted when it is released. What runs or is over cannot be changed.";
 
+pub const OUTPUT_EXAMPLES: &str = "\
+Examples:
+  fairshare output 7           what job 7 has written so far
+  fairshare output -f 7        the same, and what it writes until it has ended
+  fairshare output 7 | tail    the end of it
+
+It is the file that --output named, or fairshare-ID.out, as you may read it: with what others wrote
+into it. What went to a pipe or a terminal is nowhere to be read again.";
+
 pub const WAIT_EXAMPLES: &str = "\
 Examples:
   fairshare wait 7

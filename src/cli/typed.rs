@@ -119,7 +119,8 @@ impl FromStr for Moment {
             None => (text, false),
         };
         let seconds = if shown.matches(':').count() == 1 { ":00" } else { "" };
-        let shown = humantime::parse_rfc3339_weak(&format!("{shown}{seconds}").to_ascii_uppercase()).map_err(|_| wrong())?;
+        let shown = humantime::parse_rfc3339_weak(&format!("{shown}{seconds}").to_ascii_uppercase())
+            .map_err(|_| wrong())?;
         let shown = shown.duration_since(UNIX_EPOCH).map_err(|_| wrong())?;
         if utc {
             return Ok(Self::At(milliseconds(shown)));

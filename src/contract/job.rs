@@ -105,6 +105,16 @@ pub struct WaitsFor {
 #[serde(deny_unknown_fields)]
 pub struct OneJob {
     pub job: JobInfo,
+    /// The file that its standard output goes to, where it has a name that is remembered.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional")]
+    pub output: Option<String>,
+}
+
+impl OneJob {
+    /// A job, and nothing of its output.
+    pub fn of(job: JobInfo) -> Self {
+        Self { job, output: None }
+    }
 }
 
 /// The answer of what takes long: the job that does it.

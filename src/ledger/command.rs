@@ -154,6 +154,8 @@ pub enum Command {
         time_limit: Option<Duration>,
         /// What its member calls it.
         name: Option<String>,
+        /// The file that its output goes to, where that is remembered.
+        output: Option<String>,
         /// How much of it is kept on disk where it brings an allocation.
         kept: Bytes,
         /// What if an allocation is to be taken, and there is no room.
@@ -247,6 +249,7 @@ pub(super) struct Asked {
     pub place: Where,
     pub time_limit: Option<Duration>,
     pub name: Option<String>,
+    pub output: Option<String>,
     pub kept: Bytes,
     pub wait: Wait,
     pub when: When,

@@ -16,6 +16,10 @@ pub const JOBS_KEPT_PER_UID_MAX: usize = 1000;
 /// the oldest of who has the most is forgotten. Each is some 300 bytes in memory, and in each write of the state.
 pub const JOBS_KEPT_MAX: usize = 4 * JOBS_KEPT_PER_UID_MAX;
 
+/// The longest name of a file that is remembered as that of a command's output, in bytes: it is in each write of the state, as
+/// long as the job is remembered.
+pub const OUTPUT_BYTES_MAX: usize = 255;
+
 /// How many submitted commands of one member run at a time.
 pub const WORKS_PER_UID_MAX: usize = 256;
 
@@ -62,6 +66,9 @@ pub enum JobKind {
 pub struct Work {
     /// What its member calls it.
     pub name: Option<String>,
+    /// The file that its output goes to, with the job's number where that is a part of the name; `None`: none that is
+    /// remembered. No more than [`OUTPUT_BYTES_MAX`].
+    pub output: Option<String>,
     /// What it may use within the allocation; the whole allocation for what is not named.
     pub limits: PartialAmount,
     /// After how long it is ended, in milliseconds; `None`: never.

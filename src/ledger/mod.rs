@@ -218,8 +218,8 @@ impl Ledger {
             Command::Release { id, populated, stop } => {
                 self.release(now, id, populated, stop, &mut effects)?;
             }
-            Command::Submit { member, amount, place, time_limit, name, kept, wait, when } => {
-                let work = command::Asked { amount, place, time_limit, name, kept, wait, when };
+            Command::Submit { member, amount, place, time_limit, name, output, kept, wait, when } => {
+                let work = command::Asked { amount, place, time_limit, name, output, kept, wait, when };
                 self.submit(now, member, work, &mut effects)?;
             }
             Command::WorkEnded { job, end } => self.work_ended(now, job, end, &mut effects),

@@ -243,6 +243,7 @@ impl Replay<'_> {
             place: Where::Own,
             time_limit: arrival.lease_ms.map(|lease| Duration::from_millis(lease).min(longest)),
             name: None,
+            output: None,
             kept: Bytes(0),
             wait: Wait::Granted,
             when: When::default(),

@@ -17,8 +17,15 @@ guest_test!(a_script_runs_as_it_was_when_it_was_submitted, |guest: Guest| {
     let said = guest.as_user("alice", &format!("cat out-{job}")).expect_ok().text();
     assert_eq!(said, "one submit 1 typed 2");
     guest.as_user("alice", "fairshare jobs").expect_ok().stdout_has("sweep");
+    assert_eq!(guest.as_user("alice", &format!("fairshare output {job}")).expect_ok().text(), said);
+    guest.as_user("bob", &format!("fairshare output {job}")).expect_code(1).stderr_has("No such job");
 
     guest.as_user("alice", "fairshare request --cpu 0.5 --mem 64M").expect_ok();
+    // What is written is shown as it is written, until the job has ended.
+    let follows = "id=$(fairshare submit -- sh -c 'echo first; until [ -e go ]; do sleep 0.1; done; echo last')
+        fairshare output -f $id | { read -r line; echo $line; touch go; cat; }; fairshare jobs | grep -c running";
+    assert_eq!(guest.as_user("alice", follows).text(), "first\nlast\n0");
+
     // One that names nothing to run it is run by a shell, and another language's by what it names.
     guest.write_file("/home/alice/plain", "echo plain; exit 4", 0o644);
     let plain = guest.as_user("alice", "fairshare submit --script plain --output o").expect_ok().text();

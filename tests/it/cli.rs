@@ -6,6 +6,7 @@ mod ask;
 mod jobs;
 mod json;
 mod line;
+mod output;
 mod refuse;
 mod run;
 mod show;

@@ -8,8 +8,9 @@ use super::command::simulate;
 use super::conditions::Alteration;
 use super::examples::{
     ADMIN_EXAMPLES, ATTACH_EXAMPLES, CANCEL_EXAMPLES, COMPLETIONS_EXAMPLES, DOCTOR_EXAMPLES, EVENTS_EXAMPLES,
-    EXAMPLES, JOBS_EXAMPLES, JSON_EXAMPLES, POLICY_CHECK_EXAMPLES, RELEASE_EXAMPLES, RENEW_EXAMPLES,
-    REQUEST_EXAMPLES, RESIZE_EXAMPLES, RUN_EXAMPLES, SHELL_EXAMPLES, SUBMIT_EXAMPLES, WAIT_EXAMPLES,
+    EXAMPLES, JOBS_EXAMPLES, JSON_EXAMPLES, OUTPUT_EXAMPLES, POLICY_CHECK_EXAMPLES, RELEASE_EXAMPLES,
+    RENEW_EXAMPLES, REQUEST_EXAMPLES, RESIZE_EXAMPLES, RUN_EXAMPLES, SHELL_EXAMPLES, SUBMIT_EXAMPLES,
+    WAIT_EXAMPLES,
 };
 use super::typed::{Figures, Span};
 use std::ffi::OsString;
@@ -77,6 +78,9 @@ pub enum Command {
     /// Show your jobs: requests, submitted commands and releases; also how each that is over ended. Or change what waits
     #[command(after_help = JOBS_EXAMPLES)]
     Jobs(Jobs),
+    /// Show what a job has written
+    #[command(after_help = OUTPUT_EXAMPLES)]
+    Output(Output),
     /// Wait until jobs have ended, and end as they did
     #[command(after_help = WAIT_EXAMPLES)]
     Wait(JobNumbers),
@@ -243,6 +247,17 @@ pub struct Jobs {
     /// One JSON object instead of text
     #[arg(long)]
     pub json: bool,
+}
+
+/// `fairshare output`.
+#[derive(Debug, clap::Args)]
+pub struct Output {
+    /// The job's number, as `fairshare jobs` shows it
+    #[arg(value_name = "ID")]
+    pub id: u64,
+    /// Go on with what it writes, until it has ended
+    #[arg(short, long)]
+    pub follow: bool,
 }
 
 /// `fairshare wait`, `fairshare cancel`.

@@ -66,7 +66,7 @@ fn each<E: Addressed<Answer = OneJob>>(
     let (alone, mut last) = (calls.len() == 1, None);
     for (job_id, call) in calls {
         match link.try_ask(&call)? {
-            Ok(OneJob { job }) => render::print(&said(&job))?,
+            Ok(OneJob { job, .. }) => render::print(&said(&job))?,
             Err(error) => {
                 let refused = link::refused(&error, E::ENDPOINT, &Whom::Me);
                 let message = format!("job {job_id}: {}", refused.message);

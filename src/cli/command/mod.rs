@@ -9,6 +9,7 @@ mod events;
 mod health;
 mod jobs;
 mod json;
+mod output;
 mod policy;
 mod release;
 mod renew;
@@ -44,6 +45,7 @@ pub fn run(command: Command, socket: &Path) -> Result<Exit, Failure> {
         Command::Attach(args) => attach::run(&args, socket),
         Command::Submit(args) => submit::run(&args, socket),
         Command::Jobs(args) => jobs::list(&args, socket),
+        Command::Output(args) => output::run(&args, socket),
         Command::Wait(args) => wait::run(&args, socket),
         Command::Cancel(args) => jobs::cancel(&args, socket),
         Command::Events(args) => events::run(&args, socket),

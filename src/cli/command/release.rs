@@ -78,7 +78,7 @@ fn wait(link: &mut Link, job_id: u64, whom: &Whom) -> Result<(), Failure> {
     ));
     note(&format!("ending the processes inside (job {job_id}): SIGTERM, then SIGKILL after ten seconds"));
     loop {
-        let OneJob { job } = link.ask(&JobStatus { job_id }, whom)?;
+        let OneJob { job, .. } = link.ask(&JobStatus { job_id }, whom)?;
         match job.state {
             JobState::Queued | JobState::Running => thread::sleep(JOB_LOOK_EVERY),
             JobState::Done => return Ok(()),

@@ -75,7 +75,7 @@ fn wait(
 /// The job after it was cancelled; where its share is being made already, after that.
 fn taken_back(link: &mut Link, socket: &Path, job_id: u64, whom: &Whom) -> Result<JobInfo, Failure> {
     match link.try_ask(&JobCancel { job_id })? {
-        Ok(OneJob { job }) => Ok(job),
+        Ok(OneJob { job, .. }) => Ok(job),
         Err(error) if error.is(Code::Busy) => match watch::watch(link, socket, job_id, None, |_| {})? {
             Waited::Ended(job) => Ok(*job),
             Waited::TimeOver | Waited::Interrupted => {

@@ -178,7 +178,7 @@ impl EventLoop {
 
     fn answer_job(&self, job: JobId, reply: Reply) {
         reply.send(match self.ledger.jobs().get(&job) {
-            Some(job) => Ok(Answer::Job(OneJob { job: self.shown().job(job) })),
+            Some(job) => Ok(Answer::Job(OneJob::of(self.shown().job(job)))),
             None => Err(answer::refusal(&Refusal::NoJob)),
         });
     }

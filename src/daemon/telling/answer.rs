@@ -6,6 +6,7 @@ use tracing::error;
 
 use crate::cgroup::{CgroupFault, Usage};
 use crate::contract as wire;
+use crate::contract::handover::numbered;
 use crate::daemon::clock;
 use crate::host::process::ProcessError;
 use crate::identity::{JobId, Purpose, Uid, UnitName, Within};
@@ -112,6 +113,13 @@ pub fn policy(policy: &MemberPolicy, whole: &Policy, capacity: MilliCpu) -> wire
             on: whole.io.on.clone(),
         }),
     }
+}
+
+/// The file that a job's output goes to, where it is remembered.
+pub fn output(job: &Job) -> Option<String> {
+    let JobKind::Submit(work) = &job.kind else { return None };
+    let name = numbered(work.output.as_ref()?.as_bytes(), &job.id.to_string());
+    String::from_utf8(name).ok()
 }
 
 /// A job as it is shown at `now`; where it is a submitted command, with its units within this.

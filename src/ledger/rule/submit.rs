@@ -22,7 +22,7 @@ impl Ledger {
         asked: Asked,
         effects: &mut Vec<Effect>,
     ) -> Result<(), Refusal> {
-        let Asked { amount, place, time_limit, name, kept, wait, when } = asked;
+        let Asked { amount, place, time_limit, name, output, kept, wait, when } = asked;
         let uid = member.uid;
         if time_limit.is_some_and(|limit| limit.is_zero()) {
             return Err(Refusal::NoTime);
@@ -36,8 +36,8 @@ impl Ledger {
         let standing = AllocationId::standing(uid);
         let time_limit_ms = time_limit.map(milliseconds);
         let limits = amount;
-        let work =
-            Work { name, limits, time_limit_ms, ask: None, kept: Bytes(0), cancelled: false, apart: None };
+        let (ask, kept_none, cancelled, apart) = (None, Bytes(0), false, None);
+        let work = Work { name, output, limits, time_limit_ms, ask, kept: kept_none, cancelled, apart };
         if conditions.is_none() && self.joins(uid, place, amount) {
             let held = self.active(standing)?.enforced().most;
             if let Some(over) = Over::first(amount.or(held), held, Bound::Share) {

@@ -32,6 +32,9 @@ pub(super) enum KindRecord {
     Run(AskRecord),
     Submit {
         name: Option<String>,
+        /// Not before version 7.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        output: Option<String>,
         cpu_milli: Option<u64>,
         mem_bytes: Option<u64>,
         tasks_max: Option<u64>,
@@ -153,6 +156,7 @@ impl From<&Job> for JobRecord {
                 JobKind::Run(ask) => KindRecord::Run(AskRecord::from(&**ask)),
                 JobKind::Submit(work) => KindRecord::Submit {
                     name: work.name.clone(),
+                    output: work.output.clone(),
                     cpu_milli: work.limits.cpu.map(|cpu| cpu.0),
                     mem_bytes: work.limits.mem.map(|mem| mem.0),
                     tasks_max: work.limits.tasks.map(|tasks| tasks.0),
@@ -190,6 +194,7 @@ impl TryFrom<JobRecord> for Job {
                 KindRecord::Run(ask) => JobKind::Run(Box::new(ask.try_into()?)),
                 KindRecord::Submit {
                     name,
+                    output,
                     cpu_milli,
                     mem_bytes,
                     tasks_max,
@@ -200,6 +205,7 @@ impl TryFrom<JobRecord> for Job {
                     apart,
                 } => JobKind::Submit(Box::new(Work {
                     name,
+                    output,
                     limits: PartialAmount {
                         cpu: cpu_milli.map(MilliCpu),
                         mem: mem_bytes.map(Bytes),

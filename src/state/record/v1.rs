@@ -235,6 +235,7 @@ impl From<Job> for JobRecord {
                     let ask = ask.map(Ask::into);
                     KindRecord::Submit {
                         name,
+                        output: None,
                         cpu_milli,
                         mem_bytes,
                         tasks_max,

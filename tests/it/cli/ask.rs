@@ -152,8 +152,8 @@ fn release_with_stop_waits_until_the_job_has_ended() {
     let started = || Answer::JobStarted(JobStarted { job_started: 7 }).into();
     let daemon = Daemon::saying([
         started(),
-        Answer::Job(OneJob { job: job(JobState::Running) }).into(),
-        Answer::Job(OneJob { job: job(JobState::Done) }).into(),
+        Answer::Job(OneJob::of(job(JobState::Running))).into(),
+        Answer::Job(OneJob::of(job(JobState::Done))).into(),
     ]);
     let output = daemon.run("release --stop");
     assert_eq!((output.status.code(), text(&output.stdout)), (Some(0), "Released\n".to_owned()));
@@ -172,7 +172,7 @@ fn release_with_stop_waits_until_the_job_has_ended() {
         (JobState::Interrupted, None, 75, "job 7 was interrupted"),
     ] {
         let job = JobInfo { error, ..job(state) };
-        let daemon = Daemon::saying([started(), Answer::Job(OneJob { job }).into()]);
+        let daemon = Daemon::saying([started(), Answer::Job(OneJob::of(job)).into()]);
         let complaint = complaint(&daemon.run("release --stop"), exit);
         assert!(complaint.contains(&format!("\nfairshare: {says}")), "{complaint}");
         assert!(complaint.contains("\n  hint: `fairshare "), "{complaint}");

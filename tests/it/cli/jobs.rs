@@ -20,7 +20,7 @@ const LOOK: Call = Call::JobStatus(JobStatus { job_id: 7 });
 const CANCEL: Call = Call::JobCancel(JobCancel { job_id: 7 });
 
 fn looked(job: JobInfo) -> Next {
-    Answer::Job(OneJob { job }).into()
+    Answer::Job(OneJob::of(job)).into()
 }
 
 fn happened(job: JobInfo) -> EventInfo {

@@ -41,7 +41,7 @@ fn what_is_said_of_room_goes_along_in_one_call() {
 #[test]
 fn run_waits_for_room_and_goes_in_then() {
     let started = || Answer::JobStarted(JobStarted { job_started: 7 }).into();
-    let is = |state| Answer::Job(OneJob { job: JobInfo { kind: JobKind::Run, ..job(state) } }).into();
+    let is = |state| Answer::Job(OneJob::of(JobInfo { kind: JobKind::Run, ..job(state) })).into();
     let began = EventInfo { job: Some(job(JobState::Running)), ..event("job") };
     let daemon = Daemon::saying([
         started(),

@@ -104,7 +104,7 @@ fn a_lease_under_a_minute_is_refused_and_says_why() {
 
 fn job(raw: &mut Raw, id: u64) -> JobInfo {
     match raw.ask(&Call::JobStatus(JobStatus { job_id: id })) {
-        Ok(Answer::Job(OneJob { job })) => job,
+        Ok(Answer::Job(OneJob { job, .. })) => job,
         other => panic!("{other:?}"),
     }
 }

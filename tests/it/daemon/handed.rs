@@ -65,7 +65,7 @@ fn handover(mut file: &File) -> Handover {
 
 fn job(raw: &mut Raw, job_id: u64) -> JobInfo {
     match raw.ask(&Call::JobStatus(JobStatus { job_id })) {
-        Ok(Answer::Job(OneJob { job })) => job,
+        Ok(Answer::Job(OneJob { job, .. })) => job,
         other => panic!("no job: {other:?}"),
     }
 }

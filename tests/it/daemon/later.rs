@@ -29,7 +29,7 @@ fn put(raw: &mut Raw, command: Submit) -> u64 {
 
 fn altered(raw: &mut Raw, change: JobAlter) -> JobInfo {
     match raw.ask(&Call::JobAlter(change)) {
-        Ok(Answer::Job(OneJob { job })) => job,
+        Ok(Answer::Job(OneJob { job, .. })) => job,
         other => panic!("not changed: {other:?}"),
     }
 }

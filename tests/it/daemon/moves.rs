@@ -256,7 +256,7 @@ fn stopping_a_busy_share_is_a_job_that_ends() {
     until("the process to end", PATIENCE, || idle.0.try_wait().unwrap());
     let job = until("the job to end", PATIENCE, || {
         match raw.ask(&Call::JobStatus(JobStatus { job_id: job_started })) {
-            Ok(Answer::Job(OneJob { job })) => job.ended_ms.map(|_| job),
+            Ok(Answer::Job(OneJob { job, .. })) => job.ended_ms.map(|_| job),
             other => panic!("no job: {other:?}"),
         }
     });

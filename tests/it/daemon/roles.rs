@@ -193,7 +193,7 @@ fn a_job_of_another_is_out_of_sight_and_out_of_reach() {
     assert_eq!(jobs(&mut waits, None), whole);
     for raw in [&mut admin, &mut waits] {
         assert!(
-            matches!(raw.ask(&Call::JobStatus(JobStatus { job_id })), Ok(Answer::Job(OneJob { job })) if job.job_id == job_id)
+            matches!(raw.ask(&Call::JobStatus(JobStatus { job_id })), Ok(Answer::Job(OneJob { job, .. })) if job.job_id == job_id)
         );
     }
 }

@@ -170,7 +170,7 @@ fn what_sigkill_does_not_end_keeps_its_share() {
     };
     let job = until("the job to end", PATIENCE, || {
         match raw.ask(&Call::JobStatus(JobStatus { job_id: job_started })) {
-            Ok(Answer::Job(OneJob { job })) => job.ended_ms.map(|_| job),
+            Ok(Answer::Job(OneJob { job, .. })) => job.ended_ms.map(|_| job),
             other => panic!("no job: {other:?}"),
         }
     });
@@ -189,7 +189,7 @@ fn a_command_is_not_over_while_what_nobody_can_end_is_in_it() {
     world.pretend_processes(&slice, &[4_194_000]);
     world.end_service(&service(id), 0);
     let mut ended = || match raw.ask(&Call::JobStatus(JobStatus { job_id: id })) {
-        Ok(Answer::Job(OneJob { job })) => job.ended_ms,
+        Ok(Answer::Job(OneJob { job, .. })) => job.ended_ms,
         other => panic!("no job: {other:?}"),
     };
     until("the look at who is inside", PATIENCE, || {
@@ -230,7 +230,7 @@ fn while_it_is_looked_who_is_still_inside_others_are_served() {
             let _ = File::from(again).write_all(b"4194000\n");
         }
         match raw.ask(&Call::JobStatus(JobStatus { job_id: job })) {
-            Ok(Answer::Job(OneJob { job })) => job.ended_ms.map(drop),
+            Ok(Answer::Job(OneJob { job, .. })) => job.ended_ms.map(drop),
             other => panic!("no job: {other:?}"),
         }
     });

@@ -115,7 +115,7 @@ fn a_command_that_waits_is_still_there_when_the_bus_comes_back() {
     let mut client = Client::connect(daemon.socket(), "test", "1", Deadlines::default()).unwrap();
     let id = client.call(&Submit { wait: Some(true), ..submission() }).unwrap().job_started;
     let state = |raw: &mut Raw| match raw.ask(&Call::JobStatus(JobStatus { job_id: id })).unwrap() {
-        Answer::Job(OneJob { job }) => job.state,
+        Answer::Job(OneJob { job, .. }) => job.state,
         other => panic!("{other:?}"),
     };
     assert_eq!(state(&mut raw), JobState::Queued);

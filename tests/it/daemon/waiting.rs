@@ -5,7 +5,9 @@ use std::os::fd::AsFd as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 
-use fairshare::contract::{Answer, Call, JobCancel, JobStarted, JobState, Release, Submit};
+use fairshare::contract::{
+    Answer, Call, JobCancel, JobStarted, JobState, JobStatus, OneJob, Release, Submit,
+};
 use fairshare::wire::error::Code;
 
 use super::handed::{becomes, client};
@@ -80,6 +82,40 @@ fn a_command_that_waits_is_started_by_the_next_daemon() {
     until("what is kept of it to go", PATIENCE, || {
         (!kept.exists() && !file(&home, format!("{id}.started")).exists()).then_some(())
     });
+}
+
+/// The script goes with the submission: no file is left that could be another one by now.
+#[test]
+fn a_script_that_waits_is_run_as_it_was_and_its_output_is_found() {
+    let world = World::start();
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("50%").to_str().unwrap().to_owned();
+    let script = "#!/bin/sh -e\necho $# $1; false; echo not reached\n";
+    let command = Submit {
+        argv: ["gone.sh", "one two"].map(Into::into).to_vec(),
+        script: Some(script.into()),
+        output: Some(format!("{out}%-%j").into()),
+        ..submission()
+    };
+    let (mut home, daemon, id) = waits(&world, command);
+    daemon.kill();
+    let daemon = home.activate();
+    let mut raw = daemon.client();
+    makes_room(&mut raw);
+    assert_eq!(becomes(&world, &daemon, id).code(), Some(1), "by what its first line says");
+    let told = |raw: &mut Raw, id| match raw.ask(&Call::JobStatus(JobStatus { job_id: id })) {
+        Ok(Answer::Job(OneJob { output, .. })) => output,
+        other => panic!("{other:?}"),
+    };
+    let output = told(&mut raw, id).unwrap();
+    assert_eq!(output, format!("{out}-{id}"));
+    assert_eq!(fs::read_to_string(output).unwrap(), "1 one two\n");
+
+    // Each write of the state would have it.
+    let long =
+        Submit { output: Some(format!("/{}", "x".repeat(255)).into()), wait: Some(true), ..submission() };
+    let Ok(Answer::JobStarted(long)) = raw.ask(&Call::Submit(long)) else { panic!() };
+    assert_eq!(told(&mut raw, long.job_started), None);
 }
 
 #[test]

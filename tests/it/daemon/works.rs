@@ -62,7 +62,7 @@ pub(super) fn runs(world: &World, job: u64) -> bool {
 
 pub(super) fn job(raw: &mut Raw, job_id: u64) -> JobInfo {
     match raw.ask(&Call::JobStatus(JobStatus { job_id })) {
-        Ok(Answer::Job(OneJob { job })) => job,
+        Ok(Answer::Job(OneJob { job, .. })) => job,
         other => panic!("no job: {other:?}"),
     }
 }
@@ -100,7 +100,7 @@ fn who_cancels_what_is_over_is_told_how_it_ended() {
     for _ in 0..2 {
         assert_eq!(
             raw.ask(&Call::JobCancel(JobCancel { job_id: id })).unwrap(),
-            Answer::Job(OneJob { job: ended.clone() })
+            Answer::Job(OneJob::of(ended.clone()))
         );
     }
 }
@@ -177,7 +177,7 @@ fn who_calls_back_again_after_a_failed_cancel_has_the_command_stopped() {
     raw.refused(&cancel, Code::CleanupFailed);
     world.faults.clear();
     assert!(runs(&world, id));
-    let Ok(Answer::Job(OneJob { job })) = raw.ask(&cancel) else { panic!("not cancelled") };
+    let Ok(Answer::Job(OneJob { job, .. })) = raw.ask(&cancel) else { panic!("not cancelled") };
     assert_eq!((job.state, job.signal), (JobState::Cancelled, Some(15)));
 }
 

@@ -341,8 +341,10 @@ fn what_waits_for_something_has_room_of_its_own_and_waits_for_that() {
     let asked = |place, wait| {
         let command =
             submit_when(&policy(), 1, PartialAmount::default(), When { hold: true, ..When::default() });
-        let Command::Submit { member, amount, time_limit, name, kept, when, .. } = command else { panic!() };
-        Command::Submit { member, amount, place, time_limit, name, kept, wait, when }
+        let Command::Submit { member, amount, time_limit, name, output, kept, when, .. } = command else {
+            panic!()
+        };
+        Command::Submit { member, amount, place, time_limit, name, output, kept, wait, when }
     };
     let refused = say(&mut ledger, 1, asked(Where::InShare, Wait::Granted)).unwrap_err();
     assert_eq!(refused, Refusal::WaitsInShare);

@@ -75,6 +75,7 @@ fn ask() -> Ask {
 fn work(name: Option<&str>, ask: Option<Ask>, cancelled: bool) -> JobKind {
     JobKind::Submit(Box::new(Work {
         name: name.map(Into::into),
+        output: None,
         limits: PartialAmount { cpu: Some(MilliCpu(500)), mem: Some(Bytes(GIB)), tasks: Some(Tasks(7)) },
         time_limit_ms: Some(90_000),
         ask,
@@ -268,6 +269,7 @@ fn image() -> Image {
         let mut kind = work(Some("later"), Some(Ask { precedence, ..ask() }), false);
         if let JobKind::Submit(work) = &mut kind {
             (work.kept, work.apart) = (Bytes(4321), Some(Box::new(apart)));
+            work.output = Some("/home/alice/%j.out".into());
         }
         let state = JobState::Queued { since: Time(5000) };
         jobs.push(Job { id: JobId(id), uid: uid(1), kind, created: now(1500), state });

@@ -212,6 +212,7 @@ impl World {
             place,
             time_limit,
             name: None,
+            output: None,
             kept: Bytes(9),
             wait,
             when: When::default(),

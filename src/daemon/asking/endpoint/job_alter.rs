@@ -40,7 +40,7 @@ impl Endpoint for JobAlter {
     fn deed(act: &Self::Act, by: &Caller, _now: &Present<'_>) -> Result<Deed, WireError> {
         let (job, change) = *act;
         let altered = move |shown: &Shown<'_>, _: &Decided| match shown.ledger.jobs().get(&job) {
-            Some(job) => Ok(Answer::Job(OneJob { job: shown.job(job) })),
+            Some(job) => Ok(Answer::Job(OneJob::of(shown.job(job)))),
             None => Err(answer::refusal(&Refusal::NoJob)),
         };
         Ok(Deed::Say(Saying::new(Command::Alter { job, by: by.peer.uid, change }).or_at_once(altered)))

@@ -33,7 +33,7 @@ impl Endpoint for JobCancel {
         let job = *act;
         let by = if by.role == Role::Admin { Canceller::Admin } else { Canceller::Member(by.peer.uid) };
         let ended = move |shown: &Shown<'_>, _: &Decided| match shown.ledger.jobs().get(&job) {
-            Some(job) => Ok(Answer::Job(OneJob { job: shown.job(job) })),
+            Some(job) => Ok(Answer::Job(OneJob::of(shown.job(job)))),
             None => Err(answer::refusal(&Refusal::NoJob)),
         };
         Ok(Deed::Say(Saying::new(Command::Cancel { job, by }).or_at_once(ended)))

@@ -13,6 +13,7 @@ use crate::daemon::asking::present::Present;
 use crate::daemon::asking::spec::{self, Spec};
 use crate::identity::JobId;
 use crate::ledger::apart::When;
+use crate::ledger::job::OUTPUT_BYTES_MAX;
 use crate::ledger::{Command, Wait, Where};
 use crate::policy::Role;
 use crate::quantity::PartialAmount;
@@ -25,6 +26,7 @@ pub struct Asked {
     place: Where,
     time_limit: Option<Duration>,
     name: Option<String>,
+    output: Option<String>,
     wait: Wait,
     when: When,
     spec: Arc<Spec>,
@@ -55,6 +57,9 @@ impl Endpoint for Submit {
             hold: self.hold.unwrap_or(false),
             priority: self.priority.map(priority).transpose()?.unwrap_or_default(),
         };
+        // A longer one is not remembered, nor one that is no text: it is opened all the same.
+        let text = output.as_ref().and_then(|path| str::from_utf8(path.as_bytes()).ok());
+        let remembered = text.filter(|path| path.len() <= OUTPUT_BYTES_MAX).map(str::to_owned);
         let streams = Streams { input, output, errors };
         let handover = spec::checked(Handover { argv, cwd, env, streams, script, umask: umask_default() })?;
         Ok(Asked {
@@ -62,6 +67,7 @@ impl Endpoint for Submit {
             place: place(in_share),
             time_limit: lease_ms.map(Duration::from_millis),
             name,
+            output: remembered,
             wait: waiting(wait),
             when,
             spec: Arc::new(Spec::of(handover, &asking.caller.peer, &mut asking.brought)?),
@@ -73,9 +79,9 @@ impl Endpoint for Submit {
             act.spec.refuse_filtered()?;
         }
         let member = now.member(&by.whom)?;
-        let Asked { amount, place, time_limit, ref name, wait, ref when, ref spec } = *act;
-        let (name, kept, when) = (name.clone(), spec.kept_bytes(), when.clone());
-        let command = Command::Submit { member, amount, place, time_limit, name, kept, wait, when };
+        let Asked { amount, place, time_limit, ref name, ref output, wait, ref when, ref spec } = *act;
+        let (name, output, kept, when) = (name.clone(), output.clone(), spec.kept_bytes(), when.clone());
+        let command = Command::Submit { member, amount, place, time_limit, name, output, kept, wait, when };
         Ok(Deed::Say(Saying::new(command).with_spec(Arc::clone(spec))))
     }
 }
