@@ -15,6 +15,7 @@
 //! | [`policy`] | what may be held, by whom: YAML files as one checked value |
 //! | [`ledger`] | who holds what, who may: a pure state machine |
 //! | [`state`] | the state file |
+//! | [`history`] | how jobs and allocations ended, in a database |
 //! | [`cgroup`] | the kernel's figures, read only |
 //! | [`host`] | how much of this machine there is, who has an account, whose a process is |
 //! | [`systemd`] | PID 1 over D-Bus |
@@ -30,7 +31,7 @@
 //! nobody uses.
 //!
 //! Arrows go up this list only, and `tests/it/tidy.rs` checks it: strangers to each other are
-//! `state`, `cgroup`, `host`, `systemd` and `simulate`, and so are `daemon` and `cli`.
+//! `state`, `history`, `cgroup`, `host`, `systemd` and `simulate`, and so are `daemon` and `cli`.
 //!
 //! A request walks through the house once, without turning back: [`serving`] (peer, bytes, frame, envelope), [`contract`]
 //! (call), `daemon/asking` (an act that only it can make), `daemon/owner` (the ledger's one owner),
@@ -43,6 +44,7 @@ pub mod client;
 pub mod contract;
 mod daemon;
 mod enforced;
+mod history;
 mod host;
 mod identity;
 mod ledger;

@@ -125,6 +125,25 @@ request gives up its place in the queue. It can be repeated: a job that is over 
 and how it ended is said. What waits for a file system that does not answer cannot be killed:
 then that is said, and the job runs until it has ended.";
 
+pub const HISTORY_EXAMPLES: &str = "\
+Examples:
+  fairshare history --since 7d          what ended in the last week
+  fairshare history --csv > mine.csv    all that is remembered, for a spreadsheet
+  sudo fairshare history --all --json   everybody's, for programs
+
+A request that waited and the allocation that it got are two lines. How long it is remembered is
+the policy's: 400 days where it does not say (`history` in fairshare-policy(5)).";
+
+pub const USAGE_EXAMPLES: &str = "\
+Examples:
+  fairshare usage                       mine, of the last 30 days
+  fairshare usage --by day --since 7d   day by day (UTC)
+  sudo fairshare usage --all --by group --csv
+
+What ended in that time counts whole, on the day of its end; what is still held does not count
+yet. Held is what was kept for its member, used is CPU time: where it is not known it counts
+nothing. Who is in several groups counts in each of them.";
+
 pub const EVENTS_EXAMPLES: &str = "\
 Examples:
   fairshare events                      until it is ended, as with Ctrl-C

@@ -140,6 +140,7 @@ impl About {
             | Endpoint::Undrain
             | Endpoint::Dump
             | Endpoint::Audit
+            | Endpoint::History
             | Endpoint::Log => Self::Share,
         }
     }

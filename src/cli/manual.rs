@@ -88,6 +88,8 @@ const EXAMPLES: &[(&str, &str)] = &[
     ("fairshare jobs", "What waits and runs, and how the rest ended."),
     ("fairshare jobs --first 19", "Put a job before all others of mine that wait."),
     ("fairshare cancel 7", "End a job."),
+    ("fairshare history --since 7d", "How what ended in the last week did: asked, needed, waited."),
+    ("fairshare usage --by day", "What I held and used, day by day."),
     ("fairshare events", "What happens to my share and my jobs, as it happens."),
 ];
 

@@ -7,6 +7,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde::Serialize;
 
 use super::exit::{Exit, Failure};
+use crate::host::account;
+use crate::identity::Uid;
 use crate::quantity::{Bytes, MilliCpu};
 use crate::time::milliseconds;
 
@@ -106,6 +108,17 @@ pub fn span(span: Duration) -> String {
         }
     }
     if parts.is_empty() { "0s".to_owned() } else { parts.join(" ") }
+}
+
+/// A span of CPU time. What most commands use is less than a second.
+pub fn cpu_time(used: Duration) -> String {
+    if used < Duration::from_secs(1) { format!("{}ms", used.as_millis()) } else { span(used) }
+}
+
+/// A user's name, made safe to be shown, or the number where nobody tells it.
+pub fn user(uid: u64) -> String {
+    let name = Uid::new(uid).and_then(account::name);
+    name.map_or_else(|| format!("uid {uid}"), |name| safe(&name))
 }
 
 /// The figures of a share: `2 CPU, 8.0 GiB and 4096 tasks`.

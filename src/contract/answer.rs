@@ -6,6 +6,7 @@ use super::audit::AuditAnswer;
 use super::changed::Changed;
 use super::dump::DumpAnswer;
 use super::health::HealthAnswer;
+use super::history::HistoryAnswer;
 use super::job::{JobStarted, OneJob};
 use super::job_fetch::Handed;
 use super::job_list::Jobs;
@@ -51,7 +52,7 @@ macro_rules! answers {
 answers! {
     Pong(Pong), Health(HealthAnswer), Status(StatusAnswer), List(ListAnswer), Policy(PolicyAnswer), Share(HeldShare),
     Released(Released), Unit(InUnit), JobStarted(JobStarted), Job(OneJob), Jobs(Jobs), Handed(Handed), Subscribed(Subscribed),
-    Changed(Changed), Dump(DumpAnswer), Audit(AuditAnswer),
+    Changed(Changed), Dump(DumpAnswer), Audit(AuditAnswer), History(HistoryAnswer),
 }
 
 impl From<Granted> for Answer {

@@ -16,6 +16,7 @@ mod dump;
 mod event;
 pub mod handover;
 mod health;
+mod history;
 mod job;
 mod job_alter;
 mod job_cancel;
@@ -51,6 +52,7 @@ pub use drain::Drain;
 pub use dump::{AllocationDump, AllocationPhase, Dump, DumpAnswer, DumpInfo, JOBS_DUMPED_MAX, PastUse};
 pub use event::EventInfo;
 pub use health::{Check, Health, HealthAnswer};
+pub use history::{ENDS_PER_ANSWER_MAX, EndInfo, EndKind, EndPlace, History, HistoryAnswer};
 pub use job::{JobInfo, JobKind, JobStarted, JobState, OneJob, WaitsFor};
 pub use job_alter::JobAlter;
 pub use job_cancel::JobCancel;
@@ -172,7 +174,7 @@ macro_rules! for_each_endpoint {
     ($of:ident) => {
         $of! {
             Ping, Health, Status, List, Policy, RequestResources, Resize, Renew, Release, Run, Attach, Submit, JobStatus, JobList,
-            JobCancel, JobAlter, JobFetch, Subscribe, Reload, Drain, Undrain, Dump, Log, Audit,
+            JobCancel, JobAlter, JobFetch, Subscribe, Reload, Drain, Undrain, Dump, Log, Audit, History,
         }
     };
 }

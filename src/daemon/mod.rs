@@ -21,6 +21,7 @@ use tokio::sync::{mpsc, watch as channel};
 use tracing::{error, info, warn};
 
 use crate::cgroup::Cgroups;
+use crate::history;
 use crate::host::account::{Directory, MEMBERS};
 use crate::host::machine;
 use crate::host::process::seen::PROC;
@@ -75,6 +76,7 @@ struct Arguments {
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let logging = logging::start("fairshared");
+    end_on_panic();
     confine::give_up_exec();
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -86,6 +88,18 @@ pub fn main() -> ExitCode {
     // A look-up that hangs in a user database must not keep the daemon from ending.
     runtime.shutdown_background();
     code
+}
+
+/// Has whatever panics end the daemon at once, as what contradicts itself must not answer; but for the thread of the history, to
+/// which that says what its file is.
+fn end_on_panic() {
+    let say = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        say(panic);
+        if history::ends_all() {
+            std::process::abort();
+        }
+    }));
 }
 
 fn fail(why: &str) -> ExitCode {

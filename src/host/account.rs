@@ -6,7 +6,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::SystemTime;
 
-use nix::unistd::{Gid as SystemGid, getgrouplist};
+use nix::unistd::{Gid as SystemGid, Group as SystemGroup, getgrouplist};
 
 use crate::identity::{Gid, Uid};
 use crate::policy::file::Names;
@@ -83,6 +83,17 @@ pub fn by_name(name: &str) -> io::Result<Option<Account>> {
 /// The name of a user, to be shown; `None` where nobody tells it.
 pub fn name(uid: Uid) -> Option<String> {
     Directory::System.user_by_id(uid).ok().flatten().map(|user| user.name)
+}
+
+/// The names of the groups of a user, in order, to be shown; none where nobody tells them.
+pub fn group_names(uid: Uid) -> Vec<String> {
+    let account = Directory::System.by_uid(uid).ok().flatten();
+    let name = |gid: Gid| SystemGroup::from_gid(SystemGid::from_raw(gid.get())).ok().flatten();
+    let groups = account.map(|account| account.groups).unwrap_or_default();
+    let mut names: Vec<String> = groups.into_iter().filter_map(name).map(|group| group.name).collect();
+    names.sort();
+    names.dedup();
+    names
 }
 
 impl Directory {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::allocation::Keeps;
+use super::allocation::{Allocation, Keeps};
 use super::apart::{Change, When};
 use super::job::JobEnd;
 use crate::identity::{AllocationId, JobId, Purpose, Uid};
@@ -363,6 +363,8 @@ pub enum Event {
     Released {
         /// The allocation that is meant.
         id: AllocationId,
+        /// As it was at its end.
+        was: Box<Allocation>,
     },
     /// A lease comes to its end.
     Expiring {

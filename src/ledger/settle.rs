@@ -119,7 +119,7 @@ impl Ledger {
             | Phase::Renewing { .. }
             | Phase::Releasing => {}
         }
-        effects.push(Effect::Notify(Event::Released { id }));
+        effects.push(Effect::Notify(Event::Released { id, was: Box::new(allocation) }));
     }
 
     /// A grant that a crash ended before anything was done: who waited for it waits in the same place again.

@@ -53,6 +53,7 @@ pub(super) struct Draft {
     pub half_life: Option<At<Time>>,
     pub tau: Option<At<Time>>,
     pub patience: Option<At<Time>>,
+    pub history_keep: Option<At<Time>>,
     pub queue_member: Option<At<Count>>,
     pub queue_all: Option<At<Count>>,
     pub queue_running: Option<At<Count>>,
@@ -133,6 +134,7 @@ impl Draft {
                 "burst" => read_burst(&mut self.burst, &at)?,
                 "fairness" => self.read_fairness(&at)?,
                 "queue" => self.read_queue(&at)?,
+                "history" => self.read_history(&at)?,
                 "baseline" => self.baseline.read(&at, HELD_EXAMPLE)?,
                 "logins" => self.read_logins(&at)?,
                 "others" => self.read_others(&at)?,
@@ -153,8 +155,8 @@ impl Draft {
                 "dangerous" => self.read_dangerous(&at)?,
                 _ => {
                     return Err(at.unknown(
-                        "defaults, max, reserve, overcommit, swap, lease, idle, burst, fairness, queue, baseline, logins, others, io, \
-                         users, groups, from_sandboxes, visibility, dangerous",
+                        "defaults, max, reserve, overcommit, swap, lease, idle, burst, fairness, queue, history, baseline, logins, others, \
+                         io, users, groups, from_sandboxes, visibility, dangerous",
                     ));
                 }
             }
@@ -214,6 +216,16 @@ impl Draft {
                 "all" => self.queue_all = Some(at.figure()?),
                 "running" => self.queue_running = Some(at.figure()?),
                 _ => return Err(at.unknown("member, all, running")),
+            }
+        }
+        Ok(())
+    }
+
+    fn read_history(&mut self, at: &Cursor<'_>) -> Result<(), Wrong> {
+        for (name, at) in at.entries("{keep: 400d}")? {
+            match name {
+                "keep" => self.history_keep = Some(at.figure()?),
+                _ => return Err(at.unknown("keep")),
             }
         }
         Ok(())

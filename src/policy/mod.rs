@@ -54,6 +54,9 @@ pub const TAU_DEFAULT: Duration = Duration::from_secs(6 * 3600);
 /// `fairness.patience`: 1 day (1-product.md "Policy").
 pub const PATIENCE_DEFAULT: Duration = Duration::from_secs(24 * 3600);
 
+/// For how long it is remembered how jobs and allocations ended where the policy names no `history.keep`: 400 days.
+pub const HISTORY_KEEP_DEFAULT: Duration = Duration::from_secs(400 * 24 * 3600);
+
 /// The shortest lease of a share that is requested or renewed: one minute (1-product.md "Leases").
 pub const LEASE_MIN: Duration = Duration::from_secs(60);
 
@@ -90,6 +93,8 @@ pub struct Policy {
     pub patience: Duration,
     /// How much may wait and run.
     pub queue: QueueRule,
+    /// For how long it is remembered how jobs and allocations ended.
+    pub history_keep: Duration,
     /// What the logins of a member may use outside of every share; for figures that it does not name there is no bound.
     pub baseline: PartialAmount,
     /// The memory that all logins together may use; `None`: no bound.
@@ -292,6 +297,7 @@ impl Policy {
             tau: TAU_DEFAULT,
             patience: PATIENCE_DEFAULT,
             queue: QueueRule::default(),
+            history_keep: HISTORY_KEEP_DEFAULT,
             baseline: PartialAmount::default(),
             logins: None,
             others: BTreeMap::new(),

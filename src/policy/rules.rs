@@ -8,8 +8,8 @@ use super::draft::{AmountDraft, Draft, HeldDraft, RulesDraft, UnfoundDraft};
 use super::figure::{Count, Time};
 use super::yaml::{Fault, KeyPath, Position};
 use super::{
-    Entry, HALF_LIFE_DEFAULT, Kept, LEASE_MIN, LoginRule, PATIENCE_DEFAULT, Policy, QueueRule, Reserve,
-    Rules, Said, TASKS_DEFAULT, TASKS_MAX_DEFAULT, TAU_DEFAULT, Unfound,
+    Entry, HALF_LIFE_DEFAULT, HISTORY_KEEP_DEFAULT, Kept, LEASE_MIN, LoginRule, PATIENCE_DEFAULT, Policy,
+    QueueRule, Reserve, Rules, Said, TASKS_DEFAULT, TASKS_MAX_DEFAULT, TAU_DEFAULT, Unfound,
 };
 use crate::quantity::{Amount, Bytes, MilliCpu, PartialAmount, Tasks};
 
@@ -60,6 +60,7 @@ impl Draft {
             tau: value(&self.tau).map_or(TAU_DEFAULT, |time| time.0),
             patience: value(&self.patience).map_or(PATIENCE_DEFAULT, |time| time.0),
             queue: self.queue(),
+            history_keep: value(&self.history_keep).map_or(HISTORY_KEEP_DEFAULT, |time| time.0),
             baseline: held(&self.baseline),
             logins: value(&self.logins_mem).map(|mem| mem.0),
             io: self.io.finish(entries(&self, &unfound).map(|rules| &rules.io))?,

@@ -1,4 +1,4 @@
-//! Traces of requests: our own CSV, and the Standard Workload Format of public cluster logs.
+//! Traces of requests: our own CSV, the Standard Workload Format of public cluster logs, and what the daemon remembers.
 //!
 //! CSV: `arrival_s,user,cpu,mem,wanted_s`, as the first line may say; `#` begins a comment.
 //! SWF: 18 fields in a line, `;` begins a comment, -1 is unknown (Feitelson,
@@ -7,7 +7,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use crate::quantity::{Bytes, MilliCpu, PartialAmount};
+use crate::contract::EndInfo;
+use crate::quantity::{Bytes, MilliCpu, PartialAmount, Tasks};
 
 /// The longest time in a trace, in seconds: 100 years.
 const SECONDS_MAX: u64 = 100 * 365 * 24 * 3600;
@@ -112,6 +113,40 @@ impl Trace {
         }
         trace.arrivals.sort_by_key(|arrival| arrival.at_ms);
         Ok(trace)
+    }
+}
+
+impl Trace {
+    /// The trace of what held room of its own and is over, as the history tells it; its lines are numbered as it has them. What
+    /// never got room, or worked in that of another, is left out.
+    pub fn of_ends(ends: &[EndInfo]) -> Self {
+        let mut trace = Self::default();
+        let mut known: BTreeMap<u64, usize> = BTreeMap::new();
+        let begins = ends.iter().map(|end| end.created_ms).min().unwrap_or(0);
+        for (line, end) in (1..).zip(ends) {
+            let Some(held_ms) = end.held_ms else {
+                trace.skipped.push(BadLine { line, why: "it held no room of its own".to_owned() });
+                continue;
+            };
+            let user = *known.entry(end.uid).or_insert_with(|| {
+                trace.users.push(end.user.clone().unwrap_or_else(|| format!("uid {}", end.uid)));
+                trace.users.len() - 1
+            });
+            trace.arrivals.push(Arrival {
+                line,
+                at_ms: end.created_ms.saturating_sub(begins),
+                user,
+                amount: PartialAmount {
+                    cpu: Some(MilliCpu(end.cpu_milli)),
+                    mem: Some(Bytes(end.mem_bytes)),
+                    tasks: Some(Tasks(end.tasks_max)),
+                },
+                runs_ms: held_ms.max(1),
+                lease_ms: end.lease_ms,
+            });
+        }
+        trace.arrivals.sort_by_key(|arrival| arrival.at_ms);
+        trace
     }
 }
 

@@ -77,6 +77,13 @@ DUMP = {"at_ms": UINT, "boot": TEXT, "revision": UINT, "next_job": UINT, "draini
 KINDS = ("kept", "broken", "outside", "held", "left", "unknown", "note")
 FINDING = {"kind": OneOf(*KINDS), "text": TEXT, "hint": Optional(TEXT), "uid": Optional(UINT), "unit": Optional(TEXT),
            "processes": Optional(UINT), "mem_bytes": Optional(UINT), "pids": Optional([UINT])}
+END = {"kind": OneOf("request", "submit", "run", "standing"), "job_id": Optional(UINT), "uid": UINT, "user": Optional(TEXT),
+       "name": Optional(TEXT), "state": OneOf("done", "failed", "cancelled", "interrupted"), "cpu_milli": UINT,
+       "mem_bytes": UINT, "tasks_max": UINT, "lease_ms": Optional(UINT), "created_ms": UINT, "waited_ms": UINT,
+       "started_ms": Optional(UINT), "ended_ms": UINT, "held_ms": Optional(UINT), "exit_code": Optional(UINT),
+       "signal": Optional(UINT), "oom": Optional(BOOL), "peak_mem_bytes": Optional(UINT), "needed_bytes": Optional(UINT),
+       "cpu_usec": Optional(UINT)}
+PLACE = {"ended_ms": UINT, "number": UINT}
 HELLO = {"protocol_version": UINT, "daemon_version": TEXT, "features": [TEXT], "max_frame": UINT,
          "authz": {"uid": UINT, "gid": UINT, "role": OneOf(*ROLES)}}
 STARTED = {"job_started": UINT}
@@ -104,6 +111,7 @@ ANSWERS = {
     "undrain": [{"changed": BOOL}],
     "log": [{"changed": BOOL}],
     "dump": [{"dump": DUMP}],
+    "history": [{"history": [END], "next": Optional(PLACE)}],
     "audit": [{"findings": [FINDING], "findings_left_out": Optional(UINT)}],
 }
 
@@ -196,7 +204,7 @@ def main():
     events = Client()
     events.call("subscribe")
     client.call("release", stop=True)
-    for endpoint in ("ping", "health", "status", "list", "policy", "job_list", "audit"):
+    for endpoint in ("ping", "health", "status", "list", "policy", "job_list", "audit", "history"):
         client.call(endpoint)
     share = client.call("request_resources", cpu_milli=500, mem_bytes=256 << 20, lease_ms=3600000)
     assert share is None or share["share"]["cpu_milli"] == 500

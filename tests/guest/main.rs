@@ -123,6 +123,7 @@ mod eviction;
 mod exhausting;
 mod floors;
 mod handed;
+mod history;
 mod hostile;
 mod jobs;
 mod later;

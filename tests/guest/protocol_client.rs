@@ -22,6 +22,7 @@ const SERVED: [&str; 21] = [
     "job_alter",
     "subscribe",
     "audit",
+    "history",
     "reload",
     "drain",
     "undrain",

@@ -11,7 +11,7 @@ const WHO: [(&str, usize); 6] =
 const ROLES: [&str; 4] = ["none", "read_only", "operator", "admin"];
 
 /// Each call with the least role that may make it. Order matters: a share is taken before it is used.
-const CALLS: [(&str, &str, usize); 30] = [
+const CALLS: [(&str, &str, usize); 32] = [
     ("ping", "{}", 1),
     ("health", "{}", 1),
     ("status", "{}", 1),
@@ -42,18 +42,21 @@ const CALLS: [(&str, &str, usize); 30] = [
     ("undrain", "{}", 3),
     // Nobody is 4294967295: setuid(2) takes it for "leave as it is".
     ("status", r#"{"for_uid": 4294967295}"#, 3),
+    ("history", "{}", 1),
+    ("history", r#"{"for_uid": 1003}"#, 3),
     ("subscribe", r#"{"all": true}"#, 3),
     ("subscribe", "{}", 1),
 ];
 
 /// Those that are answered well when the role is enough; the others are about a job that there is not, or end the answers.
-const ANSWERED_WELL: [&str; 16] = [
+const ANSWERED_WELL: [&str; 17] = [
     "ping",
     "health",
     "status",
     "list",
     "policy",
     "job_list",
+    "history",
     "request_resources",
     "resize",
     "attach",

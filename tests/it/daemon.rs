@@ -11,6 +11,7 @@ mod events;
 mod floors;
 mod handed;
 mod harness;
+mod history;
 mod inside;
 mod insight;
 mod io;

@@ -139,7 +139,7 @@ fn what_is_left_out_is_as_the_design_says() {
     assert_eq!((policy.overcommit.cpu.milli(), policy.overcommit.mem.milli()), (1000, 1000));
     assert_eq!((policy.lease_default, policy.lease_max, policy.idle), (None, None, None));
     assert_eq!((policy.swap, policy.half_life, policy.tau), (Bytes(0), 4 * 24 * HOUR, 6 * HOUR));
-    assert_eq!(policy.patience, 24 * HOUR);
+    assert_eq!((policy.patience, policy.history_keep), (24 * HOUR, 400 * 24 * HOUR));
     assert_eq!((policy.visibility, policy.evict), (Visibility::Names, false));
 }
 
@@ -152,7 +152,8 @@ fn every_key_arrives_where_it_belongs() {
     assert!(policy.from_sandboxes && policy.users.is_empty());
     assert_eq!(policy.groups.len(), 1);
     let other = "reserve: {cpu: 0.25, mem: 1M}\novercommit: {cpu: 1.5, mem: 0.9}\nlease: {max: 2d}\nidle: 10m\n\
-                 fairness: {half_life: 1h, tau: 3h, patience: 2h}\nqueue: {member: 7, running: 2}\ngroups: {staff: {role: read_only, weight: 0.5}}\n";
+                 fairness: {half_life: 1h, tau: 3h, patience: 2h}\nqueue: {member: 7, running: 2}\n\
+                 history: {keep: 30d}\ngroups: {staff: {role: read_only, weight: 0.5}}\n";
     let policy = self::policy(&format!("{SIMPLE}{other}")).unwrap();
     let kept = Reserve { cpu: Kept::Named(MilliCpu(250)), mem: Kept::Named(Bytes(1 << 20)) };
     assert_eq!(policy.reserve, kept);
@@ -163,7 +164,8 @@ fn every_key_arrives_where_it_belongs() {
         "no lease is longer"
     );
     assert_eq!((policy.idle, policy.half_life), (Some(HOUR / 6), HOUR));
-    assert_eq!((policy.tau, policy.patience), (3 * HOUR, 2 * HOUR));
+    let times = (policy.tau, policy.patience, policy.history_keep);
+    assert_eq!(times, (3 * HOUR, 2 * HOUR, 30 * 24 * HOUR));
     assert_eq!(policy.queue, QueueRule { member: 7, all: 10_000, running: 2 });
     let staff = policy.member(uid(1002), &[gid(2002)]);
     assert_eq!((staff.role, staff.weight.milli()), (Role::ReadOnly, 500));

@@ -24,7 +24,7 @@ const FLOORS: &[&[&str]] = &[
     &["bin", "testing"],
     &["cli", "daemon"],
     &["client"],
-    &["systemd", "cgroup", "host", "state", "simulate"],
+    &["systemd", "cgroup", "host", "state", "history", "simulate"],
     &["ledger"],
     &["policy"],
     &["contract"],

@@ -4,13 +4,13 @@ mod submit;
 
 pub use submit::Submit;
 
-use super::command::simulate;
+use super::command::{past, simulate};
 use super::conditions::Alteration;
 use super::examples::{
     ADMIN_EXAMPLES, ATTACH_EXAMPLES, CANCEL_EXAMPLES, COMPLETIONS_EXAMPLES, DOCTOR_EXAMPLES, EVENTS_EXAMPLES,
-    EXAMPLES, JOBS_EXAMPLES, JSON_EXAMPLES, OUTPUT_EXAMPLES, POLICY_CHECK_EXAMPLES, RELEASE_EXAMPLES,
-    RENEW_EXAMPLES, REQUEST_EXAMPLES, RESIZE_EXAMPLES, RUN_EXAMPLES, SHELL_EXAMPLES, SUBMIT_EXAMPLES,
-    WAIT_EXAMPLES,
+    EXAMPLES, HISTORY_EXAMPLES, JOBS_EXAMPLES, JSON_EXAMPLES, OUTPUT_EXAMPLES, POLICY_CHECK_EXAMPLES,
+    RELEASE_EXAMPLES, RENEW_EXAMPLES, REQUEST_EXAMPLES, RESIZE_EXAMPLES, RUN_EXAMPLES, SHELL_EXAMPLES,
+    SUBMIT_EXAMPLES, USAGE_EXAMPLES, WAIT_EXAMPLES,
 };
 use super::typed::{Figures, Span};
 use std::ffi::OsString;
@@ -87,6 +87,12 @@ pub enum Command {
     /// Cancel jobs
     #[command(after_help = CANCEL_EXAMPLES)]
     Cancel(JobNumbers),
+    /// Show how your jobs and allocations ended: asked, needed, CPU time, wait, end
+    #[command(after_help = HISTORY_EXAMPLES)]
+    History(past::History),
+    /// Sum up what was held and used: CPU hours, memory hours, waits
+    #[command(after_help = USAGE_EXAMPLES)]
+    Usage(past::Usage),
     /// Follow what happens to your share and your jobs
     #[command(after_help = EVENTS_EXAMPLES)]
     Events(Events),

@@ -12,8 +12,6 @@ use crate::cli::render;
 use crate::cli::tell::tell;
 use crate::cli::whom::Whom;
 use crate::contract::{Addressed, JobCancel, JobInfo, JobKind, JobList, JobState, OneJob};
-use crate::host::account;
-use crate::identity::Uid;
 use crate::quantity::Bytes;
 
 const MIB: u64 = 1 << 20;
@@ -87,12 +85,12 @@ fn table(jobs: &[JobInfo], now_ms: u64) -> String {
         let began_ms = job.started_ms.or(job.ended_ms).unwrap_or(now_ms);
         rows.push(vec![
             job.job_id.to_string(),
-            users.entry(job.uid).or_insert_with(|| user(job.uid)).clone(),
+            users.entry(job.uid).or_insert_with(|| render::user(job.uid)).clone(),
             kind(job).to_owned(),
             job.state.name().to_owned(),
             between(job.created_ms, now_ms),
             between(job.created_ms, began_ms),
-            job.cpu_usec.map_or_else(unknown, |usec| cpu_time(Duration::from_micros(usec))),
+            job.cpu_usec.map_or_else(unknown, |usec| render::cpu_time(Duration::from_micros(usec))),
             needed(job).unwrap_or_else(unknown),
             job.name.as_deref().map_or_else(unknown, render::safe),
             result(job, now_ms),
@@ -101,19 +99,8 @@ fn table(jobs: &[JobInfo], now_ms: u64) -> String {
     render::table(&rows)
 }
 
-/// A user's name, made safe to be shown, or the number where nobody tells it.
-fn user(uid: u64) -> String {
-    let name = Uid::new(uid).and_then(account::name);
-    name.map_or_else(|| format!("uid {uid}"), |name| render::safe(&name))
-}
-
 fn between(from_ms: u64, to_ms: u64) -> String {
     render::span(Duration::from_millis(to_ms.saturating_sub(from_ms)))
-}
-
-/// What most commands use is less than a second.
-fn cpu_time(used: Duration) -> String {
-    if used < Duration::from_secs(1) { format!("{}ms", used.as_millis()) } else { render::span(used) }
 }
 
 fn kind(job: &JobInfo) -> &'static str {

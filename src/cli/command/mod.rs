@@ -7,9 +7,11 @@ mod completions;
 mod doctor;
 mod events;
 mod health;
+mod history;
 mod jobs;
 mod json;
 mod output;
+pub mod past;
 mod policy;
 mod release;
 mod renew;
@@ -20,6 +22,7 @@ mod shell;
 pub mod simulate;
 mod status;
 mod submit;
+mod usage;
 mod wait;
 mod watch;
 
@@ -48,6 +51,8 @@ pub fn run(command: Command, socket: &Path) -> Result<Exit, Failure> {
         Command::Output(args) => output::run(&args, socket),
         Command::Wait(args) => wait::run(&args, socket),
         Command::Cancel(args) => jobs::cancel(&args, socket),
+        Command::History(args) => history::run(&args, socket),
+        Command::Usage(args) => usage::run(&args, socket),
         Command::Events(args) => events::run(&args, socket),
         Command::Health(args) => health::run(&args, socket),
         Command::Doctor(args) => doctor::run(&args, socket),

@@ -23,7 +23,7 @@ pub fn run(args: &Policy, socket: &Path) -> Result<Exit, Failure> {
     match args {
         Policy::Show(args) => show(args, socket),
         Policy::Check(args) => check(args),
-        Policy::Simulate(args) => super::simulate::run(args),
+        Policy::Simulate(args) => super::simulate::run(args, socket),
     }
 }
 

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::past;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::render;
 use crate::host::account::{self, Directory};
@@ -18,7 +19,8 @@ use crate::simulate::{Order, Report, replay};
 /// What the help shows.
 pub const EXAMPLES: &str = "Examples:
   fairshare policy simulate --trace requests.csv
-  fairshare policy simulate --policy ./policy.d --trace cluster.swf --format swf --cpus 64 --memory 256G";
+  fairshare policy simulate --policy ./policy.d --trace cluster.swf --format swf --cpus 64 --memory 256G
+  sudo fairshare policy simulate --policy ./policy.d --from-history";
 
 /// `fairshare policy simulate`.
 #[derive(Debug, clap::Args)]
@@ -28,8 +30,12 @@ pub struct PolicySimulate {
     pub policy: PathBuf,
 
     /// The requests
-    #[arg(long, value_name = "FILE")]
-    pub trace: PathBuf,
+    #[arg(long, value_name = "FILE", required_unless_present = "from_history")]
+    pub trace: Option<PathBuf>,
+
+    /// Take what `fairshare history` has for the requests: everybody's for an admin, else your own
+    #[arg(long, conflicts_with_all = ["trace", "format", "skip_bad_lines"])]
+    pub from_history: bool,
 
     /// How the trace is written
     #[arg(long, value_enum, default_value = "csv")]
@@ -89,20 +95,13 @@ pub enum TraceFormat {
 ///
 /// # Errors
 /// The policy or the trace cannot be read, or there is nothing to hand out.
-pub fn run(args: &PolicySimulate) -> Result<Exit, Failure> {
+pub fn run(args: &PolicySimulate, socket: &Path) -> Result<Exit, Failure> {
     let refused = |why: String| Failure::new(Exit::REFUSED, why);
     let policy = file::load(&args.policy, &Directory::System).map_err(|error| refused(error.to_string()))?;
-    let path = args.trace.display();
-    let text = fs::read_to_string(&args.trace).map_err(|error| refused(format!("{path}: {error}")))?;
-    let format = match args.format {
-        TraceFormat::Csv => Format::Csv,
-        TraceFormat::Swf => Format::Swf,
+    let trace = match &args.trace {
+        Some(path) => read(args, path)?,
+        None => Trace::of_ends(&past::all_that_may_be_seen(socket)?),
     };
-    let bad_lines = if args.skip_bad_lines { BadLines::Skip } else { BadLines::Refuse };
-    let trace = Trace::parse(&text, format, bad_lines).map_err(|bad| {
-        refused(format!("{path}: {bad}"))
-            .hint("mend the line, or leave such lines out with `--skip-bad-lines`")
-    })?;
     let machine = this_machine(args)?;
     let replayed = |order| {
         replay(&trace, &policy, machine, (None, order), user).map_err(|error| {
@@ -121,6 +120,22 @@ pub fn run(args: &PolicySimulate) -> Result<Exit, Failure> {
     })?;
     render::print(&if args.json { render::json(&report)? } else { table(&report) })?;
     Ok(Exit::DONE)
+}
+
+/// The trace that is in a file.
+fn read(args: &PolicySimulate, file: &Path) -> Result<Trace, Failure> {
+    let refused = |why: String| Failure::new(Exit::REFUSED, why);
+    let path = file.display();
+    let text = fs::read_to_string(file).map_err(|error| refused(format!("{path}: {error}")))?;
+    let format = match args.format {
+        TraceFormat::Csv => Format::Csv,
+        TraceFormat::Swf => Format::Swf,
+    };
+    let bad_lines = if args.skip_bad_lines { BadLines::Skip } else { BadLines::Refuse };
+    Trace::parse(&text, format, bad_lines).map_err(|bad| {
+        refused(format!("{path}: {bad}"))
+            .hint("mend the line, or leave such lines out with `--skip-bad-lines`")
+    })
 }
 
 /// The figures of both orders.

@@ -7,6 +7,7 @@ use crate::contract::{Answer, Changed, HeldShare, LogLevel};
 use crate::daemon::telling::answer;
 use crate::daemon::telling::feed::Interest;
 use crate::daemon::telling::shown::Shown;
+use crate::history::Asked;
 use crate::host::account::Account;
 use crate::identity::{JobId, Uid};
 use crate::ledger::refusal::Refusal;
@@ -41,6 +42,8 @@ pub enum Deed {
         /// The only member whose work is told of, where it is not all.
         only: Option<Account>,
     },
+    /// Tells how jobs and allocations ended.
+    History(Asked),
     /// Reads the policy again.
     Reload,
     /// Has the journal told messages of this level and above.

@@ -426,6 +426,7 @@ async fn stopped(
 ) -> Result<(), WireError> {
     let (id, unit) = (allocation.id, allocation.unit());
     let in_memory = cx.cgroups.files_in_memory(unit).unwrap_or_default();
+    let spent = cx.cgroups.spent(unit).ok().flatten();
     if let Err(fault) = cx.systemd.stop(unit, within).await {
         let error = logged(&fault);
         // A stop that was not refused may still be under way.
@@ -446,6 +447,9 @@ async fn stopped(
         && let Ok(left) = cx.cgroups.left_behind()
     {
         let _ = cx.said.send(Said::LeftBehind(left)).await;
+    }
+    if let Some(spent) = spent {
+        let _ = cx.said.send(Said::Spent(id, spent)).await;
     }
     // The intent is stored, and a start would finish it: where the outcome is not, nothing is lost.
     let _ = cx.store_outcome(cx.settle(id, Outcome::Done).await).await;

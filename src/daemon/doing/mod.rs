@@ -4,6 +4,7 @@ pub mod allocation;
 pub mod bound;
 pub mod caller;
 pub mod enter;
+pub mod history;
 pub mod io;
 pub mod job;
 pub mod kernel;

@@ -3,8 +3,10 @@
 use tokio::sync::oneshot;
 
 use super::io::IoHeld;
+use crate::cgroup::Spent;
 use crate::daemon::asking::deed::Whom;
 use crate::daemon::telling::reply::Reply;
+use crate::history::Standing;
 use crate::identity::{AllocationId, JobId, Uid};
 use crate::ledger::job::JobEnd;
 use crate::ledger::{Image, Outcome};
@@ -53,6 +55,10 @@ pub enum Said {
     LetIn(AllocationId, Whom, Reply),
     /// What was to enter this allocation has not, or not all of it: the kernel may have nothing to tell of it.
     NotEntered(AllocationId),
+    /// The work in an allocation that is about to go has used so much.
+    Spent(AllocationId, Spent),
+    /// How it stands with the history, where that is another way than before.
+    History(Standing),
     /// How it stands with the I/O of a share that was just made.
     Io(Uid, IoHeld),
     /// Nothing is under way for this member any more.

@@ -240,7 +240,10 @@ impl EventLoop {
             }
             Event::Resized { id } => self.tell_of("resized", id, None),
             Event::Renewed { id } => self.tell_of("renewed", id, None),
-            Event::Released { id } => self.tell_of("released", id, None),
+            Event::Released { id, was } => {
+                self.allocation_over(&was);
+                self.tell_of("released", id, None);
+            }
             Event::Expiring { id, left_ms } => {
                 let left = minutes(left_ms);
                 warn!(unit = %self.ledger.unit(id), "the lease of {id} ends in {left} min");
@@ -265,6 +268,7 @@ impl EventLoop {
                 let Some(job) = self.ledger.jobs().get(&id) else { return };
                 let (uid, over, shown) = (job.uid, job.ended(), self.shown().job(job));
                 if over {
+                    self.job_over(id);
                     self.offers.remove(&id);
                     self.forget_command(id);
                 }

@@ -80,6 +80,7 @@ impl EventLoop {
         });
         self.io_of_shares_only();
         checks.push(self.io.check(names));
+        checks.push(self.history.check());
         let doubtful = self.condition.doubtful();
         checks.push(Check {
             name: "settled".to_owned(),

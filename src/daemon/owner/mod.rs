@@ -8,6 +8,7 @@ mod doubt;
 mod effects;
 mod entering;
 pub mod event;
+mod history;
 mod inside;
 mod io;
 mod io_looks;
@@ -16,6 +17,7 @@ mod left_behind;
 mod look;
 mod naming;
 mod needed;
+mod recording;
 mod recovery;
 mod reload;
 mod sightings;
@@ -63,6 +65,7 @@ use crate::systemd::{Signal, Signals, Systemd};
 use condition::Condition;
 use event::Event;
 use io::Io;
+use recording::Recording;
 use sightings::Audits;
 use usages::Usages;
 
@@ -100,6 +103,8 @@ pub struct EventLoop {
     strays: BTreeSet<UnitName>,
     usages: Usages,
     audits: Audits,
+    /// Where what has ended is remembered.
+    history: Recording,
     policy_told: channel::Sender<Option<Arc<Policy>>>,
     /// The revision of the state that needs no storing.
     stored: Option<u64>,
@@ -185,6 +190,7 @@ impl EventLoop {
             strays: BTreeSet::new(),
             usages: Usages::default(),
             audits: Audits::default(),
+            history: Recording::start(said.clone()),
             policy_told,
             stop: channel::Sender::new(false),
             stored: None,
@@ -262,7 +268,10 @@ impl EventLoop {
                 changes = self.watch.changed() => self.changed_inside(changes),
                 told = self.pressed.next() => self.pressure_told(told),
                 learned = learned(&mut self.asked) => self.name_learned(learned),
-                ended = &mut listener => return ended,
+                ended = &mut listener => {
+                    self.history.stop().await;
+                    return ended;
+                }
                 // The loop holds senders of these three itself: there is always another to come.
                 Some(said) = self.hears.recv() => self.said(said),
                 Some(event) = self.inbox.recv() => self.take(event),
@@ -311,6 +320,8 @@ impl EventLoop {
             Said::WorkLost(job) => self.work_lost(job),
             Said::Image(reply) => drop(reply.send(self.ledger.image())),
             Said::CalledBack(job, reply) => self.called_back(job, reply),
+            Said::Spent(id, spent) => self.history.spent(id, spent),
+            Said::History(standing) => self.history.stands(standing),
             Said::Io(uid, held) => self.io.told(uid, held),
             Said::LetIn(id, whom, reply) => self.let_in_now(id, whom, reply),
             Said::NotEntered(id) => self.watch_anew([id]),

@@ -64,6 +64,7 @@ impl EventLoop {
                 self.stored = (ledger.revision() > 0).then(|| ledger.revision());
                 (self.persist, self.ledger, self.condition.state) = (Some(persist), ledger, None);
                 self.take_commands(commands);
+                self.open_history();
             }
             Some(Err(unusable)) => {
                 self.condition.state = Some(unusable.why);

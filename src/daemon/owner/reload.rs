@@ -69,6 +69,7 @@ impl EventLoop {
         let changed = self.policy.as_ref() != Some(&policy);
         self.policy = Some(Arc::clone(&policy));
         self.feed.revoke(|peer| authorize::role(Some(&policy), peer));
+        self.history.keep(policy.history_keep);
         self.policy_told.send_replace(Some(policy));
         self.condition.policy = None;
         if changed {

@@ -127,6 +127,7 @@ impl EventLoop {
             Ok(Deed::Look { names }) => reply.send(Ok(self.health(names))),
             Ok(Deed::Audit { only }) => self.audit(only, reply),
             Ok(Deed::List { only }) => self.list(only, reply),
+            Ok(Deed::History(asked)) => self.history.tell(asked, reply),
             Ok(Deed::Reload) => self.reload(Some(reply)),
             Ok(Deed::Log(level)) => {
                 let (peer_uid, level) = (authorised.peer().uid.get(), level.name());

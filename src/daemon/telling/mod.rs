@@ -1,6 +1,7 @@
 //! What happened, as others are shown and told it.
 
 pub mod answer;
+pub mod ended;
 pub mod feed;
 pub mod findings;
 pub mod fit;

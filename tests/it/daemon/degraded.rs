@@ -1,6 +1,7 @@
 //! Degraded, not dead: what is missing, what is answered all the same, and the way out of it.
 
 use std::fs;
+use std::path::Path;
 
 use fairshare::contract::{
     Amounts, Answer, Attach, Call, Changed, Drain, JobAlter, JobCancel, JobList, JobStatus, Ping, Policy,
@@ -247,23 +248,29 @@ fn two_daemons_do_not_share_a_state() {
     works(&second);
 }
 
-/// What a thread that cannot end has open stays open after SIGKILL: the lock of the state must be none of that.
+/// What a thread that cannot end has open stays open after SIGKILL: the locks of the state and of the history must be none of that.
 #[test]
 fn the_state_is_open_on_the_thread_that_has_it_and_on_no_other() {
     let world = World::start();
     let mut home = Home::new(&world);
     let daemon = home.activate();
-    let folder = home.state_dir();
-    let tasks = fs::read_dir(format!("/proc/{}/task", daemon.pid())).unwrap();
-    let mut having: Vec<String> = Vec::new();
-    for task in tasks.map(|task| task.unwrap().path()) {
-        let open = fs::read_dir(task.join("fd")).unwrap();
-        let mut paths = open.filter_map(|entry| fs::read_link(entry.unwrap().path()).ok());
-        if paths.any(|path| path.starts_with(&folder)) {
-            having.push(fs::read_to_string(task.join("comm")).unwrap().trim().to_owned());
+    let (folder, history) = (home.state_dir(), home.state_dir().join("history"));
+    let having = |is_meant: &dyn Fn(&Path) -> bool| {
+        let tasks = fs::read_dir(format!("/proc/{}/task", daemon.pid())).unwrap();
+        let mut having: Vec<String> = Vec::new();
+        for task in tasks.map(|task| task.unwrap().path()) {
+            let open = fs::read_dir(task.join("fd")).unwrap();
+            let mut paths = open.filter_map(|entry| fs::read_link(entry.unwrap().path()).ok());
+            if paths.any(|path| is_meant(&path)) {
+                having.push(fs::read_to_string(task.join("comm")).unwrap().trim().to_owned());
+            }
         }
-    }
-    assert_eq!(having, ["state"]);
+        having
+    };
+    assert_eq!(having(&|path| path.starts_with(&folder) && !path.starts_with(&history)), ["state"]);
+    // The history beside it has a lock too, and a thread that has nothing else.
+    let opened = || Some(having(&|path| path.starts_with(&history))).filter(|having| !having.is_empty());
+    assert_eq!(until("the history to be opened", PATIENCE, opened), ["history"]);
 }
 
 /// Reading does not hold the daemon up while it looks for a bus that never answers.

@@ -1,9 +1,9 @@
 //! A role is what the policy in force says at each call, on connections that are open as on new ones.
 
 use fairshare::contract::{
-    Amounts, Answer, Attach, Audit, Body, Call, Changed, Drain, Dump, Endpoint, Health, JobAlter, JobCancel,
-    JobFetch, JobList, JobStatus, List, Log, LogLevel, Ping, Policy, Release, Released, Reload, Renew,
-    RequestResources, Resize, Run, Status, Subscribe, Undrain,
+    Amounts, Answer, Attach, Audit, Body, Call, Changed, Drain, Dump, Endpoint, Health, History, JobAlter,
+    JobCancel, JobFetch, JobList, JobStatus, List, Log, LogLevel, Ping, Policy, Release, Released, Reload,
+    Renew, RequestResources, Resize, Run, Status, Subscribe, Undrain,
 };
 use fairshare::wire::error::{Code, WireError};
 use fairshare::wire::hello::Role;
@@ -65,6 +65,7 @@ fn call(endpoint: Endpoint) -> Call {
         Endpoint::Undrain => Call::Undrain(Undrain {}),
         Endpoint::Dump => Call::Dump(Dump {}),
         Endpoint::Audit => Call::Audit(Audit {}),
+        Endpoint::History => Call::History(History::default()),
         Endpoint::Log => Call::Log(Log { level: LogLevel::Info }),
     }
 }
@@ -86,6 +87,7 @@ fn call_for(endpoint: Endpoint, uid: u64) -> Option<Call> {
         Endpoint::Release => Call::Release(Release { job_id: None, stop: None, for_uid }),
         Endpoint::JobList => Call::JobList(JobList { all: Some(true) }),
         Endpoint::Subscribe => Call::Subscribe(Subscribe { all: Some(true), job_id: None }),
+        Endpoint::History => Call::History(History { for_uid, ..History::default() }),
         _ => return None,
     })
 }

@@ -27,7 +27,7 @@ const TABLE: &str = "
 ";
 
 /// The endpoints that the contract calls idempotent.
-const IDEMPOTENT: &str = "audit, ping, health, status, list, policy, job_status, job_list, resize, release, job_cancel, job_alter, drain, undrain, reload, dump, log";
+const IDEMPOTENT: &str = "audit, ping, health, status, list, policy, job_status, job_list, resize, release, job_cancel, job_alter, drain, undrain, reload, dump, log, history";
 
 #[test]
 fn codes_are_those_of_the_table() {

@@ -1,5 +1,6 @@
 //! One message of every kind, with all that it may have and with no more than it must.
 
+mod history;
 mod shares;
 
 use std::collections::BTreeMap;
@@ -61,12 +62,11 @@ impl Message {
 
 /// Every kind of message, by name.
 pub fn all() -> Vec<(String, Message)> {
-    let mut all = Vec::new();
-    all.extend(hellos());
-    for (request_id, (name, call)) in (1..).zip(calls()) {
+    let mut all = hellos();
+    for (request_id, (name, call)) in (1..).zip(calls().into_iter().chain(history::calls())) {
         all.push((format!("request-{name}"), Message::Request(Request { v: 2, request_id, call })));
     }
-    for (name, answer) in answers() {
+    for (name, answer) in answers().into_iter().chain(history::answers()) {
         all.push((format!("ok-{name}"), response(1, Body::Ok(answer))));
     }
     for (code, detail) in Code::ALL.iter().zip(details().into_iter().chain(std::iter::repeat(None))) {

@@ -5,6 +5,7 @@ mod audit;
 mod drain;
 mod dump;
 mod health;
+mod history;
 mod job_alter;
 mod job_cancel;
 mod job_fetch;

@@ -1,0 +1,138 @@
+//! `fairshare history`: how jobs and allocations ended.
+
+use std::path::Path;
+use std::time::{Duration, UNIX_EPOCH};
+
+use super::past::{self, History};
+use crate::cli::exit::{Exit, Failure};
+use crate::cli::link::Link;
+use crate::cli::render;
+use crate::cli::whom::Whom;
+use crate::contract::{self, EndInfo, HistoryAnswer};
+use crate::quantity::{Bytes, MilliCpu};
+
+/// Shows how the caller's jobs and allocations ended, or others'.
+///
+/// # Errors
+/// Refused, or no daemon answers.
+pub fn run(args: &History, socket: &Path) -> Result<Exit, Failure> {
+    let whom = args.user.as_deref().map_or(Ok(Whom::Me), Whom::named)?;
+    let asked = contract::History {
+        since_ms: args.since.map(past::ago),
+        until_ms: args.until.map(past::ago),
+        for_uid: whom.for_uid(),
+        all: args.all.then_some(true),
+        ..contract::History::default()
+    };
+    let ends = past::ends(&mut Link::new(socket), asked, &whom)?;
+    let text = match ends.is_empty() {
+        _ if args.json => render::json(&HistoryAnswer { history: ends, next: None })?,
+        _ if args.csv => past::csv(&fields(&ends)),
+        true => "Nothing is remembered of that time".to_owned(),
+        false => table(&ends),
+    };
+    render::print(&text)?;
+    Ok(Exit::DONE)
+}
+
+/// A moment in UTC, to the second.
+fn moment(ms: u64) -> String {
+    humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_millis(ms)).to_string()
+}
+
+fn table(ends: &[EndInfo]) -> String {
+    let heads = [
+        "ENDED", "KIND", "JOB", "USER", "CPU", "MEMORY", "WAITED", "LASTED", "CPU TIME", "NEEDED", "NAME",
+        "END",
+    ];
+    let mut rows = vec![heads.map(str::to_owned).to_vec()];
+    let unknown = || "-".to_owned();
+    let span = |ms: u64| render::span(Duration::from_millis(ms));
+    let some = |figure: u64, shown: String| if figure > 0 { shown } else { unknown() };
+    for end in ends {
+        rows.push(vec![
+            moment(end.ended_ms),
+            end.kind.name().to_owned(),
+            end.job_id.map_or_else(unknown, |id| id.to_string()),
+            user(end),
+            some(end.cpu_milli, MilliCpu(end.cpu_milli).to_string()),
+            some(end.mem_bytes, Bytes(end.mem_bytes).to_string()),
+            span(end.waited_ms),
+            end.started_ms.map_or_else(unknown, |at| span(end.ended_ms.saturating_sub(at))),
+            end.cpu_usec.map_or_else(unknown, |usec| render::cpu_time(Duration::from_micros(usec))),
+            end.needed_bytes.or(end.peak_mem_bytes).map_or_else(unknown, |bytes| Bytes(bytes).to_string()),
+            end.name.as_deref().map_or_else(unknown, render::safe),
+            how(end),
+        ]);
+    }
+    render::table(&rows)
+}
+
+fn user(end: &EndInfo) -> String {
+    end.user.as_deref().map_or_else(|| render::user(end.uid), render::safe)
+}
+
+fn how(end: &EndInfo) -> String {
+    match (end.exit_code, end.signal) {
+        _ if end.oom == Some(true) => "out of memory".to_owned(),
+        (Some(code), _) => format!("exit {code}"),
+        (_, Some(signal)) => format!("signal {signal}"),
+        _ => end.state.name().to_owned(),
+    }
+}
+
+/// The same for a spreadsheet, with all that is known.
+fn fields(ends: &[EndInfo]) -> Vec<Vec<String>> {
+    let heads = [
+        "ended",
+        "kind",
+        "job",
+        "uid",
+        "user",
+        "name",
+        "state",
+        "exit_code",
+        "signal",
+        "oom",
+        "cpu",
+        "mem_bytes",
+        "tasks",
+        "asked_s",
+        "created",
+        "waited_s",
+        "started",
+        "held_s",
+        "cpu_s",
+        "needed_bytes",
+        "peak_mem_bytes",
+    ];
+    let number = |figure: Option<u64>| figure.map(|figure| figure.to_string()).unwrap_or_default();
+    let seconds = |ms: u64| format!("{}.{:03}", ms / 1000, ms % 1000);
+    let mut rows = vec![heads.map(str::to_owned).to_vec()];
+    for end in ends {
+        rows.push(vec![
+            moment(end.ended_ms),
+            end.kind.name().to_owned(),
+            number(end.job_id),
+            end.uid.to_string(),
+            past::text_field(&user(end)),
+            past::text_field(end.name.as_deref().unwrap_or_default()),
+            end.state.name().to_owned(),
+            number(end.exit_code),
+            number(end.signal),
+            end.oom.map(|oom| oom.to_string()).unwrap_or_default(),
+            MilliCpu(end.cpu_milli).to_string(),
+            end.mem_bytes.to_string(),
+            end.tasks_max.to_string(),
+            end.lease_ms.map(seconds).unwrap_or_default(),
+            moment(end.created_ms),
+            seconds(end.waited_ms),
+            end.started_ms.map(moment).unwrap_or_default(),
+            end.held_ms.map(seconds).unwrap_or_default(),
+            end.cpu_usec.map(|usec| seconds(usec / 1000)).unwrap_or_default(),
+            number(end.needed_bytes),
+            number(end.peak_mem_bytes),
+        ]);
+    }
+    rows
+}
