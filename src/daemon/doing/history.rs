@@ -36,6 +36,10 @@ const ENDS_AT_A_TIME: usize = 256;
 /// How soon what could not be written is tried again, at first and later: opening it reads all of it.
 const RETRY: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(120));
 
+/// How long what has ended is gathered before it is written: each write waits for the disk more than once, and may be one of many
+/// commands that end in a row. Who asks is answered with all of it.
+const GATHERED_FOR: Duration = Duration::from_secs(1);
+
 /// How often what is too old is looked for.
 const FORGET_PERIOD: Duration = Duration::from_secs(3600);
 
@@ -228,23 +232,28 @@ impl Desk {
                 },
                 () = sleep_until(due) => None,
             };
-            let (is_due, mut telling, mut stopping) = (first.is_none(), Vec::new(), None);
+            let (mut is_due, mut telling, mut stopping) = (first.is_none(), Vec::new(), None);
             let mut next = first;
             while let Some(ask) = next {
                 match ask {
                     Ask::Open(state, ended) => {
                         self.state = Some(state);
                         self.take(ended);
+                        is_due = true;
                     }
                     Ask::Ended(ended) => self.take([*ended]),
-                    Ask::Keep(keep) => self.keep = Some(keep),
+                    Ask::Keep(keep) => {
+                        self.keep = Some(keep);
+                        is_due |= self.standing.why.is_none();
+                    }
                     Ask::Tell(asked, reply) => telling.push((asked, reply)),
                     Ask::Stop(sender) => stopping = Some(sender),
                 }
                 next = asked.try_recv().ok();
             }
-            // What cannot be written is not tried again for each end that comes.
-            if is_due || self.standing.why.is_none() || stopping.is_some() {
+            let writes = self.standing.why.is_none();
+            // What cannot be written is not tried again for each end that comes, nor for who asks.
+            if is_due || stopping.is_some() || (writes && !telling.is_empty()) {
                 self.write().await;
                 let pause = match self.standing.why {
                     Some(_) => pauses.pause(),
@@ -255,6 +264,9 @@ impl Desk {
                 }
                 due = Instant::now() + pause;
             } else {
+                if writes && !self.waiting.is_empty() {
+                    due = due.min(Instant::now() + GATHERED_FOR);
+                }
                 self.stands(self.standing.why.clone()).await;
             }
             for (asked, reply) in telling {
@@ -334,7 +346,9 @@ impl Desk {
             (Some(_), None) => info!("the history is written again"),
             _ => {}
         }
-        (self.standing.why, self.standing.waiting) = (why, self.waiting.len());
+        // What is only gathered is no news.
+        let waiting = if why.is_some() { self.waiting.len() } else { 0 };
+        (self.standing.why, self.standing.waiting) = (why, waiting);
         if self.standing != self.told {
             self.told = self.standing.clone();
             let _ = self.said.send(Said::History(self.standing.clone())).await;
