@@ -225,15 +225,13 @@ fn checked(folder: &OwnedFd, path: &Path) -> Result<Database, HistoryFault> {
     let damaged = |why: &str| HistoryFault::Damaged { path: path.to_owned(), why: why.to_owned() };
     let mut database =
         guarded(path, || Ok(Builder::new().set_cache_size(CACHE_BYTES).create_file(File::from(file))?))?;
-    // It is false too where what is free was noted down another way than it would be now: mended, that is whole.
-    let whole = guarded(path, || Ok(database.check_integrity()? || database.check_integrity()?));
-    let version = whole.and_then(|whole| match whole {
-        true => guarded(path, || tables::version(&database)),
-        false => Err(damaged("its checksums are wrong")),
+    let whole = guarded(path, || tables::version(&database)).and_then(|version| match version {
+        // It is false too where what is free was noted down another way than it would be now: mended, that is whole.
+        VERSION => guarded(path, || Ok(database.check_integrity()? || database.check_integrity()?)),
+        version => Err(HistoryFault::Newer { path: path.to_owned(), version }),
     });
-    match version {
-        Ok(VERSION) => Ok(database),
-        Ok(version) => Err(HistoryFault::Newer { path: path.to_owned(), version }),
+    match whole.and_then(|whole| if whole { Ok(()) } else { Err(damaged("its checksums are wrong")) }) {
+        Ok(()) => Ok(database),
         Err(fault) => {
             if matches!(fault, HistoryFault::Damaged { .. }) {
                 // What cannot be read is not written either, as it would be where it is let go.

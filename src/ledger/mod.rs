@@ -168,7 +168,10 @@ impl Ledger {
         }
         ledger.strike_absent();
         over.sort_unstable();
-        over.into_iter().for_each(|(_, job, uid)| ledger.remember(uid, job));
+        for (_, job, uid) in over {
+            ledger.kept.begin();
+            ledger.remember(uid, job);
+        }
         let held: Vec<AllocationId> = ledger.allocations.keys().copied().collect();
         held.into_iter().for_each(|id| ledger.guess(id));
         ledger.hear_of_the_past(now);
@@ -197,6 +200,7 @@ impl Ledger {
     pub fn apply(&mut self, now: Now, command: Command) -> Result<Vec<Effect>, Refusal> {
         let time = self.clock.seen(now);
         self.pass(time);
+        self.kept.begin();
         let mut held = self.books.capacity.held();
         let mut effects = Vec::new();
         match command {
@@ -389,7 +393,7 @@ impl Ledger {
     }
 
     fn remember(&mut self, uid: Uid, id: JobId) {
-        if let Some(forgotten) = self.kept.add(uid, id) {
+        for forgotten in self.kept.add(uid, id) {
             self.jobs.remove(&forgotten);
         }
     }

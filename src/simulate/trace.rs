@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use crate::contract::EndInfo;
+use crate::contract::{EndInfo, EndKind, JobState};
 use crate::quantity::{Bytes, MilliCpu, PartialAmount, Tasks};
 
 /// The longest time in a trace, in seconds: 100 years.
@@ -123,7 +123,12 @@ impl Trace {
         let mut trace = Self::default();
         let mut known: BTreeMap<u64, usize> = BTreeMap::new();
         let begins = ends.iter().map(|end| end.created_ms).min().unwrap_or(0);
+        // When each member asked for the standing allocation that came to them at a moment.
+        let mut asked: BTreeMap<(u64, u64), u64> = BTreeMap::new();
         for (line, end) in (1..).zip(ends) {
+            if end.kind == EndKind::Request && end.state == JobState::Done {
+                asked.insert((end.uid, end.ended_ms), end.created_ms);
+            }
             let Some(held_ms) = end.held_ms else {
                 trace.skipped.push(BadLine { line, why: "it held no room of its own".to_owned() });
                 continue;
@@ -134,7 +139,7 @@ impl Trace {
             });
             trace.arrivals.push(Arrival {
                 line,
-                at_ms: end.created_ms.saturating_sub(begins),
+                at_ms: asked_ms(&mut asked, end).saturating_sub(begins),
                 user,
                 amount: PartialAmount {
                     cpu: Some(MilliCpu(end.cpu_milli)),
@@ -148,6 +153,25 @@ impl Trace {
         trace.arrivals.sort_by_key(|arrival| arrival.at_ms);
         trace
     }
+}
+
+/// How long a standing allocation may be granted before or after its request is said to be over, in milliseconds: the two are told
+/// by two looks at the clock.
+const GRANTED_WITHIN_MS: u64 = 60_000;
+
+/// When what held room was asked for: of a standing allocation that was waited for the request tells.
+fn asked_ms(asked: &mut BTreeMap<(u64, u64), u64>, end: &EndInfo) -> u64 {
+    if end.kind != EndKind::Standing {
+        return end.created_ms;
+    }
+    let around =
+        end.created_ms.saturating_sub(GRANTED_WITHIN_MS)..=end.created_ms.saturating_add(GRANTED_WITHIN_MS);
+    let near = asked.range((end.uid, *around.start())..=(end.uid, *around.end()));
+    let Some((&at, &asked_ms)) = near.min_by_key(|((_, at), _)| at.abs_diff(end.created_ms)) else {
+        return end.created_ms;
+    };
+    asked.remove(&at);
+    asked_ms
 }
 
 type Read<'a> = Result<Option<(&'a str, Arrival)>, String>;

@@ -1,16 +1,20 @@
 //! `fairshare output`: what a job has written.
 
 use std::fs::File;
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
+
+use rustix::fs::{Mode, OFlags};
 
 use super::watch;
 use crate::cli::args::Output;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::link::Link;
+use crate::cli::tell::tell;
 use crate::cli::whom::Whom;
 use crate::contract::{JobKind, JobState, JobStatus, OneJob};
 use crate::sys::signals;
@@ -31,37 +35,53 @@ pub fn run(args: &Output, socket: &Path) -> Result<Exit, Failure> {
         let message = format!("job {} is no submitted command: it writes nothing", args.id);
         return Err(Failure::new(Exit::REFUSED, message).hint("`fairshare jobs` says what each job is"));
     }
-    let Some(output) = output else {
+    let Some(path) = output.map(PathBuf::from) else {
+        if job.uid != u64::from(rustix::process::getuid().as_raw()) {
+            let message =
+                format!("job {} is another member's: where it writes is told to nobody else", args.id);
+            return Err(Failure::new(Exit::NOT_ALLOWED, message).hint("they can show it"));
+        }
         let message = format!("the output of job {} has no name to open it by", args.id);
         return Err(Failure::new(Exit::REFUSED, message).hint(
             "it goes where it was submitted to: a terminal, a pipe, or a file whose path is long, no text, or in a user namespace",
         ));
     };
-    let path = PathBuf::from(output);
-    let over = AtomicBool::new(!args.follow);
-    let shown = if args.follow {
-        thread::scope(|scope| {
-            let shows = scope.spawn(|| show(&path, &over));
-            let waited = watch::watch(&mut link, socket, args.id, None, |_| {});
-            over.store(true, Ordering::Release);
-            let shown = shows.join();
-            waited.map(|_| shown)
-        })?
-    } else {
-        Ok(show(&path, &over))
-    };
-    match shown {
-        Ok(Ok(())) => Ok(Exit::DONE),
-        Ok(Err(error)) if error.kind() == ErrorKind::NotFound && job.state == JobState::Queued => {
-            let message = format!("job {} has written nothing: it has not begun", args.id);
-            Err(Failure::new(Exit::REFUSED, message).hint("`-f` waits for it"))
+    let has_begun = job.state != JobState::Queued;
+    if !args.follow {
+        show(&path, &AtomicBool::new(true)).map_err(|error| unshown(args.id, &path, &error, has_begun))?;
+        return Ok(Exit::DONE);
+    }
+    let over = Arc::new(AtomicBool::new(false));
+    let (id, until) = (args.id, Arc::clone(&over));
+    let shows = thread::spawn(move || {
+        if let Err(error) = show(&path, &until) {
+            let failure = unshown(id, &path, &error, true);
+            tell(&failure);
+            // At once: the job may go on for days.
+            std::process::exit(failure.exit.0.into());
         }
-        Ok(Err(error)) => {
-            let message = format!("{}: cannot be shown: {error}", path.display());
-            Err(Failure::new(Exit::REFUSED, message))
-        }
+    });
+    watch::watch(&mut link, socket, args.id, None, |_| {})?;
+    over.store(true, Ordering::Release);
+    match shows.join() {
+        Ok(()) => Ok(Exit::DONE),
         Err(_) => Err(Failure::new(Exit::REFUSED, "the output was not shown to its end")),
     }
+}
+
+fn unshown(id: u64, path: &Path, error: &io::Error, has_begun: bool) -> Failure {
+    if error.kind() == ErrorKind::NotFound && !has_begun {
+        let message = format!("job {id} has written nothing: it has not begun");
+        return Failure::new(Exit::REFUSED, message).hint("`-f` waits for it");
+    }
+    Failure::new(Exit::REFUSED, format!("{}: cannot be shown: {error}", path.display()))
+}
+
+/// Opens a file, and nothing else by its name: a pipe would wait, a device do something.
+fn open(path: &Path) -> io::Result<File> {
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
+    if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("it is no file")) }
 }
 
 /// Shows the file, and what comes to be in it until it is over.
@@ -71,13 +91,16 @@ fn show(path: &Path, over: &AtomicBool) -> io::Result<()> {
         // Before it is read, so that what was written last is shown as well.
         let last = over.load(Ordering::Acquire);
         if file.is_none() {
-            file = match File::open(path) {
+            file = match open(path) {
                 Err(error) if error.kind() == ErrorKind::NotFound && !last => None,
                 opened => Some(opened?),
             };
         }
         if let Some(file) = &mut file {
-            io::copy(file, &mut io::stdout().lock())?;
+            let mut out = io::stdout().lock();
+            io::copy(file, &mut out)?;
+            // A line may be long in coming to its end.
+            out.flush()?;
         }
         if last {
             return Ok(());

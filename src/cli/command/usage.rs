@@ -9,7 +9,7 @@ use crate::cli::exit::{Exit, Failure};
 use crate::cli::link::Link;
 use crate::cli::render;
 use crate::cli::whom::Whom;
-use crate::contract::{self, EndInfo};
+use crate::contract::{self, EndInfo, EndKind};
 use crate::host::account;
 use crate::identity::Uid;
 
@@ -104,8 +104,11 @@ impl Line {
         self.ends = self.ends.saturating_add(1);
         self.cpu_held_hours += end.cpu_milli as f64 / 1000.0 * held_hours;
         self.mem_held_gib_hours += end.mem_bytes as f64 / GIB * held_hours;
-        self.cpu_used_hours += end.cpu_usec.unwrap_or(0) as f64 / 1000.0 / HOUR_MS;
-        if end.started_ms.is_some() {
+        // What worked in room that another end has is in that one's figure too.
+        let used_usec = end.cpu_usec.filter(|_| end.held_ms.is_some());
+        self.cpu_used_hours += used_usec.unwrap_or(0) as f64 / 1000.0 / HOUR_MS;
+        // Who waited for a standing allocation is told by the request.
+        if end.started_ms.is_some() && end.kind != EndKind::Standing {
             self.started = self.started.saturating_add(1);
             self.waited_ms = self.waited_ms.saturating_add(end.waited_ms);
             self.wait_max_ms = self.wait_max_ms.max(end.waited_ms);

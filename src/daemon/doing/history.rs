@@ -83,6 +83,8 @@ impl Recorder {
             hand: Hand(acts),
             state: None,
             keep: None,
+            looked: None,
+            unusable: false,
             waiting: VecDeque::new(),
             standing: Standing::default(),
             told: Standing::default(),
@@ -213,6 +215,10 @@ struct Desk {
     state: Option<PathBuf>,
     /// For how long what is over is kept; nothing until a policy has said it, and then nothing is forgotten.
     keep: Option<Duration>,
+    /// What was too old when that was last looked for, in Unix milliseconds, and when that was.
+    looked: Option<(u64, Instant)>,
+    /// Whether the file cannot be used, and is opened when it is time for that, not for each who asks.
+    unusable: bool,
     waiting: VecDeque<Ended>,
     standing: Standing,
     /// What the owner knows of that.
@@ -242,10 +248,7 @@ impl Desk {
                         is_due = true;
                     }
                     Ask::Ended(ended) => self.take([*ended]),
-                    Ask::Keep(keep) => {
-                        self.keep = Some(keep);
-                        is_due |= self.standing.why.is_none();
-                    }
+                    Ask::Keep(keep) => is_due |= self.keep_for(keep) && self.standing.why.is_none(),
                     Ask::Tell(asked, reply) => telling.push((asked, reply)),
                     Ask::Stop(sender) => stopping = Some(sender),
                 }
@@ -273,6 +276,9 @@ impl Desk {
                 let answer = self.read(asked).await;
                 reply.send(answer);
             }
+            if self.unusable {
+                due = due.min(Instant::now() + RETRY.1);
+            }
             if let Some(sender) = stopping {
                 self.hand.with(Book::leave).await;
                 let _ = sender.send(());
@@ -289,6 +295,35 @@ impl Desk {
         self.standing.lost = self.standing.lost.saturating_add(over as u64);
     }
 
+    /// For how long what is over is kept from now on; whether that is another span than before.
+    fn keep_for(&mut self, keep: Duration) -> bool {
+        let before = self.keep.replace(keep);
+        if before.is_some_and(|before| before != keep) {
+            // Who says it knows what they do: the clock is not asked twice.
+            self.looked = Some((u64::MAX, Instant::now()));
+        }
+        before != Some(keep)
+    }
+
+    /// What was over before this moment is forgotten, in Unix milliseconds. What is too old by the clock of now was so by the clock of
+    /// an hour ago as well: a clock that is wrong for a while costs nothing.
+    fn oldest_ms(&mut self, now_ms: u64) -> u64 {
+        let Some(keep) = self.keep else { return 0 };
+        let bound_ms = now_ms.saturating_sub(milliseconds(keep));
+        match self.looked {
+            None => {
+                self.looked = Some((bound_ms, Instant::now()));
+                0
+            }
+            Some((before_ms, at)) => {
+                if before_ms == u64::MAX || at.elapsed() >= FORGET_PERIOD {
+                    self.looked = Some((bound_ms, Instant::now()));
+                }
+                before_ms.min(bound_ms)
+            }
+        }
+    }
+
     /// Writes what waits, as far as it can be, and says where that is another thing than before.
     async fn write(&mut self) {
         let Some(state) = self.state.clone() else { return };
@@ -297,7 +332,7 @@ impl Desk {
             let count = self.waiting.len().min(ENDS_AT_A_TIME);
             let ends: Vec<Ended> = self.waiting.iter().take(count).cloned().collect();
             let (state, now_ms) = (state.clone(), clock::now().wall_ms);
-            let oldest_ms = self.keep.map_or(0, |keep| now_ms.saturating_sub(milliseconds(keep)));
+            let oldest_ms = self.oldest_ms(now_ms);
             let write = move |book: &mut Book| {
                 let done = book.with(&state, now_ms, |history| history.add(&ends, oldest_ms));
                 (done, book.aside.take())
@@ -306,18 +341,25 @@ impl Desk {
             self.put_aside(aside);
             match done {
                 Ok(()) => drop(self.waiting.drain(..count)),
-                Err(fault) => why = Some(chain(&fault)),
+                Err(fault) => {
+                    self.unusable = !matches!(fault, HistoryFault::Full { .. });
+                    why = Some(chain(&fault));
+                }
             }
             if why.is_some() || self.waiting.is_empty() {
                 break;
             }
         }
+        self.unusable &= why.is_some();
         self.stands(why).await;
     }
 
     /// What is remembered, as it is answered.
     async fn read(&mut self, asked: Asked) -> Result<Answer, WireError> {
         let Some(state) = self.state.clone() else { return Err(cannot_be_read("the state is not open")) };
+        if let Some(why) = self.standing.why.as_ref().filter(|_| self.unusable) {
+            return Err(cannot_be_read(why));
+        }
         let now_ms = clock::now().wall_ms;
         let read = move |book: &mut Book| {
             let done = book.with(&state, now_ms, |history| history.ends(&asked));
@@ -328,6 +370,12 @@ impl Desk {
         if aside.is_some() {
             self.put_aside(aside);
             self.stands(self.standing.why.clone()).await;
+        }
+        if let Err(fault) = &done
+            && !matches!(fault, HistoryFault::Full { .. })
+        {
+            self.unusable = true;
+            self.stands(Some(chain(fault))).await;
         }
         done.map(Answer::History).map_err(|fault| cannot_be_read(&chain(&fault)))
     }

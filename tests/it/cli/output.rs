@@ -10,7 +10,8 @@ use fairshare::contract::{Answer, JobInfo, JobKind, OneJob};
 use super::*;
 
 fn job_with(state: JobState, output: Option<&Path>) -> Next {
-    let job = JobInfo { kind: JobKind::Submit, ..job(state) };
+    let uid = rustix::process::getuid().as_raw().into();
+    let job = JobInfo { kind: JobKind::Submit, uid, ..job(state) };
     let output = output.map(|path| path.to_str().unwrap().to_owned());
     Answer::Job(OneJob { job, output }).into()
 }
@@ -68,6 +69,10 @@ fn where_there_is_nothing_to_show_is_said_why() {
     says(job_with(JobState::Queued, Some(&missing)), "job 7 has written nothing: it has not begun");
     says(job_with(JobState::Done, Some(&missing)), "out: cannot be shown: No such file");
     says(job_with(JobState::Running, None), "the output of job 7 has no name to open it by");
+    let others = OneJob::of(JobInfo { kind: JobKind::Submit, uid: 4_000_000, ..job(JobState::Running) });
+    let said = complaint(&Daemon::saying([Answer::Job(others).into()]).run("output 7"), 77);
+    assert!(said.contains("is another member's"), "{said}");
+    says(job_with(JobState::Running, Some(folder.path())), "cannot be shown: it is no file");
     let request = Answer::Job(OneJob::of(JobInfo { kind: JobKind::Request, ..job(JobState::Done) }));
     says(request.into(), "job 7 is no submitted command");
 }

@@ -32,6 +32,11 @@ impl Endpoint for JobStatus {
         // Who may not know of it is not told that there is one.
         let job = job.filter(|job| job.uid == by.peer.uid || by.role == Role::Admin);
         let job = job.ok_or_else(|| answer::refusal(&Refusal::NoJob))?;
-        Ok(Deed::Answer(Answer::Job(OneJob { job: now.shown.job(job), output: answer::output(job) })))
+        // The name is the member's own choice: whoever else opened it would open what they chose.
+        let own = job.uid == by.peer.uid;
+        Ok(Deed::Answer(Answer::Job(OneJob {
+            job: now.shown.job(job),
+            output: own.then(|| answer::output(job)).flatten(),
+        })))
     }
 }
