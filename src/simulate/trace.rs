@@ -128,6 +128,7 @@ impl Trace {
         for (line, end) in (1..).zip(ends) {
             if end.kind == EndKind::Request && end.state == JobState::Done {
                 asked.insert((end.uid, end.ended_ms), end.created_ms);
+                continue;
             }
             let Some(held_ms) = end.held_ms else {
                 trace.skipped.push(BadLine { line, why: "it held no room of its own".to_owned() });

@@ -58,6 +58,35 @@ fn given_up() -> EndInfo {
     }
 }
 
+/// The standing allocation of a member who waited for it, and a command in it: three ends.
+fn standing(asked_ms: u64, waited_ms: u64, held_ms: u64, like: &EndInfo) -> [EndInfo; 3] {
+    let granted_ms = asked_ms + waited_ms;
+    let request = EndInfo {
+        kind: EndKind::Request,
+        state: JobState::Done,
+        created_ms: asked_ms,
+        waited_ms,
+        // The two are told by two looks at the clock.
+        started_ms: Some(granted_ms + 3),
+        ended_ms: granted_ms + 3,
+        held_ms: None,
+        cpu_usec: None,
+        ..like.clone()
+    };
+    let inside = EndInfo { created_ms: granted_ms, waited_ms: 0, held_ms: None, ..like.clone() };
+    let held = EndInfo {
+        kind: EndKind::Standing,
+        job_id: None,
+        created_ms: granted_ms,
+        waited_ms: 0,
+        started_ms: Some(granted_ms),
+        ended_ms: granted_ms + held_ms,
+        held_ms: Some(held_ms),
+        ..like.clone()
+    };
+    [request, inside, held]
+}
+
 fn told(history: Vec<EndInfo>) -> Next {
     Answer::History(HistoryAnswer { history, next: None }).into()
 }
@@ -150,6 +179,11 @@ day,ends,cpu_held_hours,cpu_used_hours,mem_held_gib_hours,wait_mean_s,wait_max_s
 2023-11-15,2,1.000000,0.500000,2.000000,60.000,60.000
 "
     );
+    // The command is in the figures of the allocation that it worked in, and who waited is told by the request.
+    let like = EndInfo { user: Some("carol".to_owned()), ..end(7, THEN_MS) };
+    let daemon = Daemon::saying([told(standing(THEN_MS, 120_000, HOUR_MS, &like).into())]);
+    let line = shown(&daemon.run("usage")).lines().last().unwrap().to_owned();
+    assert_eq!(line, "carol  3     2.00 h    0.50 h    4.00 GiB h   1m          2m");
     let of_root = EndInfo { uid: 0, user: Some("root".to_owned()), ..end(7, THEN_MS) };
     let daemon = Daemon::saying([told(vec![of_root])]);
     let json: Value = serde_json::from_str(&shown(&daemon.run("usage --by group --json"))).unwrap();
@@ -184,8 +218,10 @@ fn a_policy_is_tried_on_what_is_remembered() {
         ..end(at_s, THEN_MS + HOUR_MS)
     };
     let (ann, ben, cid) = (("ann", 1001), ("ben", 1002), ("cid", 1003));
-    let mut ends =
-        vec![ended(30, ann, 2, 10), ended(10, ben, 4, 100), ended(0, ann, 4, 100), ended(20, cid, 1, 50)];
+    let mut ends = vec![ended(30, ann, 2, 10), ended(10, ben, 4, 100), ended(0, ann, 4, 100)];
+    // Of a standing allocation it is the request that says when it was asked for.
+    let [request, _, held] = standing(THEN_MS + 20_000, 5000, 50_000, &ended(20, cid, 1, 50));
+    ends.extend([request, held]);
     let everybodys = Daemon::saying([told(vec![]), told(ends.clone())]);
     let of_history =
         |daemon: &Daemon| daemon.command(&line("--from-history")).current_dir(dir.path()).output().unwrap();
