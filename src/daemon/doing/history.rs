@@ -83,7 +83,7 @@ impl Recorder {
             hand: Hand(acts),
             state: None,
             keep: None,
-            looked: None,
+            age: Age::default(),
             unusable: false,
             waiting: VecDeque::new(),
             standing: Standing::default(),
@@ -215,8 +215,8 @@ struct Desk {
     state: Option<PathBuf>,
     /// For how long what is over is kept; nothing until a policy has said it, and then nothing is forgotten.
     keep: Option<Duration>,
-    /// What was too old when that was last looked for, in Unix milliseconds, and when that was.
-    looked: Option<(u64, Instant)>,
+    /// What is so old that it is forgotten.
+    age: Age,
     /// Whether the file cannot be used, and is opened when it is time for that, not for each who asks.
     unusable: bool,
     waiting: VecDeque<Ended>,
@@ -300,28 +300,9 @@ impl Desk {
         let before = self.keep.replace(keep);
         if before.is_some_and(|before| before != keep) {
             // Who says it knows what they do: the clock is not asked twice.
-            self.looked = Some((u64::MAX, Instant::now()));
+            self.age = Age::said(too_old_ms(keep, clock::now().wall_ms), Instant::now());
         }
         before != Some(keep)
-    }
-
-    /// What was over before this moment is forgotten, in Unix milliseconds. What is too old by the clock of now was so by the clock of
-    /// an hour ago as well: a clock that is wrong for a while costs nothing.
-    fn oldest_ms(&mut self, now_ms: u64) -> u64 {
-        let Some(keep) = self.keep else { return 0 };
-        let bound_ms = now_ms.saturating_sub(milliseconds(keep));
-        match self.looked {
-            None => {
-                self.looked = Some((bound_ms, Instant::now()));
-                0
-            }
-            Some((before_ms, at)) => {
-                if before_ms == u64::MAX || at.elapsed() >= FORGET_PERIOD {
-                    self.looked = Some((bound_ms, Instant::now()));
-                }
-                before_ms.min(bound_ms)
-            }
-        }
     }
 
     /// Writes what waits, as far as it can be, and says where that is another thing than before.
@@ -332,7 +313,8 @@ impl Desk {
             let count = self.waiting.len().min(ENDS_AT_A_TIME);
             let ends: Vec<Ended> = self.waiting.iter().take(count).cloned().collect();
             let (state, now_ms) = (state.clone(), clock::now().wall_ms);
-            let oldest_ms = self.oldest_ms(now_ms);
+            let oldest_ms =
+                self.keep.map_or(0, |keep| self.age.seen(too_old_ms(keep, now_ms), Instant::now()));
             let write = move |book: &mut Book| {
                 let done = book.with(&state, now_ms, |history| history.add(&ends, oldest_ms));
                 (done, book.aside.take())
@@ -404,6 +386,60 @@ impl Desk {
     }
 }
 
-fn cannot_be_read(why: &str) -> WireError {
+/// What is so old that it is forgotten: what was so by the clock of [`FORGET_PERIOD`] ago, and is by the clock of now. A clock that is
+/// wrong for less than that costs nothing.
+#[derive(Debug, Default)]
+struct Age {
+    /// What was over before this moment is forgotten, in Unix milliseconds.
+    forgotten_ms: u64,
+    /// The same by the clock of the last look, and when that was.
+    looked: Option<(u64, Instant)>,
+}
+
+impl Age {
+    /// What is too old is known to be.
+    fn said(too_old_ms: u64, now: Instant) -> Self {
+        Self { forgotten_ms: too_old_ms, looked: Some((too_old_ms, now)) }
+    }
+
+    /// By the clock of now what was over before this moment is too old; before which moment it is forgotten.
+    fn seen(&mut self, too_old_ms: u64, now: Instant) -> u64 {
+        match self.looked {
+            Some((_, at)) if now.saturating_duration_since(at) < FORGET_PERIOD => {}
+            before => {
+                self.forgotten_ms = before.map_or(0, |(before_ms, _)| before_ms.min(too_old_ms));
+                self.looked = Some((too_old_ms, now));
+            }
+        }
+        self.forgotten_ms.min(too_old_ms)
+    }
+}
+
+/// The moment before which was over what is too old, in Unix milliseconds.
+fn too_old_ms(keep: Duration, now_ms: u64) -> u64 {
+    now_ms.saturating_sub(milliseconds(keep))
+}
+
+/// A history that is asked for, and why it is not told.
+pub fn cannot_be_read(why: &str) -> WireError {
     WireError::new(Code::Io, "The history cannot be read now").detail(why.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_is_wrong_for_a_while_has_nothing_forgotten() {
+        let (mut age, start) = (Age::default(), Instant::now());
+        let mut after = |periods: u32, too_old_ms| age.seen(too_old_ms, start + FORGET_PERIOD * periods / 2);
+        assert_eq!([after(0, 100), after(1, 110), after(2, 120), after(3, 130)], [0, 0, 100, 100]);
+        // By half a period too far ahead, and back.
+        assert_eq!([after(4, 999), after(5, 999), after(6, 160), after(7, 170)], [120, 120, 160, 160]);
+        assert_eq!(after(8, 180), 160);
+        // Back by more: what was too old is not now.
+        assert_eq!(after(9, 50), 50);
+        let mut said = Age::said(300, start);
+        assert_eq!(said.seen(310, start), 300);
+    }
 }

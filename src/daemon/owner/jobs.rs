@@ -7,7 +7,6 @@ use tokio::sync::{mpsc, oneshot};
 use tracing::{error, warn};
 
 use super::EventLoop;
-use crate::contract::{Answer, OneJob};
 use crate::daemon::clock;
 use crate::daemon::doing::allocation::Context;
 use crate::daemon::doing::caller::{is_its_process, not_its_process};
@@ -177,10 +176,7 @@ impl EventLoop {
     }
 
     fn answer_job(&self, job: JobId, reply: Reply) {
-        reply.send(match self.ledger.jobs().get(&job) {
-            Some(job) => Ok(Answer::Job(OneJob::of(self.shown().job(job)))),
-            None => Err(answer::refusal(&Refusal::NoJob)),
-        });
+        reply.send(self.shown().one_job(job));
     }
 
     /// Has a command's process given what it becomes.

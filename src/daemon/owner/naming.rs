@@ -17,12 +17,17 @@ impl EventLoop {
                     warn!("names of the policy were not found, proceeding: {said}");
                     self.asked = Some(asked);
                 }
-                let policy = Arc::new(policy);
-                self.policy_told.send_replace(Some(Arc::clone(&policy)));
-                self.policy = Some(policy);
+                self.goes_by(&Arc::new(policy));
             }
             Err(why) => self.condition.policy = Some(why),
         }
+    }
+
+    /// All that goes by the policy goes by this one from now on.
+    pub(crate) fn goes_by(&mut self, policy: &Arc<Policy>) {
+        self.policy = Some(Arc::clone(policy));
+        self.history.keep(policy.history_keep);
+        self.policy_told.send_replace(Some(Arc::clone(policy)));
     }
 
     /// The names of the policy that were not found, where they are and what was said of them.
@@ -63,9 +68,7 @@ impl EventLoop {
         if resolved {
             self.in_force(policy);
         } else {
-            let policy = Arc::new(policy);
-            self.policy_told.send_replace(Some(Arc::clone(&policy)));
-            self.policy = Some(policy);
+            self.goes_by(&Arc::new(policy));
         }
         self.tell_status();
     }

@@ -9,12 +9,11 @@ use tracing::error;
 
 use crate::cgroup::Spent;
 use crate::contract::Check;
-use crate::daemon::doing::history::Recorder;
+use crate::daemon::doing::history::{Recorder, cannot_be_read};
 use crate::daemon::doing::said::Said;
 use crate::daemon::telling::reply::Reply;
 use crate::history::{Asked, Ended, Standing};
 use crate::identity::AllocationId;
-use crate::wire::error::{Code, WireError};
 
 /// The history, as the owner has it.
 pub struct Recording {
@@ -56,10 +55,7 @@ impl Recording {
     pub fn tell(&self, asked: Asked, reply: Reply) {
         match &self.recorder {
             Some(recorder) => recorder.tell(asked, reply),
-            None => {
-                let error = WireError::new(Code::Io, "The history cannot be read now");
-                reply.send(Err(error.detail(self.standing.why.clone().unwrap_or_default())));
-            }
+            None => reply.send(Err(cannot_be_read(self.standing.why.as_deref().unwrap_or_default()))),
         }
     }
 

@@ -67,10 +67,8 @@ impl EventLoop {
     pub(crate) fn in_force(&mut self, policy: Policy) -> bool {
         let policy = Arc::new(policy);
         let changed = self.policy.as_ref() != Some(&policy);
-        self.policy = Some(Arc::clone(&policy));
+        self.goes_by(&policy);
         self.feed.revoke(|peer| authorize::role(Some(&policy), peer));
-        self.history.keep(policy.history_keep);
-        self.policy_told.send_replace(Some(policy));
         self.condition.policy = None;
         if changed {
             self.feed.everybody("policy", Some("the policy has changed".to_owned()));
