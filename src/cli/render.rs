@@ -115,6 +115,12 @@ pub fn cpu_time(used: Duration) -> String {
     if used < Duration::from_secs(1) { format!("{}ms", used.as_millis()) } else { span(used) }
 }
 
+/// A moment in UTC, to the second.
+pub fn moment(ms: u64) -> String {
+    let at = UNIX_EPOCH.checked_add(Duration::from_millis(ms)).unwrap_or(UNIX_EPOCH);
+    humantime::format_rfc3339_seconds(at).to_string()
+}
+
 /// A user's name, made safe to be shown, or the number where nobody tells it.
 pub fn user(uid: u64) -> String {
     let name = Uid::new(uid).and_then(account::name);

@@ -19,6 +19,11 @@ pub enum Whom {
     },
 }
 
+/// Who the caller is, as an answer of the daemon's names a member.
+pub fn own_uid() -> u64 {
+    rustix::process::getuid().as_raw().into()
+}
+
 impl Whom {
     /// The member of that name or number.
     ///

@@ -62,7 +62,7 @@ pub enum JobKind {
 }
 
 /// A submitted command, as far as the ledger is concerned: what it runs is not its business.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Work {
     /// What its member calls it.
     pub name: Option<String>,

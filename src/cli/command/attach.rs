@@ -7,7 +7,7 @@ use crate::cli::exit::{Exit, Failure};
 use crate::cli::link::{Link, refused};
 use crate::cli::render;
 use crate::cli::tell::note;
-use crate::cli::whom::Whom;
+use crate::cli::whom::{self, Whom};
 use crate::contract::{self, Endpoint, FindingKind, InUnit};
 use crate::host::process::{self, ProcessError};
 use crate::quantity::Bytes;
@@ -120,7 +120,7 @@ fn attach_each(link: &mut Link, all: &[u32]) -> Result<Exit, Failure> {
 /// The caller's processes that are outside of the share, but for this one and those that it was started from: the last of a
 /// login's must stay there as long as the login does.
 fn outside(link: &mut Link) -> Result<Vec<u32>, Failure> {
-    let own = u64::from(rustix::process::getuid().as_raw());
+    let own = whom::own_uid();
     let mut ancestors = vec![std::process::id()];
     while let Some(parent) = ancestors.last().and_then(|pid| process::parent(*pid).ok()) {
         if parent == 0 || ancestors.len() >= ANCESTORS_MAX {

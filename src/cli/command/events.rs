@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::thread;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::Duration;
 
 use crate::cli::args::Events;
 use crate::cli::exit::{Exit, Failure};
@@ -39,8 +39,7 @@ pub fn run(args: &Events, socket: &Path) -> Result<Exit, Failure> {
 }
 
 fn line(event: &EventInfo) -> String {
-    let at = UNIX_EPOCH.checked_add(Duration::from_millis(event.at_ms)).unwrap_or(UNIX_EPOCH);
-    let mut parts = vec![humantime::format_rfc3339_seconds(at).to_string(), render::safe(&event.kind)];
+    let mut parts = vec![render::moment(event.at_ms), render::safe(&event.kind)];
     match (&event.share, event.uid) {
         (Some(share), _) => {
             parts.push(share.user.as_deref().map_or_else(|| format!("uid {}", share.uid), render::safe));

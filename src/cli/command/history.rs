@@ -1,7 +1,7 @@
 //! `fairshare history`: how jobs and allocations ended.
 
 use std::path::Path;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::Duration;
 
 use super::past::{self, History};
 use crate::cli::exit::{Exit, Failure};
@@ -35,11 +35,6 @@ pub fn run(args: &History, socket: &Path) -> Result<Exit, Failure> {
     Ok(Exit::DONE)
 }
 
-/// A moment in UTC, to the second.
-fn moment(ms: u64) -> String {
-    humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_millis(ms)).to_string()
-}
-
 fn table(ends: &[EndInfo]) -> String {
     let heads = [
         "ENDED", "KIND", "JOB", "USER", "CPU", "MEMORY", "WAITED", "LASTED", "CPU TIME", "NEEDED", "NAME",
@@ -51,7 +46,7 @@ fn table(ends: &[EndInfo]) -> String {
     let some = |figure: u64, shown: String| if figure > 0 { shown } else { unknown() };
     for end in ends {
         rows.push(vec![
-            moment(end.ended_ms),
+            render::moment(end.ended_ms),
             end.kind.name().to_owned(),
             end.job_id.map_or_else(unknown, |id| id.to_string()),
             user(end),
@@ -107,11 +102,10 @@ fn fields(ends: &[EndInfo]) -> Vec<Vec<String>> {
         "peak_mem_bytes",
     ];
     let number = |figure: Option<u64>| figure.map(|figure| figure.to_string()).unwrap_or_default();
-    let seconds = |ms: u64| format!("{}.{:03}", ms / 1000, ms % 1000);
     let mut rows = vec![heads.map(str::to_owned).to_vec()];
     for end in ends {
         rows.push(vec![
-            moment(end.ended_ms),
+            render::moment(end.ended_ms),
             end.kind.name().to_owned(),
             number(end.job_id),
             end.uid.to_string(),
@@ -124,12 +118,12 @@ fn fields(ends: &[EndInfo]) -> Vec<Vec<String>> {
             MilliCpu(end.cpu_milli).to_string(),
             end.mem_bytes.to_string(),
             end.tasks_max.to_string(),
-            end.lease_ms.map(seconds).unwrap_or_default(),
-            moment(end.created_ms),
-            seconds(end.waited_ms),
-            end.started_ms.map(moment).unwrap_or_default(),
-            end.held_ms.map(seconds).unwrap_or_default(),
-            end.cpu_usec.map(|usec| seconds(usec / 1000)).unwrap_or_default(),
+            end.lease_ms.map(past::seconds).unwrap_or_default(),
+            render::moment(end.created_ms),
+            past::seconds(end.waited_ms),
+            end.started_ms.map(render::moment).unwrap_or_default(),
+            end.held_ms.map(past::seconds).unwrap_or_default(),
+            end.cpu_usec.map(|usec| past::seconds(usec / 1000)).unwrap_or_default(),
             number(end.needed_bytes),
             number(end.peak_mem_bytes),
         ]);

@@ -15,7 +15,7 @@ use crate::cli::args::Output;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::link::Link;
 use crate::cli::tell::tell;
-use crate::cli::whom::Whom;
+use crate::cli::whom::{self, Whom};
 use crate::contract::{JobKind, JobState, JobStatus, OneJob};
 use crate::sys::signals;
 
@@ -36,7 +36,7 @@ pub fn run(args: &Output, socket: &Path) -> Result<Exit, Failure> {
         return Err(Failure::new(Exit::REFUSED, message).hint("`fairshare jobs` says what each job is"));
     }
     let Some(path) = output.map(PathBuf::from) else {
-        if job.uid != u64::from(rustix::process::getuid().as_raw()) {
+        if job.uid != whom::own_uid() {
             let message =
                 format!("job {} is another member's: where it writes is told to nobody else", args.id);
             return Err(Failure::new(Exit::NOT_ALLOWED, message).hint("they can show it"));

@@ -111,6 +111,11 @@ pub fn all_that_may_be_seen(socket: &Path) -> Result<Vec<EndInfo>, Failure> {
     Ok(ends)
 }
 
+/// Milliseconds as a field: seconds.
+pub fn seconds(ms: u64) -> String {
+    format!("{}.{:03}", ms / 1000, ms % 1000)
+}
+
 /// Lines of comma-separated values (RFC 4180).
 pub fn csv(rows: &[Vec<String>]) -> String {
     let line = |row: &Vec<String>| row.iter().map(|field| quoted(field)).collect::<Vec<_>>().join(",");

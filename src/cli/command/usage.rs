@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::Duration;
 
 use super::past::{self, By, Usage};
 use crate::cli::exit::{Exit, Failure};
@@ -88,8 +88,7 @@ fn summed(ends: &[EndInfo], by: By) -> Vec<Line> {
 
 /// The day of a moment, in UTC.
 fn day(ms: u64) -> String {
-    let moment = humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_millis(ms)).to_string();
-    moment.split('T').next().unwrap_or_default().to_owned()
+    render::moment(ms).split('T').next().unwrap_or_default().to_owned()
 }
 
 /// The groups that a user is in now.
@@ -165,8 +164,8 @@ fn fields(lines: &[Line], by: By) -> Vec<Vec<String>> {
             format!("{:.6}", line.cpu_held_hours),
             format!("{:.6}", line.cpu_used_hours),
             format!("{:.6}", line.mem_held_gib_hours),
-            format!("{}.{:03}", line.wait_mean_ms / 1000, line.wait_mean_ms % 1000),
-            format!("{}.{:03}", line.wait_max_ms / 1000, line.wait_max_ms % 1000),
+            past::seconds(line.wait_mean_ms),
+            past::seconds(line.wait_max_ms),
         ]
     }));
     rows

@@ -10,7 +10,7 @@ use crate::cli::args::JobNumbers;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::link::{self, Link};
 use crate::cli::tell::{note, tell};
-use crate::cli::whom::Whom;
+use crate::cli::whom::{self, Whom};
 use crate::client::{ClientError, Events};
 use crate::contract::{Endpoint, EventInfo, JobInfo, JobStatus};
 
@@ -71,7 +71,7 @@ impl Several {
 
     /// Looks at those that are left. Answers whether one of them is somebody else's.
     fn look(&mut self) -> Result<bool, Failure> {
-        let own = u64::from(rustix::process::getuid().as_raw());
+        let own = whom::own_uid();
         let mut others = false;
         for id in self.left.clone() {
             match self.link.try_ask(&JobStatus { job_id: id })? {

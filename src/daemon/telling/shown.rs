@@ -7,15 +7,17 @@ use tracing::error;
 
 use super::answer;
 use crate::cgroup::Cgroups;
-use crate::contract::{AllocationInfo, CapacityInfo, JobInfo, ShareInfo, Usage};
+use crate::contract::{AllocationInfo, Answer, CapacityInfo, JobInfo, OneJob, ShareInfo, Usage};
 use crate::daemon::clock;
 use crate::identity::{JobId, Uid, UnitName};
 use crate::ledger::allocation::{Allocation, Phase};
 use crate::ledger::job::Job;
 use crate::ledger::queue::Place;
+use crate::ledger::refusal::Refusal;
 use crate::ledger::{Ledger, Now};
 use crate::quantity::Bytes;
 use crate::serving::logging::chain;
+use crate::wire::error::WireError;
 
 /// How many allocations of a share are looked at for one answer: of each several files are read, while nobody else is served.
 const ALLOCATIONS_READ_MAX: usize = 16;
@@ -109,6 +111,15 @@ impl<'a> Shown<'a> {
     pub fn job(&self, job: &Job) -> JobInfo {
         let in_line = job.queued() && job.apart().is_none();
         self.job_in(&if in_line { self.places() } else { BTreeMap::new() }, job)
+    }
+
+    /// The answer of what was done to a job: the job as it is then.
+    ///
+    /// # Errors
+    /// NotFound, where it is not remembered.
+    pub fn one_job(&self, id: JobId) -> Result<Answer, WireError> {
+        let job = self.ledger.jobs().get(&id).ok_or_else(|| answer::refusal(&Refusal::NoJob))?;
+        Ok(Answer::Job(OneJob::of(self.job(job))))
     }
 
     /// Jobs.

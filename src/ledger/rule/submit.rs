@@ -36,8 +36,7 @@ impl Ledger {
         let standing = AllocationId::standing(uid);
         let time_limit_ms = time_limit.map(milliseconds);
         let limits = amount;
-        let (ask, kept_none, cancelled, apart) = (None, Bytes(0), false, None);
-        let work = Work { name, output, limits, time_limit_ms, ask, kept: kept_none, cancelled, apart };
+        let work = Work { name, output, limits, time_limit_ms, ..Work::default() };
         if conditions.is_none() && self.joins(uid, place, amount) {
             let held = self.active(standing)?.enforced().most;
             if let Some(over) = Over::first(amount.or(held), held, Bound::Share) {

@@ -1,8 +1,7 @@
 //! Shares whose lease is over, and requests that wait while the policy changes: what is told to systemd, and kept.
 
 use fairshare::contract::{
-    AllocationState, Amounts, Answer, Call, JobInfo, JobStarted, JobState, JobStatus, OneJob, Release,
-    Reload, Renew, RequestResources,
+    AllocationState, Amounts, Call, JobState, Release, Reload, Renew, RequestResources,
 };
 use fairshare::testing::ledger::allocation::Phase;
 use fairshare::wire::error::Code;
@@ -13,6 +12,7 @@ use super::harness::{DEFAULTS, Daemon, Home, PATIENCE, Unwritable, ending};
 use super::raw::{Raw, leased, request, request_for, submission};
 use super::strace::Tracer;
 use super::systemd_faults::own_slice;
+use super::works::job;
 use crate::poll::until;
 use crate::stand_in::World;
 
@@ -102,13 +102,6 @@ fn a_lease_under_a_minute_is_refused_and_says_why() {
     }
 }
 
-fn job(raw: &mut Raw, id: u64) -> JobInfo {
-    match raw.ask(&Call::JobStatus(JobStatus { job_id: id })) {
-        Ok(Answer::Job(OneJob { job, .. })) => job,
-        other => panic!("{other:?}"),
-    }
-}
-
 fn waits(raw: &mut Raw, cpu_milli: Option<u64>) -> u64 {
     let amounts = Amounts { cpu_milli, ..Amounts::default() };
     let call = Call::RequestResources(RequestResources {
@@ -117,10 +110,7 @@ fn waits(raw: &mut Raw, cpu_milli: Option<u64>) -> u64 {
         for_uid: None,
         ..RequestResources::of(amounts)
     });
-    match raw.ask(&call) {
-        Ok(Answer::JobStarted(JobStarted { job_started })) => job_started,
-        other => panic!("it does not wait: {other:?}"),
-    }
+    raw.started(&call)
 }
 
 const ONE_CPU: &str = "defaults: {cpu: 1, mem: 64M, tasks: 100}\nmax: {cpu: 1, mem: 64M, tasks: 100}\nreserve: {cpu: 1, mem: 1M}\n";
@@ -217,10 +207,7 @@ fn a_command_that_waited_when_its_slice_was_adopted_runs_in_it() {
     let mut raw = daemon.client();
     raw.granted(&request_for(1));
     let submit = Call::Submit(fairshare::contract::Submit { wait: Some(true), ..submission() });
-    let id = match raw.ask(&submit) {
-        Ok(Answer::JobStarted(JobStarted { job_started })) => job_started,
-        other => panic!("it does not wait: {other:?}"),
-    };
+    let id = raw.started(&submit);
     daemon.kill();
     let slice = own_slice().replace("-own", &format!("-job{id}"));
     world.make_slice(&slice, &FIGURES);

@@ -14,9 +14,7 @@ use std::sync::mpsc;
 
 use fairshare::client::{Client, ClientError, Deadlines};
 use fairshare::contract::handover::{BECOME, Handover};
-use fairshare::contract::{
-    Amounts, Answer, Call, JobCancel, JobInfo, JobStarted, JobState, JobStatus, OneJob, Release, Submit,
-};
+use fairshare::contract::{Amounts, Answer, Call, JobCancel, JobStarted, JobState, Release, Submit};
 use fairshare::wire::error::{Code, WireError};
 use fairshare::wire::os_text::OsText;
 use rustix::process::Signal;
@@ -25,7 +23,7 @@ use super::harness::{Daemon, Home, PATIENCE};
 use super::leaves::held_by;
 use super::raw::{Raw, request, request_for, submission};
 use super::submit::descriptors;
-use super::works::{alone, runs, service, stops, submitted};
+use super::works::{alone, job, runs, service, stops, submitted};
 use crate::poll::until;
 use crate::root::is_root;
 use crate::stand_in::{Verb, World};
@@ -61,13 +59,6 @@ fn handover(mut file: &File) -> Handover {
     file.rewind().unwrap();
     file.read_to_end(&mut bytes).unwrap();
     Handover::decode(&bytes).unwrap()
-}
-
-fn job(raw: &mut Raw, job_id: u64) -> JobInfo {
-    match raw.ask(&Call::JobStatus(JobStatus { job_id })) {
-        Ok(Answer::Job(OneJob { job, .. })) => job,
-        other => panic!("no job: {other:?}"),
-    }
 }
 
 /// They are files of the member's, which may take as long as they like to be closed: the bus and systemd close what they are

@@ -4,8 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use fairshare::contract::{
-    Amounts, Answer, Call, Check, EndInfo, EndKind, EndPlace, History, HistoryAnswer, JobCancel, JobStarted,
-    JobState,
+    Amounts, Answer, Call, Check, EndInfo, EndKind, EndPlace, History, HistoryAnswer, JobCancel, JobState,
 };
 use fairshare::testing::identity::{JobId, Uid};
 use fairshare::testing::ledger::job::{self, Job, JobEnd, JobKind};
@@ -15,12 +14,10 @@ use fairshare::wire::error::Code;
 use super::events::own_uid;
 use super::harness::{Daemon, Home, PATIENCE, image};
 use super::raw::{Raw, leased, request, request_for};
-use super::users::member;
+use super::users::{MEMBER, member};
 use super::works::{alone, over, service, submitted};
 use crate::poll::until;
 use crate::stand_in::World;
-
-const MEMBER: u32 = 4001;
 
 fn page(raw: &mut Raw, asked: History) -> HistoryAnswer {
     match raw.ask(&Call::History(asked)) {
@@ -49,14 +46,11 @@ fn file(home: &Home) -> PathBuf {
 fn waits(raw: &mut Raw) -> u64 {
     let Call::RequestResources(request) = request() else { panic!("no request") };
     let call = Call::RequestResources(fairshare::contract::RequestResources { wait: Some(true), ..request });
-    match raw.ask(&call) {
-        Ok(Answer::JobStarted(JobStarted { job_started })) => job_started,
-        other => panic!("{other:?}"),
-    }
+    raw.started(&call)
 }
 
 /// Jobs of the past, as a state remembers them.
-fn remembered(count: u64) -> Image {
+pub(super) fn remembered(count: u64) -> Image {
     let ended = |id: u64| {
         let (created, ended) = (Now::new(0, 1_700_000_000_000 + id), Now::new(0, 1_700_000_060_000 + id));
         let uid = Uid::new(u64::from(MEMBER)).unwrap();
@@ -155,7 +149,7 @@ fn pages_leave_nothing_out() {
     let mut state = remembered(25);
     for job in &mut state.jobs {
         let job = std::sync::Arc::make_mut(job);
-        job.kind = JobKind::Submit(Box::new(work()));
+        job.kind = JobKind::Submit(Box::default());
     }
     home.set_image(&state);
     // Nothing is too old here.
@@ -177,20 +171,6 @@ fn pages_leave_nothing_out() {
     home.set_policy(&format!("{}history: {{keep: 30d}}\n", super::harness::POLICY));
     raw.ask(&Call::Reload(fairshare::contract::Reload {})).unwrap();
     until("the old to go", PATIENCE, || everybodys(&mut raw).is_empty().then_some(()));
-}
-
-fn work() -> job::Work {
-    let (limits, kept) = (Default::default(), fairshare::testing::quantity::Bytes(0));
-    job::Work {
-        name: None,
-        output: None,
-        limits,
-        time_limit_ms: None,
-        ask: None,
-        kept,
-        cancelled: false,
-        apart: None,
-    }
 }
 
 /// What the state remembers is brought again by each daemon.

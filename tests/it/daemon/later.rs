@@ -2,7 +2,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use fairshare::contract::{Answer, Call, JobAlter, JobInfo, JobStarted, JobState, OneJob, Submit, WaitsFor};
+use fairshare::contract::{Answer, Call, JobAlter, JobInfo, JobState, OneJob, Submit, WaitsFor};
 use fairshare::testing::ledger::apart::Apart;
 use fairshare::testing::ledger::job::JobKind;
 use fairshare::testing::ledger::time::Time;
@@ -10,7 +10,8 @@ use fairshare::wire::error::Code;
 
 use super::harness::{Home, PATIENCE};
 use super::raw::{Raw, request, submission};
-use super::works::{alone as service, job, over, runs};
+use super::waiting::file;
+use super::works::{alone as service, job, over, runs, until_it_runs};
 use crate::poll::until;
 use crate::stand_in::World;
 
@@ -21,10 +22,7 @@ fn later() -> Submit {
 }
 
 fn put(raw: &mut Raw, command: Submit) -> u64 {
-    match raw.ask(&Call::Submit(command)) {
-        Ok(Answer::JobStarted(JobStarted { job_started })) => job_started,
-        other => panic!("not taken: {other:?}"),
-    }
+    raw.started(&Call::Submit(command))
 }
 
 fn altered(raw: &mut Raw, change: JobAlter) -> JobInfo {
@@ -46,12 +44,8 @@ fn now_ms() -> u64 {
     u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis()).unwrap()
 }
 
-fn started(world: &World, job: u64) {
-    until("the command to run", PATIENCE, || runs(world, job).then_some(()));
-}
-
 fn is_kept(home: &Home, job: u64) -> bool {
-    home.state_dir().join("jobs").join(job.to_string()).exists()
+    file(home, job).exists()
 }
 
 fn waits_for(raw: &mut Raw, job_id: u64) -> Option<WaitsFor> {
@@ -69,7 +63,7 @@ fn what_is_waited_for_outlives_the_daemon() {
     let daemon = home.activate();
     let mut raw = daemon.client();
     let one = put(&mut raw, later());
-    started(&world, one);
+    until_it_runs(&world, one);
     let two = put(&mut raw, Submit { after: Some(vec![one]), ..later() });
     let three = put(&mut raw, Submit { after: Some(vec![two]), ..later() });
     let any = put(&mut raw, Submit { after_any: Some(vec![three]), ..later() });
@@ -86,7 +80,7 @@ fn what_is_waited_for_outlives_the_daemon() {
     let is_held = Some(WaitsFor { hold: Some(true), ..WaitsFor::default() });
     assert_eq!((waits_for(&mut raw, held), job(&mut raw, held).place), (is_held, None));
     world.end_service(&service(one), 0);
-    started(&world, two);
+    until_it_runs(&world, two);
     daemon.kill();
     let daemon = home.activate();
     let mut raw = daemon.client();
@@ -99,10 +93,10 @@ fn what_is_waited_for_outlives_the_daemon() {
     );
     assert_eq!(error.message, format!("Job {two}, after which it was to run, ended with exit 3"));
     until("what is kept of it to go", PATIENCE, || (!is_kept(&home, three)).then_some(()));
-    started(&world, any);
+    until_it_runs(&world, any);
     assert!(!runs(&world, held));
     altered(&mut raw, hold(held, false));
-    started(&world, held);
+    until_it_runs(&world, held);
 }
 
 #[test]
@@ -124,7 +118,7 @@ fn what_was_to_begin_while_there_was_no_daemon_begins_with_the_next() {
     }
     home.set_image(&image);
     let _daemon = home.activate();
-    started(&world, id);
+    until_it_runs(&world, id);
 }
 
 #[test]
@@ -134,7 +128,7 @@ fn what_is_to_run_after_what_has_failed_is_told_so_and_leaves_nothing() {
     let daemon = home.activate();
     let mut raw = daemon.client();
     let one = put(&mut raw, later());
-    started(&world, one);
+    until_it_runs(&world, one);
     world.end_service(&service(one), 1);
     over(&mut raw, one);
     let two = put(&mut raw, Submit { after: Some(vec![one]), ..later() });
@@ -143,7 +137,7 @@ fn what_is_to_run_after_what_has_failed_is_told_so_and_leaves_nothing() {
     assert!(ended.error.unwrap().message.ends_with("ended with exit 1"));
     until("what is kept of it to go", PATIENCE, || (!is_kept(&home, two)).then_some(()));
     let three = put(&mut raw, Submit { after_any: Some(vec![one]), ..later() });
-    started(&world, three);
+    until_it_runs(&world, three);
 }
 
 #[test]
@@ -177,7 +171,7 @@ fn what_cannot_be_waited_for_or_changed_is_refused_and_says_why() {
     let daemon = home.activate();
     let mut raw = daemon.client();
     let one = put(&mut raw, later());
-    started(&world, one);
+    until_it_runs(&world, one);
     let held = || Submit { hold: Some(true), ..later() };
     for (command, code, says) in [
         (Submit { after: Some(vec![99]), ..later() }, Code::NotFound, "No such job"),

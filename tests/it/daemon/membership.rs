@@ -9,12 +9,11 @@ use rustix::fs::{FileType, Mode, mknodat};
 
 use super::harness::{Daemon, Home, PATIENCE};
 use super::raw::{Raw, request};
-use super::users::{MALLORY, OF_A_CONTAINER, connections, member};
+use super::users::{MALLORY, MEMBER, OF_A_CONTAINER, connections, member};
 use crate::poll::until;
 use crate::root::is_root;
 use crate::stand_in::World;
 
-const MEMBER: u32 = 4001;
 /// Places in all, those of root among them, those of one user, and how many a user has at least when places are scarce.
 const PLACES: usize = 1024;
 const OF_ROOT: usize = 16;

@@ -9,8 +9,8 @@ use std::path::Path;
 use std::process::Command;
 
 use fairshare::contract::{
-    Amounts, Answer, Body, Call, CapacityInfo, Check, EventInfo, Health, HealthAnswer, HeldShare, List,
-    ListAnswer, Release, Released, Request, RequestResources, Resize, Response, ShareInfo, Status,
+    Amounts, Answer, Body, Call, CapacityInfo, Check, EventInfo, Health, HealthAnswer, HeldShare, JobStarted,
+    List, ListAnswer, Release, Released, Request, RequestResources, Resize, Response, ShareInfo, Status,
     StatusAnswer, Submit, Subscribe, Subscribed, decode_response,
 };
 use fairshare::wire::error::{Code, WireError};
@@ -238,6 +238,15 @@ impl Raw {
         match self.ask(call) {
             Ok(Answer::Share(HeldShare { share })) => share,
             other => panic!("no share: {other:?}"),
+        }
+    }
+
+    /// Calls, and is told the job that does it.
+    #[track_caller]
+    pub fn started(&mut self, call: &Call) -> u64 {
+        match self.ask(call) {
+            Ok(Answer::JobStarted(JobStarted { job_started })) => job_started,
+            other => panic!("no job: {other:?}"),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use fairshare::contract::{Answer, Call, JobStarted, ShareInfo, Submit};
+use fairshare::contract::{Answer, Call, ShareInfo, Submit};
 use fairshare::testing::identity::JobId;
 use fairshare::testing::ledger::BootId;
 use fairshare::testing::ledger::allocation::{Allocation, Keeps, Lease, Phase, Stage};
@@ -331,10 +331,7 @@ fn a_share_of_0_1_goes_on_in_its_members_slice_until_it_is_given_back() {
     assert_eq!(world.unit(&slice), before, "what was in order was touched");
     assert_eq!(world.unit(&self::slice(own)), None);
     // What is submitted runs in it, figures or not, as it did.
-    let job = match raw.ask(&Call::Submit(Submit { cpu_milli: Some(500), ..submission() })) {
-        Ok(Answer::JobStarted(JobStarted { job_started })) => job_started,
-        other => panic!("not taken: {other:?}"),
-    };
+    let job = raw.started(&Call::Submit(Submit { cpu_milli: Some(500), ..submission() }));
     let service = format!("fairshare-{own}-job{job}.service");
     crate::poll::until("it to run", PATIENCE, || {
         world.unit(&service).filter(|unit| unit.active == "active").map(drop)

@@ -10,13 +10,12 @@ use fairshare::wire::hello::Role;
 
 use super::harness::{Daemon, Home, PATIENCE, POLICY};
 use super::raw::{Raw, release, request, submission};
-use super::users::{self, connections_in, member};
+use super::users::{self, MEMBER, connections_in, member};
 use crate::poll::until;
 use crate::root::is_root;
 use crate::stand_in::{Verb, World};
 
 const PAGE: &str = include_str!("../../../debian/man/fairshare-protocol.7");
-const MEMBER: u32 = 4001;
 /// A group of this machine, by name and id.
 const SYS: (&str, u32) = ("sys", 3);
 

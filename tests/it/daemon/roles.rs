@@ -11,12 +11,11 @@ use fairshare::wire::error::Code;
 
 use super::harness::{Daemon, Home, POLICY};
 use super::raw::{Raw, request, request_for, resize_mem};
-use super::users::member;
+use super::users::{MEMBER, member};
 use crate::root::is_root;
 use crate::stand_in::World;
 
 const NOGROUP: u32 = 65_534;
-const MEMBER: u32 = 4001;
 
 /// How a command of this user ended, and what it said.
 fn fairshare(daemon: &Daemon, uid: u32, gid: u32, arguments: &[&str]) -> (i32, String) {

@@ -6,10 +6,9 @@ use std::process::Command;
 use fairshare::contract::{Answer, Call, Policy, PolicyAnswer};
 use fairshare::wire::error::Code;
 
-use super::harness::{Daemon, Home, PATIENCE, POLICY};
+use super::harness::{Daemon, Home, POLICY};
 use super::raw::{Raw, request, submission};
-use super::works::{runs, service};
-use crate::poll::until;
+use super::works::{service, until_it_runs};
 use crate::root::is_root;
 use crate::stand_in::{Setting, World};
 
@@ -36,7 +35,7 @@ fn a_command_is_held_by_what_holds_who_submitted_it() {
     daemon.client().granted(&request());
     let unit = |before: &str| {
         let id = submitted_from(before, &daemon).unwrap();
-        until("the command to run", PATIENCE, || runs(&world, id).then_some(()));
+        until_it_runs(&world, id);
         world.unit(&service(id)).unwrap()
     };
     let limits = ["LimitNOFILE", "LimitNOFILESoft", "LimitFSIZE", "LimitFSIZESoft"];
@@ -69,7 +68,7 @@ fn who_has_filtered_system_calls_does_not_submit_unless_the_policy_says_so() {
     assert!(!world.units().iter().any(|unit| unit.contains("-job")), "a command ran");
     let submits = |daemon: &Daemon, before: &str| {
         let id = submitted_from(before, daemon).unwrap();
-        until("the command to run", PATIENCE, || runs(&world, id).then_some(()));
+        until_it_runs(&world, id);
     };
     submits(&daemon, "exec");
     // Namespaces are no sandbox by themselves: rootless containers and builds are in some.

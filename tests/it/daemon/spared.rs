@@ -211,10 +211,7 @@ fn while_it_is_looked_who_is_still_inside_others_are_served() {
     let procs = procs.join("cgroup.procs");
     fs::remove_file(&procs).unwrap();
     nix::unistd::mkfifo(&procs, nix::sys::stat::Mode::S_IRWXU).unwrap();
-    let job = match raw.ask(&Call::Release(Release { job_id: None, stop: Some(true), for_uid: None })) {
-        Ok(Answer::JobStarted(JobStarted { job_started })) => job_started,
-        other => panic!("no job: {other:?}"),
-    };
+    let job = raw.started(&Call::Release(Release { job_id: None, stop: Some(true), for_uid: None }));
     // It can be opened for writing as soon as somebody reads.
     let flags = OFlags::WRONLY | OFlags::NONBLOCK;
     let mut writer = until("somebody to look", PATIENCE, || {

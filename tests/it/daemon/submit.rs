@@ -6,15 +6,20 @@ use std::io::IoSlice;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
 
 use fairshare::client::{Client, ClientError, Deadlines};
 use fairshare::contract::{Answer, Body, Call, JobList, JobState, JobStatus, Jobs, OneJob, Release, Submit};
+use fairshare::testing::ledger::job::{JobKind, Work};
 use fairshare::wire::error::{Code, WireError};
 use fairshare::wire::os_text::OsText;
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 
+use super::events::own_uid;
 use super::harness::{Daemon, Home, PATIENCE};
+use super::history::remembered;
 use super::raw::{Raw, request_for, request_frame, submission};
+use super::users::{MEMBER, member};
 use crate::poll::until;
 use crate::stand_in::World;
 
@@ -131,4 +136,25 @@ fn a_command_that_waits_is_still_there_when_the_bus_comes_back() {
         let mut calls = world.take_calls().into_iter();
         calls.any(|call| format!("{call:?}").contains(&unit)).then_some(())
     });
+}
+
+/// The name is the member's own choice. An administrator who opened it would open what they chose, a device or a pipe.
+#[test]
+fn where_a_member_writes_is_told_to_no_admin() {
+    if own_uid() != 0 {
+        return;
+    }
+    let world = World::start();
+    let mut home = Home::new(&world);
+    let mut state = remembered(1);
+    let work = Work { output: Some("/dev/watchdog-%j".into()), ..Work::default() };
+    Arc::make_mut(&mut state.jobs[0]).kind = JobKind::Submit(Box::new(work));
+    home.set_image(&state);
+    let daemon = home.activate();
+    let told = |mut raw: Raw| match raw.ask(&Call::JobStatus(JobStatus { job_id: 1 })) {
+        Ok(Answer::Job(OneJob { job, output })) => (job.job_id, output),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(told(member(&daemon, MEMBER)), (1, Some("/dev/watchdog-1".to_owned())));
+    assert_eq!(told(daemon.client()), (1, None));
 }

@@ -8,6 +8,9 @@ use std::thread;
 use super::harness::Daemon;
 use super::raw::Raw;
 
+/// An account that is a member.
+pub const MEMBER: u32 = 4001;
+
 /// An account that is no member.
 pub const MALLORY: u32 = 1666;
 

@@ -5,16 +5,14 @@ use std::os::fd::AsFd as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 
-use fairshare::contract::{
-    Answer, Call, JobCancel, JobStarted, JobState, JobStatus, OneJob, Release, Submit,
-};
+use fairshare::contract::{Answer, Call, JobCancel, JobState, JobStatus, OneJob, Release, Submit};
 use fairshare::wire::error::Code;
 
 use super::handed::{becomes, client};
 use super::harness::{Daemon, Home, PATIENCE};
 use super::raw::{Raw, request_for, submission};
 use super::systemd_faults::share_slice;
-use super::works::{alone as service, job, over, runs};
+use super::works::{alone as service, job, over, until_it_runs};
 use crate::poll::until;
 use crate::stand_in::{Verb, World};
 
@@ -24,10 +22,7 @@ fn waits(world: &World, command: Submit) -> (Home, Daemon, u64) {
     let daemon = home.activate();
     let mut raw = daemon.client();
     raw.granted(&request_for(1));
-    let id = match raw.ask(&Call::Submit(Submit { wait: Some(true), ..command })) {
-        Ok(Answer::JobStarted(JobStarted { job_started })) => job_started,
-        other => panic!("it does not wait: {other:?}"),
-    };
+    let id = raw.started(&Call::Submit(Submit { wait: Some(true), ..command }));
     (home, daemon, id)
 }
 
@@ -36,7 +31,8 @@ fn makes_room(raw: &mut Raw) {
     raw.ask(&Call::Release(Release { job_id: None, stop: None, for_uid: Some(1) })).unwrap();
 }
 
-fn file(home: &Home, name: impl ToString) -> PathBuf {
+/// Where what is kept of a waiting command is.
+pub(super) fn file(home: &Home, name: impl ToString) -> PathBuf {
     home.state_dir().join("jobs").join(name.to_string())
 }
 
@@ -123,7 +119,7 @@ fn a_command_that_systemd_was_asked_to_start_is_never_started_again() {
     let world = World::start();
     let (mut home, daemon, id) = waits(&world, submission());
     makes_room(&mut daemon.client());
-    until("the command to run", PATIENCE, || runs(&world, id).then_some(()));
+    until_it_runs(&world, id);
     assert!(file(&home, format!("{id}.started")).exists() && !file(&home, id).exists());
     daemon.kill();
     world.remove_unit(&service(id));
@@ -142,7 +138,7 @@ fn a_command_whose_process_waits_is_handed_over_by_the_next_daemon() {
     let world = World::start();
     let (mut home, daemon, id) = waits(&world, submission());
     makes_room(&mut daemon.client());
-    until("the command to run", PATIENCE, || runs(&world, id).then_some(()));
+    until_it_runs(&world, id);
     daemon.kill();
     let daemon = home.activate();
     assert_eq!(becomes(&world, &daemon, id).code(), Some(0));
@@ -168,7 +164,7 @@ fn a_command_whose_share_was_made_and_that_was_never_started_is() {
     });
     world.faults.clear();
     let daemon = home.activate();
-    until("the command to run", PATIENCE, || runs(&world, id).then_some(()));
+    until_it_runs(&world, id);
     assert_eq!(job(&mut daemon.client(), id).state, JobState::Running);
 }
 

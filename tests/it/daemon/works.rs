@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use fairshare::contract::{
-    Amounts, Answer, Call, JobCancel, JobFetch, JobInfo, JobStarted, JobState, JobStatus, OneJob, Submit,
+    Amounts, Answer, Call, JobCancel, JobFetch, JobInfo, JobState, JobStatus, OneJob, Submit,
 };
 use fairshare::testing::identity::{JobId, Uid, UnitName, Within};
 use fairshare::testing::ledger::allocation::Phase;
@@ -36,7 +36,7 @@ pub(super) fn slice_alone(job: u64) -> String {
 /// A command that runs from now on.
 pub(super) fn submitted(world: &World, raw: &mut Raw, amounts: Amounts) -> u64 {
     let id = posted(raw, amounts);
-    until("the command to run", PATIENCE, || runs(world, id).then_some(()));
+    until_it_runs(world, id);
     id
 }
 
@@ -44,20 +44,22 @@ pub(super) fn submitted(world: &World, raw: &mut Raw, amounts: Amounts) -> u64 {
 fn posted(raw: &mut Raw, amounts: Amounts) -> u64 {
     // Where a share is held it runs in there, with these limits.
     let in_share = raw.status().0.is_some_and(|share| share.standing().is_some()).then_some(true);
-    match raw.ask(&Call::Submit(Submit {
+    raw.started(&Call::Submit(Submit {
         argv: submission().argv,
         cwd: submission().cwd,
         in_share,
         ..Submit::of(amounts)
-    })) {
-        Ok(Answer::JobStarted(JobStarted { job_started })) => job_started,
-        other => panic!("not taken: {other:?}"),
-    }
+    }))
 }
 
 pub(super) fn runs(world: &World, job: u64) -> bool {
     let active = |name: String| world.unit(&name).is_some_and(|unit| unit.active == "active");
     active(service(job)) || active(alone(job))
+}
+
+/// Waits until a command runs.
+pub(super) fn until_it_runs(world: &World, job: u64) {
+    until("the command to run", PATIENCE, || runs(world, job).then_some(()));
 }
 
 pub(super) fn job(raw: &mut Raw, job_id: u64) -> JobInfo {
@@ -360,7 +362,7 @@ fn a_command_whose_start_was_put_off_while_the_bus_went_runs_when_it_is_back() {
     });
     assert!(!runs(&world, id));
     world.restart_bus();
-    until("the command to run", PATIENCE, || runs(&world, id).then_some(()));
+    until_it_runs(&world, id);
     world.end_service(&alone(id), 0);
     assert_eq!(over(&mut raw, id).state, JobState::Done);
 }
@@ -381,7 +383,7 @@ fn a_command_whose_grant_had_no_outcome_runs_when_its_share_is_seen_to_hold() {
     until("the doubt", PATIENCE, || (!raw.healthy()).then_some(()));
     assert!(!runs(&world, id));
     world.faults.clear();
-    until("the command to run", PATIENCE, || runs(&world, id).then_some(()));
+    until_it_runs(&world, id);
     world.pretend_processes(&slice, &[]);
     world.end_service(&alone(id), 0);
     assert_eq!(over(&mut raw, id).state, JobState::Done);

@@ -1,17 +1,15 @@
 //! `job_alter`: hold a job that waits, release it, or put it before others of its member's.
 
 use super::{Account, Beside, Due, Endpoint, Needs, Turn};
-use crate::contract::{Answer, JobAlter, OneJob};
+use crate::contract::JobAlter;
 use crate::daemon::asking::caller::{Asking, Caller};
 use crate::daemon::asking::deed::{Deed, Saying};
 use crate::daemon::asking::figures::priority;
 use crate::daemon::asking::present::Present;
 use crate::daemon::asking::refuse::bad;
-use crate::daemon::telling::answer;
 use crate::daemon::telling::shown::Shown;
 use crate::identity::JobId;
 use crate::ledger::apart::Change;
-use crate::ledger::refusal::Refusal;
 use crate::ledger::{Command, Decided};
 use crate::policy::Role;
 use crate::wire::error::WireError;
@@ -39,10 +37,7 @@ impl Endpoint for JobAlter {
 
     fn deed(act: &Self::Act, by: &Caller, _now: &Present<'_>) -> Result<Deed, WireError> {
         let (job, change) = *act;
-        let altered = move |shown: &Shown<'_>, _: &Decided| match shown.ledger.jobs().get(&job) {
-            Some(job) => Ok(Answer::Job(OneJob::of(shown.job(job)))),
-            None => Err(answer::refusal(&Refusal::NoJob)),
-        };
+        let altered = move |shown: &Shown<'_>, _: &Decided| shown.one_job(job);
         Ok(Deed::Say(Saying::new(Command::Alter { job, by: by.peer.uid, change }).or_at_once(altered)))
     }
 }

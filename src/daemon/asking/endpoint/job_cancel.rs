@@ -1,14 +1,12 @@
 //! `job_cancel`: end a job.
 
 use super::{Account, Beside, Due, Endpoint, Needs, Turn};
-use crate::contract::{Answer, JobCancel, OneJob};
+use crate::contract::JobCancel;
 use crate::daemon::asking::caller::{Asking, Caller};
 use crate::daemon::asking::deed::{Deed, Saying};
 use crate::daemon::asking::present::Present;
-use crate::daemon::telling::answer;
 use crate::daemon::telling::shown::Shown;
 use crate::identity::JobId;
-use crate::ledger::refusal::Refusal;
 use crate::ledger::{Canceller, Command, Decided};
 use crate::policy::Role;
 use crate::wire::error::WireError;
@@ -32,10 +30,7 @@ impl Endpoint for JobCancel {
     fn deed(act: &Self::Act, by: &Caller, _now: &Present<'_>) -> Result<Deed, WireError> {
         let job = *act;
         let by = if by.role == Role::Admin { Canceller::Admin } else { Canceller::Member(by.peer.uid) };
-        let ended = move |shown: &Shown<'_>, _: &Decided| match shown.ledger.jobs().get(&job) {
-            Some(job) => Ok(Answer::Job(OneJob::of(shown.job(job)))),
-            None => Err(answer::refusal(&Refusal::NoJob)),
-        };
+        let ended = move |shown: &Shown<'_>, _: &Decided| shown.one_job(job);
         Ok(Deed::Say(Saying::new(Command::Cancel { job, by }).or_at_once(ended)))
     }
 }
