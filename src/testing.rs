@@ -35,6 +35,9 @@ pub mod ledger {
     pub mod apart {
         pub use crate::ledger::apart::{Apart, Change, When};
     }
+    pub mod array {
+        pub use crate::ledger::array::{Array, Indices, TASKS_MAX, Task};
+    }
     pub mod counted {
         pub mod room {
             pub use crate::ledger::counted::room::Room;

@@ -44,6 +44,7 @@ Examples:
   id=$(fairshare submit -- make) && fairshare wait $id
   fairshare submit --after $id -- make check      when that has ended with exit 0, and never where it has not
   fairshare submit --begin 2h --priority 90 -- ./nightly
+  fairshare submit --array 1-100%4 -- ./sweep.sh  a hundred times, FAIRSHARE_TASK says which; four at a time
   fairshare submit --script sweep.sh 3            a script that says itself what it needs:
 
       #!/bin/bash
@@ -72,6 +73,10 @@ job of --after does not end with exit 0, it is cancelled, and so is what was to 
 --begin counts how long it is until then: setting the clock later does not move it. --priority and
 `fairshare jobs --first` order your own only.
 
+With --array it is one job that waits as one, with a task for each index (10,000 at most): each has
+room of its own when there is some, FAIRSHARE_TASK, and an output of its own, fairshare-ID_N.out, %j
+being ID_N. It is over when the last of them is, with the largest exit code; ID_N names one task.
+
 What it leaves behind in the background is a part of it: the job is over when all of that has
 ended, and --for holds for that too. What it starts with su, `sudo -i` or `runuser -l` leaves the
 job and the share; with `setpriv` and `runuser -u` it stays.
@@ -98,6 +103,7 @@ that of what is submitted when it is released. What runs or is over cannot be ch
 pub const OUTPUT_EXAMPLES: &str = "\
 Examples:
   fairshare output 7           what job 7 has written so far
+  fairshare output 19_3        what the task for index 3 of array 19 has
   fairshare output -f 7        the same, and what it writes until it has ended
   fairshare output 7 | tail    the end of it
 

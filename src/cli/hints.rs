@@ -11,19 +11,24 @@ pub enum Kind {
     Run(Option<u64>),
     /// By `submit`, as the job of this number.
     Submit(u64),
+    /// By `submit`, as the task for this index of the array of this number.
+    Task(u64, u64),
 }
 
 /// The variables, each with its value; `None` where it is not to be set. `cpu_milli` and `mem_bytes` are what the work has.
 ///
 /// CPUs are whole ones, rounded up: what reads such a figure starts so many threads, as `make -j` does.
-fn variables(kind: Kind, cpu_milli: u64, mem_bytes: u64) -> [(&'static str, Option<String>); 4] {
-    let (name, job) = match kind {
-        Kind::Run(job) => ("run", job.map(|job| job.to_string())),
-        Kind::Submit(job) => ("submit", Some(job.to_string())),
+fn variables(kind: Kind, cpu_milli: u64, mem_bytes: u64) -> [(&'static str, Option<String>); 5] {
+    let (name, job, task) = match kind {
+        Kind::Run(job) => ("run", job, None),
+        Kind::Submit(job) => ("submit", Some(job), None),
+        Kind::Task(job, task) => ("submit", Some(job), Some(task)),
     };
+    let number = |number: Option<u64>| number.map(|number| number.to_string());
     [
         ("FAIRSHARE_KIND", Some(name.to_owned())),
-        ("FAIRSHARE_JOB_ID", job),
+        ("FAIRSHARE_JOB_ID", number(job)),
+        ("FAIRSHARE_TASK", number(task)),
         ("FAIRSHARE_CPUS", Some(cpu_milli.div_ceil(1000).max(1).to_string())),
         ("FAIRSHARE_MEM_BYTES", Some(mem_bytes.to_string())),
     ]
@@ -65,6 +70,7 @@ mod tests {
         let outer = pairs(&[
             ("PATH", "/bin"),
             ("FAIRSHARE_JOB_ID", "7"),
+            ("FAIRSHARE_TASK", "3"),
             ("FAIRSHARE_KIND", "submit"),
             ("FAIRSHARE_CPUS", "8"),
             ("FAIRSHARE_SOCKET", "/s"),
@@ -82,6 +88,10 @@ mod tests {
         );
         let own = environment(outer.clone().into_iter(), Kind::Run(Some(9)), 2000, 1 << 20);
         assert!(own.contains(&CString::new("FAIRSHARE_JOB_ID=9").unwrap()), "{own:?}");
+        let task = environment(outer.clone().into_iter(), Kind::Task(9, 0), 2000, 1 << 20);
+        for word in ["FAIRSHARE_JOB_ID=9", "FAIRSHARE_TASK=0"] {
+            assert!(task.contains(&CString::new(word).unwrap()), "{task:?}");
+        }
         let job = environment(outer.into_iter(), Kind::Submit(12), 2000, 1 << 30);
         assert_eq!(
             job,
@@ -98,7 +108,7 @@ mod tests {
 
     #[test]
     fn cpus_are_whole_ones_of_which_there_is_always_one() {
-        let cpus = |milli| variables(Kind::Run(None), milli, 0)[2].1.clone().unwrap();
+        let cpus = |milli| variables(Kind::Run(None), milli, 0)[3].1.clone().unwrap();
         assert_eq!([10, 250, 1000, 1001, 1500, 8000].map(cpus), ["1", "1", "1", "2", "2", "8"]);
     }
 }

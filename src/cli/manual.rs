@@ -48,8 +48,10 @@ const ENVIRONMENT: &[(&str, &str)] = &[
     ("FAIRSHARE_KIND", "Set for what run, shell and submit start: submit for a job, run for the others."),
     (
         "FAIRSHARE_JOB_ID",
-        "Set for what submit starts, and run and shell where they bring room of their own: the number of the job.",
+        "Set for what submit starts, and run and shell where they bring room of their own: the number of the job, of a task that of \
+         its array.",
     ),
+    ("FAIRSHARE_TASK", "Set for the tasks of submit --array: the index of the task."),
 ];
 
 /// How work leaves the share that it was started in, by nobody's fault and against nobody's will.

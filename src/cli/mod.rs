@@ -6,6 +6,7 @@
 //! fairshare(1).
 
 pub mod args;
+mod array;
 mod command;
 mod conditions;
 mod examples;

@@ -57,11 +57,8 @@ pub fn share_line(share: Option<&ShareInfo>, cpu_use: CpuUse, jobs: &[JobInfo], 
     }
     let mut lines = vec![format!("Your share  {}", columns.join("   "))];
     if !matches!(allocations, [AllocationInfo { kind: AllocationKind::Standing, .. }]) {
-        let name = |allocation: &AllocationInfo| {
-            let job = jobs.iter().find(|job| Some(job.job_id) == allocation.job_id);
-            job.and_then(|job| job.name.as_deref())
-        };
-        let rows = allocations.iter().map(|one| allocation_row(one, name(one), now_ms));
+        let of = |allocation: &AllocationInfo| jobs.iter().find(|job| Some(job.job_id) == allocation.job_id);
+        let rows = allocations.iter().map(|one| allocation_row(one, of(one), now_ms));
         let rows: Vec<_> = rows.collect();
         lines.extend((!rows.is_empty()).then(|| table(&rows)));
     }
@@ -69,9 +66,9 @@ pub fn share_line(share: Option<&ShareInfo>, cpu_use: CpuUse, jobs: &[JobInfo], 
 }
 
 /// One allocation of the caller's, below their share and with its figures below the share's.
-fn allocation_row(allocation: &AllocationInfo, name: Option<&str>, now_ms: u64) -> Vec<String> {
+fn allocation_row(allocation: &AllocationInfo, job: Option<&JobInfo>, now_ms: u64) -> Vec<String> {
     let what = match allocation.job_id {
-        Some(job) => format!("  job {job:<4}"),
+        Some(id) => format!("  job {:<4}", job.map_or_else(|| id.to_string(), JobInfo::number)),
         None => "  standing".to_owned(),
     };
     let mem = Bytes(allocation.mem_bytes).to_string();
@@ -84,6 +81,7 @@ fn allocation_row(allocation: &AllocationInfo, name: Option<&str>, now_ms: u64) 
         AllocationKind::Run => format!("run, {}", lease(allocation, now_ms)),
         AllocationKind::Standing => lease(allocation, now_ms),
     };
+    let name = job.and_then(|job| job.name.as_deref());
     let until = name.map_or(until.clone(), |name| format!("{}, {until}", safe(name)));
     // The space makes three of the table's two, as between the columns of the share.
     vec![what, format!("{} CPU ", MilliCpu(allocation.cpu_milli)), format!("{mem} "), until]
@@ -104,7 +102,9 @@ pub fn waiting_lines(jobs: &[JobInfo], now_ms: u64) -> Option<String> {
         let name = job.name.as_deref().map_or(String::new(), |name| format!(" {}", safe(name)));
         let place = conditions::place(job, now_ms);
         let place = if place.is_empty() { "in the queue" } else { &place };
-        format!("job {}{name}: {place}", job.job_id)
+        let tasks =
+            job.array.as_ref().map_or(String::new(), |array| format!(" ({} tasks to come)", array.to_come));
+        format!("job {}{name}{tasks}: {place}", job.number())
     };
     let mut lines: Vec<String> = waiting.iter().take(WAITING_SHOWN_MAX).map(line).collect();
     let rest = waiting.len().saturating_sub(lines.len());

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::ask::{Ask, Repeat};
-use super::job::JobState;
+use super::job::{JobState, TaskInfo};
 use crate::wire::field::optional;
 
 /// The most ends of one answer.
@@ -78,6 +78,9 @@ pub struct EndInfo {
     /// The job's id.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional")]
     pub job_id: Option<u64>,
+    /// Of which array it was a task, where it was one.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional")]
+    pub task: Option<TaskInfo>,
     /// Whose it was.
     pub uid: u64,
     /// Their name at that time, where it was known.

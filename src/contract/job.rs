@@ -86,6 +86,41 @@ pub struct JobInfo {
     pub error: Option<Box<WireError>>,
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional")]
     pub waits_for: Option<Box<WaitsFor>>,
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional")]
+    pub array: Option<Box<ArrayInfo>>,
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional")]
+    pub task: Option<TaskInfo>,
+}
+
+/// How the tasks of an array stand.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ArrayInfo {
+    pub tasks: u64,
+    pub to_come: u64,
+    pub at_work: u64,
+    pub done: u64,
+    pub failed: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional")]
+    pub at_once: Option<u64>,
+}
+
+/// Of which array a job is a task, and for which index.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TaskInfo {
+    pub job_id: u64,
+    pub index: u64,
+}
+
+impl JobInfo {
+    /// What its member knows it by: its number, or that of its array and its index.
+    pub fn number(&self) -> String {
+        match self.task {
+            Some(TaskInfo { job_id, index }) => format!("{job_id}_{index}"),
+            None => self.job_id.to_string(),
+        }
+    }
 }
 
 /// What a submitted command waits for before it waits for room.

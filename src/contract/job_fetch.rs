@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::ask::{Ask, Repeat};
+use super::job::TaskInfo;
+use crate::wire::field::optional;
 
 /// Fetches what a submitted command is. Only the process that systemd started for that job may.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -22,6 +24,9 @@ pub struct Handed {
     pub cpu_milli: u64,
     /// The memory that the command has, in bytes.
     pub mem_bytes: u64,
+    /// The array that the command is a task of, where it is one.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional")]
+    pub task: Option<TaskInfo>,
 }
 
 impl Ask for JobFetch {

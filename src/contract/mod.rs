@@ -53,7 +53,7 @@ pub use dump::{AllocationDump, AllocationPhase, Dump, DumpAnswer, DumpInfo, JOBS
 pub use event::EventInfo;
 pub use health::{Check, Health, HealthAnswer};
 pub use history::{ENDS_PER_ANSWER_MAX, EndInfo, EndKind, EndPlace, History, HistoryAnswer};
-pub use job::{JobInfo, JobKind, JobStarted, JobState, OneJob, WaitsFor};
+pub use job::{ArrayInfo, JobInfo, JobKind, JobStarted, JobState, OneJob, TaskInfo, WaitsFor};
 pub use job_alter::JobAlter;
 pub use job_cancel::JobCancel;
 pub use job_fetch::{Handed, JobFetch};
@@ -71,7 +71,7 @@ pub use resize::Resize;
 pub use run::{Entered, InUnit, Run};
 pub use share::{AllocationInfo, AllocationKind, AllocationState, HeldShare, ShareInfo, Usage};
 pub use status::{Status, StatusAnswer};
-pub use submit::{AFTER_MAX, DESCRIPTORS_MAX, Submit};
+pub use submit::{AFTER_MAX, ArrayRange, DESCRIPTORS_MAX, Submit};
 pub use subscribe::{Subscribe, Subscribed};
 pub use undrain::Undrain;
 

@@ -81,6 +81,25 @@ pub struct Submit {
     /// Before which others of the caller's that wait it goes, from 0 to 100: the more the sooner. 50 where it is left out.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional")]
     pub priority: Option<u64>,
+    /// The indices for each of which it is run, as a task of an array. No descriptors go with an array.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional")]
+    pub array: Option<ArrayRange>,
+}
+
+/// For which indices an array has tasks, 1 to 10 000 from 0 to 2^32 - 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ArrayRange {
+    /// The first.
+    pub first: u64,
+    /// The last there may be.
+    pub last: u64,
+    /// From one to the next; 1 where it is left out.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional")]
+    pub step: Option<u64>,
+    /// How many are at work at a time, at most.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional")]
+    pub at_once: Option<u64>,
 }
 
 names_amounts!(Submit);

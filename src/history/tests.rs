@@ -12,6 +12,7 @@ fn end(uid: u64, job: u64, ended_ms: u64) -> Ended {
     let end = EndInfo {
         kind: EndKind::Submit,
         job_id: Some(job),
+        task: None,
         uid,
         user: Some("alice".to_owned()),
         name: None,

@@ -26,7 +26,7 @@ use std::sync::Arc;
 
 use super::counted::ends::Ends;
 use super::counted::room::Room;
-use super::job::{JobState, WORKS_PER_UID_MAX};
+use super::job::{Job, JobState, WORKS_PER_UID_MAX};
 use super::queue::{InOrder, Place, Reservation, Waiting, ends_by};
 use super::share::Share;
 use super::time::Time;
@@ -113,16 +113,24 @@ impl Ledger {
     }
 
     fn serve(&mut self, now: Now, id: JobId, effects: &mut Vec<Effect>) {
-        self.leave_line(id);
-        let Some(job) = self.jobs.get_mut(&id) else { return };
-        Arc::make_mut(job).state = JobState::Running { started: now };
-        let job = Arc::clone(job);
+        let Some(job) = self.taken_out(now, id) else { return };
         self.count_work(&job);
         let allocation = job.home().unwrap_or(AllocationId::standing(job.uid));
         let Some(ask) = job.kind.ask() else { return };
-        self.begin(now, allocation, ask, Some(id));
+        self.begin(now, allocation, ask, Some(job.id));
         effects.push(Effect::Grant(allocation));
-        effects.push(Effect::Notify(Event::Job(id)));
+        effects.push(Effect::Notify(Event::Job(job.id)));
+    }
+
+    /// The job that is served where it is this one's turn: itself, or the next task of an array.
+    fn taken_out(&mut self, now: Now, id: JobId) -> Option<Arc<Job>> {
+        if self.jobs.get(&id)?.array().is_some() {
+            return self.next_task(now, id);
+        }
+        self.leave_line(id);
+        let job = self.jobs.get_mut(&id)?;
+        Arc::make_mut(job).state = JobState::Running { started: now };
+        Some(Arc::clone(job))
     }
 
     /// Who waits, in the order in which they are served.

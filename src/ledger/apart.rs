@@ -36,6 +36,8 @@ pub struct Apart {
     pub begin: Option<Time>,
     /// Whether its member holds it.
     pub held: bool,
+    /// Whether as many of its tasks are at work as may be at a time, where it is an array.
+    pub full: bool,
 }
 
 /// A change of a job that waits, as its member says it. What is not named stays.

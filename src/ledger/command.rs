@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::allocation::{Allocation, Keeps};
 use super::apart::{Change, When};
+use super::array::Array;
 use super::job::JobEnd;
 use crate::identity::{AllocationId, JobId, Purpose, Uid};
 use crate::policy::{MemberPolicy, QueueRule};
@@ -162,6 +163,8 @@ pub enum Command {
         wait: Wait,
         /// What it waits for before that, and before which others it goes.
         when: When,
+        /// For which indices it is run, where it is an array.
+        array: Option<Box<Array>>,
     },
     /// A submitted command is over.
     WorkEnded {
@@ -253,6 +256,7 @@ pub(super) struct Asked {
     pub kept: Bytes,
     pub wait: Wait,
     pub when: When,
+    pub array: Option<Box<Array>>,
 }
 
 /// How an [`Effect`] went.

@@ -1,7 +1,7 @@
 //! What a command of a caller's comes to: what is done for them, and what follows from that for others.
 
 use super::command::{Command, Effect, Event};
-use crate::identity::Uid;
+use crate::identity::{JobId, Uid};
 
 /// What the ledger made of one caller's command.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -12,22 +12,31 @@ pub struct Decided {
     pub others: Vec<Effect>,
 }
 
-/// Which effect is done for whoever says a command, and on whose allocation.
+/// Which effect is done for whoever says a command, on whose allocation, and of which job.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Own {
     is_own: fn(&Effect) -> bool,
     whose: Option<Uid>,
+    job: Option<JobId>,
 }
 
 impl Own {
     pub fn of(command: &Command) -> Self {
-        Self { is_own: command.answered_by(), whose: command.whose() }
+        let job = match command {
+            Command::Cancel { job, .. } => Some(*job),
+            _ => None,
+        };
+        Self { is_own: command.answered_by(), whose: command.whose(), job }
     }
 
     /// Finds it among the effects of that command.
     pub fn among(self, mut others: Vec<Effect>) -> Decided {
         let own = others.iter().position(|effect| {
-            (self.is_own)(effect) && self.whose.is_none_or(|uid| effect.uid() == Some(uid))
+            // Of an array its tasks are called back, and it is the array that is answered.
+            let of_job = |own| matches!(effect, Effect::CallBack { job, .. } if *job == own);
+            (self.is_own)(effect)
+                && self.whose.is_none_or(|uid| effect.uid() == Some(uid))
+                && self.job.is_none_or(of_job)
         });
         let own = own.map(|at| others.remove(at));
         Decided { own, others }

@@ -2,6 +2,7 @@
 
 use super::allocation::Terms;
 use super::apart::Apart;
+use super::array::{Array, Task};
 use super::time::Time;
 use crate::identity::{AllocationId, JobId, Uid};
 use crate::policy::Weight;
@@ -81,6 +82,12 @@ pub struct Work {
     pub cancelled: bool,
     /// What it waits for before it waits for room; `None`: nothing.
     pub apart: Option<Box<Apart>>,
+    /// The tasks that are made of it, where it is an array.
+    pub array: Option<Box<Array>>,
+    /// How the worst of its tasks has ended, or it itself, where it is an array.
+    pub worst: Option<JobEnd>,
+    /// Of which array it is a task, where it is one.
+    pub task: Option<Task>,
 }
 
 /// What a member asked for, complete: what the policy says for the member is in it.
@@ -209,6 +216,34 @@ impl JobEnd {
         Self::Unreached(format!("Job {job}, after which it was to run, {how}"))
     }
 
+    /// The worse one of two, as the end of who has both: of exit codes the larger one, and what was never run or not wanted any
+    /// more before all that ran. Of what ran no figures are told, which are not those of all.
+    pub(super) fn worse(one: Option<Self>, other: &Self) -> Self {
+        let rank = |end: &Self| match end {
+            Self::Done => 0,
+            Self::Ran(Ran { exit: Exit::Code(0), cause: None, .. }) => 0,
+            Self::Ran(Ran { exit: Exit::Code(code), .. }) => u16::from(*code).max(1),
+            Self::Ran(Ran { exit: Exit::Signal(signal), .. }) => 128 + u16::from(*signal),
+            Self::Ran(Ran { exit: Exit::Unknown, .. }) => 1,
+            Self::Failed(_) | Self::Unreached(_) => 512,
+            Self::Interrupted => 513,
+            Self::Refused(_) => 514,
+            Self::Cancelled => 515,
+        };
+        match (one, other) {
+            (Some(one), other) if rank(&one) >= rank(other) => one,
+            (_, Self::Ran(Ran { exit, cause, .. })) => Self::Ran(Ran {
+                exit: *exit,
+                cause: *cause,
+                peak: None,
+                needed: None,
+                mem_limit: None,
+                cpu_usec: None,
+            }),
+            (_, other) => other.clone(),
+        }
+    }
+
     /// Whether all that the job was for was done.
     pub fn went_well(&self) -> bool {
         match self {
@@ -276,10 +311,36 @@ impl Job {
     /// The allocation that a command runs in, submitted or in the foreground.
     pub fn home(&self) -> Option<AllocationId> {
         match &self.kind {
+            // Each of its tasks has one.
+            JobKind::Submit(work) if work.array.is_some() => None,
             JobKind::Submit(work) if work.ask.is_some() => Some(AllocationId::of_job(self.uid, self.id)),
             JobKind::Submit(_) => Some(AllocationId::standing(self.uid)),
             JobKind::Run(_) => Some(AllocationId::of_run(self.uid, self.id)),
             JobKind::Request(_) | JobKind::Release => None,
+        }
+    }
+
+    /// What is known of its tasks, where it is an array.
+    pub fn array(&self) -> Option<&Array> {
+        match &self.kind {
+            JobKind::Submit(work) => work.array.as_deref(),
+            JobKind::Request(_) | JobKind::Release | JobKind::Run(_) => None,
+        }
+    }
+
+    /// Of which array it is a task, where it is one.
+    pub fn task(&self) -> Option<Task> {
+        match &self.kind {
+            JobKind::Submit(work) => work.task,
+            JobKind::Request(_) | JobKind::Release | JobKind::Run(_) => None,
+        }
+    }
+
+    /// What its member knows it by: its number, or that of its array and its index.
+    pub fn number(&self) -> String {
+        match self.task() {
+            Some(Task { of, index }) => format!("{of}_{index}"),
+            None => self.id.to_string(),
         }
     }
 

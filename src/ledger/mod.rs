@@ -6,12 +6,14 @@
 //!
 //! `rule` what members may do · `expire` what time does · `advance` who waits is served · `queue` in which order · `apart` what
 //! waits for something else before · `reached` when that comes ·
+//! `array` what is run for many indices · `tasks` how one task after the other is made of that ·
 //! `fairness` who is ahead · `contest` who waits for room · `likely` how long work runs · `counted` what is counted and kept ·
 //! `settle` how an effect went · `reconcile` after a start.
 
 mod advance;
 pub mod allocation;
 pub mod apart;
+pub mod array;
 pub mod beside;
 pub mod command;
 mod contest;
@@ -29,6 +31,7 @@ mod rule;
 mod seen;
 mod settle;
 pub mod share;
+mod tasks;
 pub mod time;
 
 use std::collections::BTreeMap;
@@ -166,6 +169,7 @@ impl Ledger {
             ledger.count_kept(&job);
             ledger.jobs.insert(job.id, job);
         }
+        ledger.count_tasks();
         ledger.strike_absent();
         over.sort_unstable();
         for (_, job, uid) in over {
@@ -222,8 +226,9 @@ impl Ledger {
             Command::Release { id, populated, stop } => {
                 self.release(now, id, populated, stop, &mut effects)?;
             }
-            Command::Submit { member, amount, place, time_limit, name, output, kept, wait, when } => {
-                let work = command::Asked { amount, place, time_limit, name, output, kept, wait, when };
+            Command::Submit { member, amount, place, time_limit, name, output, kept, wait, when, array } => {
+                let work =
+                    command::Asked { amount, place, time_limit, name, output, kept, wait, when, array };
                 self.submit(now, member, work, &mut effects)?;
             }
             Command::WorkEnded { job, end } => self.work_ended(now, job, end, &mut effects),
@@ -445,7 +450,12 @@ impl Ledger {
         assert_eq!(kept, self.on_disk.0.values().sum::<u64>(), "what is on disk of members is miscounted");
         let ended = self.jobs.values().filter(|job| job.ended()).count();
         assert_eq!(ended, self.kept.len(), "jobs that are over are miscounted");
-        let inside = self.jobs.values().filter(|job| job.is_work() && !job.ended() && !job.queued());
+        for array in self.jobs.values().filter(|job| job.array().is_some() && !job.ended()) {
+            let at_work = array.array().map(|array| array.at_work);
+            assert_eq!(at_work, Some(self.tasks_of(array.id).len() as u64), "tasks are miscounted");
+        }
+        let works = |job: &&Arc<Job>| job.works_in().is_some() && !job.ended() && !job.queued();
+        let inside = self.jobs.values().filter(works);
         assert_eq!(inside.count(), self.inside.values().sum::<usize>(), "commands that run are miscounted");
         for (id, allocation) in &self.allocations {
             assert_eq!(*id, allocation.id, "an allocation is under another's id");

@@ -53,8 +53,14 @@ impl Ledger {
     pub(super) fn end_job(&mut self, now: Now, id: JobId, end: JobEnd, effects: &mut Vec<Effect>) {
         let mut ends = VecDeque::from([(id, end)]);
         while let Some((id, end)) = ends.pop_front() {
+            if self.outlived_by_tasks(now, id, &end) {
+                effects.push(Effect::Notify(Event::Job(id)));
+                continue;
+            }
             let Some(end) = self.end_one(now, id, end) else { continue };
             effects.push(Effect::Notify(Event::Job(id)));
+            let task = self.jobs.get(&id).and_then(|job| job.task());
+            ends.extend(task.and_then(|task| self.task_over(task, &end)));
             ends.extend(self.followers_hear(id, Some(&end)));
         }
     }
@@ -103,7 +109,10 @@ impl Ledger {
         if after.is_over() {
             work.apart = None;
             job.state = JobState::Queued { since: time };
-            job.kind.ask_mut().into_iter().for_each(|ask| ask.asked = time);
+            // An array that waited for its own tasks alone has lost no place.
+            if before != (Apart { full: true, ..Apart::default() }) {
+                job.kind.ask_mut().into_iter().for_each(|ask| ask.asked = time);
+            }
         } else {
             work.apart = Some(Box::new(after));
         }

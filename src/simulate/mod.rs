@@ -246,6 +246,7 @@ impl Replay<'_> {
             output: None,
             kept: Bytes(0),
             wait: Wait::Granted,
+            array: None,
             when: When::default(),
         };
         // Ids count up: that of the request is the next.

@@ -20,7 +20,7 @@ use framed::{Magic, framed, unframed};
 
 /// The version that this code writes. A field that is added, taken away or means something else raises it, and the
 /// versions before stay readable: `tests/data/state/` has a file of each.
-pub const STATE_VERSION: u32 = 7;
+pub const STATE_VERSION: u32 = 8;
 
 /// The largest state file that is read, in bytes: a million shares would be smaller.
 pub const STATE_BYTES_MAX: u64 = 256 << 20;

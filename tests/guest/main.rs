@@ -108,6 +108,7 @@ macro_rules! guest_test {
 
 mod activation;
 mod allocations;
+mod arrays;
 mod attack;
 mod background;
 mod bench;

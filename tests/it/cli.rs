@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, its helpers too")]
 
+mod arrays;
 mod ask;
 mod history;
 mod jobs;
@@ -355,6 +356,8 @@ fn job(state: JobState) -> JobInfo {
         cpu_usec: None,
         error: None,
         waits_for: None,
+        array: None,
+        task: None,
     }
 }
 

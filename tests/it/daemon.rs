@@ -1,5 +1,6 @@
 //! The real daemon, as a process, against the stand-in: what it does when anything goes wrong.
 
+mod arrays;
 mod audit;
 mod baseline;
 mod closing;

@@ -1,6 +1,7 @@
 //! The ledger: pure, so that it is tried by the ten thousand.
 
 mod apart;
+mod arrays;
 mod beside;
 mod bound;
 mod drf;

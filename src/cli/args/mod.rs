@@ -4,6 +4,7 @@ mod submit;
 
 pub use submit::Submit;
 
+use super::array::Named;
 use super::command::{past, simulate};
 use super::conditions::Alteration;
 use super::examples::{
@@ -74,7 +75,7 @@ pub enum Command {
     Attach(Attach),
     /// Run a command in the background; prints the job's number
     #[command(after_help = SUBMIT_EXAMPLES)]
-    Submit(Submit),
+    Submit(Box<Submit>),
     /// Show your jobs: requests, submitted commands and releases; also how each that is over ended. Or change what waits
     #[command(after_help = JOBS_EXAMPLES)]
     Jobs(Jobs),
@@ -160,7 +161,7 @@ pub struct Resize {
     pub figures: Figures,
     /// Of this job, rather than of the standing allocation
     #[arg(long, value_name = "ID")]
-    pub job: Option<u64>,
+    pub job: Option<Named>,
     /// One JSON object instead of text
     #[arg(long)]
     pub json: bool,
@@ -174,7 +175,7 @@ pub struct Renew {
     pub lease: Span,
     /// Of this `run`, rather than of the standing allocation
     #[arg(long, value_name = "ID")]
-    pub job: Option<u64>,
+    pub job: Option<Named>,
     /// One JSON object instead of text
     #[arg(long)]
     pub json: bool,
@@ -188,7 +189,7 @@ pub struct Release {
     pub stop: bool,
     /// That of this job, rather than the standing allocation
     #[arg(long, value_name = "ID")]
-    pub job: Option<u64>,
+    pub job: Option<Named>,
 }
 
 /// Where a command in the foreground runs.
@@ -260,7 +261,7 @@ pub struct Jobs {
 pub struct Output {
     /// The job's number, as `fairshare jobs` shows it
     #[arg(value_name = "ID")]
-    pub id: u64,
+    pub id: Named,
     /// Go on with what it writes, until it has ended
     #[arg(short, long)]
     pub follow: bool,
@@ -271,7 +272,7 @@ pub struct Output {
 pub struct JobNumbers {
     /// The jobs' numbers, as `fairshare jobs` shows them
     #[arg(value_name = "ID", required = true)]
-    pub ids: Vec<u64>,
+    pub ids: Vec<Named>,
 }
 
 /// `fairshare events`.

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use crate::cli::array::Indices;
 use crate::cli::conditions::Conditions;
 use crate::cli::typed::{Figures, Span};
 use crate::wire::field::{NAME_BYTES_MAX, is_name};
@@ -25,6 +26,9 @@ pub struct Submit {
     /// Refuse it where there is no room now, rather than let it wait
     #[arg(long)]
     pub no_wait: bool,
+    /// Run it once for each of these indices, as tasks of an array: 1-100, 0-90:10, 1-100%4 for four at a time
+    #[arg(long, value_name = "A-B[:S][%N]", conflicts_with_all = ["in_share", "no_wait"])]
+    pub array: Option<Indices>,
     /// What it waits for before that, and before which others it goes.
     #[command(flatten)]
     pub conditions: Conditions,
@@ -57,6 +61,7 @@ impl Submit {
             own,
             in_share,
             no_wait,
+            array,
             conditions,
             time_limit,
             output,
@@ -76,6 +81,7 @@ impl Submit {
             own: own || (nowhere && other.own),
             in_share: in_share || (nowhere && other.in_share),
             no_wait: no_wait || other.no_wait,
+            array: array.or(other.array),
             conditions: conditions.or(other.conditions),
             time_limit: time_limit.or(other.time_limit),
             output: output.or(other.output),

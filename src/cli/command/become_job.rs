@@ -17,8 +17,8 @@ use crate::cli::exit::{Exit, Failure};
 use crate::cli::hints::{self, Kind};
 use crate::cli::script;
 use crate::client::{Client, ClientError, Deadlines};
-use crate::contract::Handed;
 use crate::contract::handover::{Handover, Streams, numbered};
+use crate::contract::{Handed, TaskInfo};
 use crate::sys::signals;
 use crate::time::backoff;
 use crate::wire::error::{Code, WireError};
@@ -66,7 +66,11 @@ pub fn run(mut arguments: impl Iterator<Item = OsString>) -> Failure {
         Err(why) => return lost(why),
     };
     rustix::process::umask(Mode::from_bits_truncate(taken.handover.umask));
-    if let Err(failure) = open(job, &taken.handover.streams, &mut taken.streams) {
+    let number = match taken.handed.task {
+        Some(TaskInfo { job_id, index }) => format!("{job_id}_{index}"),
+        None => job.to_string(),
+    };
+    if let Err(failure) = open(&number, &taken.handover.streams, &mut taken.streams) {
         return failure;
     }
     match shown(&taken.streams) {
@@ -76,12 +80,12 @@ pub fn run(mut arguments: impl Iterator<Item = OsString>) -> Failure {
 }
 
 /// Opens the files of the command's standard input, output and error that are named, after those that were sent.
-fn open(job: u64, named: &Streams, streams: &mut Vec<OwnedFd>) -> Result<(), Failure> {
+fn open(number: &str, named: &Streams, streams: &mut Vec<OwnedFd>) -> Result<(), Failure> {
     if named.is_empty() {
         return Ok(());
     }
     let Streams { input, output, errors } = named;
-    let path = |text: &OsText| PathBuf::from(OsString::from_vec(numbered(text.as_bytes(), &job.to_string())));
+    let path = |text: &OsText| PathBuf::from(OsString::from_vec(numbered(text.as_bytes(), number)));
     let fails = |path: &Path, error: io::Error| {
         Failure::new(Exit::NOT_EXECUTABLE, format!("{}: cannot be opened: {error}", path.display()))
     };
@@ -175,7 +179,11 @@ fn become_it(job: u64, Taken { handover, handed, streams }: &Taken) -> Failure {
         handover.argv.iter().map(|argument| CString::new(argument.as_bytes())).collect();
     let text = |(name, value): (&OsText, &OsText)| (name.as_os_str().into(), value.as_os_str().into());
     let inherited = handover.env.iter().map(text);
-    let env = hints::environment(inherited, Kind::Submit(job), handed.cpu_milli, handed.mem_bytes);
+    let kind = match handed.task {
+        Some(TaskInfo { job_id, index }) => Kind::Task(job_id, index),
+        None => Kind::Submit(job),
+    };
+    let env = hints::environment(inherited, kind, handed.cpu_milli, handed.mem_bytes);
     match argv {
         Ok(argv) => match &handover.script {
             Some(script) => interpret(script, argv, &env),

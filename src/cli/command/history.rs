@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::past::{self, History};
+use crate::cli::array::Named;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::link::Link;
 use crate::cli::render;
@@ -35,6 +36,11 @@ pub fn run(args: &History, socket: &Path) -> Result<Exit, Failure> {
     Ok(Exit::DONE)
 }
 
+/// What its member knows a job by that has ended.
+fn named(end: &EndInfo) -> Option<String> {
+    end.job_id.map(|job| end.task.map_or(Named::Job(job), Named::Task).to_string())
+}
+
 fn table(ends: &[EndInfo]) -> String {
     let heads = [
         "ENDED", "KIND", "JOB", "USER", "CPU", "MEMORY", "WAITED", "LASTED", "CPU TIME", "NEEDED", "NAME",
@@ -48,7 +54,7 @@ fn table(ends: &[EndInfo]) -> String {
         rows.push(vec![
             render::moment(end.ended_ms),
             end.kind.name().to_owned(),
-            end.job_id.map_or_else(unknown, |id| id.to_string()),
+            named(end).unwrap_or_else(unknown),
             user(end),
             some(end.cpu_milli, MilliCpu(end.cpu_milli).to_string()),
             some(end.mem_bytes, Bytes(end.mem_bytes).to_string()),
@@ -107,7 +113,7 @@ fn fields(ends: &[EndInfo]) -> Vec<Vec<String>> {
         rows.push(vec![
             render::moment(end.ended_ms),
             end.kind.name().to_owned(),
-            number(end.job_id),
+            named(end).unwrap_or_default(),
             end.uid.to_string(),
             past::text_field(&user(end)),
             past::text_field(end.name.as_deref().unwrap_or_default()),

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::cli::args::{JobNumbers, Jobs};
+use crate::cli::array;
 use crate::cli::conditions;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::link::{self, Link};
@@ -50,8 +51,14 @@ pub fn list(args: &Jobs, socket: &Path) -> Result<Exit, Failure> {
 /// # Errors
 /// The one, or the last of several, was refused, or no daemon answers.
 pub fn cancel(args: &JobNumbers, socket: &Path) -> Result<Exit, Failure> {
-    let calls = args.ids.iter().map(|id| (*id, JobCancel { job_id: *id }));
-    each(calls, socket, |job| format!("Job {} is {}", job.job_id, job.state.name()))
+    let ids = array::numbers(&mut Link::new(socket), &args.ids)?;
+    let calls = ids.into_iter().map(|id| (id, JobCancel { job_id: id }));
+    each(calls, socket, |job| match job.array.as_ref().filter(|array| array.at_work > 0) {
+        Some(array) => {
+            format!("Job {}: {} of its tasks are being ended, and no more begin", job.job_id, array.at_work)
+        }
+        None => format!("Job {} is {}", job.number(), job.state.name()),
+    })
 }
 
 /// Makes one call for each job, and says where it stands then. One that is refused keeps no other from being made.
@@ -84,7 +91,7 @@ fn table(jobs: &[JobInfo], now_ms: u64) -> String {
     for job in jobs {
         let began_ms = job.started_ms.or(job.ended_ms).unwrap_or(now_ms);
         rows.push(vec![
-            job.job_id.to_string(),
+            job.number(),
             users.entry(job.uid).or_insert_with(|| render::user(job.uid)).clone(),
             kind(job).to_owned(),
             job.state.name().to_owned(),
@@ -139,8 +146,20 @@ fn out_of_memory(job: &JobInfo) -> String {
     }
 }
 
+/// How the tasks of an array stand: `12 of 100 done, 1 failed, 4 at work; place 2`.
+fn tasks(job: &JobInfo, now_ms: u64) -> String {
+    let Some(array) = &job.array else { return String::new() };
+    let mut parts = vec![format!("{} of {} done", array.done, array.tasks)];
+    let others = [(array.failed, "failed"), (array.at_work, "at work")];
+    parts.extend(others.iter().filter(|(count, _)| *count > 0).map(|(count, how)| format!("{count} {how}")));
+    let said = parts.join(", ");
+    let place = if job.state == JobState::Queued { conditions::place(job, now_ms) } else { String::new() };
+    if place.is_empty() { said } else { format!("{said}; {place}") }
+}
+
 fn result(job: &JobInfo, now_ms: u64) -> String {
     match (job.exit_code, job.signal, &job.error) {
+        _ if job.array.is_some() => tasks(job, now_ms),
         _ if job.state == JobState::Queued => conditions::place(job, now_ms),
         _ if job.oom == Some(true) => out_of_memory(job),
         (.., Some(error)) if job.kind == JobKind::Submit => render::safe(&error.message),

@@ -12,6 +12,7 @@ use rustix::fs::{Mode, OFlags};
 
 use super::watch;
 use crate::cli::args::Output;
+use crate::cli::array::{self, Named};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::link::Link;
 use crate::cli::tell::tell;
@@ -30,7 +31,15 @@ pub fn run(args: &Output, socket: &Path) -> Result<Exit, Failure> {
     // Whoever reads only the beginning ends this, as with every other program that shows a file.
     signals::restore_sigpipe();
     let mut link = Link::new(socket);
-    let OneJob { job, output } = link.ask(&JobStatus { job_id: args.id }, &Whom::Me)?;
+    let job_id = array::numbers(&mut link, &[args.id])?.first().copied().unwrap_or_default();
+    let OneJob { job, output } = link.ask(&JobStatus { job_id }, &Whom::Me)?;
+    if let Some(array) = &job.array {
+        let message =
+            format!("job {job_id} is an array: each of its {} tasks has an output of its own", array.tasks);
+        return Err(
+            Failure::new(Exit::REFUSED, message).hint(format!("`fairshare output {job_id}_INDEX` shows one"))
+        );
+    }
     if job.kind != JobKind::Submit {
         let message = format!("job {} is no submitted command: it writes nothing", args.id);
         return Err(Failure::new(Exit::REFUSED, message).hint("`fairshare jobs` says what each job is"));
@@ -61,7 +70,7 @@ pub fn run(args: &Output, socket: &Path) -> Result<Exit, Failure> {
             std::process::exit(failure.exit.0.into());
         }
     });
-    watch::watch(&mut link, socket, args.id, None, |_| {})?;
+    watch::watch(&mut link, socket, job_id, None, |_| {})?;
     over.store(true, Ordering::Release);
     match shows.join() {
         Ok(()) => Ok(Exit::DONE),
@@ -69,7 +78,7 @@ pub fn run(args: &Output, socket: &Path) -> Result<Exit, Failure> {
     }
 }
 
-fn unshown(id: u64, path: &Path, error: &io::Error, has_begun: bool) -> Failure {
+fn unshown(id: Named, path: &Path, error: &io::Error, has_begun: bool) -> Failure {
     if error.kind() == ErrorKind::NotFound && !has_begun {
         let message = format!("job {id} has written nothing: it has not begun");
         return Failure::new(Exit::REFUSED, message).hint("`-f` waits for it");

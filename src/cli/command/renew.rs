@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::request::now_held;
 use crate::cli::args::Renew;
+use crate::cli::array;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::link::Link;
 use crate::cli::render;
@@ -15,12 +16,14 @@ use crate::contract;
 /// # Errors
 /// Refused, or no daemon answers.
 pub fn run(args: &Renew, whom: &Whom, socket: &Path) -> Result<Exit, Failure> {
-    let call = contract::Renew { lease_ms: args.lease.ms(), job_id: args.job, for_uid: whom.for_uid() };
-    let answer = Link::new(socket).ask(&call, whom)?;
+    let mut link = Link::new(socket);
+    let job_id = array::number(&mut link, args.job)?;
+    let call = contract::Renew { lease_ms: args.lease.ms(), job_id, for_uid: whom.for_uid() };
+    let answer = link.ask(&call, whom)?;
     if args.json {
         render::print(&render::json(&answer)?)?;
     } else {
-        render::print(&now_held("Renewed", whom, &answer.share, args.job))?;
+        render::print(&now_held("Renewed", whom, &answer.share, job_id))?;
     }
     Ok(Exit::DONE)
 }

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::request::now_held;
 use crate::cli::args::Resize;
+use crate::cli::array;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::link::Link;
 use crate::cli::render;
@@ -15,13 +16,15 @@ use crate::contract;
 /// # Errors
 /// Refused, or no daemon answers.
 pub fn run(args: &Resize, whom: &Whom, socket: &Path) -> Result<Exit, Failure> {
+    let mut link = Link::new(socket);
+    let job_id = array::number(&mut link, args.job)?;
     let figures = contract::Resize::of(args.figures.amounts());
-    let call = contract::Resize { job_id: args.job, for_uid: whom.for_uid(), ..figures };
-    let answer = Link::new(socket).ask(&call, whom)?;
+    let call = contract::Resize { job_id, for_uid: whom.for_uid(), ..figures };
+    let answer = link.ask(&call, whom)?;
     if args.json {
         render::print(&render::json(&answer)?)?;
     } else {
-        render::print(&now_held("Resized", whom, &answer.share, args.job))?;
+        render::print(&now_held("Resized", whom, &answer.share, job_id))?;
     }
     Ok(Exit::DONE)
 }

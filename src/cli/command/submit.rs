@@ -61,10 +61,15 @@ fn submit(args: &Submit, script: Option<OsText>, socket: &Path) -> Result<Exit, 
             (false, false) => None,
         },
         script,
+        array: args.array.map(|indices| indices.0),
         ..contract::Submit::of(args.figures.amounts())
     };
     args.conditions.put_in(&mut submission);
     let sent = streams(&mut submission, input, output, errors)?;
+    if args.array.is_some() && !sent.is_empty() {
+        return Err(Failure::new(Exit::USAGE, "the tasks of an array have no pipe or terminal to share")
+            .hint("name a file with `--output`, `--errors` and `--input`, or leave them out"));
+    }
     let streams: Vec<_> = sent.iter().map(|file| file.as_fd()).collect();
     let goes_to = |job: &str| match has_number(shown) {
         true => String::from_utf8_lossy(&numbered(shown.as_os_str().as_bytes(), job)).into_owned(),
@@ -72,7 +77,13 @@ fn submit(args: &Submit, script: Option<OsText>, socket: &Path) -> Result<Exit, 
     };
     match Link::new(socket).submit(&submission, &streams) {
         Ok(JobStarted { job_started: job }) => {
-            note(&format!("job {job}: its output goes to {}", goes_to(&job.to_string())));
+            match args.array {
+                None => note(&format!("job {job}: its output goes to {}", goes_to(&job.to_string()))),
+                Some(_) => note(&format!(
+                    "job {job}: the outputs of its tasks go to {}",
+                    goes_to(&format!("{job}_INDEX"))
+                )),
+            }
             render::print(&job.to_string())?;
             Ok(Exit::DONE)
         }

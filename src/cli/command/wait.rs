@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::watch::{self, RECONNECT_AFTER, Waited};
 use crate::cli::args::JobNumbers;
+use crate::cli::array;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::link::{self, Link};
 use crate::cli::tell::{note, tell};
@@ -20,14 +21,15 @@ use crate::contract::{Endpoint, EventInfo, JobInfo, JobStatus};
 /// Refused, no daemon answers, or the one job did not do what it was for.
 pub fn run(args: &JobNumbers, socket: &Path) -> Result<Exit, Failure> {
     let mut link = Link::new(socket);
-    if let [id] = *args.ids {
+    let ids = array::numbers(&mut link, &args.ids)?;
+    if let [id] = *ids {
         return match watch::watch(&mut link, socket, id, None, |_| {})? {
             Waited::Ended(job) => watch::outcome(&job, &Whom::Me),
             // Neither can be: there is no time, and signals have their usual effect.
             Waited::TimeOver | Waited::Interrupted => Ok(Exit::TRY_AGAIN),
         };
     }
-    let left: BTreeSet<u64> = args.ids.iter().copied().collect();
+    let left: BTreeSet<u64> = ids.into_iter().collect();
     let mut several = Several { link, all: left.len(), left, worst: Exit::DONE };
     let mut events = several.follow(socket, false)?;
     while !several.left.is_empty() {
@@ -96,7 +98,7 @@ impl Several {
         match watch::outcome(job, &Whom::Me) {
             Ok(exit) => {
                 let of = format!("{} of {} are over", self.all - self.left.len(), self.all);
-                note(&format!("job {} ended with exit {}; {of}", job.job_id, exit.0));
+                note(&format!("job {} ended with exit {}; {of}", job.number(), exit.0));
                 self.ended(exit);
             }
             Err(failure) => self.failed(&failure),

@@ -1,7 +1,8 @@
 //! Figures as they are asked for.
 
 use super::refuse::bad;
-use crate::contract::Amounts;
+use crate::contract::{Amounts, ArrayRange};
+use crate::ledger::array::{Array, INDEX_MAX, Indices, TASKS_MAX};
 use crate::ledger::{Wait, Where};
 use crate::quantity::{Bytes, MilliCpu, PartialAmount, Priority, QuantityError, Tasks};
 use crate::wire::error::WireError;
@@ -31,6 +32,24 @@ pub fn place(in_share: Option<bool>) -> Where {
 /// What is to happen where there is no room, as a call says it.
 pub fn waiting(wait: Option<bool>) -> Wait {
     if wait.unwrap_or(false) { Wait::Granted } else { Wait::No }
+}
+
+/// The array that a call names.
+///
+/// # Errors
+/// BadRequest, where there is none like it.
+pub fn array(range: ArrayRange) -> Result<Array, WireError> {
+    let ArrayRange { first, last, step, at_once } = range;
+    let step = step.unwrap_or(1);
+    let Some(indices) = Indices::checked(first, last, step) else {
+        return Err(bad(format!(
+            "No array is {first}-{last}:{step}: it has 1 to {TASKS_MAX} tasks, with indices from 0 to {INDEX_MAX}"
+        )));
+    };
+    if at_once == Some(0) {
+        return Err(bad("at_once is how many tasks are at work at a time: at least one"));
+    }
+    Ok(Array::new(indices, at_once))
 }
 
 /// The priority that a call names.

@@ -20,6 +20,7 @@ use crate::daemon::telling::reply::Reply;
 use crate::enforced::Limit;
 use crate::identity::{JobId, JobUnits, Uid, UnitName};
 use crate::ledger::Image;
+use crate::ledger::array::Task;
 use crate::ledger::job::{Cause, Exit, JobEnd, Ran, Work};
 use crate::quantity::{Amount, Bytes, PartialAmount};
 use crate::serving::logging::{chain, in_full};
@@ -63,6 +64,8 @@ pub struct ToRun {
     pub spec: Option<Arc<Spec>>,
     /// Whether it is on disk, or on its way there.
     pub kept: bool,
+    /// The job under whose number it is there.
+    pub file: JobId,
 }
 
 /// A command that runs, or is to run: its job, and its units.
@@ -74,6 +77,8 @@ pub struct Running {
     pub units: JobUnits,
     /// The slice of the allocation that it runs in.
     pub within: UnitName,
+    /// Of which array it is a task, where it is one.
+    pub task: Option<Task>,
 }
 
 impl Running {
@@ -115,7 +120,7 @@ pub async fn run(
     }
     reply.send(Ok(Answer::JobStarted(JobStarted { job_started: job.0 })));
     let kept = command.kept;
-    let started = match known(&cx, uid, job, command.spec).await {
+    let started = match known(&cx, uid, command.file, command.spec).await {
         Ok(spec) => start(&cx, running, &work, spec, kept).await,
         Err(why) => Err(why),
     };
@@ -135,12 +140,12 @@ pub async fn run(
     }
 }
 
-/// What a command is, where that is not in memory by what is kept on disk.
-async fn known(cx: &Context, uid: Uid, job: JobId, spec: Option<Arc<Spec>>) -> Result<Arc<Spec>, String> {
+/// What a command is, where that is not in memory by what is kept on disk under this number.
+async fn known(cx: &Context, uid: Uid, file: JobId, spec: Option<Arc<Spec>>) -> Result<Arc<Spec>, String> {
     match spec {
         Some(spec) => Ok(spec),
         None => {
-            let kept = cx.persist.command(job).await.map_err(|fault| not_kept(&fault))?;
+            let kept = cx.persist.command(file).await.map_err(|fault| not_kept(&fault))?;
             Ok(Arc::new(Spec::of_kept(uid, &kept)?))
         }
     }
@@ -155,12 +160,12 @@ fn not_kept(fault: &StateFault) -> String {
 pub async fn offer_again(
     cx: Context,
     (running, amount): (Running, Amount),
-    limits: PartialAmount,
+    (limits, file): (PartialAmount, JobId),
     mut fetches: mpsc::Receiver<Fetch>,
 ) {
     let (uid, job) = (running.uid(), running.job);
     let offer = async {
-        let spec = known(&cx, uid, job, None).await?;
+        let spec = known(&cx, uid, file, None).await?;
         prove(&cx, running.units.slice, limits).await?;
         Offer::of(&spec.handover, Arc::clone(&spec.stdio), spec.room.clone())
     };
@@ -237,7 +242,8 @@ async fn serve(
             continue;
         }
         let Amount { cpu, mem, .. } = amount;
-        reply.send(Ok(Answer::Handed(Handed { handed, cpu_milli: cpu.0, mem_bytes: mem.0 })));
+        let task = running.task.map(answer::task);
+        reply.send(Ok(Answer::Handed(Handed { handed, cpu_milli: cpu.0, mem_bytes: mem.0, task })));
         if was_given.await.is_ok() {
             return;
         }

@@ -5,7 +5,7 @@ use tracing::error;
 
 use super::EventLoop;
 use crate::daemon::asking::spec::Spec;
-use crate::daemon::doing::job::{self, FETCHES_WAITING_MAX};
+use crate::daemon::doing::job::{self, FETCHES_WAITING_MAX, ToRun};
 use crate::identity::JobId;
 use crate::ledger::job::{Job, JobKind};
 use crate::serving::logging::chain;
@@ -24,7 +24,9 @@ impl EventLoop {
     /// What a command is to run is on disk. Where it waits still, memory is not needed for it.
     pub(crate) fn command_kept(&mut self, job: JobId) {
         let found = self.ledger.jobs().get(&job);
-        let (waits, over) = (found.is_some_and(|job| job.queued()), found.is_none_or(|job| job.ended()));
+        // An array waits for as long as tasks are made of it.
+        let waits = found.is_some_and(|job| job.queued() || job.array().is_some());
+        let over = found.is_none_or(|job| job.ended());
         if waits {
             self.specs.remove(&job);
             self.commands.unstarted.insert(job);
@@ -38,7 +40,30 @@ impl EventLoop {
 
     /// Whether it is known what a command is to run, that nobody was asked to start.
     pub(crate) fn knows_command(&self, job: JobId) -> bool {
-        self.specs.contains_key(&job) || self.commands.unstarted.contains(&job)
+        let file = self.file_of(job);
+        let known = self.specs.contains_key(&file) || self.commands.unstarted.contains(&file);
+        known && (file == job || !self.commands.started.contains(&job))
+    }
+
+    /// The job under whose number it is kept what a job is to run: of a task its array.
+    fn file_of(&self, job: JobId) -> JobId {
+        self.ledger.jobs().get(&job).and_then(|job| job.task()).map_or(job, |task| task.of)
+    }
+
+    /// What a job is to run, which systemd is about to be asked to start.
+    pub(crate) fn taken_to_run(&mut self, job: JobId) -> ToRun {
+        let file = self.file_of(job);
+        let (spec, kept) = if file == job {
+            // It may be on its way to the disk at this moment.
+            let on_its_way = self.spec_to_keep(job).is_some();
+            (self.specs.remove(&job), self.commands.unstarted.remove(&job) || on_its_way)
+        } else {
+            (self.specs.get(&file).cloned(), true)
+        };
+        if kept {
+            self.commands.started.insert(job);
+        }
+        ToRun { spec, kept, file }
     }
 
     /// A command that is to be kept on disk, as it is in memory: one that a share is taken for, where that can be.
@@ -58,10 +83,10 @@ impl EventLoop {
         let (Some(found), Some(running)) = (self.ledger.jobs().get(&job), self.running(job)) else { return };
         let (JobKind::Submit(work), Some(home)) = (&found.kind, found.home()) else { return };
         let (limits, Some(cx)) = (work.limits, self.context.clone()) else { return };
-        let amount = limits.or(self.amount_of(home));
+        let (amount, file) = (limits.or(self.amount_of(home)), self.file_of(job));
         let (offer, fetches) = mpsc::channel(FETCHES_WAITING_MAX);
         self.offers.insert(job, offer);
-        tokio::spawn(job::offer_again(cx, (running, amount), limits, fetches));
+        tokio::spawn(job::offer_again(cx, (running, amount), (limits, file), fetches));
     }
 
     /// Takes away what is kept of a command that is over.

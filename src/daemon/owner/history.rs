@@ -17,6 +17,10 @@ impl EventLoop {
 
     fn ended(&self, id: JobId) -> Option<Ended> {
         let job = self.ledger.jobs().get(&id).filter(|job| job.ended())?;
+        // Its tasks tell of it.
+        if job.array().is_some() {
+            return None;
+        }
         let home = job.home().filter(|_| !job.is_work());
         let spent = home.and_then(|home| self.history.spent_in(home));
         ended::of_job(job, self.shown().job(job), spent)

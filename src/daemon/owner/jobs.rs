@@ -10,7 +10,7 @@ use super::EventLoop;
 use crate::daemon::clock;
 use crate::daemon::doing::allocation::Context;
 use crate::daemon::doing::caller::{is_its_process, not_its_process};
-use crate::daemon::doing::job::{self, FETCHES_WAITING_MAX, Fetch, Following, Running, ToRun};
+use crate::daemon::doing::job::{self, FETCHES_WAITING_MAX, Fetch, Following, Running};
 use crate::daemon::telling::answer;
 use crate::daemon::telling::reply::Reply;
 use crate::identity::{AllocationId, JobId, JobUnits, Uid, UnitName};
@@ -49,19 +49,12 @@ impl EventLoop {
         let home = job.home()?;
         let units = JobUnits::of(job.uid, self.ledger.within(job), id);
         let within = self.ledger.unit(home);
-        Some(Running { job: id, units, within })
+        Some(Running { job: id, units, within, task: job.task() })
     }
 
     /// Starts a command, and follows it to its end.
     pub(crate) fn run_work(&mut self, cx: Context, uid: Uid, job: JobId, image: Image, reply: Reply) {
-        // It may be on its way to the disk at this moment.
-        let on_its_way = self.spec_to_keep(job).is_some();
-        let spec = self.specs.remove(&job);
-        let kept = self.commands.unstarted.remove(&job) || on_its_way;
-        if kept {
-            self.commands.started.insert(job);
-        }
-        let command = ToRun { spec, kept };
+        let command = self.taken_to_run(job);
         let found = self.ledger.jobs().get(&job).map(|job| (job.kind.clone(), job.home()));
         let (Some((JobKind::Submit(found), Some(home))), Some(running)) = (found, self.running(job)) else {
             reply.send(Err(answer::refusal(&Refusal::NoJob)));
@@ -82,6 +75,7 @@ impl EventLoop {
         self.out_of_sight = false;
         let running =
             self.ledger.jobs().values().filter(|job| job.is_work() && !job.ended() && !job.queued());
+        let running = running.filter(|job| job.array().is_none());
         let mut starts = Vec::new();
         for job in running {
             if self.knows_command(job.id) {
@@ -114,7 +108,7 @@ impl EventLoop {
         for (job, units) in found.into_iter().filter(|(job, _)| !runs(job)) {
             let held = units.slice.allocation().filter(|id| self.ledger.allocation(*id).is_some());
             let within = held.map_or(UnitName::Share(units.slice.uid()), AllocationId::unit);
-            tokio::spawn(job::clear_left(cx.clone(), Running { job, units, within }));
+            tokio::spawn(job::clear_left(cx.clone(), Running { job, units, within, task: None }));
         }
     }
 

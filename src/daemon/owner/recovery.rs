@@ -1,5 +1,6 @@
 //! What is missing, looked for again and taken into use.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use tokio::task::JoinHandle;
@@ -12,6 +13,7 @@ use crate::daemon::clock;
 use crate::daemon::doing::allocation::Context;
 use crate::daemon::doing::io::IoHands;
 use crate::daemon::mending::recover::{Before, Opened, Recovery, recover};
+use crate::identity::JobId;
 use crate::ledger::Command;
 use crate::serving::logging::chain;
 
@@ -94,9 +96,10 @@ impl EventLoop {
             Some(Ok(survey)) => {
                 let works = survey.below.works.clone();
                 self.reconciled(survey);
-                let (specs, unstarted) = (&self.specs, &self.commands.unstarted);
-                let known = |job| specs.contains_key(&job) || unstarted.contains(&job);
-                let told = self.ledger.interrupt_jobs(clock::now(), known);
+                let waits = self.ledger.jobs().values().filter(|job| job.is_work() && job.queued());
+                let known = waits.map(|job| job.id).filter(|job| self.knows_command(*job));
+                let known: BTreeSet<JobId> = known.collect();
+                let told = self.ledger.interrupt_jobs(clock::now(), |job| known.contains(&job));
                 self.carry_out_others(told);
                 self.follow_works();
                 self.clear_works(works);

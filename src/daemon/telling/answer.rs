@@ -13,6 +13,7 @@ use crate::identity::{JobId, Purpose, Uid, UnitName, Within};
 use crate::ledger::Now;
 use crate::ledger::allocation::Allocation;
 use crate::ledger::apart::Apart;
+use crate::ledger::array::{Array, Task};
 use crate::ledger::counted::room::Room;
 use crate::ledger::job::{Cause, Exit, Job, JobEnd, JobKind, JobState, Ran};
 use crate::ledger::refusal::{Bound, Over, Refusal, Shortage};
@@ -115,10 +116,13 @@ pub fn policy(policy: &MemberPolicy, whole: &Policy, capacity: MilliCpu) -> wire
     }
 }
 
-/// The file that a job's output goes to, where it is remembered.
+/// The file that a job's output goes to, where it is remembered; of an array each task has one.
 pub fn output(job: &Job) -> Option<String> {
     let JobKind::Submit(work) = &job.kind else { return None };
-    let name = numbered(work.output.as_ref()?.as_bytes(), &job.id.to_string());
+    if work.array.is_some() {
+        return None;
+    }
+    let name = numbered(work.output.as_ref()?.as_bytes(), &job.number());
     String::from_utf8(name).ok()
 }
 
@@ -164,7 +168,7 @@ pub fn job(job: &Job, within: Within, now: Now) -> wire::JobInfo {
         started_ms: started.map(|at| at.wall_ms_at(now)),
         ended_ms: ended.map(|at| at.wall_ms_at(now)),
         name: work.and_then(|work| work.name.clone()),
-        unit: Some(unit.to_string()),
+        unit: job.array().is_none().then(|| unit.to_string()),
         place: None,
         starts_ms: None,
         exit_code,
@@ -176,7 +180,26 @@ pub fn job(job: &Job, within: Within, now: Now) -> wire::JobInfo {
         cpu_usec: ran.and_then(|ran| ran.cpu_usec),
         error: error.map(Box::new),
         waits_for: None,
+        array: job.array().map(|array| Box::new(self::array(array))),
+        task: job.task().map(task),
     }
+}
+
+/// How the tasks of an array stand, as it is shown.
+fn array(array: &Array) -> wire::ArrayInfo {
+    wire::ArrayInfo {
+        tasks: array.indices.count(),
+        to_come: array.to_come(),
+        at_work: array.at_work,
+        done: array.done,
+        failed: array.failed,
+        at_once: array.at_once,
+    }
+}
+
+/// Of which array a job is a task, as it is shown.
+pub fn task(task: Task) -> wire::TaskInfo {
+    wire::TaskInfo { job_id: task.of.0, index: task.index }
 }
 
 /// What a submitted command waits for before it waits for room, as it is shown: no time is told but `begin_ms`.

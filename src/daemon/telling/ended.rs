@@ -33,6 +33,7 @@ pub fn of_job(job: &Job, shown: JobInfo, spent: Option<Spent>) -> Option<Ended> 
     let end = EndInfo {
         kind,
         job_id: Some(shown.job_id),
+        task: shown.task,
         uid: shown.uid,
         user: ask.and_then(|ask| ask.user.clone()),
         name: shown.name,
@@ -67,6 +68,7 @@ pub fn of_allocation(was: &Allocation, now: Now, spent: Option<Spent>) -> Ended 
     let end = EndInfo {
         kind,
         job_id,
+        task: None,
         uid: was.id.uid.get().into(),
         user: was.user.clone(),
         name: None,

@@ -17,6 +17,9 @@ impl Ledger {
         if by != Canceller::Admin && by != Canceller::Member(job.uid) {
             return Err(Refusal::NotYours { job: id });
         }
+        if job.array().is_some() {
+            return self.cancel_array(now, id, by, effects);
+        }
         let work = matches!(job.kind, JobKind::Submit(_));
         match job.state {
             // As often as one likes: who did not hear the first answer asks again.
@@ -34,6 +37,21 @@ impl Ledger {
                 Ok(())
             }
         }
+    }
+
+    /// No more tasks are made of an array, and those that are there are called back; where it is over there are none.
+    fn cancel_array(
+        &mut self,
+        now: Now,
+        id: JobId,
+        by: Canceller,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(), Refusal> {
+        self.end_job(now, id, JobEnd::Cancelled, effects);
+        for task in self.tasks_of(id) {
+            self.cancel(now, task, by, effects)?;
+        }
+        Ok(())
     }
 
     /// A command in the foreground is not wanted any more: what is in its allocation is stopped.

@@ -22,22 +22,23 @@ impl Ledger {
         asked: Asked,
         effects: &mut Vec<Effect>,
     ) -> Result<(), Refusal> {
-        let Asked { amount, place, time_limit, name, output, kept, wait, when } = asked;
+        let Asked { amount, place, time_limit, name, output, kept, wait, when, array } = asked;
         let uid = member.uid;
         if time_limit.is_some_and(|limit| limit.is_zero()) {
             return Err(Refusal::NoTime);
         }
         let conditions = when.has_conditions().then(|| self.conditions(now, uid, &when)).transpose()?;
-        match (&conditions, place, wait) {
-            (Some(_), Where::InShare, _) => return Err(Refusal::WaitsInShare),
-            (Some(_), _, Wait::No) => return Err(Refusal::WaitsNot),
-            (Some(_) | None, ..) => {}
+        let in_line = conditions.is_some() || array.is_some();
+        match (place, wait) {
+            (Where::InShare, _) if in_line => return Err(Refusal::WaitsInShare),
+            (_, Wait::No) if in_line => return Err(Refusal::WaitsNot),
+            _ => {}
         }
         let standing = AllocationId::standing(uid);
         let time_limit_ms = time_limit.map(milliseconds);
         let limits = amount;
         let work = Work { name, output, limits, time_limit_ms, ..Work::default() };
-        if conditions.is_none() && self.joins(uid, place, amount) {
+        if !in_line && self.joins(uid, place, amount) {
             let held = self.active(standing)?.enforced().most;
             if let Some(over) = Over::first(amount.or(held), held, Bound::Share) {
                 return Err(Refusal::OverLimit(over));
@@ -55,15 +56,14 @@ impl Ledger {
         let ask = self.ask(&member, amount, of_work(&member.policy, time_limit)?, time_limit)?;
         let precedence = Precedence { priority: when.priority, ..Precedence::default() };
         let ask = Ask { terms: Terms { goes: Goes::WithWork, ..ask.terms }, precedence, ..ask };
-        if let Some((apart, unreached)) = conditions
-            && !apart.is_over()
-        {
+        let (apart, unreached) = conditions.unzip();
+        let apart = apart.filter(|apart| !apart.is_over()).map(Box::new);
+        if apart.is_some() || array.is_some() {
             self.may_be_one_more(uid)?;
             self.may_be_kept(uid, kept)?;
-            let apart = Some(Box::new(apart));
-            let work = Work { ask: Some(ask), limits: PartialAmount::default(), kept, apart, ..work };
+            let work = Work { ask: Some(ask), limits: PartialAmount::default(), kept, apart, array, ..work };
             let job = self.wait_as(now, uid, JobKind::Submit(Box::new(work)), effects);
-            unreached.into_iter().for_each(|end| self.end_job(now, job, end, effects));
+            unreached.flatten().into_iter().for_each(|end| self.end_job(now, job, end, effects));
             return Ok(());
         }
         let room = self.has_room(uid, &ask);

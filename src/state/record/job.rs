@@ -4,10 +4,12 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
+use super::array::{ArrayRecord, TaskRecord};
 use super::figures::{Figures, Moment, number, uid};
 use super::lease::TermsRecord;
 use crate::identity::JobId;
 use crate::ledger::apart::Apart;
+use crate::ledger::array::{Array, Task};
 use crate::ledger::job::{Ask, Cause, Exit, Job, JobEnd, JobKind, JobState, Precedence, Ran, Work};
 use crate::ledger::time::Time;
 use crate::policy::Weight;
@@ -39,7 +41,7 @@ pub(super) enum KindRecord {
         mem_bytes: Option<u64>,
         tasks_max: Option<u64>,
         time_limit_ms: Option<u64>,
-        ask: Option<AskRecord>,
+        ask: Option<Box<AskRecord>>,
         /// Not before version 5.
         #[serde(default)]
         kept_bytes: u64,
@@ -47,6 +49,13 @@ pub(super) enum KindRecord {
         /// Not before version 7.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         apart: Option<ApartRecord>,
+        /// Not before version 8, as the two below.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        array: Option<Box<ArrayRecord>>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        worst: Option<Box<EndRecord>>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        task: Option<Box<TaskRecord>>,
     },
 }
 
@@ -74,6 +83,13 @@ pub(super) struct ApartRecord {
     after_any: Vec<u64>,
     begin_ms: Option<u64>,
     held: bool,
+    /// Not before version 8.
+    #[serde(default, skip_serializing_if = "is_false")]
+    full: bool,
+}
+
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 /// Where a request stands among those of its member's.
@@ -161,10 +177,13 @@ impl From<&Job> for JobRecord {
                     mem_bytes: work.limits.mem.map(|mem| mem.0),
                     tasks_max: work.limits.tasks.map(|tasks| tasks.0),
                     time_limit_ms: work.time_limit_ms,
-                    ask: work.ask.as_ref().map(AskRecord::from),
+                    ask: work.ask.as_ref().map(|ask| Box::new(ask.into())),
                     kept_bytes: work.kept.0,
                     cancelled: work.cancelled,
                     apart: work.apart.as_deref().map(ApartRecord::from),
+                    array: work.array.as_deref().map(|array| Box::new(array.into())),
+                    worst: work.worst.as_ref().map(|end| Box::new(end.into())),
+                    task: work.task.map(|task| Box::new(task.into())),
                 },
             },
             created: job.created.into(),
@@ -203,6 +222,9 @@ impl TryFrom<JobRecord> for Job {
                     kept_bytes,
                     cancelled,
                     apart,
+                    array,
+                    worst,
+                    task,
                 } => JobKind::Submit(Box::new(Work {
                     name,
                     output,
@@ -212,10 +234,13 @@ impl TryFrom<JobRecord> for Job {
                         tasks: tasks_max.map(Tasks),
                     },
                     time_limit_ms,
-                    ask: ask.map(Ask::try_from).transpose()?,
+                    ask: ask.map(|ask| Ask::try_from(*ask)).transpose()?,
                     kept: Bytes(kept_bytes),
                     cancelled,
                     apart: apart.map(Apart::from).filter(|apart| !apart.is_over()).map(Box::new),
+                    array: array.map(|array| Array::try_from(*array)).transpose()?.map(Box::new),
+                    worst: worst.map(|end| (*end).into()),
+                    task: task.map(|task| Task::try_from(*task)).transpose()?,
                 })),
             },
             created: record.created.into(),
@@ -285,6 +310,7 @@ impl From<&Apart> for ApartRecord {
             after_any: ids(&apart.after_any),
             begin_ms: apart.begin.map(|at| at.0),
             held: apart.held,
+            full: apart.full,
         }
     }
 }
@@ -297,6 +323,7 @@ impl From<ApartRecord> for Apart {
             after_any: ids(record.after_any),
             begin: record.begin_ms.map(Time),
             held: record.held,
+            full: record.full,
         }
     }
 }

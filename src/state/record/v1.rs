@@ -232,7 +232,7 @@ impl From<Job> for JobRecord {
                 Kind::Request(ask) => KindRecord::Request(ask.into()),
                 Kind::Release => KindRecord::Release,
                 Kind::Submit { name, cpu_milli, mem_bytes, tasks_max, time_limit_ms, ask, cancelled } => {
-                    let ask = ask.map(Ask::into);
+                    let ask = ask.map(|ask| Box::new(ask.into()));
                     KindRecord::Submit {
                         name,
                         output: None,
@@ -244,6 +244,9 @@ impl From<Job> for JobRecord {
                         kept_bytes: 0,
                         cancelled,
                         apart: None,
+                        array: None,
+                        worst: None,
+                        task: None,
                     }
                 }
             },

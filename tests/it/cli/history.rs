@@ -17,6 +17,7 @@ fn end(job: u64, ended_ms: u64) -> EndInfo {
     EndInfo {
         kind: EndKind::Submit,
         job_id: Some(job),
+        task: None,
         uid: 1000,
         user: Some("alice".to_owned()),
         name: None,

@@ -26,7 +26,7 @@ fn page(raw: &mut Raw, asked: History) -> HistoryAnswer {
     }
 }
 
-fn own(raw: &mut Raw) -> Vec<EndInfo> {
+pub(super) fn own(raw: &mut Raw) -> Vec<EndInfo> {
     page(raw, History::default()).history
 }
 

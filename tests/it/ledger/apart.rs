@@ -344,7 +344,7 @@ fn what_waits_for_something_has_room_of_its_own_and_waits_for_that() {
         let Command::Submit { member, amount, time_limit, name, output, kept, when, .. } = command else {
             panic!()
         };
-        Command::Submit { member, amount, place, time_limit, name, output, kept, wait, when }
+        Command::Submit { member, amount, place, time_limit, name, output, kept, wait, when, array: None }
     };
     let refused = say(&mut ledger, 1, asked(Where::InShare, Wait::Granted)).unwrap_err();
     assert_eq!(refused, Refusal::WaitsInShare);

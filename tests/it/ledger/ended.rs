@@ -283,6 +283,7 @@ fn a_command_that_brings_a_share_may_run_for_less_than_a_minute_or_without_an_en
             kept: Bytes(0),
             wait: Wait::No,
             when: When::default(),
+            array: None,
         };
         say(&mut ledger, 0, submit).unwrap();
         let share = ledger.allocation(AllocationId::of_job(uid(1), JobId(1))).unwrap();
@@ -327,6 +328,7 @@ fn the_time_of_a_command_begins_with_it_and_takes_nothing_from_it_at_its_end() {
         kept: Bytes(0),
         wait: Wait::No,
         when: When::default(),
+        array: None,
     };
     assert_eq!(done(&ledger.apply(at(0), submit).unwrap()), [Effect::Grant(id)]);
     // systemd was slow to make the slice.

@@ -28,6 +28,7 @@ fn submit(who: u64, figures: PartialAmount, wait: Wait) -> Command {
         kept: Bytes(0),
         wait,
         when: When::default(),
+        array: None,
     }
 }
 
@@ -313,6 +314,7 @@ fn each_command_brings_its_own_room_and_takes_it_with_it() {
                 kept: Bytes(0),
                 wait,
                 when: When::default(),
+                array: None,
             },
         )
         .unwrap();

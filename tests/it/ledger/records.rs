@@ -13,6 +13,7 @@ use fairshare::testing::enforced::Burst;
 use fairshare::testing::identity::{AllocationId, JobId, Purpose};
 use fairshare::testing::ledger::allocation::{Allocation, Goes, Keeps, Lease, Phase, Stage, Terms};
 use fairshare::testing::ledger::apart::Apart;
+use fairshare::testing::ledger::array::{Array, Indices, Task};
 use fairshare::testing::ledger::fairness::{Account, Lags};
 use fairshare::testing::ledger::job::{
     Ask, Cause, Exit, Job, JobEnd, JobKind, JobState, Precedence, Ran, Work,
@@ -81,7 +82,7 @@ fn work(name: Option<&str>, ask: Option<Ask>, cancelled: bool) -> JobKind {
         ask,
         kept: Bytes(0),
         cancelled,
-        apart: None,
+        ..Work::default()
     }))
 }
 
@@ -256,7 +257,7 @@ fn image_of_6() -> Image {
 }
 
 /// Everything that this version can say.
-fn image() -> Image {
+fn image_of_7() -> Image {
     let mut image = image_of_6();
     let ids = |ids: &[u64]| ids.iter().copied().map(JobId).collect();
     let apart = [
@@ -284,6 +285,37 @@ fn image() -> Image {
         state,
     });
     image.jobs.extend(jobs.into_iter().map(Arc::new));
+    image
+}
+
+/// With arrays, of which one waits for a task of its own.
+fn image() -> Image {
+    let mut image = image_of_7();
+    let indices = Indices::checked(1, 99, 2).unwrap();
+    let worst = JobEnd::Ran(Ran {
+        exit: Exit::Code(3),
+        cause: None,
+        peak: None,
+        needed: None,
+        mem_limit: None,
+        cpu_usec: None,
+    });
+    for (id, full) in [(25, false), (26, true)] {
+        let array = Array { next: Some(7), done: 2, failed: 1, ..Array::new(indices, Some(4)) };
+        let mut kind = work(Some("sweep"), Some(ask()), false);
+        if let JobKind::Submit(work) = &mut kind {
+            (work.array, work.worst) = (Some(Box::new(array)), Some(worst.clone()));
+            work.apart = full.then(|| Box::new(Apart { full, ..Apart::default() }));
+        }
+        let state = JobState::Queued { since: Time(5000) };
+        image.jobs.push(Job { id: JobId(id), uid: uid(1), kind, created: now(1500), state }.into());
+    }
+    let mut kind = work(Some("sweep"), Some(ask()), false);
+    if let JobKind::Submit(work) = &mut kind {
+        work.task = Some(Task { of: JobId(25), index: 5 });
+    }
+    let state = JobState::Ended { started: Some(now(2000)), ended: now(3000), end: worst };
+    image.jobs.push(Job { id: JobId(27), uid: uid(104), kind, created: now(1500), state }.into());
     image
 }
 
@@ -328,6 +360,11 @@ fn version_6_means_what_it_meant() {
 }
 
 #[test]
+fn version_7_means_what_it_meant() {
+    assert_eq!(read("7"), image_of_7());
+}
+
+#[test]
 fn version_3_means_what_it_meant() {
     assert_eq!(read("3"), image_of_3());
 }
@@ -335,7 +372,7 @@ fn version_3_means_what_it_meant() {
 /// What is read goes on: the ledger that it makes adds up, and every reservation and place is there.
 #[test]
 fn a_ledger_goes_on_from_every_version() {
-    for name in ["1", "1-without-for-work", "2", "3", "4", "5", "6", "7"] {
+    for name in ["1", "1-without-for-work", "2", "3", "4", "5", "6", "7", "8"] {
         let mut image = read(name);
         // A share that is held for a job which waits cannot be: such are in the file for their form only.
         let holders: BTreeSet<_> = image.allocations.iter().map(|share| share.id.uid).collect();

@@ -32,6 +32,7 @@ pub enum Step {
     Drain { on: bool },
     Submit { who: u64, cpu: u64, limit: u64, wait: bool, place: u64 },
     SubmitWhen { who: u64, cpu: u64, after: u64, kind: u64, begin: u64 },
+    Array { who: u64, cpu: u64, count: u64, at_once: u64, after: u64 },
     Alter { job: u64, by: u64, kind: u64 },
     WorkEnds { which: u64 },
 }
@@ -54,7 +55,7 @@ fn passed_ms(steps: &[Step]) -> u64 {
 /// In a calm history every share has a lease, nothing fails, and the machine stays as it is: the bound must hold.
 fn step(dice: &mut Dice, calm: bool) -> Step {
     let who = 1 + dice.below(MEMBERS);
-    match dice.below(if calm { 70 } else { 98 }) {
+    match dice.below(if calm { 73 } else { 104 }) {
         0..6 => {
             let (cpu, lease) = (1 + dice.below(8), lease(dice));
             Step::Run { who, cpu, lease, wait: dice.below(4) > 0, place: dice.below(4) }
@@ -75,21 +76,25 @@ fn step(dice: &mut Dice, calm: bool) -> Step {
         46..58 => Step::Settle { which: dice.below(8), fails: !calm && dice.below(6) == 0 },
         58..68 => Step::Pass { ms: dice.below(180_000), late: !calm && dice.below(5) == 0 },
         68..70 => Step::Alter { job: dice.below(30), by: who, kind: dice.below(5) },
-        70 => Step::Gone { who, job: dice.below(4) },
-        71..73 => Step::ClockJump { to: dice.below(120_000_000) },
-        73..76 => Step::Crash { reboot: dice.below(3) == 0 },
-        76..78 => Step::Capacity { cpu: dice.below(10), mem: 1 + dice.below(10) },
-        78..80 => Step::Rules { half_life: 1 + dice.below(480_000), evict: dice.below(2) == 0 },
-        80..82 => Step::Drain { on: dice.below(3) == 0 },
-        82..87 => {
+        70..73 => {
+            let (count, at_once) = (1 + dice.below(5), dice.below(4));
+            Step::Array { who, cpu: 1 + dice.below(8), count, at_once, after: dice.below(60) }
+        }
+        73 => Step::Gone { who, job: dice.below(4) },
+        74..76 => Step::ClockJump { to: dice.below(120_000_000) },
+        76..79 => Step::Crash { reboot: dice.below(3) == 0 },
+        79..81 => Step::Capacity { cpu: dice.below(10), mem: 1 + dice.below(10) },
+        81..83 => Step::Rules { half_life: 1 + dice.below(480_000), evict: dice.below(2) == 0 },
+        83..85 => Step::Drain { on: dice.below(3) == 0 },
+        85..90 => {
             let (cpu, limit) = (1 + dice.below(8), dice.below(LEASE_MS_MAX));
             Step::Submit { who, cpu, limit, wait: dice.below(4) > 0, place: dice.below(4) }
         }
-        87..92 => {
+        90..95 => {
             let (after, kind) = (dice.below(30), dice.below(5));
             Step::SubmitWhen { who, cpu: 1 + dice.below(8), after, kind, begin: dice.below(300_000) }
         }
-        92..94 => Step::Alter { job: dice.below(30), by: who, kind: dice.below(5) },
+        95..97 => Step::Alter { job: dice.below(30), by: who, kind: dice.below(5) },
         _ => Step::WorkEnds { which: dice.below(8) },
     }
 }

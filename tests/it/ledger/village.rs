@@ -6,6 +6,7 @@ use fairshare::testing::enforced::{Enforced, KernelLimits, Limit};
 use fairshare::testing::identity::{AllocationId, Uid};
 use fairshare::testing::ledger::allocation::{Goes, Keeps};
 use fairshare::testing::ledger::apart::When;
+use fairshare::testing::ledger::array::Array;
 use fairshare::testing::ledger::refusal::Refusal;
 use fairshare::testing::ledger::{
     BootId, Command, Effect, Ledger, Member, Now, Order, Outcome, Rules, Wait, Where,
@@ -159,6 +160,7 @@ pub fn submit(
         kept,
         wait: Wait::Granted,
         when: When::default(),
+        array: None,
     }
 }
 
@@ -174,6 +176,29 @@ pub fn submit_when(policy: &Policy, raw: u64, amount: PartialAmount, when: When)
         kept: Bytes(9),
         wait: Wait::Granted,
         when,
+        array: None,
+    }
+}
+
+/// An array of such, each of whose tasks has such a time limit.
+pub fn submit_array(
+    policy: &Policy,
+    raw: u64,
+    amount: PartialAmount,
+    array: Array,
+    (time_limit, when): (Option<Duration>, When),
+) -> Command {
+    Command::Submit {
+        member: member(policy, raw),
+        amount,
+        place: Where::Own,
+        time_limit,
+        name: None,
+        output: None,
+        kept: Bytes(9),
+        wait: Wait::Granted,
+        when,
+        array: Some(Box::new(array)),
     }
 }
 

@@ -20,6 +20,8 @@ use fairshare::testing::policy::Policy;
 use fairshare::testing::quantity::{Amount, Bytes, MilliCpu, PartialAmount, Tasks};
 use fairshare::testing::state;
 
+use later::works;
+
 use super::order;
 use super::steps::{HALF_LIFE_MS, LEASE_MS_MAX, MEMBERS, Step};
 use super::village::{GIB, held, member, named, of, own, rests_on_leases, rules, uid, weighted};
@@ -35,6 +37,8 @@ pub struct World {
     /// Submitted commands that run, and all that ever did.
     works: Vec<(AllocationId, JobId)>,
     ran: BTreeSet<JobId>,
+    /// The tasks of arrays that were.
+    tasks: BTreeSet<(JobId, u64)>,
     /// What commands were to start after, and not before which time.
     when: BTreeMap<JobId, (When, Time)>,
     calm: bool,
@@ -58,6 +62,7 @@ impl World {
             under_way: Vec::new(),
             works: Vec::new(),
             ran: BTreeSet::new(),
+            tasks: BTreeSet::new(),
             when: BTreeMap::new(),
             calm: seed.is_multiple_of(3),
             evict: false,
@@ -98,6 +103,10 @@ impl World {
                 self.under_way.push(effect);
             }
             effect => {
+                // The next task of an array is promised nothing of what was promised to this one.
+                let is_task = |id: AllocationId| self.ledger.jobs().get(&id.job()?)?.task();
+                let task = matches!(effect, Effect::Grant(id) if is_task(id).is_some());
+                self.promised = self.promised.filter(|_| !task);
                 // A command's time begins when it is started, and not when its slice was asked for: the promise moves.
                 self.promised = self.promised.filter(|_| !matches!(effect, Effect::Start { .. }));
                 self.under_way.push(effect);
@@ -154,6 +163,7 @@ impl World {
             Step::SubmitWhen { who, cpu, after, kind, begin } => {
                 self.submit_when(who, cpu, after, (kind, begin))
             }
+            Step::Array { who, cpu, count, at_once, after } => self.array(who, cpu, (count, at_once), after),
             Step::Alter { job, by, kind } => self.alter(job, by, kind),
             Step::WorkEnds { which } if !self.works.is_empty() => {
                 let (id, job) = self.works.remove(which as usize % self.works.len());
@@ -216,6 +226,7 @@ impl World {
             kept: Bytes(9),
             wait,
             when: When::default(),
+            array: None,
         });
     }
 
@@ -336,6 +347,9 @@ impl World {
             }
             Effect::Start { job, .. } => {
                 assert!(self.ran.insert(*job), "job {job} is started twice");
+                if let Some(task) = self.ledger.jobs()[job].task() {
+                    assert!(self.tasks.insert((task.of, task.index)), "{task:?} is started twice");
+                }
                 self.may_start(*job);
                 let home = self.home(*job);
                 match self.slices.get_mut(&home) {
@@ -411,8 +425,9 @@ impl World {
         shares.values().for_each(|share| {
             slices.entry(share.id).or_insert((share.amount, false)).0 = share.enforced().most
         });
-        self.ledger.interrupt_jobs(self.now, |_| false);
-        let at_work = self.ledger.jobs().values().filter(|job| job.is_work() && !job.ended());
+        // Of every second that waits it is known what it is to run.
+        self.ledger.interrupt_jobs(self.now, |job| job.0.is_multiple_of(2));
+        let at_work = self.ledger.jobs().values().filter(|job| !job.ended() && works(job));
         let lost = at_work.filter(|job| !job.queued()).map(|job| (job.home().unwrap(), job.id));
         for (id, job) in lost.collect::<Vec<_>>() {
             if !self.works.contains(&(id, job)) {
@@ -431,7 +446,7 @@ impl World {
     pub fn check(&mut self) {
         let ledger = &self.ledger;
         ledger.audit();
-        for job in ledger.jobs().values().filter(|job| job.is_work() && !job.ended() && !job.queued()) {
+        for job in ledger.jobs().values().filter(|job| works(job) && !job.ended() && !job.queued()) {
             let home = job.home().unwrap();
             let held = ledger.allocation(home).is_some_and(|share| match share.phase {
                 Phase::Granting { job: of } => of == Some(job.id),

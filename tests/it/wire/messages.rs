@@ -172,6 +172,8 @@ fn calls() -> Vec<(&'static str, Call)> {
         ("submit-when", Call::Submit(Submit { argv: vec!["true".into()], cwd: "/".into(), wait: Some(true), after: Some(vec![17, 18]), after_any: Some((1..33).collect()), begin_ms: Some(1_700_010_800_000), hold: Some(true), priority: Some(90), ..Submit::default() })),
         ("job_alter-min", Call::JobAlter(JobAlter { job_id: 17, ..JobAlter::default() })),
         ("job_alter-full", Call::JobAlter(JobAlter { job_id: 17, hold: Some(false), first: Some(true), priority: Some(100) })),
+        ("submit-array", Call::Submit(Submit { argv: vec!["true".into()], cwd: "/".into(), wait: Some(true), array: Some(ArrayRange { first: 1, last: 100, step: None, at_once: None }), ..Submit::default() })),
+        ("submit-array-full", Call::Submit(Submit { argv: vec!["true".into()], cwd: "/".into(), array: Some(ArrayRange { first: 0, last: 90, step: Some(10), at_once: Some(4) }), ..Submit::default() })),
     ]
 }
 
@@ -246,6 +248,8 @@ fn job_min(kind: JobKind, state: JobState) -> JobInfo {
         cpu_usec: None,
         error: None,
         waits_for: None,
+        array: None,
+        task: None,
     }
 }
 
@@ -271,6 +275,8 @@ fn job_full() -> JobInfo {
         cpu_usec: Some(1_000_000),
         error: Some(Box::new(error())),
         waits_for: None,
+        array: None,
+        task: None,
     }
 }
 
@@ -325,7 +331,7 @@ fn answers() -> Vec<(&'static str, Answer)> {
         ("job-full", Answer::Job(OneJob::of(job_full()))),
         ("jobs-min", Answer::Jobs(Jobs { jobs: vec![], jobs_left_out: None })),
         ("jobs-full", Answer::Jobs(Jobs { jobs: states, jobs_left_out: Some(3) })),
-        ("handed", Answer::Handed(Handed { handed: 4, cpu_milli: 500, mem_bytes: 64 << 20 })),
+        ("handed", Answer::Handed(Handed { handed: 4, cpu_milli: 500, mem_bytes: 64 << 20, task: None })),
         ("subscribed", Answer::Subscribed(Subscribed { subscribed: true })),
         ("changed", Answer::Changed(Changed { changed: false })),
         ("dump-min", Answer::Dump(DumpAnswer { dump: dump_min() })),
@@ -338,6 +344,10 @@ fn answers() -> Vec<(&'static str, Answer)> {
         ("job-apart-after", Answer::Job(OneJob::of(JobInfo { waits_for: Some(Box::new(WaitsFor { after: Some(vec![]), ..WaitsFor::default() })), ..job_min(JobKind::Submit, JobState::Queued) }))),
         ("job-apart-min", Answer::Job(OneJob::of(JobInfo { waits_for: Some(Box::default()), ..job_min(JobKind::Submit, JobState::Queued) }))),
         ("job-output", Answer::Job(OneJob { job: job_min(JobKind::Submit, JobState::Running), output: Some(text("/home/alice/fairshare-7.out")) })),
+        ("job-array", Answer::Job(OneJob::of(JobInfo { array: Some(Box::new(ArrayInfo { tasks: 100, to_come: 80, at_work: 4, done: 15, failed: 1, at_once: Some(4) })), ..job_min(JobKind::Submit, JobState::Queued) }))),
+        ("job-array-min", Answer::Job(OneJob::of(JobInfo { array: Some(Box::new(ArrayInfo { tasks: 1, to_come: 0, at_work: 0, done: 1, failed: 0, at_once: None })), ..job_min(JobKind::Submit, JobState::Done) }))),
+        ("job-task", Answer::Job(OneJob::of(JobInfo { task: Some(TaskInfo { job_id: 17, index: 3 }), ..job_min(JobKind::Submit, JobState::Running) }))),
+        ("handed-task", Answer::Handed(Handed { handed: 1, cpu_milli: 500, mem_bytes: 64 << 20, task: Some(TaskInfo { job_id: 17, index: 3 }) })),
         ("unit-own", Answer::Unit(InUnit { unit: text("fairshare-1001-run17-run1.scope"), cpu_milli: 2000, mem_bytes: 8 << 30, job_id: Some(17) })),
     ]
 }

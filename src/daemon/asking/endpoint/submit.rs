@@ -8,11 +8,13 @@ use crate::contract::Submit;
 use crate::contract::handover::{Handover, Streams, umask_default};
 use crate::daemon::asking::caller::{Asking, Caller};
 use crate::daemon::asking::deed::{Deed, Saying};
-use crate::daemon::asking::figures::{figures, place, priority, waiting};
+use crate::daemon::asking::figures::{array, figures, place, priority, waiting};
 use crate::daemon::asking::present::Present;
+use crate::daemon::asking::refuse::bad;
 use crate::daemon::asking::spec::{self, Spec};
 use crate::identity::JobId;
 use crate::ledger::apart::When;
+use crate::ledger::array::Array;
 use crate::ledger::job::OUTPUT_BYTES_MAX;
 use crate::ledger::{Command, Wait, Where};
 use crate::policy::Role;
@@ -29,6 +31,7 @@ pub struct Asked {
     output: Option<String>,
     wait: Wait,
     when: When,
+    array: Option<Box<Array>>,
     spec: Arc<Spec>,
 }
 
@@ -62,6 +65,11 @@ impl Endpoint for Submit {
         let remembered = text.filter(|path| path.len() <= OUTPUT_BYTES_MAX).map(str::to_owned);
         let streams = Streams { input, output, errors };
         let handover = spec::checked(Handover { argv, cwd, env, streams, script, umask: umask_default() })?;
+        let array = self.array.map(array).transpose()?.map(Box::new);
+        let spec = Spec::of(handover, &asking.caller.peer, &mut asking.brought)?;
+        if array.is_some() && !spec.can_be_kept() {
+            return Err(bad("No descriptors go with an array: each of its tasks opens files that are named"));
+        }
         Ok(Asked {
             amount,
             place: place(in_share),
@@ -70,7 +78,8 @@ impl Endpoint for Submit {
             output: remembered,
             wait: waiting(wait),
             when,
-            spec: Arc::new(Spec::of(handover, &asking.caller.peer, &mut asking.brought)?),
+            array,
+            spec: Arc::new(spec),
         })
     }
 
@@ -79,9 +88,12 @@ impl Endpoint for Submit {
             act.spec.refuse_filtered()?;
         }
         let member = now.member(&by.whom)?;
-        let Asked { amount, place, time_limit, ref name, ref output, wait, ref when, ref spec } = *act;
+        let Asked { amount, place, time_limit, ref name, ref output, wait, ref when, ref array, ref spec } =
+            *act;
         let (name, output, kept, when) = (name.clone(), output.clone(), spec.kept_bytes(), when.clone());
-        let command = Command::Submit { member, amount, place, time_limit, name, output, kept, wait, when };
+        let array = array.clone();
+        let command =
+            Command::Submit { member, amount, place, time_limit, name, output, kept, wait, when, array };
         Ok(Deed::Say(Saying::new(command).with_spec(Arc::clone(spec))))
     }
 }

@@ -1,15 +1,28 @@
 //! Commands of a history that wait for something else before they wait for room, and what becomes of what waits.
 
+use std::time::Duration;
+
 use fairshare::testing::identity::JobId;
 use fairshare::testing::ledger::Command;
 use fairshare::testing::ledger::apart::{Change, When};
-use fairshare::testing::ledger::job::JobState;
+use fairshare::testing::ledger::array::{Array, Indices};
+use fairshare::testing::ledger::job::{Job, JobState};
 use fairshare::testing::quantity::Priority;
 
 use super::World;
-use crate::ledger::village::{GIB, named, submit_when, uid};
+use crate::ledger::village::{GIB, named, submit_array, submit_when, uid};
 
 impl World {
+    pub(super) fn array(&mut self, who: u64, cpu: u64, (count, at_once): (u64, u64), after: u64) {
+        let array = Array::new(Indices::checked(1, count * 2, 2).unwrap(), (at_once > 0).then_some(at_once));
+        let own = |id: &JobId| self.ledger.jobs().get(id).is_some_and(|job| job.uid == uid(who));
+        let after = Some(JobId(after)).filter(own).into_iter().collect();
+        // In a calm history all that is held is given back in time.
+        let limit = self.calm.then(|| Duration::from_secs(60));
+        let when = When { after, ..When::default() };
+        self.say(submit_array(&self.policy, who, named(cpu * 1000, GIB), array, (limit, when)));
+    }
+
     pub(super) fn submit_when(&mut self, who: u64, cpu: u64, after: u64, (kind, begin): (u64, u64)) {
         // Of the member's own, one that there is in most histories.
         let own = self.ledger.jobs().values().filter(|job| job.uid == uid(who)).map(|job| job.id);
@@ -49,4 +62,9 @@ impl World {
         assert!(when.after.iter().all(well) && when.after_any.iter().all(over), "job {job} starts too soon");
         assert!(self.ledger.time(self.now) >= *begins, "job {job} starts before its time");
     }
+}
+
+/// Whether it is a command that runs by itself, which an array does not.
+pub(super) fn works(job: &Job) -> bool {
+    job.is_work() && job.array().is_none()
 }

@@ -26,6 +26,7 @@ fn ends() -> Vec<EndInfo> {
     let min = |kind, state| EndInfo {
         kind,
         job_id: None,
+        task: None,
         uid: 1001,
         user: None,
         name: None,
@@ -48,6 +49,7 @@ fn ends() -> Vec<EndInfo> {
     };
     let full = EndInfo {
         job_id: Some(17),
+        task: Some(TaskInfo { job_id: 16, index: 3 }),
         user: Some("alice".to_owned()),
         name: Some("nightly".to_owned()),
         cpu_milli: 2000,

@@ -1,0 +1,103 @@
+//! What becomes of an [array](super::array): its tasks are made one by one, each when it is the array's turn, and it is over when
+//! the last of them is.
+
+use std::sync::Arc;
+
+use super::apart::Apart;
+use super::array::Task;
+use super::job::{Job, JobEnd, JobKind, JobState, Work};
+use super::{Ledger, Now};
+use crate::identity::JobId;
+
+impl Ledger {
+    /// Makes the next task of an array that waits, and has the array wait on for the one after it. It keeps its place among its
+    /// member's own, and no reservation: each task takes its own.
+    pub(super) fn next_task(&mut self, now: Now, id: JobId) -> Option<Arc<Job>> {
+        self.leave_line(id);
+        let task = JobId(self.next_job);
+        let since = self.clock.last;
+        let job = self.jobs.get_mut(&id).map(Arc::make_mut)?;
+        let JobKind::Submit(work) = &mut job.kind else { return None };
+        let array = work.array.as_mut()?;
+        let index = array.take()?;
+        let (rest, full) = (array.next.is_some(), array.is_full());
+        let of_task = Work {
+            name: work.name.clone(),
+            output: work.output.clone(),
+            time_limit_ms: work.time_limit_ms,
+            ask: work.ask.clone(),
+            task: Some(Task { of: id, index }),
+            ..Work::default()
+        };
+        work.apart = (rest && full).then(|| Box::new(Apart { full: true, ..Apart::default() }));
+        job.state = if rest { JobState::Queued { since } } else { JobState::Running { started: now } };
+        let (uid, created, array) = (job.uid, job.created, job.clone());
+        self.next_job = self.next_job.saturating_add(1);
+        if rest {
+            self.line_up(&array);
+        }
+        self.reserved = self.reserved.filter(|first| *first != id);
+        let kind = JobKind::Submit(Box::new(of_task));
+        let made = Arc::new(Job { id: task, uid, kind, created, state: JobState::Running { started: now } });
+        self.jobs.insert(task, Arc::clone(&made));
+        Some(made)
+    }
+
+    /// A task has ended like this: its array, and how that ends, where it was the last.
+    pub(super) fn task_over(&mut self, task: Task, end: &JobEnd) -> Option<(JobId, JobEnd)> {
+        let job = self.jobs.get_mut(&task.of).filter(|job| !job.ended()).map(Arc::make_mut)?;
+        let JobKind::Submit(work) = &mut job.kind else { return None };
+        let array = work.array.as_mut()?;
+        array.ended(end.went_well());
+        work.worst = Some(JobEnd::worse(work.worst.take(), end));
+        if array.next.is_none() && array.at_work == 0 {
+            return Some((task.of, work.worst.clone().unwrap_or(JobEnd::Done)));
+        }
+        self.set_apart(task.of, |apart| apart.full = false);
+        None
+    }
+
+    /// An array is to end like this: no more tasks are made of it. Whether it is not over yet, for some are at work.
+    pub(super) fn outlived_by_tasks(&mut self, now: Now, id: JobId, end: &JobEnd) -> bool {
+        let at_work = |job: &Arc<Job>| job.array().is_some_and(|array| array.at_work > 0) && !job.ended();
+        if !self.jobs.get(&id).is_some_and(at_work) {
+            return false;
+        }
+        self.leave_line(id);
+        if let Some(job) = self.jobs.get_mut(&id).map(Arc::make_mut)
+            && let JobKind::Submit(work) = &mut job.kind
+            && let Some(array) = &mut work.array
+        {
+            (array.next, work.apart) = (None, None);
+            work.worst = Some(JobEnd::worse(work.worst.take(), end));
+            if let JobState::Queued { .. } = job.state {
+                job.state = JobState::Running { started: now };
+            }
+        }
+        true
+    }
+
+    /// The tasks of an array that are not over.
+    pub(super) fn tasks_of(&self, id: JobId) -> Vec<JobId> {
+        // A task is made after its array.
+        let later = self.jobs.range(id..).map(|(_, job)| job);
+        later
+            .filter(|job| !job.ended() && job.task().is_some_and(|task| task.of == id))
+            .map(|job| job.id)
+            .collect()
+    }
+
+    /// After a start: how many tasks of each array are at work.
+    pub(super) fn count_tasks(&mut self) {
+        let at_work: Vec<JobId> =
+            self.jobs.values().filter(|job| !job.ended()).filter_map(|job| Some(job.task()?.of)).collect();
+        for of in at_work {
+            if let Some(job) = self.jobs.get_mut(&of).map(Arc::make_mut)
+                && let JobKind::Submit(work) = &mut job.kind
+                && let Some(array) = &mut work.array
+            {
+                array.at_work = array.at_work.saturating_add(1);
+            }
+        }
+    }
+}
