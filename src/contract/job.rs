@@ -86,6 +86,8 @@ pub struct JobInfo {
     pub error: Option<Box<WireError>>,
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional")]
     pub waits_for: Option<Box<WaitsFor>>,
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional")]
+    pub paused: Option<bool>,
 }
 
 /// What a submitted command waits for before it waits for room.

@@ -1,4 +1,4 @@
-//! `fairshare jobs`, `cancel`: what takes long, and what becomes of it.
+//! `fairshare jobs`, `cancel`, `pause`, `resume`: what takes long, and what becomes of it.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -11,7 +11,7 @@ use crate::cli::link::{self, Link};
 use crate::cli::render;
 use crate::cli::tell::tell;
 use crate::cli::whom::Whom;
-use crate::contract::{Addressed, JobCancel, JobInfo, JobKind, JobList, JobState, OneJob};
+use crate::contract::{Addressed, JobAlter, JobCancel, JobInfo, JobKind, JobList, JobState, OneJob};
 use crate::quantity::Bytes;
 
 const MIB: u64 = 1 << 20;
@@ -25,8 +25,8 @@ pub fn list(args: &Jobs, socket: &Path) -> Result<Exit, Failure> {
     if !changes.is_empty() {
         let calls = changes.into_iter().map(|call| (call.job_id, call));
         return each(calls, socket, |job| match conditions::place(job, render::now_ms()) {
-            place if place.is_empty() => format!("Job {} is {}", job.job_id, job.state.name()),
-            place => format!("Job {} is {}: {place}", job.job_id, job.state.name()),
+            place if place.is_empty() => stands(job),
+            place => format!("{}: {place}", stands(job)),
         });
     }
     let mut answer = Link::new(socket).ask(&JobList { all: args.all.then_some(true) }, &Whom::Me)?;
@@ -51,7 +51,25 @@ pub fn list(args: &Jobs, socket: &Path) -> Result<Exit, Failure> {
 /// The one, or the last of several, was refused, or no daemon answers.
 pub fn cancel(args: &JobNumbers, socket: &Path) -> Result<Exit, Failure> {
     let calls = args.ids.iter().map(|id| (*id, JobCancel { job_id: *id }));
-    each(calls, socket, |job| format!("Job {} is {}", job.job_id, job.state.name()))
+    each(calls, socket, stands)
+}
+
+/// Has jobs that are at work stand still, or go on. One that is refused keeps no other from it.
+///
+/// # Errors
+/// The one, or the last of several, was refused, or no daemon answers.
+pub fn pause(args: &JobNumbers, pause: bool, socket: &Path) -> Result<Exit, Failure> {
+    let call = |id: &u64| (*id, JobAlter { job_id: *id, pause: Some(pause), ..JobAlter::default() });
+    each(args.ids.iter().map(call), socket, stands)
+}
+
+fn stands(job: &JobInfo) -> String {
+    format!("Job {} is {}", job.job_id, state(job))
+}
+
+/// Where a job stands, in a word.
+fn state(job: &JobInfo) -> &'static str {
+    if job.paused == Some(true) { "paused" } else { job.state.name() }
 }
 
 /// Makes one call for each job, and says where it stands then. One that is refused keeps no other from being made.
@@ -87,7 +105,7 @@ fn table(jobs: &[JobInfo], now_ms: u64) -> String {
             job.job_id.to_string(),
             users.entry(job.uid).or_insert_with(|| render::user(job.uid)).clone(),
             kind(job).to_owned(),
-            job.state.name().to_owned(),
+            state(job).to_owned(),
             between(job.created_ms, now_ms),
             between(job.created_ms, began_ms),
             job.cpu_usec.map_or_else(unknown, |usec| render::cpu_time(Duration::from_micros(usec))),

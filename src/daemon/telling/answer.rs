@@ -15,7 +15,7 @@ use crate::ledger::allocation::Allocation;
 use crate::ledger::apart::Apart;
 use crate::ledger::counted::room::Room;
 use crate::ledger::job::{Cause, Exit, Job, JobEnd, JobKind, JobState, Ran};
-use crate::ledger::refusal::{Bound, Over, Refusal, Shortage};
+use crate::ledger::refusal::{Bound, NotPaused, Over, Refusal, Shortage};
 use crate::ledger::share::Share;
 use crate::policy::{MemberPolicy, Policy, Role};
 use crate::quantity::{Amount, MilliCpu};
@@ -176,6 +176,7 @@ pub fn job(job: &Job, within: Within, now: Now) -> wire::JobInfo {
         cpu_usec: ran.and_then(|ran| ran.cpu_usec),
         error: error.map(Box::new),
         waits_for: None,
+        paused: None,
     }
 }
 
@@ -286,6 +287,8 @@ pub fn refusal(refusal: &Refusal) -> WireError {
         Refusal::NoRoomOfIts { job } | Refusal::NotWaiting { job, .. } => {
             no(Code::NotFound).detail(of_job(*job))
         }
+        Refusal::NotPaused { job, why: NotPaused::NoCommand } => no(Code::BadRequest).detail(of_job(*job)),
+        Refusal::NotPaused { job, .. } => no(Code::NotFound).detail(of_job(*job)),
         Refusal::NotHeld { job } => no(Code::BadRequest).detail(of_job(*job)),
         Refusal::TimeIsSet => no(Code::BadRequest),
         Refusal::Occupied | Refusal::Stopping => no(Code::Busy),

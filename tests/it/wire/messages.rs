@@ -63,7 +63,9 @@ impl Message {
 /// Every kind of message, by name.
 pub fn all() -> Vec<(String, Message)> {
     let mut all = hellos();
-    for (request_id, (name, call)) in (1..).zip(calls().into_iter().chain(history::calls())) {
+    for (request_id, (name, call)) in
+        (1..).zip(calls().into_iter().chain(history::calls()).chain(calls_of_later()))
+    {
         all.push((format!("request-{name}"), Message::Request(Request { v: 2, request_id, call })));
     }
     for (name, answer) in answers().into_iter().chain(history::answers()) {
@@ -171,8 +173,16 @@ fn calls() -> Vec<(&'static str, Call)> {
         ("release-job", Call::Release(Release { job_id: Some(17), stop: None, for_uid: None })),
         ("submit-when", Call::Submit(Submit { argv: vec!["true".into()], cwd: "/".into(), wait: Some(true), after: Some(vec![17, 18]), after_any: Some((1..33).collect()), begin_ms: Some(1_700_010_800_000), hold: Some(true), priority: Some(90), ..Submit::default() })),
         ("job_alter-min", Call::JobAlter(JobAlter { job_id: 17, ..JobAlter::default() })),
-        ("job_alter-full", Call::JobAlter(JobAlter { job_id: 17, hold: Some(false), first: Some(true), priority: Some(100) })),
+        ("job_alter-full", Call::JobAlter(JobAlter { job_id: 17, hold: Some(false), first: Some(true), priority: Some(100), pause: None })),
     ]
+}
+
+/// What came after those of the history: requests are numbered in a row.
+fn calls_of_later() -> Vec<(&'static str, Call)> {
+    vec![(
+        "job_alter-pause",
+        Call::JobAlter(JobAlter { job_id: 17, pause: Some(true), ..JobAlter::default() }),
+    )]
 }
 
 /// Each resource, bound and role, of what the error with all that it may have has one, empty lists, and an empty detail.
@@ -246,6 +256,7 @@ fn job_min(kind: JobKind, state: JobState) -> JobInfo {
         cpu_usec: None,
         error: None,
         waits_for: None,
+        paused: None,
     }
 }
 
@@ -271,6 +282,7 @@ fn job_full() -> JobInfo {
         cpu_usec: Some(1_000_000),
         error: Some(Box::new(error())),
         waits_for: None,
+        paused: None,
     }
 }
 
@@ -339,6 +351,7 @@ fn answers() -> Vec<(&'static str, Answer)> {
         ("job-apart-min", Answer::Job(OneJob::of(JobInfo { waits_for: Some(Box::default()), ..job_min(JobKind::Submit, JobState::Queued) }))),
         ("job-output", Answer::Job(OneJob { job: job_min(JobKind::Submit, JobState::Running), output: Some(text("/home/alice/fairshare-7.out")) })),
         ("unit-own", Answer::Unit(InUnit { unit: text("fairshare-1001-run17-run1.scope"), cpu_milli: 2000, mem_bytes: 8 << 30, job_id: Some(17) })),
+        ("job-paused", Answer::Job(OneJob::of(JobInfo { paused: Some(true), ..job_min(JobKind::Submit, JobState::Running) }))),
     ]
 }
 
