@@ -59,7 +59,7 @@ pub mod ledger {
         pub use crate::ledger::reconcile::{Found, Known, Verdict, verdicts};
     }
     pub mod refusal {
-        pub use crate::ledger::refusal::Refusal;
+        pub use crate::ledger::refusal::{NotPaused, Refusal};
     }
     pub mod allocation {
         pub use crate::ledger::allocation::{Allocation, ENTRY_MS, Goes, Keeps, Lease, Phase, Stage, Terms};

@@ -5,6 +5,7 @@
 
 mod controllers;
 mod figures;
+mod freezer;
 mod outside;
 pub mod parse;
 mod read;

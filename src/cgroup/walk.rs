@@ -36,7 +36,7 @@ pub fn pids(cgroup: BorrowedFd<'_>, limit: usize) -> rustix::io::Result<Vec<u32>
 pub fn count(
     cgroup: BorrowedFd<'_>,
     limit: usize,
-    wanted: impl Fn(&CStr) -> bool,
+    mut wanted: impl FnMut(&CStr) -> bool,
 ) -> rustix::io::Result<usize> {
     let mut count = 0;
     for entry in Dir::new(open_at(cgroup, ".")?)? {

@@ -131,6 +131,25 @@ request gives up its place in the queue. It can be repeated: a job that is over 
 and how it ended is said. What waits for a file system that does not answer cannot be killed:
 then that is said, and the job runs until it has ended.";
 
+pub const PAUSE_EXAMPLES: &str = "\
+Examples:
+  fairshare pause 7                     nothing of job 7 runs until it is resumed
+  fairshare pause 7 8 9
+
+Submitted commands, and `fairshare run` and `shell` with room of their own, of yours. What they hold
+stays theirs, memory too; while they stand still their CPU is lent to others. Time goes on: --for of
+a command and the lease of a share end when they would have ended, and `fairshare cancel` and
+`release --stop` end what is paused as what runs. A restart of the daemon leaves it paused. It can
+be repeated. Ctrl-C reaches a paused `run` when it is resumed, from another terminal. What waits
+is held with `fairshare jobs --hold`.";
+
+pub const RESUME_EXAMPLES: &str = "\
+Examples:
+  fairshare resume 7                    it goes on where it stood
+  fairshare resume 7 8 9
+
+It can be repeated: what is not paused goes on as it does.";
+
 pub const HISTORY_EXAMPLES: &str = "\
 Examples:
   fairshare history --since 7d          what ended in the last week

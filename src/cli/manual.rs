@@ -89,6 +89,7 @@ const EXAMPLES: &[(&str, &str)] = &[
     ("fairshare submit --after $id -- make check", "Work that starts when job $id has ended with exit 0."),
     ("fairshare jobs", "What waits and runs, and how the rest ended."),
     ("fairshare jobs --first 19", "Put a job before all others of mine that wait."),
+    ("fairshare pause 7", "Have a job stand still, with its memory; fairshare resume 7 has it go on."),
     ("fairshare cancel 7", "End a job."),
     ("fairshare history --since 7d", "How what ended in the last week did: asked, needed, waited."),
     ("fairshare usage --by day", "What I held and used, day by day."),

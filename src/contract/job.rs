@@ -90,6 +90,8 @@ pub struct JobInfo {
     pub array: Option<Box<ArrayInfo>>,
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional")]
     pub task: Option<TaskInfo>,
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional")]
+    pub paused: Option<bool>,
 }
 
 /// How the tasks of an array stand.

@@ -1,4 +1,4 @@
-//! `job_alter`: change a job that waits.
+//! `job_alter`: change a job that waits, or pause one that is at work.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,7 +6,8 @@ use super::ask::{Ask, Repeat};
 use super::job::OneJob;
 use crate::wire::field::optional;
 
-/// Changes a job of the caller's that waits. What is left out stays; something must be named.
+/// Changes a job of the caller's: one that waits, or with `pause` alone one that is at work. What is left out stays; something must
+/// be named.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct JobAlter {
@@ -21,6 +22,9 @@ pub struct JobAlter {
     /// Before which others of the caller's it goes, from 0 to 100: the more the sooner.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional")]
     pub priority: Option<u64>,
+    /// Whether it stands still, with the memory that it has: `false` has it go on.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional")]
+    pub pause: Option<bool>,
 }
 
 impl Ask for JobAlter {

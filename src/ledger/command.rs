@@ -206,6 +206,15 @@ pub enum Command {
         /// What is to be another.
         change: Change,
     },
+    /// A member has a command of theirs that is at work stand still, or go on.
+    Pause {
+        /// The job.
+        job: JobId,
+        /// The member who says it: only their own.
+        by: Uid,
+        /// Whether it is to stand still, and not to go on.
+        pause: bool,
+    },
     /// A job is not wanted any more.
     Cancel {
         /// The job.
@@ -332,6 +341,15 @@ pub enum Effect {
         /// The job of the command.
         job: JobId,
     },
+    /// Freeze what a command that is at work runs in, or thaw it.
+    Pause {
+        /// The member whose it is.
+        uid: Uid,
+        /// The job of the command.
+        job: JobId,
+        /// Whether it is to stand still, and not to go on.
+        pause: bool,
+    },
     /// Put processes in a scope of this number, in an allocation of their member's.
     Enter {
         /// The allocation that is meant.
@@ -411,7 +429,10 @@ impl Effect {
             | Self::Stop { id, .. }
             | Self::Evict { id, .. }
             | Self::Enter { id, .. } => Some(id.uid),
-            Self::Queued { uid, .. } | Self::Start { uid, .. } | Self::CallBack { uid, .. } => Some(*uid),
+            Self::Queued { uid, .. }
+            | Self::Start { uid, .. }
+            | Self::CallBack { uid, .. }
+            | Self::Pause { uid, .. } => Some(*uid),
             Self::Notify(_) => None,
         }
     }

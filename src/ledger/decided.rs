@@ -65,6 +65,7 @@ impl Command {
             }
             Self::Enter { .. } => |effect| matches!(effect, Effect::Enter { .. }),
             Self::Cancel { .. } => |effect| matches!(effect, Effect::CallBack { .. }),
+            Self::Pause { .. } => |effect| matches!(effect, Effect::Pause { .. }),
             Self::SetCapacity { .. }
             | Self::LeftBehind(_)
             | Self::SetRules(_)
@@ -101,6 +102,7 @@ impl Command {
             | Self::WorkEnded { .. }
             | Self::NeverBegan { .. }
             | Self::Alter { .. }
+            | Self::Pause { .. }
             | Self::Cancel { .. }
             | Self::Drain
             | Self::Undrain

@@ -237,6 +237,7 @@ impl Ledger {
             Command::Enter { id } => self.go_in(id, &mut effects)?,
             Command::Occupancy { id, populated } => self.occupancy(id, populated, &mut effects),
             Command::Alter { job, by, change } => self.alter_job(job, by, change, &mut effects)?,
+            Command::Pause { job, by, pause } => self.pause_job(now, (job, by), pause, &mut effects)?,
             Command::Cancel { job, by } => self.cancel(now, job, by, &mut effects)?,
             Command::Drain => self.set_draining(true, &mut effects),
             Command::Undrain => self.set_draining(false, &mut effects),

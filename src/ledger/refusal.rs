@@ -113,6 +113,13 @@ pub enum Refusal {
         /// The job that is meant.
         job: JobId,
     },
+    /// The job cannot be paused, or go on: it does not run, or is about to be over.
+    NotPaused {
+        /// The job that is meant.
+        job: JobId,
+        /// What keeps it from that.
+        why: NotPaused,
+    },
     /// A submitted command is to wait for something, and not to wait where there is no room then.
     WaitsNot,
     /// A submitted command is to wait for something, and to run in the standing allocation, which nobody keeps for it.
@@ -122,6 +129,23 @@ pub enum Refusal {
         /// The job that is meant.
         job: JobId,
     },
+}
+
+/// Why a job is not paused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NotPaused {
+    /// It waits for room, or for something before that.
+    Waits,
+    /// It is over.
+    Over,
+    /// It is being ended.
+    Ending,
+    /// Nothing of it is left that could stand still.
+    Gone,
+    /// It is a request or a release: nothing of it runs.
+    NoCommand,
+    /// It is an array, of which its tasks run.
+    Array,
 }
 
 /// Why there is no room now, and when there will be. Who holds it: [`super::Ledger::holders`].
@@ -220,6 +244,22 @@ impl Over {
     }
 }
 
+impl NotPaused {
+    /// One short sentence of it.
+    fn of(self, job: JobId, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Waits => {
+                write!(f, "Job {job} waits: only what is at work can be paused, and what waits be held")
+            }
+            Self::Over => write!(f, "Job {job} is over: only what is at work can be paused"),
+            Self::Ending => write!(f, "Job {job} is being ended: it cannot be paused any more"),
+            Self::Gone => write!(f, "Nothing of job {job} runs any more, or yet"),
+            Self::NoCommand => write!(f, "Job {job} is no command: nothing of it can be paused"),
+            Self::Array => write!(f, "Job {job} is an array: its tasks are paused, and the array be held"),
+        }
+    }
+}
+
 impl fmt::Display for Bound {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -290,6 +330,7 @@ impl fmt::Display for Refusal {
                 write!(f, "Job {job} is over: only what waits can be held, released or put first")
             }
             Self::NotHeld { job } => write!(f, "Job {job} is no submitted command: it cannot be held"),
+            Self::NotPaused { job, why } => why.of(*job, f),
             Self::WaitsNot => {
                 f.write_str("What waits for a job, a time or a release must be let wait for room then")
             }

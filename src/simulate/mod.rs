@@ -296,6 +296,7 @@ impl Replay<'_> {
                 | Effect::Stop { .. }
                 | Effect::Evict { .. }
                 | Effect::CallBack { .. }
+                | Effect::Pause { .. }
                 | Effect::Enter { .. } => {}
                 Effect::Queued { .. } | Effect::Notify(_) => {}
             }

@@ -221,6 +221,25 @@ impl Systemd {
         }
     }
 
+    /// Has everything in a unit stand still, as often as one likes. Whether it does: read the cgroup back.
+    ///
+    /// # Errors
+    /// Any [`Fault`] but [`Fault::JobFailed`].
+    pub async fn freeze(&self, unit: UnitName) -> Result<(), Fault> {
+        self.manager.freeze(&unit.to_string()).await
+    }
+
+    /// Has everything in a unit go on, as often as one likes. One that is not there is fine.
+    ///
+    /// # Errors
+    /// Any [`Fault`] but [`Fault::JobFailed`].
+    pub async fn thaw(&self, unit: UnitName) -> Result<(), Fault> {
+        match self.manager.thaw(&unit.to_string()).await {
+            Err(fault) if !fault.is_no_such_unit() => Err(fault),
+            _ => Ok(()),
+        }
+    }
+
     /// Frees the name of a unit that failed. One that did not, or is not there, is fine.
     ///
     /// # Errors

@@ -125,6 +125,16 @@ impl Manager {
         self.queue("StopUnit", unit, &(unit, "replace")).await
     }
 
+    /// Has all that is in a unit stand still. Answered when the kernel says so.
+    pub(super) async fn freeze(&self, unit: &str) -> Result<(), Fault> {
+        self.manager("FreezeUnit", unit, &(unit,)).await.map(drop)
+    }
+
+    /// Has all that is in a unit go on.
+    pub(super) async fn thaw(&self, unit: &str) -> Result<(), Fault> {
+        self.manager("ThawUnit", unit, &(unit,)).await.map(drop)
+    }
+
     /// Sets properties until the next boot (`runtime`): what a share is for longer is ours to remember, not systemd's.
     pub(super) async fn set_properties(&self, unit: &str, properties: &[Property]) -> Result<(), Fault> {
         self.manager("SetUnitProperties", unit, &(unit, true, variants(properties))).await.map(drop)

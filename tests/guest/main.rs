@@ -133,6 +133,7 @@ mod limits;
 mod logins;
 mod main_job;
 mod package;
+mod paused;
 mod protocol_client;
 mod queue;
 mod roles;

@@ -358,6 +358,7 @@ fn job(state: JobState) -> JobInfo {
         waits_for: None,
         array: None,
         task: None,
+        paused: None,
     }
 }
 

@@ -24,6 +24,7 @@ mod machine;
 mod membership;
 mod moves;
 mod names;
+mod paused;
 mod raw;
 mod reconcile;
 mod role_at_call;

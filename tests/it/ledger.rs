@@ -13,6 +13,7 @@ mod lag;
 mod likely;
 mod long_run;
 mod order;
+mod paused;
 mod public_log;
 mod records;
 mod rules;

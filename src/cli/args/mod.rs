@@ -9,9 +9,9 @@ use super::command::{past, simulate};
 use super::conditions::Alteration;
 use super::examples::{
     ADMIN_EXAMPLES, ATTACH_EXAMPLES, CANCEL_EXAMPLES, COMPLETIONS_EXAMPLES, DOCTOR_EXAMPLES, EVENTS_EXAMPLES,
-    EXAMPLES, HISTORY_EXAMPLES, JOBS_EXAMPLES, JSON_EXAMPLES, OUTPUT_EXAMPLES, POLICY_CHECK_EXAMPLES,
-    RELEASE_EXAMPLES, RENEW_EXAMPLES, REQUEST_EXAMPLES, RESIZE_EXAMPLES, RUN_EXAMPLES, SHELL_EXAMPLES,
-    SUBMIT_EXAMPLES, USAGE_EXAMPLES, WAIT_EXAMPLES,
+    EXAMPLES, HISTORY_EXAMPLES, JOBS_EXAMPLES, JSON_EXAMPLES, OUTPUT_EXAMPLES, PAUSE_EXAMPLES,
+    POLICY_CHECK_EXAMPLES, RELEASE_EXAMPLES, RENEW_EXAMPLES, REQUEST_EXAMPLES, RESIZE_EXAMPLES,
+    RESUME_EXAMPLES, RUN_EXAMPLES, SHELL_EXAMPLES, SUBMIT_EXAMPLES, USAGE_EXAMPLES, WAIT_EXAMPLES,
 };
 use super::typed::{Figures, Span};
 use std::ffi::OsString;
@@ -88,6 +88,12 @@ pub enum Command {
     /// Cancel jobs
     #[command(after_help = CANCEL_EXAMPLES)]
     Cancel(JobNumbers),
+    /// Have jobs that are at work stand still: their CPU goes to others, their memory stays
+    #[command(after_help = PAUSE_EXAMPLES)]
+    Pause(JobNumbers),
+    /// Have paused jobs go on
+    #[command(after_help = RESUME_EXAMPLES)]
+    Resume(JobNumbers),
     /// Show how your jobs and allocations ended: asked, needed, CPU time, wait, end
     #[command(after_help = HISTORY_EXAMPLES)]
     History(past::History),
@@ -267,7 +273,7 @@ pub struct Output {
     pub follow: bool,
 }
 
-/// `fairshare wait`, `fairshare cancel`.
+/// `fairshare wait`, `fairshare cancel`, `fairshare pause`, `fairshare resume`.
 #[derive(Debug, clap::Args)]
 pub struct JobNumbers {
     /// The jobs' numbers, as `fairshare jobs` shows them

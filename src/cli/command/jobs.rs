@@ -1,4 +1,4 @@
-//! `fairshare jobs`, `cancel`: what takes long, and what becomes of it.
+//! `fairshare jobs`, `cancel`, `pause`, `resume`: what takes long, and what becomes of it.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -12,7 +12,7 @@ use crate::cli::link::{self, Link};
 use crate::cli::render;
 use crate::cli::tell::tell;
 use crate::cli::whom::Whom;
-use crate::contract::{Addressed, JobCancel, JobInfo, JobKind, JobList, JobState, OneJob};
+use crate::contract::{Addressed, JobAlter, JobCancel, JobInfo, JobKind, JobList, JobState, OneJob};
 use crate::quantity::Bytes;
 
 const MIB: u64 = 1 << 20;
@@ -26,8 +26,8 @@ pub fn list(args: &Jobs, socket: &Path) -> Result<Exit, Failure> {
     if !changes.is_empty() {
         let calls = changes.into_iter().map(|call| (call.job_id, call));
         return each(calls, socket, |job| match conditions::place(job, render::now_ms()) {
-            place if place.is_empty() => format!("Job {} is {}", job.job_id, job.state.name()),
-            place => format!("Job {} is {}: {place}", job.job_id, job.state.name()),
+            place if place.is_empty() => stands(job),
+            place => format!("{}: {place}", stands(job)),
         });
     }
     let mut answer = Link::new(socket).ask(&JobList { all: args.all.then_some(true) }, &Whom::Me)?;
@@ -57,8 +57,27 @@ pub fn cancel(args: &JobNumbers, socket: &Path) -> Result<Exit, Failure> {
         Some(array) => {
             format!("Job {}: {} of its tasks are being ended, and no more begin", job.job_id, array.at_work)
         }
-        None => format!("Job {} is {}", job.number(), job.state.name()),
+        None => stands(job),
     })
+}
+
+/// Has jobs that are at work stand still, or go on. One that is refused keeps no other from it.
+///
+/// # Errors
+/// The one, or the last of several, was refused, or no daemon answers.
+pub fn pause(args: &JobNumbers, pause: bool, socket: &Path) -> Result<Exit, Failure> {
+    let ids = array::numbers(&mut Link::new(socket), &args.ids)?;
+    let call = |id| (id, JobAlter { job_id: id, pause: Some(pause), ..JobAlter::default() });
+    each(ids.into_iter().map(call), socket, stands)
+}
+
+fn stands(job: &JobInfo) -> String {
+    format!("Job {} is {}", job.number(), state(job))
+}
+
+/// Where a job stands, in a word.
+fn state(job: &JobInfo) -> &'static str {
+    if job.paused == Some(true) { "paused" } else { job.state.name() }
 }
 
 /// Makes one call for each job, and says where it stands then. One that is refused keeps no other from being made.
@@ -94,7 +113,7 @@ fn table(jobs: &[JobInfo], now_ms: u64) -> String {
             job.number(),
             users.entry(job.uid).or_insert_with(|| render::user(job.uid)).clone(),
             kind(job).to_owned(),
-            job.state.name().to_owned(),
+            state(job).to_owned(),
             between(job.created_ms, now_ms),
             between(job.created_ms, began_ms),
             job.cpu_usec.map_or_else(unknown, |usec| render::cpu_time(Duration::from_micros(usec))),

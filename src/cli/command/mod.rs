@@ -51,6 +51,8 @@ pub fn run(command: Command, socket: &Path) -> Result<Exit, Failure> {
         Command::Output(args) => output::run(&args, socket),
         Command::Wait(args) => wait::run(&args, socket),
         Command::Cancel(args) => jobs::cancel(&args, socket),
+        Command::Pause(args) => jobs::pause(&args, true, socket),
+        Command::Resume(args) => jobs::pause(&args, false, socket),
         Command::History(args) => history::run(&args, socket),
         Command::Usage(args) => usage::run(&args, socket),
         Command::Events(args) => events::run(&args, socket),

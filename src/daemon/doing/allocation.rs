@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep};
 use tracing::{error, info, warn};
 
+use super::freezer;
 use super::io::IoHands;
 use super::occupants::{self, Naming, Occupants};
 use super::persist::Persist;
@@ -427,7 +428,7 @@ async fn stopped(
     let (id, unit) = (allocation.id, allocation.unit());
     let in_memory = cx.cgroups.files_in_memory(unit).unwrap_or_default();
     let spent = cx.cgroups.spent(unit).ok().flatten();
-    if let Err(fault) = cx.systemd.stop(unit, within).await {
+    if let Err(fault) = freezer::stop(&cx.systemd, &cx.cgroups, unit, within).await {
         let error = logged(&fault);
         // A stop that was not refused may still be under way.
         let outcome = match fault {

@@ -9,6 +9,7 @@ use tracing::{error, info, warn};
 
 use super::allocation::Context;
 use super::caller::is_its_process;
+use super::freezer;
 use super::said::Said;
 use super::unkillable;
 use crate::contract::handover::BECOME;
@@ -312,7 +313,7 @@ async fn followed(cx: &Context, running: Running, following: Following) -> Resul
                 Held::Gone => return Ok(None),
             }
             if called_back {
-                answered(cx, || cx.systemd.stop(unit, STOP_TIMEOUT)).await?;
+                answered(cx, || freezer::stop(&cx.systemd, &cx.cgroups, unit, STOP_TIMEOUT)).await?;
             }
             (changes, false)
         }
@@ -432,7 +433,7 @@ pub async fn call_back(cx: Context, running: Running, intent: Image, reply: Repl
     }
     drop(turn);
     let unit = running.units.service;
-    let stopped = cx.systemd.stop(unit, STOP_TIMEOUT).await;
+    let stopped = freezer::stop(&cx.systemd, &cx.cgroups, unit, STOP_TIMEOUT).await;
     let detail = match (stopped, unkillable::over(&cx.cgroups, running.units.slice).await) {
         (Ok(_), Ok(())) => {
             let _ = cx.said.send(Said::CalledBack(job, reply)).await;

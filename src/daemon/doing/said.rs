@@ -11,6 +11,7 @@ use crate::identity::{AllocationId, JobId, Uid};
 use crate::ledger::job::JobEnd;
 use crate::ledger::{Image, Outcome};
 use crate::quantity::Bytes;
+use crate::wire::error::WireError;
 
 /// What has been said and the owner has not taken yet. A task that says one more waits.
 pub const SAID_WAITING_MAX: usize = 256;
@@ -47,6 +48,15 @@ pub enum Said {
     },
     /// A submitted command may still run, and cannot be followed for now.
     WorkLost(JobId),
+    /// A command was to stand still or to go on: how that went.
+    Paused {
+        /// The command's job.
+        job: JobId,
+        /// Whether the kernel holds it; why not, for who asked.
+        done: Result<(), WireError>,
+        /// Where the answer goes.
+        reply: Reply,
+    },
     /// What is to be stored, as it is by now, is needed there.
     Image(oneshot::Sender<Image>),
     /// A submitted command was stopped for who called it back: answered with how it ended.

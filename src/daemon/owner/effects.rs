@@ -136,9 +136,13 @@ impl EventLoop {
             },
             Effect::Start { job, .. } => self.start_work(cx, uid, job, image, reply),
             Effect::CallBack { job, .. } => match self.running(job) {
-                Some(running) => drop(tokio::spawn(job::call_back(cx, running, image, reply))),
+                Some(running) => {
+                    self.goes_on(job);
+                    tokio::spawn(job::call_back(cx, running, image, reply));
+                }
                 None => drop(cx.turn(uid)),
             },
+            Effect::Pause { job, pause, .. } => self.pause(cx, uid, (job, pause), reply),
             Effect::Resize { id, to, .. } => match of(id) {
                 Some(allocation) => {
                     let shown = self.shown().share_with(&Allocation { amount: to, ..allocation.clone() });
@@ -166,7 +170,10 @@ impl EventLoop {
                 None => drop(cx.turn(uid)),
             },
             Effect::Stop { id, job } | Effect::Evict { id, job } => match of(id) {
-                Some(allocation) => drop(tokio::spawn(allocation::stop(cx, allocation, job, image, reply))),
+                Some(allocation) => {
+                    self.all_go_on(id);
+                    tokio::spawn(allocation::stop(cx, allocation, job, image, reply));
+                }
                 None => drop(cx.turn(uid)),
             },
             Effect::Enter { id, run } => self.enter(cx, id, run, reply),
@@ -227,7 +234,7 @@ impl EventLoop {
     }
 
     /// Tells followers, and the journal what an administrator should see without following.
-    fn publish(&mut self, event: Event) {
+    pub(crate) fn publish(&mut self, event: Event) {
         let minutes = |ms: u64| ms.div_ceil(60_000);
         match event {
             Event::Granted { id, job } => {
@@ -268,6 +275,7 @@ impl EventLoop {
                 let Some(job) = self.ledger.jobs().get(&id) else { return };
                 let (uid, over, shown) = (job.uid, job.ended(), self.shown().job(job));
                 if over {
+                    self.goes_on(id);
                     self.job_over(id);
                     self.offers.remove(&id);
                     self.forget_command(id);

@@ -17,7 +17,7 @@ use crate::policy::file;
 impl EventLoop {
     /// Lists shares with what they use, all or one member's.
     pub(crate) fn list(&mut self, only: Option<Uid>, reply: Reply) {
-        let shown = Shown::of(&self.ledger, &self.parts.cgroups, &self.needed);
+        let shown = Shown::of(&self.ledger, &self.parts.cgroups, &self.needed, self.paused.jobs());
         if !self.usages.wants_reading(reply, only, &shown) {
             return;
         }

@@ -17,11 +17,13 @@ mod left_behind;
 mod look;
 mod naming;
 mod needed;
+mod paused;
 mod recording;
 mod recovery;
 mod reload;
 mod sightings;
 mod status;
+mod still;
 mod turns;
 mod usages;
 
@@ -67,6 +69,7 @@ use event::Event;
 use io::Io;
 use recording::Recording;
 use sightings::Audits;
+use still::Paused;
 use usages::Usages;
 
 /// How often the kernel's limits are compared with the shares', and a lost bus is looked for again.
@@ -148,6 +151,8 @@ pub struct EventLoop {
     followed: BTreeSet<JobId>,
     /// The most memory that each submitted command that runs was seen to need. What a daemon has seen goes with it.
     needed: BTreeMap<JobId, Bytes>,
+    /// Commands that stand still, as the kernel was last seen to say.
+    paused: Paused,
     /// Whether there may be submitted commands that run without one.
     out_of_sight: bool,
     /// Who called back a submitted command that has been stopped, and waits to hear how it ended.
@@ -210,6 +215,7 @@ impl EventLoop {
             offers: BTreeMap::new(),
             followed: BTreeSet::new(),
             needed: BTreeMap::new(),
+            paused: Paused::default(),
             out_of_sight: false,
             called_back: BTreeMap::new(),
             recovering: false,
@@ -317,6 +323,7 @@ impl EventLoop {
             Said::Kept(job) => self.command_kept(job),
             Said::NeverBegan(job, reply) => self.never_began(job, reply),
             Said::WorkEnded { job, end, reply } => self.work_ended(job, end, reply),
+            Said::Paused { job, done, reply } => self.paused(job, done, reply),
             Said::WorkLost(job) => self.work_lost(job),
             Said::Image(reply) => drop(reply.send(self.ledger.image())),
             Said::CalledBack(job, reply) => self.called_back(job, reply),
@@ -335,7 +342,7 @@ impl EventLoop {
             Event::NotStored => (self.stored, self.store_again) = (None, true),
             Event::WaitingKnown(accounts) => self.reconsider(&accounts),
             Event::Usages(usages) => {
-                let shown = Shown::of(&self.ledger, &self.parts.cgroups, &self.needed);
+                let shown = Shown::of(&self.ledger, &self.parts.cgroups, &self.needed, self.paused.jobs());
                 self.usages.arrived(usages, &shown);
             }
             Event::LeftBehind(left) => self.left_behind(left),
@@ -416,6 +423,7 @@ impl EventLoop {
         self.baseline.hear(Heard::Look);
         self.sweep_inside();
         self.look_at_needed();
+        self.look_at_paused();
         self.look_at_left_behind();
         let uids: Vec<Uid> = self.ledger.shares().keys().copied().collect();
         uids.into_iter().for_each(|uid| self.look_at_pressures(uid));

@@ -103,6 +103,7 @@ impl EventLoop {
                 self.carry_out_others(told);
                 self.follow_works();
                 self.clear_works(works);
+                self.learn_paused();
                 written = self.store_in_background();
                 self.bound_all();
                 self.look_at_left_behind();

@@ -141,7 +141,7 @@ impl EventLoop {
 
     /// What the ledger has, as it is shown.
     pub(crate) fn shown(&self) -> Shown<'_> {
-        Shown::of(&self.ledger, &self.parts.cgroups, &self.needed)
+        Shown::of(&self.ledger, &self.parts.cgroups, &self.needed, self.paused.jobs())
     }
 
     /// What is so at this moment.

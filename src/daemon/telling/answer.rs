@@ -16,7 +16,7 @@ use crate::ledger::apart::Apart;
 use crate::ledger::array::{Array, Task};
 use crate::ledger::counted::room::Room;
 use crate::ledger::job::{Cause, Exit, Job, JobEnd, JobKind, JobState, Ran};
-use crate::ledger::refusal::{Bound, Over, Refusal, Shortage};
+use crate::ledger::refusal::{Bound, NotPaused, Over, Refusal, Shortage};
 use crate::ledger::share::Share;
 use crate::policy::{MemberPolicy, Policy, Role};
 use crate::quantity::{Amount, MilliCpu};
@@ -182,6 +182,7 @@ pub fn job(job: &Job, within: Within, now: Now) -> wire::JobInfo {
         waits_for: None,
         array: job.array().map(|array| Box::new(self::array(array))),
         task: job.task().map(task),
+        paused: None,
     }
 }
 
@@ -309,6 +310,10 @@ pub fn refusal(refusal: &Refusal) -> WireError {
         Refusal::NoRoomOfIts { job } | Refusal::NotWaiting { job, .. } => {
             no(Code::NotFound).detail(of_job(*job))
         }
+        Refusal::NotPaused { job, why: NotPaused::NoCommand | NotPaused::Array } => {
+            no(Code::BadRequest).detail(of_job(*job))
+        }
+        Refusal::NotPaused { job, .. } => no(Code::NotFound).detail(of_job(*job)),
         Refusal::NotHeld { job } => no(Code::BadRequest).detail(of_job(*job)),
         Refusal::TimeIsSet => no(Code::BadRequest),
         Refusal::Occupied | Refusal::Stopping => no(Code::Busy),

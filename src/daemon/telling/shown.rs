@@ -1,6 +1,6 @@
 //! What the ledger has, as it is shown.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use tracing::error;
@@ -31,14 +31,21 @@ pub struct Shown<'a> {
     pub cgroups: &'a Cgroups,
     /// The most memory that each command that runs was seen to need.
     pub needed: &'a BTreeMap<JobId, Bytes>,
+    /// The commands that stand still.
+    pub paused: &'a BTreeSet<JobId>,
     /// This moment: read once, whatever is shown at it.
     pub now: Now,
 }
 
 impl<'a> Shown<'a> {
     /// What is there at this moment.
-    pub fn of(ledger: &'a Ledger, cgroups: &'a Cgroups, needed: &'a BTreeMap<JobId, Bytes>) -> Self {
-        Self { ledger, cgroups, needed, now: clock::now() }
+    pub fn of(
+        ledger: &'a Ledger,
+        cgroups: &'a Cgroups,
+        needed: &'a BTreeMap<JobId, Bytes>,
+        paused: &'a BTreeSet<JobId>,
+    ) -> Self {
+        Self { ledger, cgroups, needed, paused, now: clock::now() }
     }
 
     /// What there is to hand out, and what is left of it.
@@ -138,6 +145,7 @@ impl<'a> Shown<'a> {
         if let Some(needed) = self.needed.get(&job.id) {
             shown.needed_bytes = Some(needed.0);
         }
+        shown.paused = self.paused.contains(&job.id).then_some(true);
         if let Some(place) = places.get(&job.id) {
             shown.place = Some(place.place);
             shown.starts_ms = place.starts.map(|at| self.ledger.wall_ms(self.now, at));

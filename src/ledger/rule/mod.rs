@@ -4,6 +4,7 @@ mod alter;
 mod cancel;
 mod enter;
 mod lease;
+mod pause;
 mod release;
 mod renew;
 mod request;

@@ -347,6 +347,32 @@ fn a_job_that_waits_for_something_says_for_what() {
 }
 
 #[test]
+fn what_is_at_work_is_paused_and_resumed() {
+    let paused = || JobInfo { paused: Some(true), ..job(JobState::Running) };
+    let alter =
+        |job_id, pause| Call::JobAlter(JobAlter { job_id, pause: Some(pause), ..JobAlter::default() });
+    let no = Next::from(WireError::new(Code::NotFound, "Job 8 is over: only what is at work can be paused"));
+    let daemon = Daemon::saying([looked(paused()), no, looked(paused())]);
+    let ran = daemon.run("pause 7 8 7");
+    assert_eq!(
+        (ran.status.code(), text(&ran.stdout).as_str()),
+        (Some(1), "Job 7 is paused\nJob 7 is paused\n")
+    );
+    assert!(text(&ran.stderr).contains("job 8: Job 8 is over"), "{ran:?}");
+    assert_eq!(daemon.calls(), [alter(7, true), alter(8, true), alter(7, true)]);
+    let daemon = Daemon::saying([looked(job(JobState::Running))]);
+    assert_eq!(shown(&daemon.run("resume 7")), "Job 7 is running\n");
+    assert_eq!(daemon.calls(), [alter(7, false)]);
+    let jobs = vec![paused(), job(JobState::Running)];
+    let listed = || Next::from(Answer::Jobs(Jobs { jobs: jobs.clone(), jobs_left_out: None }));
+    let table = shown(&Daemon::saying([listed()]).run("jobs"));
+    let states: Vec<&str> = table.lines().skip(1).filter_map(|row| row.split_whitespace().nth(3)).collect();
+    assert_eq!(states, ["paused", "running"], "{table}");
+    let json = shown(&Daemon::saying([listed()]).run("jobs --json"));
+    assert_eq!(json.matches("\"paused\":true").count(), 1, "{json}");
+}
+
+#[test]
 fn what_waits_is_held_released_and_put_first() {
     let held = || looked(apart(WaitsFor { hold: Some(true), ..WaitsFor::default() }));
     let alter = |job_id| JobAlter { job_id, ..JobAlter::default() };

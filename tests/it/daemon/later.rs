@@ -184,7 +184,11 @@ fn what_cannot_be_waited_for_or_changed_is_refused_and_says_why() {
         assert!(error.message.contains(says), "{error:?}");
     }
     for (change, code, says) in [
-        (JobAlter { job_id: one, ..JobAlter::default() }, Code::BadRequest, "name hold, first or priority"),
+        (
+            JobAlter { job_id: one, ..JobAlter::default() },
+            Code::BadRequest,
+            "name hold, first, priority or pause",
+        ),
         (JobAlter { priority: Some(101), ..first(one) }, Code::BadRequest, "from 0 to 100"),
         (first(one), Code::NotFound, "is at work: only what waits"),
         (hold(99, true), Code::NotFound, "No such job"),

@@ -15,10 +15,10 @@ use super::users::{MEMBER, member};
 use crate::root::is_root;
 use crate::stand_in::World;
 
-const NOGROUP: u32 = 65_534;
+pub(super) const NOGROUP: u32 = 65_534;
 
 /// How a command of this user ended, and what it said.
-fn fairshare(daemon: &Daemon, uid: u32, gid: u32, arguments: &[&str]) -> (i32, String) {
+pub(super) fn fairshare(daemon: &Daemon, uid: u32, gid: u32, arguments: &[&str]) -> (i32, String) {
     let output = Command::new(env!("CARGO_BIN_EXE_fairshare"))
         .arg("--socket")
         .arg(daemon.socket())
@@ -182,6 +182,7 @@ fn a_job_of_another_is_out_of_sight_and_out_of_reach() {
         |job_id| Call::JobStatus(JobStatus { job_id }),
         |job_id| Call::JobCancel(JobCancel { job_id }),
         |job_id| Call::JobAlter(JobAlter { job_id, first: Some(true), ..JobAlter::default() }),
+        |job_id| Call::JobAlter(JobAlter { job_id, pause: Some(true), ..JobAlter::default() }),
     ] {
         let theirs = other.refused(&call(job_id), Code::NotFound);
         assert_eq!(theirs, other.refused(&call(job_id + 1), Code::NotFound));

@@ -360,7 +360,7 @@ impl World {
                     None => self.work_ends(home, *job, JobEnd::Failed("no slice".into())),
                 }
             }
-            Effect::Queued { .. } | Effect::Notify(_) | Effect::CallBack { .. } => {}
+            Effect::Queued { .. } | Effect::Notify(_) | Effect::CallBack { .. } | Effect::Pause { .. } => {}
         }
         Outcome::Done
     }

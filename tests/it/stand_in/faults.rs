@@ -32,6 +32,7 @@ pub(super) struct Told {
     pub(super) stop_timeout: Option<Duration>,
     pub(super) unkillable: bool,
     pub(super) moves_nobody: bool,
+    pub(super) freezes_nobody: bool,
 }
 
 /// Holds jobs.
@@ -106,6 +107,11 @@ impl Faults {
     /// Scopes are started, and nobody goes into them.
     pub fn moves_nobody(&self) {
         self.told().moves_nobody = true;
+    }
+
+    /// Units are said to be frozen and thawed, and are not.
+    pub fn freezes_nobody(&self) {
+        self.told().freezes_nobody = true;
     }
 
     /// What is in a unit survives its stop, as what waits in the kernel does: the unit is over, and its cgroup is not.

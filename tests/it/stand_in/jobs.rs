@@ -273,6 +273,21 @@ impl Manager {
         Ok(())
     }
 
+    /// Has a unit stand still or go on, unless the kernel is told not to do it.
+    pub(super) fn freeze(&self, message: &Message, frozen: bool) -> Outcome<()> {
+        let name = first_argument(message);
+        let units = self.shared.units.lock().unwrap();
+        match units.get(&name).map(|unit| unit.active) {
+            None => Err(no_such_unit(&name)),
+            Some("active") if self.shared.faults.told().freezes_nobody => Ok(()),
+            Some("active") => {
+                units.freeze(&name, frozen);
+                Ok(())
+            }
+            Some(_) => Err(error("org.freedesktop.systemd1.UnitInactive", "Unit is not active.")),
+        }
+    }
+
     /// Whether the unit is to be forgotten.
     pub(super) fn reset_failed(&self, name: &str) -> Outcome<bool> {
         match self.shared.units.lock().unwrap().get(name) {

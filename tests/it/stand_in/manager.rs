@@ -158,6 +158,9 @@ impl Manager {
             "StartTransientUnit" => self.start_transient(&message).await,
             "StopUnit" => self.stop(&message).await,
             "SetUnitProperties" => self.reply(&message, method, self.set_properties(&message)).await,
+            "FreezeUnit" | "ThawUnit" => {
+                self.reply(&message, method, self.freeze(&message, method == "FreezeUnit")).await;
+            }
             "ResetFailedUnit" => {
                 let name = first_argument(&message);
                 let reset = self.reset_failed(&name);

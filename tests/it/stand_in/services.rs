@@ -13,6 +13,7 @@ const EXITED: i32 = 1;
 const KILLED: i32 = 2;
 
 const SIGTERM: i32 = 15;
+const SIGKILL: i32 = 9;
 
 /// What a service has that a scope has not.
 const PROPERTIES: [&str; 14] = [
@@ -111,9 +112,14 @@ impl Manager {
             return self.forget(name).await;
         }
         self.shared.services.lock().unwrap().programs.remove(name);
-        let ran =
-            self.shared.units.lock().unwrap().get(name).is_some_and(|unit| unit.text("SubState").is_none());
-        self.set_state(name, "inactive", &[("SubState", "dead")], ran.then_some((KILLED, SIGTERM)));
+        let (ran, frozen) = {
+            let units = self.shared.units.lock().unwrap();
+            let ran = units.get(name).is_some_and(|unit| unit.text("SubState").is_none());
+            (ran, units.is_frozen(name))
+        };
+        // SIGKILL alone reaches who stands still.
+        let signal = if frozen { SIGKILL } else { SIGTERM };
+        self.set_state(name, "inactive", &[("SubState", "dead")], ran.then_some((KILLED, signal)));
         self.shared.units.lock().unwrap().remove_cgroup(name);
         self.say_changed(name).await;
     }

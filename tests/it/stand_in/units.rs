@@ -159,6 +159,7 @@ impl Units {
             ("cpu.pressure", PRESSURE),
             ("memory.pressure", PRESSURE),
             ("cgroup.events", "populated 0\nfrozen 0\n"),
+            ("cgroup.freeze", "0\n"),
         ] {
             std::fs::write(new.join(file), content).unwrap();
         }
@@ -307,8 +308,24 @@ impl Units {
             write(&directory, "cgroup.procs", &lines);
             let tasks: usize = self.below(name).iter().map(|below| self.units[below].pids.len()).sum();
             write(&directory, "pids.current", &format!("{tasks}\n"));
-            change(&directory, "cgroup.events", &format!("populated {}\nfrozen 0\n", u8::from(tasks > 0)));
+            let frozen = self.is_frozen(name);
+            let events = format!("populated {}\nfrozen {}\n", u8::from(tasks > 0), u8::from(frozen));
+            change(&directory, "cgroup.events", &events);
         }
+    }
+
+    /// Freezes or thaws what is in a unit: the kernel says so of all below it too.
+    pub fn freeze(&self, name: &str, frozen: bool) {
+        write(&self.cgroup(name), "cgroup.freeze", &format!("{}\n", u8::from(frozen)));
+        self.write_processes();
+    }
+
+    /// Whether a unit, or one above it, is frozen.
+    pub fn is_frozen(&self, name: &str) -> bool {
+        let of = |directory: &Path| std::fs::read_to_string(directory.join("cgroup.freeze")).ok();
+        let path = self.cgroup(name);
+        let mut above = path.ancestors().take_while(|above| above.starts_with(&self.root));
+        above.any(|above| of(above).is_some_and(|freeze| freeze == "1\n"))
     }
 }
 

@@ -1,5 +1,6 @@
 //! One message of every kind, with all that it may have and with no more than it must.
 
+mod arrays;
 mod history;
 mod shares;
 
@@ -63,10 +64,12 @@ impl Message {
 /// Every kind of message, by name.
 pub fn all() -> Vec<(String, Message)> {
     let mut all = hellos();
-    for (request_id, (name, call)) in (1..).zip(calls().into_iter().chain(history::calls())) {
+    for (request_id, (name, call)) in
+        (1..).zip(calls().into_iter().chain(history::calls()).chain(calls_of_later()))
+    {
         all.push((format!("request-{name}"), Message::Request(Request { v: 2, request_id, call })));
     }
-    for (name, answer) in answers().into_iter().chain(history::answers()) {
+    for (name, answer) in answers().into_iter().chain(history::answers()).chain(arrays::answers()) {
         all.push((format!("ok-{name}"), response(1, Body::Ok(answer))));
     }
     for (code, detail) in Code::ALL.iter().zip(details().into_iter().chain(std::iter::repeat(None))) {
@@ -171,10 +174,18 @@ fn calls() -> Vec<(&'static str, Call)> {
         ("release-job", Call::Release(Release { job_id: Some(17), stop: None, for_uid: None })),
         ("submit-when", Call::Submit(Submit { argv: vec!["true".into()], cwd: "/".into(), wait: Some(true), after: Some(vec![17, 18]), after_any: Some((1..33).collect()), begin_ms: Some(1_700_010_800_000), hold: Some(true), priority: Some(90), ..Submit::default() })),
         ("job_alter-min", Call::JobAlter(JobAlter { job_id: 17, ..JobAlter::default() })),
-        ("job_alter-full", Call::JobAlter(JobAlter { job_id: 17, hold: Some(false), first: Some(true), priority: Some(100) })),
+        ("job_alter-full", Call::JobAlter(JobAlter { job_id: 17, hold: Some(false), first: Some(true), priority: Some(100), pause: None })),
         ("submit-array", Call::Submit(Submit { argv: vec!["true".into()], cwd: "/".into(), wait: Some(true), array: Some(ArrayRange { first: 1, last: 100, step: None, at_once: None }), ..Submit::default() })),
         ("submit-array-full", Call::Submit(Submit { argv: vec!["true".into()], cwd: "/".into(), array: Some(ArrayRange { first: 0, last: 90, step: Some(10), at_once: Some(4) }), ..Submit::default() })),
     ]
+}
+
+/// What came after those of the history: requests are numbered in a row.
+fn calls_of_later() -> Vec<(&'static str, Call)> {
+    vec![(
+        "job_alter-pause",
+        Call::JobAlter(JobAlter { job_id: 17, pause: Some(true), ..JobAlter::default() }),
+    )]
 }
 
 /// Each resource, bound and role, of what the error with all that it may have has one, empty lists, and an empty detail.
@@ -250,6 +261,7 @@ fn job_min(kind: JobKind, state: JobState) -> JobInfo {
         waits_for: None,
         array: None,
         task: None,
+        paused: None,
     }
 }
 
@@ -277,6 +289,7 @@ fn job_full() -> JobInfo {
         waits_for: None,
         array: None,
         task: None,
+        paused: None,
     }
 }
 
@@ -344,11 +357,8 @@ fn answers() -> Vec<(&'static str, Answer)> {
         ("job-apart-after", Answer::Job(OneJob::of(JobInfo { waits_for: Some(Box::new(WaitsFor { after: Some(vec![]), ..WaitsFor::default() })), ..job_min(JobKind::Submit, JobState::Queued) }))),
         ("job-apart-min", Answer::Job(OneJob::of(JobInfo { waits_for: Some(Box::default()), ..job_min(JobKind::Submit, JobState::Queued) }))),
         ("job-output", Answer::Job(OneJob { job: job_min(JobKind::Submit, JobState::Running), output: Some(text("/home/alice/fairshare-7.out")) })),
-        ("job-array", Answer::Job(OneJob::of(JobInfo { array: Some(Box::new(ArrayInfo { tasks: 100, to_come: 80, at_work: 4, done: 15, failed: 1, at_once: Some(4) })), ..job_min(JobKind::Submit, JobState::Queued) }))),
-        ("job-array-min", Answer::Job(OneJob::of(JobInfo { array: Some(Box::new(ArrayInfo { tasks: 1, to_come: 0, at_work: 0, done: 1, failed: 0, at_once: None })), ..job_min(JobKind::Submit, JobState::Done) }))),
-        ("job-task", Answer::Job(OneJob::of(JobInfo { task: Some(TaskInfo { job_id: 17, index: 3 }), ..job_min(JobKind::Submit, JobState::Running) }))),
-        ("handed-task", Answer::Handed(Handed { handed: 1, cpu_milli: 500, mem_bytes: 64 << 20, task: Some(TaskInfo { job_id: 17, index: 3 }) })),
         ("unit-own", Answer::Unit(InUnit { unit: text("fairshare-1001-run17-run1.scope"), cpu_milli: 2000, mem_bytes: 8 << 30, job_id: Some(17) })),
+        ("job-paused", Answer::Job(OneJob::of(JobInfo { paused: Some(true), ..job_min(JobKind::Submit, JobState::Running) }))),
     ]
 }
 

@@ -1,4 +1,4 @@
-//! `job_alter`: hold a job that waits, release it, or put it before others of its member's.
+//! `job_alter`: hold a job that waits, release it, or put it before others of its member's; pause one that is at work.
 
 use super::{Account, Beside, Due, Endpoint, Needs, Turn};
 use crate::contract::JobAlter;
@@ -14,6 +14,15 @@ use crate::ledger::{Command, Decided};
 use crate::policy::Role;
 use crate::wire::error::WireError;
 
+/// What is to be another of a job.
+#[derive(Debug, Clone, Copy)]
+pub enum Alteration {
+    /// Of one that waits.
+    Waiting(Change),
+    /// Whether one that is at work stands still.
+    Pause(bool),
+}
+
 impl Endpoint for JobAlter {
     const LEAST: Role = Role::Operator;
     const TURN: Turn = Turn::Nobodys;
@@ -24,20 +33,32 @@ impl Endpoint for JobAlter {
     const BESIDE: Beside = Beside::Nothing;
     const STARTS_A_UNIT: bool = false;
 
-    type Act = (JobId, Change);
+    type Act = (JobId, Alteration);
 
     fn act(self, _asking: &mut Asking<'_>) -> Result<Self::Act, WireError> {
-        let Self { job_id, hold, first, priority: number } = self;
+        let Self { job_id, hold, first, priority: number, pause } = self;
         let change = Change { hold, first, priority: number.map(priority).transpose()? };
-        if change == Change::default() {
-            return Err(bad("job_alter is to change something: name hold, first or priority"));
-        }
-        Ok((JobId(job_id), change))
+        let alteration = match (pause, change == Change::default()) {
+            (None, false) => Alteration::Waiting(change),
+            (Some(pause), true) => Alteration::Pause(pause),
+            (None, true) => {
+                return Err(bad("job_alter is to change something: name hold, first, priority or pause"));
+            }
+            (Some(_), false) => {
+                return Err(bad("pause is for what is at work, and hold, first and priority for what waits"));
+            }
+        };
+        Ok((JobId(job_id), alteration))
     }
 
     fn deed(act: &Self::Act, by: &Caller, _now: &Present<'_>) -> Result<Deed, WireError> {
-        let (job, change) = *act;
+        let ((job, alteration), by) = (*act, by.peer.uid);
         let altered = move |shown: &Shown<'_>, _: &Decided| shown.one_job(job);
-        Ok(Deed::Say(Saying::new(Command::Alter { job, by: by.peer.uid, change }).or_at_once(altered)))
+        Ok(Deed::Say(match alteration {
+            Alteration::Waiting(change) => {
+                Saying::new(Command::Alter { job, by, change }).or_at_once(altered)
+            }
+            Alteration::Pause(pause) => Saying::new(Command::Pause { job, by, pause }),
+        }))
     }
 }

@@ -1,0 +1,77 @@
+//! Units that stand still: frozen and thawed by systemd, and proved by what the kernel says.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+use tracing::{error, warn};
+
+use crate::cgroup::{CgroupFault, Cgroups};
+use crate::identity::UnitName;
+use crate::serving::logging::chain;
+use crate::systemd::{Fault, StopResult, Systemd};
+use crate::time::backoff;
+
+/// How long the kernel may take to do what systemd was told.
+const PROOF_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Between two looks at whether it has: at first, and at most.
+const PROOF_PAUSE: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(50));
+
+/// Stops a unit and everything in it. What stands still in it is thawed first: a signal reaches nobody who is frozen, and
+/// systemd has been seen to say that a slice is stopped with a frozen process in it.
+///
+/// # Errors
+/// Those of [`Systemd::stop`].
+pub async fn stop(
+    systemd: &Systemd,
+    cgroups: &Arc<Cgroups>,
+    unit: UnitName,
+    within: Duration,
+) -> Result<StopResult, Fault> {
+    thaw(systemd, cgroups, unit).await;
+    systemd.stop(unit, within).await
+}
+
+/// Thaws a unit, and whatever else stands still in it. What fails is logged: SIGKILL ends what is frozen too.
+pub async fn thaw(systemd: &Systemd, cgroups: &Arc<Cgroups>, unit: UnitName) {
+    let looking = {
+        let cgroups = Arc::clone(cgroups);
+        tokio::task::spawn_blocking(move || cgroups.to_stand_still(unit))
+    };
+    let found = match looking.await {
+        Ok(Ok(found)) => found,
+        Ok(Err(fault)) => {
+            return error!(unit = %unit, "{}, proceeding as if nothing were frozen", chain(&fault));
+        }
+        Err(ended) => return error!(unit = %unit, "{ended}, proceeding as if nothing were frozen"),
+    };
+    for unit in found {
+        if let Err(fault) = systemd.thaw(unit).await {
+            warn!(unit = %unit, "{}, proceeding", chain(&fault));
+            continue;
+        }
+        match holds(cgroups, unit, false).await {
+            Ok(Some(true) | None) => {}
+            Ok(Some(false)) => warn!(unit = %unit, "{unit} still stands still, proceeding"),
+            Err(fault) => error!(unit = %unit, "{}, proceeding", chain(&fault)),
+        }
+    }
+}
+
+/// Waits until a unit stands still, or does no longer. Whether it came to that in time; `None` where there is no such cgroup any
+/// more.
+///
+/// # Errors
+/// Any [`CgroupFault`].
+pub async fn holds(cgroups: &Cgroups, unit: UnitName, frozen: bool) -> Result<Option<bool>, CgroupFault> {
+    let deadline = Instant::now() + PROOF_TIMEOUT;
+    let mut pauses = backoff(PROOF_PAUSE);
+    loop {
+        match cgroups.frozen(unit)? {
+            Some(is) if is != frozen && Instant::now() < deadline => sleep(pauses.pause()).await,
+            Some(is) => return Ok(Some(is == frozen)),
+            None => return Ok(None),
+        }
+    }
+}
