@@ -1,6 +1,5 @@
 //! Commands that are paused: what they run in is frozen and thawed. Nothing of it is stored: it is as the kernel says.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::sleep;
@@ -9,6 +8,7 @@ use tracing::{error, info};
 use super::allocation::{Context, logged};
 use super::freezer;
 use super::said::Said;
+use crate::cgroup::CgroupFault;
 use crate::daemon::telling::answer;
 use crate::daemon::telling::reply::Reply;
 use crate::identity::{JobId, UnitName};
@@ -78,7 +78,7 @@ async fn told(cx: &Context, unit: UnitName, pause: bool) -> Result<bool, WireErr
     }
 }
 
-fn unread(fault: &crate::cgroup::CgroupFault) -> WireError {
+fn unread(fault: &CgroupFault) -> WireError {
     error!("{}", chain(fault));
     answer::cgroup(fault)
 }
@@ -86,5 +86,5 @@ fn unread(fault: &crate::cgroup::CgroupFault) -> WireError {
 /// Thaws a command when its time is over: systemd ends it then, with a signal that reaches nobody who is frozen.
 pub async fn thaw_in(cx: Context, unit: UnitName, left: Duration) {
     sleep(left).await;
-    freezer::thaw(&cx.systemd, &Arc::clone(&cx.cgroups), unit).await;
+    freezer::thaw(&cx.systemd, &cx.cgroups, unit).await;
 }
