@@ -136,15 +136,16 @@ impl Alteration {
     }
 }
 
-/// Where a queued job stands: `place 2, expected in 5m`; or what it waits for before it is in the queue.
+/// Where a queued job stands: `place 2, starts in 5m`, or `in about 5m` where that rests on what is likely; or what it waits for before it is in the queue.
 pub fn place(job: &JobInfo, now_ms: u64) -> String {
     if let Some(waits_for) = &job.waits_for {
         return shown(waits_for, now_ms);
     }
     let place = job.place.map(|place| format!("place {place}"));
-    let starts = job
-        .starts_ms
-        .map(|ms| format!("expected in {}", render::span(Duration::from_millis(ms.saturating_sub(now_ms)))));
+    let about = if job.about == Some(true) { "about " } else { "" };
+    let starts = job.starts_ms.map(|ms| {
+        format!("starts in {about}{}", render::span(Duration::from_millis(ms.saturating_sub(now_ms))))
+    });
     match (place, starts) {
         (Some(place), Some(starts)) => format!("{place}, {starts}"),
         (Some(only), None) | (None, Some(only)) => only,

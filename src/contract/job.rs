@@ -86,6 +86,9 @@ pub struct JobInfo {
     pub error: Option<Box<WireError>>,
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional")]
     pub waits_for: Option<Box<WaitsFor>>,
+    /// Whether `starts_ms` rests on how long work without a time limit is likely to run.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional")]
+    pub about: Option<bool>,
 }
 
 /// What a submitted command waits for before it waits for room.

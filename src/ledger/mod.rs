@@ -21,6 +21,7 @@ pub mod expire;
 pub mod fairness;
 pub mod job;
 mod likely;
+mod places;
 pub mod queue;
 mod reached;
 pub mod reconcile;

@@ -63,8 +63,10 @@ pub struct Place {
     pub waiting: Waiting,
     /// From 1.
     pub place: u64,
-    /// When it starts if nobody comes, goes or renews meanwhile; `None`: leases do not tell.
+    /// When it starts if nobody comes, goes or renews meanwhile; `None`: nobody can tell.
     pub starts: Option<Time>,
+    /// Whether that rests on how long work without a time limit is likely to run, and not on leases alone.
+    pub about: bool,
 }
 
 /// A key, since when its request has been the first of its member's, the request, the member.

@@ -63,7 +63,8 @@ JOB = {"job_id": UINT, "uid": UINT, "kind": OneOf("request", "submit", "release"
        "place": Optional(UINT), "starts_ms": Optional(UINT), "exit_code": Optional(UINT), "signal": Optional(UINT),
        "oom": Optional(BOOL), "peak_mem_bytes": Optional(UINT), "needed_bytes": Optional(UINT),
        "mem_limit_bytes": Optional(UINT), "cpu_usec": Optional(UINT), "error": Optional(ERROR),
-       "waits_for": Optional({"after": Optional([UINT]), "begin_ms": Optional(UINT), "hold": Optional(BOOL)})}
+       "waits_for": Optional({"after": Optional([UINT]), "begin_ms": Optional(UINT), "hold": Optional(BOOL)}),
+       "about": Optional(BOOL)}
 EVENT = {"at_ms": UINT, "kind": TEXT, "uid": Optional(UINT), "job_id": Optional(UINT), "job": Optional(JOB),
          "share": Optional(SHARE), "allocation": Optional(ALLOCATION), "message": Optional(TEXT), "lagged": Optional(UINT)}
 CHECK = {"name": TEXT, "ok": BOOL, "detail": Optional(TEXT)}

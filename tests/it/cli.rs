@@ -355,6 +355,7 @@ fn job(state: JobState) -> JobInfo {
         cpu_usec: None,
         error: None,
         waits_for: None,
+        about: None,
     }
 }
 

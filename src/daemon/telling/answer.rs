@@ -176,6 +176,7 @@ pub fn job(job: &Job, within: Within, now: Now) -> wire::JobInfo {
         cpu_usec: ran.and_then(|ran| ran.cpu_usec),
         error: error.map(Box::new),
         waits_for: None,
+        about: None,
     }
 }
 

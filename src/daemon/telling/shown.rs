@@ -132,7 +132,7 @@ impl<'a> Shown<'a> {
         self.ledger.places().into_iter().map(|place| (place.waiting.job, place)).collect()
     }
 
-    /// A job with its place in the queue, and when it starts if leases tell.
+    /// A job with its place in the queue, and when it is expected to start.
     fn job_in(&self, places: &BTreeMap<JobId, Place>, job: &Job) -> JobInfo {
         let mut shown = answer::job(job, self.ledger.within(job), self.now);
         if let Some(needed) = self.needed.get(&job.id) {
@@ -141,6 +141,7 @@ impl<'a> Shown<'a> {
         if let Some(place) = places.get(&job.id) {
             shown.place = Some(place.place);
             shown.starts_ms = place.starts.map(|at| self.ledger.wall_ms(self.now, at));
+            shown.about = place.about.then_some(true);
         }
         shown.waits_for = job.apart().map(|apart| {
             let begin_ms = apart.begin.map(|at| self.ledger.wall_ms(self.now, at));

@@ -246,6 +246,7 @@ fn job_min(kind: JobKind, state: JobState) -> JobInfo {
         cpu_usec: None,
         error: None,
         waits_for: None,
+        about: None,
     }
 }
 
@@ -271,6 +272,7 @@ fn job_full() -> JobInfo {
         cpu_usec: Some(1_000_000),
         error: Some(Box::new(error())),
         waits_for: None,
+        about: Some(true),
     }
 }
 
