@@ -136,15 +136,17 @@ impl Alteration {
     }
 }
 
-/// Where a queued job stands: `place 2, starts in 5m`, or `in about 5m` where that rests on what is likely; or what it waits for before it is in the queue.
+/// Where a queued job stands: `place 2, starts in 5m`, or `in about 5m, when job 17 ends`; or what it waits for before it is in the queue.
 pub fn place(job: &JobInfo, now_ms: u64) -> String {
     if let Some(waits_for) = &job.waits_for {
         return shown(waits_for, now_ms);
     }
     let place = job.place.map(|place| format!("place {place}"));
     let about = if job.about == Some(true) { "about " } else { "" };
+    let after = job.starts_after.map_or(String::new(), |job| format!(", when job {job} ends"));
     let starts = job.starts_ms.map(|ms| {
-        format!("starts in {about}{}", render::span(Duration::from_millis(ms.saturating_sub(now_ms))))
+        let left = render::span(Duration::from_millis(ms.saturating_sub(now_ms)));
+        format!("starts in {about}{left}{after}")
     });
     match (place, starts) {
         (Some(place), Some(starts)) => format!("{place}, {starts}"),

@@ -104,12 +104,21 @@ pub fn waiting_lines(jobs: &[JobInfo], now_ms: u64) -> Option<String> {
         let name = job.name.as_deref().map_or(String::new(), |name| format!(" {}", safe(name)));
         let place = conditions::place(job, now_ms);
         let place = if place.is_empty() { "in the queue" } else { &place };
-        format!("job {}{name}: {place}", job.job_id)
+        format!("job {}{name}{}: {place}", job.job_id, asked(job))
     };
     let mut lines: Vec<String> = waiting.iter().take(WAITING_SHOWN_MAX).map(line).collect();
     let rest = waiting.len().saturating_sub(lines.len());
     lines.extend((rest > 0).then(|| format!("and {rest} more: `fairshare jobs --state queued`")));
     (!lines.is_empty()).then(|| format!("Waiting     {}", lines.join("\n            ")))
+}
+
+/// What a job asks for that waits: ` (4 CPU, 8 GiB)`.
+fn asked(job: &JobInfo) -> String {
+    let limits = job.limits.unwrap_or_default();
+    let cpu = limits.cpu_milli.map(|milli| format!("{} CPU", MilliCpu(milli)));
+    let figures: Vec<String> =
+        cpu.into_iter().chain(limits.mem_bytes.map(|mem| short(Bytes(mem)))).collect();
+    if figures.is_empty() { String::new() } else { format!(" ({})", figures.join(", ")) }
 }
 
 /// The line of `status` about the machine.

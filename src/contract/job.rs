@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::amounts::Amounts;
 use crate::wire::error::WireError;
 use crate::wire::field::optional;
 
@@ -89,6 +90,12 @@ pub struct JobInfo {
     /// Whether `starts_ms` rests on how long work without a time limit is likely to run.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional")]
     pub about: Option<bool>,
+    /// What is asked for, of a job that waits.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional")]
+    pub limits: Option<Amounts>,
+    /// The job of the same member's whose end makes room for it at `starts_ms`.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional")]
+    pub starts_after: Option<u64>,
 }
 
 /// What a submitted command waits for before it waits for room.

@@ -6,13 +6,13 @@ use super::Ledger;
 use super::counted::room::Room;
 use super::queue::{Place, Waiting};
 use super::time::Time;
-use crate::identity::Uid;
+use crate::identity::{AllocationId, Uid};
 
 /// The time to come, as far as it is known who gives back room when.
 struct Ahead<'a> {
     ledger: &'a Ledger,
-    /// How much each gives back who holds something now, or is to hold it by then.
-    rooms: Vec<Room>,
+    /// How much each allocation gives back that is held now, or is to be by then.
+    rooms: Vec<(AllocationId, Room)>,
     /// When they do; by their index.
     ends: BTreeSet<(Time, usize)>,
     /// When those do whose leases do not tell, as far as that is likely. They count among `ends` when nothing else does.
@@ -25,6 +25,8 @@ struct Ahead<'a> {
     time: Time,
     /// Whether that rests on what is likely.
     about: bool,
+    /// Which gave back its room at that moment.
+    ended: Option<AllocationId>,
 }
 
 impl Ledger {
@@ -44,7 +46,8 @@ impl Ledger {
                 ahead.take(waiting);
             }
             let about = starts.is_some() && ahead.about;
-            places.push(Place { waiting: *waiting, place: places.len() as u64 + 1, starts, about });
+            let follows = ahead.ended.filter(|_| starts.is_some());
+            places.push(Place { waiting: *waiting, place: places.len() as u64 + 1, starts, about, follows });
         }
         places
     }
@@ -56,16 +59,16 @@ impl<'a> Ahead<'a> {
         let (held, time) = (ledger.books.capacity.held(), ledger.clock.last);
         let (ends, likely) = (BTreeSet::new(), BTreeSet::new());
         let (rooms, runs) = (Vec::new(), BTreeMap::new());
-        let mut ahead = Self { ledger, rooms, ends, likely, runs, held, time, about: false };
+        let mut ahead = Self { ledger, rooms, ends, likely, runs, held, time, about: false, ended: None };
         for allocation in ledger.allocations.values() {
             let (certain, likely) = (allocation.gives_at(), ledger.books.likely_end(allocation));
-            ahead.gives(allocation.room(), certain, likely);
+            ahead.gives((allocation.id, allocation.room()), certain, likely);
         }
         ahead
     }
 
     /// Somebody gives back room at the one moment, or where there is none is likely to at the other.
-    fn gives(&mut self, room: Room, certain: Option<Time>, likely: Option<Time>) {
+    fn gives(&mut self, room: (AllocationId, Room), certain: Option<Time>, likely: Option<Time>) {
         let index = self.rooms.len();
         match (certain, likely) {
             (Some(end), _) => self.ends.insert((end, index)),
@@ -80,7 +83,8 @@ impl<'a> Ahead<'a> {
     fn come_to(&mut self, need: Room, whole: Room) -> bool {
         while !self.held.plus(need).fits(whole) {
             let Some((end, index)) = self.next_end() else { return false };
-            self.held = self.held.less(self.rooms.get(index).copied().unwrap_or_default());
+            let Some((id, room)) = self.rooms.get(index) else { return false };
+            (self.held, self.ended) = (self.held.less(*room), Some(*id));
             self.time = self.time.max(end);
         }
         true
@@ -110,6 +114,8 @@ impl<'a> Ahead<'a> {
             }
             _ => None,
         };
-        self.gives(need, certain, likely);
+        let home = self.ledger.jobs.get(&waiting.job).and_then(|job| job.home());
+        let id = home.unwrap_or(AllocationId::standing(waiting.uid));
+        self.gives((id, need), certain, likely);
     }
 }

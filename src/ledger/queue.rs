@@ -20,7 +20,7 @@ use super::counted::books::Books;
 use super::counted::room::Room;
 use super::job::{Job, JobState, Precedence};
 use super::time::Time;
-use crate::identity::{JobId, Uid};
+use crate::identity::{AllocationId, JobId, Uid};
 use crate::policy::Weight;
 use crate::quantity::Amount;
 
@@ -67,6 +67,8 @@ pub struct Place {
     pub starts: Option<Time>,
     /// Whether that rests on how long work without a time limit is likely to run, and not on leases alone.
     pub about: bool,
+    /// Which allocation gives back the last of the room that it needs by then; `None` where it starts without that.
+    pub follows: Option<AllocationId>,
 }
 
 /// A key, since when its request has been the first of its member's, the request, the member.

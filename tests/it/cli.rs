@@ -356,6 +356,8 @@ fn job(state: JobState) -> JobInfo {
         error: None,
         waits_for: None,
         about: None,
+        limits: None,
+        starts_after: None,
     }
 }
 

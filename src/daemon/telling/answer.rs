@@ -177,7 +177,15 @@ pub fn job(job: &Job, within: Within, now: Now) -> wire::JobInfo {
         error: error.map(Box::new),
         waits_for: None,
         about: None,
+        limits: job.queued().then(|| job.kind.ask()).flatten().map(|ask| amounts(ask.amount)),
+        starts_after: None,
     }
+}
+
+/// All three figures, as they are shown where some of them may be left out.
+fn amounts(amount: Amount) -> wire::Amounts {
+    let Amount { cpu, mem, tasks } = amount;
+    wire::Amounts { cpu_milli: Some(cpu.0), mem_bytes: Some(mem.0), tasks_max: Some(tasks.0) }
 }
 
 /// What a submitted command waits for before it waits for room, as it is shown: no time is told but `begin_ms`.

@@ -142,6 +142,9 @@ impl<'a> Shown<'a> {
             shown.place = Some(place.place);
             shown.starts_ms = place.starts.map(|at| self.ledger.wall_ms(self.now, at));
             shown.about = place.about.then_some(true);
+            // Of what others run nothing is told.
+            let own = place.follows.filter(|follows| follows.uid == job.uid);
+            shown.starts_after = own.and_then(|own| own.job()).map(|job| job.0);
         }
         shown.waits_for = job.apart().map(|apart| {
             let begin_ms = apart.begin.map(|at| self.ledger.wall_ms(self.now, at));

@@ -247,6 +247,8 @@ fn job_min(kind: JobKind, state: JobState) -> JobInfo {
         error: None,
         waits_for: None,
         about: None,
+        limits: None,
+        starts_after: None,
     }
 }
 
@@ -273,6 +275,8 @@ fn job_full() -> JobInfo {
         error: Some(Box::new(error())),
         waits_for: None,
         about: Some(true),
+        limits: Some(AMOUNTS),
+        starts_after: Some(16),
     }
 }
 
