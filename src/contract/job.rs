@@ -98,7 +98,7 @@ pub struct JobInfo {
     pub starts_after: Option<u64>,
 }
 
-/// What a submitted command waits for before it waits for room.
+/// What a job waits for: for room or for its member's own work, or, a submitted command, for something else before that.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WaitsFor {
@@ -108,6 +108,15 @@ pub struct WaitsFor {
     pub begin_ms: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional")]
     pub hold: Option<bool>,
+    /// For room of the machine.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional")]
+    pub room: Option<bool>,
+    /// For its member to hold less: with it they would hold more than they may.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional")]
+    pub max: Option<bool>,
+    /// For a command of its member's to end: as many are at work as may be.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional")]
+    pub running: Option<bool>,
 }
 
 /// The answer about one job.

@@ -28,7 +28,7 @@ use std::sync::Arc;
 use super::counted::ends::Ends;
 use super::counted::room::Room;
 use super::job::{JobState, WORKS_PER_UID_MAX};
-use super::queue::{InOrder, Reservation, Waiting, ends_by};
+use super::queue::{InOrder, OwnBounds, Reservation, Waiting, ends_by};
 use super::share::Share;
 use super::time::Time;
 use super::{Effect, Event, Ledger, Now, Order};
@@ -138,9 +138,14 @@ impl Ledger {
     /// Whether a request waits for something of its own member's to end, whatever room there is: with it they would hold more
     /// than they may, or have more commands at work.
     pub(super) fn is_held_back(&self, waiting: &Waiting, share: &Share) -> bool {
-        share.over(waiting.amount, waiting.max).is_some()
-            || self.commands_full(waiting.uid, share).is_some()
-            || self.is_as_in_0_1(waiting.uid)
+        self.held_back(waiting, share).is_some()
+    }
+
+    /// The bounds of its member's that a request would pass; `None`: none, so that it waits for room.
+    pub(super) fn held_back(&self, waiting: &Waiting, share: &Share) -> Option<OwnBounds> {
+        let max = share.over(waiting.amount, waiting.max).is_some() || self.is_as_in_0_1(waiting.uid);
+        let running = self.commands_full(waiting.uid, share).is_some();
+        (max || running).then_some(OwnBounds { max, running })
     }
 
     /// How many commands of a member may be at work in allocations of their own, where so many are.

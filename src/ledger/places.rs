@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Ledger;
 use super::counted::room::Room;
-use super::queue::{Place, Waiting};
+use super::queue::{OwnBounds, Place, Waiting};
 use super::time::Time;
 use crate::identity::{AllocationId, Uid};
 
@@ -32,14 +32,19 @@ struct Ahead<'a> {
 impl Ledger {
     /// Who waits, in order, with place and start. What is said of starts holds if nobody comes, goes early, or renews, and
     /// nobody passes: it is an upper bound for everyone whose place stays. Where leases do not tell, what is likely does, and it
-    /// is said that it rests on that. O(n log n).
+    /// is said that it rests on that. Who waits for something of their own to end has no start, and is before nobody: with what
+    /// they wait for besides it is passed over until then. O(n log n).
     pub fn places(&self) -> Vec<Place> {
         let whole = self.books.capacity.whole();
         let (mut ahead, mut known) = (Ahead::of(self), !self.draining);
         let mut places = Vec::with_capacity(self.queue.len());
+        let mut passed_over: BTreeMap<Uid, OwnBounds> = BTreeMap::new();
         for waiting in self.in_order() {
-            let need = waiting.need();
-            let possible = need.fits(whole);
+            let (need, uid) = (waiting.need(), waiting.uid);
+            let held_back = passed_over.get(&uid).copied();
+            let held_back = held_back.or_else(|| self.held_back(waiting, &self.share_of(uid)));
+            passed_over.extend(held_back.map(|bounds| (uid, bounds)));
+            let possible = need.fits(whole) && held_back.is_none();
             known = known && (!possible || ahead.come_to(need, whole));
             let starts = (possible && known).then_some(ahead.time);
             if starts.is_some() {
@@ -47,7 +52,8 @@ impl Ledger {
             }
             let about = starts.is_some() && ahead.about;
             let follows = ahead.ended.filter(|_| starts.is_some());
-            places.push(Place { waiting: *waiting, place: places.len() as u64 + 1, starts, about, follows });
+            let place = places.len() as u64 + 1;
+            places.push(Place { waiting: *waiting, place, starts, about, follows, held_back });
         }
         places
     }

@@ -56,6 +56,15 @@ pub struct Reservation {
     pub start: Option<(Time, Room)>,
 }
 
+/// Which of a member's own bounds a request of theirs would pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OwnBounds {
+    /// They would hold more than they may.
+    pub max: bool,
+    /// They would have more commands at work than they may.
+    pub running: bool,
+}
+
 /// One who waits, as shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Place {
@@ -69,6 +78,8 @@ pub struct Place {
     pub about: bool,
     /// Which allocation gives back the last of the room that it needs by then; `None` where it starts without that.
     pub follows: Option<AllocationId>,
+    /// For which bounds of its member's it is passed over until something of theirs ends; `None`: it waits for room.
+    pub held_back: Option<OwnBounds>,
 }
 
 /// A key, since when its request has been the first of its member's, the request, the member.

@@ -63,7 +63,8 @@ JOB = {"job_id": UINT, "uid": UINT, "kind": OneOf("request", "submit", "release"
        "place": Optional(UINT), "starts_ms": Optional(UINT), "exit_code": Optional(UINT), "signal": Optional(UINT),
        "oom": Optional(BOOL), "peak_mem_bytes": Optional(UINT), "needed_bytes": Optional(UINT),
        "mem_limit_bytes": Optional(UINT), "cpu_usec": Optional(UINT), "error": Optional(ERROR),
-       "waits_for": Optional({"after": Optional([UINT]), "begin_ms": Optional(UINT), "hold": Optional(BOOL)}),
+       "waits_for": Optional({"after": Optional([UINT]), "begin_ms": Optional(UINT), "hold": Optional(BOOL),
+                              "room": Optional(BOOL), "max": Optional(BOOL), "running": Optional(BOOL)}),
        "about": Optional(BOOL), "starts_after": Optional(UINT),
        "limits": Optional({"cpu_milli": Optional(UINT), "mem_bytes": Optional(UINT), "tasks_max": Optional(UINT)})}
 EVENT = {"at_ms": UINT, "kind": TEXT, "uid": Optional(UINT), "job_id": Optional(UINT), "job": Optional(JOB),

@@ -8,6 +8,7 @@ mod degraded;
 mod disk_faults;
 mod ended;
 mod events;
+mod explained;
 mod floors;
 mod handed;
 mod harness;

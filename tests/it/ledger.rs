@@ -12,6 +12,7 @@ mod lag;
 mod likely;
 mod long_run;
 mod order;
+mod places;
 mod public_log;
 mod records;
 mod rules;

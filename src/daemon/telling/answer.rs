@@ -15,6 +15,7 @@ use crate::ledger::allocation::Allocation;
 use crate::ledger::apart::Apart;
 use crate::ledger::counted::room::Room;
 use crate::ledger::job::{Cause, Exit, Job, JobEnd, JobKind, JobState, Ran};
+use crate::ledger::queue::Place;
 use crate::ledger::refusal::{Bound, Over, Refusal, Shortage};
 use crate::ledger::share::Share;
 use crate::policy::{MemberPolicy, Policy, Role};
@@ -195,7 +196,21 @@ pub fn waits_for(apart: &Apart, begin_ms: Option<u64>) -> wire::WaitsFor {
         after: Some(after).filter(|after| !after.is_empty()),
         begin_ms,
         hold: apart.held.then_some(true),
+        ..wire::WaitsFor::default()
     }
+}
+
+/// What a job in the queue waits for, as it is shown: something of its member's own, or room, for which nobody waits while the
+/// machine is drained.
+pub fn waits_in_line(place: &Place, draining: bool) -> Option<wire::WaitsFor> {
+    let own = place.held_back;
+    let waits_for = wire::WaitsFor {
+        room: (own.is_none() && !draining).then_some(true),
+        max: own.and_then(|own| own.max.then_some(true)),
+        running: own.and_then(|own| own.running.then_some(true)),
+        ..wire::WaitsFor::default()
+    };
+    (waits_for != wire::WaitsFor::default()).then_some(waits_for)
 }
 
 /// How a job ended, as it is shown.

@@ -146,10 +146,12 @@ impl<'a> Shown<'a> {
             let own = place.follows.filter(|follows| follows.uid == job.uid);
             shown.starts_after = own.and_then(|own| own.job()).map(|job| job.0);
         }
-        shown.waits_for = job.apart().map(|apart| {
+        let apart = job.apart().map(|apart| {
             let begin_ms = apart.begin.map(|at| self.ledger.wall_ms(self.now, at));
-            Box::new(answer::waits_for(apart, begin_ms))
+            answer::waits_for(apart, begin_ms)
         });
+        let in_line = || answer::waits_in_line(places.get(&job.id)?, self.ledger.draining());
+        shown.waits_for = apart.or_else(in_line).map(Box::new);
         shown
     }
 }

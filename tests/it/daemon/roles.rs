@@ -18,7 +18,7 @@ use crate::stand_in::World;
 const NOGROUP: u32 = 65_534;
 
 /// How a command of this user ended, and what it said.
-fn fairshare(daemon: &Daemon, uid: u32, gid: u32, arguments: &[&str]) -> (i32, String) {
+pub(super) fn fairshare(daemon: &Daemon, uid: u32, gid: u32, arguments: &[&str]) -> (i32, String) {
     let output = Command::new(env!("CARGO_BIN_EXE_fairshare"))
         .arg("--socket")
         .arg(daemon.socket())

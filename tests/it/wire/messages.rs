@@ -280,9 +280,19 @@ fn job_full() -> JobInfo {
     }
 }
 
+fn waits_for_full() -> WaitsFor {
+    WaitsFor {
+        after: Some(vec![17, 18]),
+        begin_ms: Some(1_700_010_800_000),
+        hold: Some(true),
+        room: Some(true),
+        max: Some(true),
+        running: Some(true),
+    }
+}
+
 #[rustfmt::skip]
 fn answers() -> Vec<(&'static str, Answer)> {
-    let waits_for = WaitsFor { after: Some(vec![17, 18]), begin_ms: Some(1_700_010_800_000), hold: Some(true) };
     let figures = |cpu_milli| AmountInfo { cpu_milli, mem_bytes: 8 << 30, tasks_max: 4096 };
     let policy_min = PolicyInfo {
         defaults: figures(2000), max: figures(8000), lease_default_ms: None, lease_max_ms: None, idle_ms: None, burst_cpu_milli: None,
@@ -340,11 +350,12 @@ fn answers() -> Vec<(&'static str, Answer)> {
         ("audit-full", Answer::Audit(AuditAnswer { findings: findings(), findings_left_out: Some(3) })),
         ("policy-io", Answer::Policy(PolicyAnswer { policy: policy_io })),
         ("policy-io-min", Answer::Policy(PolicyAnswer { policy: policy_io_min })),
-        ("job-apart", Answer::Job(OneJob::of(JobInfo { waits_for: Some(Box::new(waits_for)), ..job_min(JobKind::Submit, JobState::Queued) }))),
+        ("job-apart", Answer::Job(OneJob::of(JobInfo { waits_for: Some(Box::new(waits_for_full())), ..job_min(JobKind::Submit, JobState::Queued) }))),
         ("job-apart-after", Answer::Job(OneJob::of(JobInfo { waits_for: Some(Box::new(WaitsFor { after: Some(vec![]), ..WaitsFor::default() })), ..job_min(JobKind::Submit, JobState::Queued) }))),
         ("job-apart-min", Answer::Job(OneJob::of(JobInfo { waits_for: Some(Box::default()), ..job_min(JobKind::Submit, JobState::Queued) }))),
         ("job-output", Answer::Job(OneJob { job: job_min(JobKind::Submit, JobState::Running), output: Some(text("/home/alice/fairshare-7.out")) })),
         ("unit-own", Answer::Unit(InUnit { unit: text("fairshare-1001-run17-run1.scope"), cpu_milli: 2000, mem_bytes: 8 << 30, job_id: Some(17) })),
+        ("job-limits-min", Answer::Job(OneJob::of(JobInfo { limits: Some(NOTHING), ..job_min(JobKind::Submit, JobState::Queued) }))),
     ]
 }
 
