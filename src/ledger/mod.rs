@@ -31,6 +31,7 @@ mod seen;
 mod settle;
 pub mod share;
 pub mod time;
+pub mod told_key;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -45,7 +45,8 @@ IO = {"read_bytes": Optional(UINT), "write_bytes": Optional(UINT), "read_ops": O
       "write_ops": Optional(UINT), "on": [TEXT]}
 POLICY = {"defaults": AMOUNT, "max": AMOUNT, "lease_default_ms": OrNull(UINT), "lease_max_ms": OrNull(UINT),
           "idle_ms": OrNull(UINT), "burst_cpu_milli": OrNull(UINT), "role": OneOf(*ROLES), "from_sandboxes": BOOL,
-          "io": Optional(IO)}
+          "io": Optional(IO),
+          "key": Optional({"held_milli": UINT, "had_milli": Optional(UINT), "waits": BOOL, "others": UINT, "before": UINT})}
 ROOM = {"cpu_milli": UINT, "mem_bytes": UINT}
 HOLDER = {"uid": UINT, "user": Optional(TEXT), "cpu_milli": UINT, "mem_bytes": UINT}
 DETAIL = {"resource": OneOf("cpu_milli", "mem_bytes", "tasks_max", "lease_ms", "jobs", "scopes", "connections"),

@@ -330,6 +330,7 @@ fn policy() -> PolicyInfo {
         role: Role::Operator,
         from_sandboxes: false,
         io: None,
+        key: None,
     }
 }
 

@@ -113,6 +113,7 @@ pub fn policy(policy: &MemberPolicy, whole: &Policy, capacity: MilliCpu) -> wire
             write_ops: policy.io.write_ops,
             on: whole.io.on.clone(),
         }),
+        key: None,
     }
 }
 

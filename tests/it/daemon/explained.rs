@@ -1,9 +1,12 @@
 //! What waits says for what, how much it asks for, and after which of one's own it is expected to start.
 
-use fairshare::contract::{Amounts, Call, Drain, JobCancel, Reload, Submit, WaitsFor};
+use fairshare::contract::{
+    Amounts, Answer, Call, Drain, JobCancel, KeyInfo, Policy, PolicyAnswer, Reload, RequestResources, Submit,
+    WaitsFor,
+};
 
 use super::harness::{Home, PATIENCE};
-use super::raw::{Raw, submission};
+use super::raw::{Raw, request, submission};
 use super::roles::fairshare;
 use super::users::{MEMBER, member};
 use super::works::{alone, job, until_it_runs};
@@ -128,4 +131,25 @@ fn what_waits_for_ones_own_work_says_for_which_of_ones_own_bounds() {
     until("the policy to be looked at for who waits", PATIENCE, || {
         (waits_for(&mut raw, two) == bounds(false, true)).then_some(())
     });
+}
+
+#[test]
+fn ones_own_key_is_told_with_the_policy() {
+    let world = World::start();
+    let mut home = Home::of_one_cpu(&world);
+    let daemon = home.activate();
+    let mut raw = daemon.client();
+    raw.granted(&request());
+    let key = |raw: &mut Raw, for_uid| match raw.ask(&Call::Policy(Policy { for_uid })) {
+        Ok(Answer::Policy(PolicyAnswer { policy })) => policy.key.unwrap(),
+        other => panic!("{other:?}"),
+    };
+    let alone = KeyInfo { held_milli: 1000, had_milli: None, waits: false, others: 0, before: 0 };
+    assert_eq!(key(&mut raw, None), alone);
+    let waiting = RequestResources { wait: Some(true), for_uid: Some(1), ..RequestResources::default() };
+    raw.started(&Call::RequestResources(waiting));
+    let KeyInfo { held_milli, waits, others, before, .. } = key(&mut raw, None);
+    assert_eq!((held_milli, waits, others, before), (1000, false, 1, 1));
+    let theirs = key(&mut raw, Some(1));
+    assert_eq!((theirs.held_milli, theirs.waits, theirs.others), (0, true, 0));
 }

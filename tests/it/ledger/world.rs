@@ -455,6 +455,7 @@ impl World {
         let limits: u128 = self.slices.values().map(|(amount, _)| u128::from(amount.mem.0)).sum();
         assert!(limits <= ledger.capacity().held().mem, "the kernel allows more memory than is counted");
         order::by_brute_force(ledger, ledger.time(self.now), self.patience);
+        order::is_told(ledger);
         let mut seen = BTreeSet::new();
         for place in ledger.places() {
             if seen.insert(place.waiting.uid) {

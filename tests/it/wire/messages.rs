@@ -296,7 +296,7 @@ fn answers() -> Vec<(&'static str, Answer)> {
     let figures = |cpu_milli| AmountInfo { cpu_milli, mem_bytes: 8 << 30, tasks_max: 4096 };
     let policy_min = PolicyInfo {
         defaults: figures(2000), max: figures(8000), lease_default_ms: None, lease_max_ms: None, idle_ms: None, burst_cpu_milli: None,
-        role: Role::Operator, from_sandboxes: false, io: None,
+        role: Role::Operator, from_sandboxes: false, io: None, key: None,
     };
     let policy_full = PolicyInfo {
         lease_default_ms: Some(28_800_000), lease_max_ms: Some(604_800_000), idle_ms: Some(1_800_000),
@@ -309,6 +309,7 @@ fn answers() -> Vec<(&'static str, Answer)> {
     };
     let policy_io = PolicyInfo { io: io(Some(1 << 20), &["/home", "/scratch"]), ..policy_min.clone() };
     let policy_io_min = PolicyInfo { io: io(None, &[]), ..policy_min.clone() };
+    let key = KeyInfo { held_milli: 120, had_milli: Some(40), waits: true, others: 7, before: 3 };
     let policy_of = |role| PolicyInfo { role, ..policy_min.clone() };
     let checks = vec![
         Check { name: text("bus"), ok: true, detail: None },
@@ -356,6 +357,8 @@ fn answers() -> Vec<(&'static str, Answer)> {
         ("job-output", Answer::Job(OneJob { job: job_min(JobKind::Submit, JobState::Running), output: Some(text("/home/alice/fairshare-7.out")) })),
         ("unit-own", Answer::Unit(InUnit { unit: text("fairshare-1001-run17-run1.scope"), cpu_milli: 2000, mem_bytes: 8 << 30, job_id: Some(17) })),
         ("job-limits-min", Answer::Job(OneJob::of(JobInfo { limits: Some(NOTHING), ..job_min(JobKind::Submit, JobState::Queued) }))),
+        ("policy-key", Answer::Policy(PolicyAnswer { policy: PolicyInfo { key: Some(key), ..policy_min.clone() } })),
+        ("policy-key-min", Answer::Policy(PolicyAnswer { policy: PolicyInfo { key: Some(KeyInfo { had_milli: None, ..key }), ..policy_min.clone() } })),
     ]
 }
 
