@@ -55,6 +55,9 @@ pub mod ledger {
             KEPT_PER_UID_MAX, Precedence, Ran, WORKS_PER_UID_MAX, Work,
         };
     }
+    pub mod queue {
+        pub use crate::ledger::queue::OwnBounds;
+    }
     pub mod reconcile {
         pub use crate::ledger::reconcile::{Found, Known, Verdict, verdicts};
     }

@@ -83,7 +83,7 @@ pub fn numbers(link: &mut Link, named: &[Named]) -> Result<Vec<u64>, Failure> {
     let number = |named: &Named| match named {
         Named::Job(job) => Ok(*job),
         Named::Task(task) => {
-            let found = own.iter().rfind(|job| job.task.as_ref() == Some(task));
+            let found = own.iter().rfind(|job| job.task.as_deref() == Some(task));
             found.map(|job| job.job_id).ok_or_else(|| {
                 Failure::new(Exit::REFUSED, format!("No task {named} of yours has begun, or is remembered"))
                     .hint(format!(

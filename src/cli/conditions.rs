@@ -7,6 +7,7 @@ use clap::ArgGroup;
 use super::exit::{Exit, Failure};
 use super::render;
 use super::typed::Moment;
+use super::whom;
 use crate::contract::{AFTER_MAX, JobAlter, JobInfo, Submit, WaitsFor};
 use crate::quantity::Priority;
 
@@ -136,20 +137,41 @@ impl Alteration {
     }
 }
 
-/// Where a queued job stands: `place 2, expected in 5m`; or what it waits for before it is in the queue.
+/// Where a queued job stands: `place 2, starts in 5m`, or `in about 5m, when job 17 ends`, or what of its member's own it waits for;
+/// or what it waits for before it is in the queue.
 pub fn place(job: &JobInfo, now_ms: u64) -> String {
-    if let Some(waits_for) = &job.waits_for {
+    place_for(job, job.uid == whom::own_uid(), now_ms)
+}
+
+/// The same, for who reads it: the job's own member, or another.
+fn place_for(job: &JobInfo, own: bool, now_ms: u64) -> String {
+    if let (Some(waits_for), None) = (&job.waits_for, job.place) {
         return shown(waits_for, now_ms);
     }
+    let about = if job.about == Some(true) { "about " } else { "" };
+    let after = job.starts_after.map_or(String::new(), |job| format!(", when job {job} ends"));
+    let starts = job.starts_ms.map(|ms| {
+        let left = render::span(Duration::from_millis(ms.saturating_sub(now_ms)));
+        format!("starts in {about}{left}{after}")
+    });
+    let waits = job.waits_for.as_ref().filter(|_| starts.is_none());
+    let waits = waits.and_then(|waits_for| in_line(waits_for, own));
     let place = job.place.map(|place| format!("place {place}"));
-    let starts = job
-        .starts_ms
-        .map(|ms| format!("expected in {}", render::span(Duration::from_millis(ms.saturating_sub(now_ms)))));
-    match (place, starts) {
-        (Some(place), Some(starts)) => format!("{place}, {starts}"),
-        (Some(only), None) | (None, Some(only)) => only,
-        (None, None) => String::new(),
+    place.into_iter().chain(starts).chain(waits).collect::<Vec<_>>().join(", ")
+}
+
+/// What a job in the queue waits for.
+fn in_line(waits_for: &WaitsFor, own: bool) -> Option<String> {
+    let (whose, they) = if own { ("your", "you") } else { ("its member's", "they") };
+    let max = format!("with it {they} would hold more than {they} may");
+    let running = format!("as many commands are at work as {they} may have");
+    let whys = [(waits_for.max, max), (waits_for.running, running)];
+    let whys: Vec<String> =
+        whys.into_iter().filter(|(so, _)| *so == Some(true)).map(|(_, why)| why).collect();
+    if whys.is_empty() {
+        return (waits_for.room == Some(true)).then(|| "waits for room".to_owned());
     }
+    Some(format!("waits for {whose} own work to end: {}", whys.join(", and ")))
 }
 
 /// What a job waits for before it waits for room: `held`, `after 17, 18`, `begins in 2h`.
@@ -177,10 +199,47 @@ mod tests {
 
     #[test]
     fn what_a_job_waits_for_is_said_in_one_line() {
-        let waits_for = WaitsFor { after: Some(vec![17, 18]), begin_ms: Some(7_201_000), hold: Some(true) };
+        let waits_for = WaitsFor {
+            after: Some(vec![17, 18]),
+            begin_ms: Some(7_201_000),
+            hold: Some(true),
+            ..WaitsFor::default()
+        };
         assert_eq!(shown(&waits_for, 1000), "held; after 17, 18; begins in 2h");
         assert_eq!(shown(&WaitsFor { begin_ms: Some(1), ..WaitsFor::default() }, 1000), "begins in 0s");
         let many = WaitsFor { after: Some((1..=32).collect()), ..WaitsFor::default() };
         assert_eq!(shown(&many, 0), "after 1, 2, 3, 4 and 28 more");
+    }
+
+    #[test]
+    fn where_a_job_stands_is_said_with_what_it_waits_for() {
+        let said = |keys: &str, own| {
+            let job = format!(
+                r#"{{"job_id":18,"uid":1,"kind":"submit","state":"queued","created_ms":0,"place":2{keys}}}"#
+            );
+            place_for(&serde_json::from_str(&job).unwrap(), own, 1000)
+        };
+        let (max, running) = (r#","waits_for":{"max":true}"#, r#","waits_for":{"running":true}"#);
+        for (keys, text) in [
+            ("", "place 2"),
+            (r#","starts_ms":6481000,"waits_for":{"room":true}"#, "place 2, starts in 1h 48m"),
+            (
+                r#","starts_ms":6481000,"about":true,"starts_after":17"#,
+                "place 2, starts in about 1h 48m, when job 17 ends",
+            ),
+            (r#","waits_for":{"room":true}"#, "place 2, waits for room"),
+            (max, "place 2, waits for your own work to end: with it you would hold more than you may"),
+            (
+                running,
+                "place 2, waits for your own work to end: as many commands are at work as you may have",
+            ),
+        ] {
+            assert_eq!(said(keys, true), text);
+        }
+        assert_eq!(
+            said(r#","waits_for":{"max":true,"running":true}"#, false),
+            "place 2, waits for its member's own work to end: with it they would hold more than they may, \
+             and as many commands are at work as they may have"
+        );
     }
 }

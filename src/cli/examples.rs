@@ -97,6 +97,10 @@ What waits or runs is always there. Of the jobs that are over the last 1000 of e
 kept; of all members together 4000: where there are more, the oldest of whoever has the most is
 forgotten.
 
+An expected start rests on leases and time limits; \"about\" says that it rests on how long commands
+without one are likely to run, too. What waits for your own work to end has none: it is passed over
+until you hold less, or have fewer commands at work.
+
 --hold, --release and --first are about your own: what is held keeps no place in the queue, and has
 that of what is submitted when it is released. What runs or is over cannot be changed.";
 

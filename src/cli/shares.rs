@@ -104,12 +104,20 @@ pub fn waiting_lines(jobs: &[JobInfo], now_ms: u64) -> Option<String> {
         let place = if place.is_empty() { "in the queue" } else { &place };
         let tasks =
             job.array.as_ref().map_or(String::new(), |array| format!(" ({} tasks to come)", array.to_come));
-        format!("job {}{name}{tasks}: {place}", job.number())
+        format!("job {}{name}{tasks}{}: {place}", job.number(), asked(job))
     };
     let mut lines: Vec<String> = waiting.iter().take(WAITING_SHOWN_MAX).map(line).collect();
     let rest = waiting.len().saturating_sub(lines.len());
     lines.extend((rest > 0).then(|| format!("and {rest} more: `fairshare jobs --state queued`")));
     (!lines.is_empty()).then(|| format!("Waiting     {}", lines.join("\n            ")))
+}
+
+/// What a job asks for that waits: ` (4 CPU, 8 GiB)`.
+fn asked(job: &JobInfo) -> String {
+    let limits = job.limits.as_deref().copied().unwrap_or_default();
+    let cpu = limits.cpu_milli.map(|milli| format!("{} CPU", MilliCpu(milli)));
+    let figures: Vec<String> = cpu.into_iter().chain(limits.mem_bytes.map(|mem| short(Bytes(mem)))).collect();
+    if figures.is_empty() { String::new() } else { format!(" ({})", figures.join(", ")) }
 }
 
 /// The line of `status` about the machine.
@@ -381,6 +389,17 @@ Your share  4 CPU   8.0 GiB (3.1 in use)   37 tasks
         assert_eq!(line(None, 3 * GIB), format!("{own} (3.0 in use){rest}"), "an older daemon");
         let table = share_table(&[of(Some(GIB), 3 * GIB)], 0);
         assert!(table.contains("  8.0 GiB (1.0 in use)  "), "{table}");
+    }
+
+    #[test]
+    fn what_waits_is_shown_with_what_it_asks_for_and_when_it_starts() {
+        let job = r#"{"job_id":18,"uid":1,"kind":"submit","state":"queued","created_ms":0,"place":2,"starts_ms":6481000,
+            "about":true,"starts_after":17,"limits":{"cpu_milli":4000,"mem_bytes":8589934592,"tasks_max":100}}"#;
+        let line = waiting_lines(&[serde_json::from_str(job).unwrap()], 1000).unwrap();
+        assert_eq!(
+            line,
+            "Waiting     job 18 (4 CPU, 8 GiB): place 2, starts in about 1h 48m, when job 17 ends"
+        );
     }
 
     #[test]

@@ -1,13 +1,21 @@
 //! The three figures of a share, as a call names them.
 
+use serde::{Deserialize, Serialize};
+
+use crate::wire::field::optional;
+
 /// Figures named in a call: thousandths of a CPU, bytes, tasks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Amounts {
     /// CPU in thousandths of one CPU.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional")]
     pub cpu_milli: Option<u64>,
     /// Memory in bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional")]
     pub mem_bytes: Option<u64>,
     /// Tasks.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional")]
     pub tasks_max: Option<u64>,
 }
 

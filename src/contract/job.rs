@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::amounts::Amounts;
 use crate::wire::error::WireError;
 use crate::wire::field::optional;
 
@@ -89,9 +90,18 @@ pub struct JobInfo {
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional")]
     pub array: Option<Box<ArrayInfo>>,
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional")]
-    pub task: Option<TaskInfo>,
+    pub task: Option<Box<TaskInfo>>,
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional")]
     pub paused: Option<bool>,
+    /// Whether `starts_ms` rests on how long work without a time limit is likely to run.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional")]
+    pub about: Option<bool>,
+    /// What is asked for, of a job that waits.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional")]
+    pub limits: Option<Box<Amounts>>,
+    /// The job of the same member's whose end makes room for it at `starts_ms`.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional")]
+    pub starts_after: Option<u64>,
 }
 
 /// How the tasks of an array stand.
@@ -118,14 +128,14 @@ pub struct TaskInfo {
 impl JobInfo {
     /// What its member knows it by: its number, or that of its array and its index.
     pub fn number(&self) -> String {
-        match self.task {
+        match self.task.as_deref() {
             Some(TaskInfo { job_id, index }) => format!("{job_id}_{index}"),
             None => self.job_id.to_string(),
         }
     }
 }
 
-/// What a submitted command waits for before it waits for room.
+/// What a job waits for: for room or for its member's own work, or, a submitted command, for something else before that.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WaitsFor {
@@ -135,6 +145,15 @@ pub struct WaitsFor {
     pub begin_ms: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional")]
     pub hold: Option<bool>,
+    /// For room of the machine.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional")]
+    pub room: Option<bool>,
+    /// For its member to hold less: with it they would hold more than they may.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional")]
+    pub max: Option<bool>,
+    /// For a command of its member's to end: as many are at work as may be.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional")]
+    pub running: Option<bool>,
 }
 
 /// The answer about one job.

@@ -62,7 +62,7 @@ pub use job_status::JobStatus;
 pub use list::{List, ListAnswer};
 pub use log::{Log, LogLevel};
 pub use ping::{Ping, Pong};
-pub use policy::{AmountInfo, IoInfo, Policy, PolicyAnswer, PolicyInfo};
+pub use policy::{AmountInfo, IoInfo, KeyInfo, Policy, PolicyAnswer, PolicyInfo};
 pub use release::{Release, ReleaseAnswer, Released};
 pub use reload::Reload;
 pub use renew::Renew;

@@ -53,6 +53,26 @@ pub struct PolicyInfo {
     /// The most I/O of a share; left out where there is no bound.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional")]
     pub io: Option<IoInfo>,
+    /// What orders the member among those who wait; left out where it does not.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional")]
+    pub key: Option<KeyInfo>,
+}
+
+/// One member's own key, by which it is somebody's turn: parts of the machine in thousandths, and counts of members.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeyInfo {
+    /// What the member holds: the largest part of any resource.
+    pub held_milli: u64,
+    /// What they are counted as having held on average while somebody waited; left out where nobody has.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional")]
+    pub had_milli: Option<u64>,
+    /// Whether they wait for room.
+    pub waits: bool,
+    /// How many other members do.
+    pub others: u64,
+    /// How many of those come before them, or would if they asked now.
+    pub before: u64,
 }
 
 /// The most I/O of a share on each of some disks, a second; what is left out has no bound.

@@ -15,7 +15,8 @@
 //! meanwhile.
 //!
 //! **What is likely.** Work without a time limit is taken to run as long as its member's last two did ([`super::likely`]): by that
-//! a reservation is computed, and by that it passes. What is said of starts ([`Ledger::places`]) rests on leases alone.
+//! a reservation is computed, and by that it passes. What is said of starts ([`Ledger::places`]) rests on leases as far as these
+//! tell, and where it rests on that it says so.
 //!
 //! **What does not end.** Other allocations without a lease never give back, nor does a lease count whose end is further away than
 //! the first can be made to wait ([`Ledger::horizon`]), nor what an expired allocation keeps. A first in the queue who needs
@@ -27,7 +28,7 @@ use std::sync::Arc;
 use super::counted::ends::Ends;
 use super::counted::room::Room;
 use super::job::{Job, JobState, WORKS_PER_UID_MAX};
-use super::queue::{InOrder, Place, Reservation, Waiting, ends_by};
+use super::queue::{InOrder, OwnBounds, Reservation, Waiting, ends_by};
 use super::share::Share;
 use super::time::Time;
 use super::{Effect, Event, Ledger, Now, Order};
@@ -145,9 +146,14 @@ impl Ledger {
     /// Whether a request waits for something of its own member's to end, whatever room there is: with it they would hold more
     /// than they may, or have more commands at work.
     pub(super) fn is_held_back(&self, waiting: &Waiting, share: &Share) -> bool {
-        share.over(waiting.amount, waiting.max).is_some()
-            || self.commands_full(waiting.uid, share).is_some()
-            || self.is_as_in_0_1(waiting.uid)
+        self.held_back(waiting, share).is_some()
+    }
+
+    /// The bounds of its member's that a request would pass; `None`: none, so that it waits for room.
+    pub(super) fn held_back(&self, waiting: &Waiting, share: &Share) -> Option<OwnBounds> {
+        let max = share.over(waiting.amount, waiting.max).is_some() || self.is_as_in_0_1(waiting.uid);
+        let running = self.commands_full(waiting.uid, share).is_some();
+        (max || running).then_some(OwnBounds { max, running })
     }
 
     /// How many commands of a member may be at work in allocations of their own, where so many are.
@@ -219,45 +225,5 @@ impl Ledger {
             Some(Some((start, _))) if ends_by(lease_ms, self.clock.last, start) => free,
             Some(Some((_, beside))) => free.min(beside),
         }
-    }
-
-    /// Who waits, in order, with place and start. What is said of starts holds if nobody comes, goes early, or renews, and
-    /// nobody passes: it is an upper bound for everyone whose place stays. O(n log n).
-    pub fn places(&self) -> Vec<Place> {
-        let capacity = self.books.capacity;
-        let mut ends: std::collections::BTreeSet<(Time, u64)> = std::collections::BTreeSet::new();
-        let mut rooms: Vec<Room> = Vec::new();
-        for allocation in self.allocations.values() {
-            if let Some(end) = allocation.gives_at() {
-                ends.insert((end, rooms.len() as u64));
-                rooms.push(allocation.room());
-            }
-        }
-        let horizon = self.horizon();
-        let (mut held, mut time, mut known) = (capacity.held(), self.clock.last, true);
-        let mut places = Vec::with_capacity(self.queue.len());
-        for waiting in self.in_order() {
-            let need = waiting.need();
-            let possible = need.fits(capacity.whole());
-            while possible && known && !held.plus(need).fits(capacity.whole()) {
-                let Some((end, index)) = ends.pop_first() else {
-                    known = false;
-                    break;
-                };
-                let room = usize::try_from(index).ok().and_then(|index| rooms.get(index));
-                held = held.less(room.copied().unwrap_or_default());
-                time = time.max(end);
-            }
-            let starts = (possible && known && !self.draining && time <= horizon).then_some(time);
-            if possible && known {
-                held = held.plus(need);
-                if let Some(lease) = waiting.lease_ms {
-                    ends.insert((time.after(lease), rooms.len() as u64));
-                    rooms.push(need);
-                }
-            }
-            places.push(Place { waiting: *waiting, place: places.len() as u64 + 1, starts });
-        }
-        places
     }
 }

@@ -259,9 +259,31 @@ impl Fairness {
             (account.waits, account.weight) = (waits.is_some(), waits.unwrap_or(account.weight));
         });
         if !waited {
-            let least = self.lags.level.saturating_sub(self.held_now(CREDIT, self.sums.weight));
+            let least = self.least(self.sums.weight);
             self.change(uid, |account| account.had = account.had.max(least));
         }
+    }
+
+    /// The least account of who begins to wait, where all who hold or wait weigh so many thousandths together.
+    fn least(&self, weight: u128) -> u128 {
+        self.lags.level.saturating_sub(self.held_now(CREDIT, weight))
+    }
+
+    /// The key that a member would have who does not wait and begins to now.
+    pub(super) fn key_of_a_comer(&self, uid: Uid, weight: Weight) -> u128 {
+        let account = self.lags.accounts.get(&uid).filter(|account| account.is_present());
+        let others = self.sums.weight.saturating_sub(account.map_or(0, Account::milli));
+        let had = self.had(uid).max(self.least(others.saturating_add(weight.milli().into())));
+        had.saturating_add(self.weighs(self.rate(uid), weight))
+    }
+
+    /// The part of the machine that a member of this weight had on average while somebody waited, in `2^-32`: what
+    /// was a half-life ago counts half. Who came back to wait is counted as having had no less than the credit leaves them. `None` where nobody has
+    /// waited of late.
+    pub(super) fn average(&self, uid: Uid, weight: Weight) -> Option<u64> {
+        let for_weight = self.had(uid).checked_div(self.lags.contested)?;
+        let had = for_weight.saturating_mul(weight.milli().into()) / WEIGHT_ONE;
+        u64::try_from(had.min(RATE_ONE)).ok()
     }
 
     /// Forgets a member of whom there is nothing to know.

@@ -23,6 +23,7 @@ pub mod expire;
 pub mod fairness;
 pub mod job;
 mod likely;
+mod places;
 pub mod queue;
 mod reached;
 pub mod reconcile;
@@ -33,6 +34,7 @@ mod settle;
 pub mod share;
 mod tasks;
 pub mod time;
+pub mod told_key;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -20,7 +20,7 @@ use super::counted::books::Books;
 use super::counted::room::Room;
 use super::job::{Job, JobState, Precedence};
 use super::time::Time;
-use crate::identity::{JobId, Uid};
+use crate::identity::{AllocationId, JobId, Uid};
 use crate::policy::Weight;
 use crate::quantity::Amount;
 
@@ -56,6 +56,15 @@ pub struct Reservation {
     pub start: Option<(Time, Room)>,
 }
 
+/// Which of a member's own bounds a request of theirs would pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OwnBounds {
+    /// They would hold more than they may.
+    pub max: bool,
+    /// They would have more commands at work than they may.
+    pub running: bool,
+}
+
 /// One who waits, as shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Place {
@@ -63,8 +72,14 @@ pub struct Place {
     pub waiting: Waiting,
     /// From 1.
     pub place: u64,
-    /// When it starts if nobody comes, goes or renews meanwhile; `None`: leases do not tell.
+    /// When it starts if nobody comes, goes or renews meanwhile; `None`: nobody can tell.
     pub starts: Option<Time>,
+    /// Whether that rests on how long work without a time limit is likely to run, and not on leases alone.
+    pub about: bool,
+    /// Which allocation gives back the last of the room that it needs by then; `None` where it starts without that.
+    pub follows: Option<AllocationId>,
+    /// For which bounds of its member's it is passed over until something of theirs ends; `None`: it waits for room.
+    pub held_back: Option<OwnBounds>,
 }
 
 /// A key, since when its request has been the first of its member's, the request, the member.

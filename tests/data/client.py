@@ -45,7 +45,8 @@ IO = {"read_bytes": Optional(UINT), "write_bytes": Optional(UINT), "read_ops": O
       "write_ops": Optional(UINT), "on": [TEXT]}
 POLICY = {"defaults": AMOUNT, "max": AMOUNT, "lease_default_ms": OrNull(UINT), "lease_max_ms": OrNull(UINT),
           "idle_ms": OrNull(UINT), "burst_cpu_milli": OrNull(UINT), "role": OneOf(*ROLES), "from_sandboxes": BOOL,
-          "io": Optional(IO)}
+          "io": Optional(IO),
+          "key": Optional({"held_milli": UINT, "had_milli": Optional(UINT), "waits": BOOL, "others": UINT, "before": UINT})}
 ROOM = {"cpu_milli": UINT, "mem_bytes": UINT}
 HOLDER = {"uid": UINT, "user": Optional(TEXT), "cpu_milli": UINT, "mem_bytes": UINT}
 DETAIL = {"resource": OneOf("cpu_milli", "mem_bytes", "tasks_max", "lease_ms", "jobs", "scopes", "connections"),
@@ -57,14 +58,19 @@ DETAIL = {"resource": OneOf("cpu_milli", "mem_bytes", "tasks_max", "lease_ms", "
 DETAIL = {key: Optional(kind) for key, kind in DETAIL.items()}
 ERROR = {"code": UINT, "name": TEXT, "message": TEXT, "detail": Optional(DETAIL), "retryable": BOOL,
          "retry_after_ms": Optional(UINT)}
+TASK = {"job_id": UINT, "index": UINT}
 JOB = {"job_id": UINT, "uid": UINT, "kind": OneOf("request", "submit", "release"),
        "state": OneOf("queued", "running", "done", "failed", "cancelled", "interrupted"), "created_ms": UINT,
        "started_ms": Optional(UINT), "ended_ms": Optional(UINT), "name": Optional(TEXT), "unit": Optional(TEXT),
        "place": Optional(UINT), "starts_ms": Optional(UINT), "exit_code": Optional(UINT), "signal": Optional(UINT),
        "oom": Optional(BOOL), "peak_mem_bytes": Optional(UINT), "needed_bytes": Optional(UINT),
        "mem_limit_bytes": Optional(UINT), "cpu_usec": Optional(UINT), "error": Optional(ERROR),
-       "waits_for": Optional({"after": Optional([UINT]), "begin_ms": Optional(UINT), "hold": Optional(BOOL)}),
-       "paused": Optional(BOOL)}
+       "waits_for": Optional({"after": Optional([UINT]), "begin_ms": Optional(UINT), "hold": Optional(BOOL),
+                              "room": Optional(BOOL), "max": Optional(BOOL), "running": Optional(BOOL)}),
+       "about": Optional(BOOL), "starts_after": Optional(UINT),
+       "limits": Optional({"cpu_milli": Optional(UINT), "mem_bytes": Optional(UINT), "tasks_max": Optional(UINT)}),
+       "paused": Optional(BOOL), "task": Optional(TASK),
+       "array": Optional({"tasks": UINT, "to_come": UINT, "at_work": UINT, "done": UINT, "failed": UINT, "at_once": Optional(UINT)})}
 EVENT = {"at_ms": UINT, "kind": TEXT, "uid": Optional(UINT), "job_id": Optional(UINT), "job": Optional(JOB),
          "share": Optional(SHARE), "allocation": Optional(ALLOCATION), "message": Optional(TEXT), "lagged": Optional(UINT)}
 CHECK = {"name": TEXT, "ok": BOOL, "detail": Optional(TEXT)}
@@ -78,7 +84,7 @@ DUMP = {"at_ms": UINT, "boot": TEXT, "revision": UINT, "next_job": UINT, "draini
 KINDS = ("kept", "broken", "outside", "held", "left", "unknown", "note")
 FINDING = {"kind": OneOf(*KINDS), "text": TEXT, "hint": Optional(TEXT), "uid": Optional(UINT), "unit": Optional(TEXT),
            "processes": Optional(UINT), "mem_bytes": Optional(UINT), "pids": Optional([UINT])}
-END = {"kind": OneOf("request", "submit", "run", "standing"), "job_id": Optional(UINT), "uid": UINT, "user": Optional(TEXT),
+END = {"kind": OneOf("request", "submit", "run", "standing"), "job_id": Optional(UINT), "task": Optional(TASK), "uid": UINT, "user": Optional(TEXT),
        "name": Optional(TEXT), "state": OneOf("done", "failed", "cancelled", "interrupted"), "cpu_milli": UINT,
        "mem_bytes": UINT, "tasks_max": UINT, "lease_ms": Optional(UINT), "created_ms": UINT, "waited_ms": UINT,
        "started_ms": Optional(UINT), "ended_ms": UINT, "held_ms": Optional(UINT), "exit_code": Optional(UINT),
@@ -105,7 +111,7 @@ ANSWERS = {
     "job_list": [{"jobs": [JOB], "jobs_left_out": Optional(UINT)}],
     "job_cancel": [{"job": JOB}],
     "job_alter": [{"job": JOB}],
-    "job_fetch": [{"handed": UINT, "cpu_milli": UINT, "mem_bytes": UINT}],
+    "job_fetch": [{"handed": UINT, "cpu_milli": UINT, "mem_bytes": UINT, "task": Optional(TASK)}],
     "subscribe": [{"subscribed": BOOL}],
     "reload": [{"changed": BOOL}],
     "drain": [{"changed": BOOL}],

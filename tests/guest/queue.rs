@@ -86,7 +86,7 @@ guest_test!(who_waits_no_longer_leaves_the_queue, |guest: Guest| {
         .as_user("bob", "fairshare request --cpu 1 --mem 64M --wait=2s")
         .expect_code(75)
         .stderr_has("fairshare: waiting as job ")
-        .stderr_has("place 1, expected in 59m")
+        .stderr_has("place 1, starts in 59m")
         .stderr_has("fairshare: no room within 2s; the request was taken back\n  hint: ");
     eprintln!("{}", over.stderr());
     for (signal, number) in [("TERM", 15), ("INT", 2)] {

@@ -331,6 +331,7 @@ fn policy() -> PolicyInfo {
         role: Role::Operator,
         from_sandboxes: false,
         io: None,
+        key: None,
     }
 }
 
@@ -359,6 +360,9 @@ fn job(state: JobState) -> JobInfo {
         array: None,
         task: None,
         paused: None,
+        about: None,
+        limits: None,
+        starts_after: None,
     }
 }
 

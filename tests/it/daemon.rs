@@ -9,6 +9,7 @@ mod degraded;
 mod disk_faults;
 mod ended;
 mod events;
+mod explained;
 mod floors;
 mod handed;
 mod harness;

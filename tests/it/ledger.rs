@@ -14,6 +14,7 @@ mod likely;
 mod long_run;
 mod order;
 mod paused;
+mod places;
 mod public_log;
 mod records;
 mod rules;

@@ -9,7 +9,7 @@ use crate::cli::link::Link;
 use crate::cli::render;
 use crate::cli::tell::note;
 use crate::cli::whom::Whom;
-use crate::contract::{self, AmountInfo, IoInfo, PolicyInfo};
+use crate::contract::{self, AmountInfo, IoInfo, KeyInfo, PolicyInfo};
 use crate::host::account::Directory;
 use crate::policy::file;
 use crate::quantity::{Amount, Bytes, MilliCpu, Tasks};
@@ -53,7 +53,7 @@ fn text(policy: &PolicyInfo) -> String {
         false => "what runs in one may not enter a share, nor submit",
     };
     let row = |name: &str, value: String| vec![name.to_owned(), value];
-    render::table(&[
+    let mut rows = vec![
         row("Your role", role.to_owned()),
         row("Default", amount(&policy.defaults)),
         row("At most", amount(&policy.max)),
@@ -62,7 +62,40 @@ fn text(policy: &PolicyInfo) -> String {
         row("Burst", burst.unwrap_or_else(|| "a share never uses more CPU than its own".to_owned())),
         row("I/O", policy.io.as_ref().map_or_else(|| "a share's has no bound".to_owned(), io)),
         row("Sandboxes", sandboxes.to_owned()),
-    ])
+    ];
+    rows.extend(policy.key.as_ref().map(|told| row("Your turn", key(told))));
+    render::table(&rows)
+}
+
+/// One's own key: what is held, what was on average, and how many come before.
+fn key(key: &KeyInfo) -> String {
+    let KeyInfo { held_milli, had_milli, waits, others, before } = *key;
+    let had = had_milli.map_or(String::new(), |had| {
+        format!(" and count as having held {} on average of late, while somebody waited", percent(had))
+    });
+    let who = match (before, others) {
+        (_, 0) => "nobody else waits".to_owned(),
+        (before, others) => {
+            let members = if waits { "other members who wait" } else { "members who wait" };
+            let come = match (waits, before) {
+                (true, 0 | 1) => "comes before you",
+                (true, _) => "come before you",
+                (false, _) => "would come before you",
+            };
+            let before = if before == 0 { "none".to_owned() } else { before.to_string() };
+            format!("{before} of {others} {members} {come}")
+        }
+    };
+    format!("you hold {} now{had}: {who}", percent(held_milli))
+}
+
+/// A part in thousandths: `12 %`, `0.4 %`.
+fn percent(milli: u64) -> String {
+    let tenths = match milli % 10 {
+        0 => String::new(),
+        tenths => format!(".{tenths}"),
+    };
+    format!("{}{tenths} %", milli / 10)
 }
 
 fn amount(amount: &AmountInfo) -> String {

@@ -17,6 +17,7 @@ use crate::contract::{Answer, Handed, JobStarted};
 use crate::daemon::asking::handover::{Offer, Taker};
 use crate::daemon::asking::spec::Spec;
 use crate::daemon::telling::answer;
+use crate::daemon::telling::job as told;
 use crate::daemon::telling::reply::Reply;
 use crate::enforced::Limit;
 use crate::identity::{JobId, JobUnits, Uid, UnitName};
@@ -243,7 +244,7 @@ async fn serve(
             continue;
         }
         let Amount { cpu, mem, .. } = amount;
-        let task = running.task.map(answer::task);
+        let task = running.task.map(told::task);
         reply.send(Ok(Answer::Handed(Handed { handed, cpu_milli: cpu.0, mem_bytes: mem.0, task })));
         if was_given.await.is_ok() {
             return;

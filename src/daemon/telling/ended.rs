@@ -33,7 +33,7 @@ pub fn of_job(job: &Job, shown: JobInfo, spent: Option<Spent>) -> Option<Ended> 
     let end = EndInfo {
         kind,
         job_id: Some(shown.job_id),
-        task: shown.task,
+        task: shown.task.map(|task| *task),
         uid: shown.uid,
         user: ask.and_then(|ask| ask.user.clone()),
         name: shown.name,

@@ -5,5 +5,6 @@ pub mod ended;
 pub mod feed;
 pub mod findings;
 pub mod fit;
+pub mod job;
 pub mod reply;
 pub mod shown;

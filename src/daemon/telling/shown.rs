@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tracing::error;
 
-use super::answer;
+use super::{answer, job as told};
 use crate::cgroup::Cgroups;
 use crate::contract::{AllocationInfo, Answer, CapacityInfo, JobInfo, OneJob, ShareInfo, Usage};
 use crate::daemon::clock;
@@ -139,9 +139,9 @@ impl<'a> Shown<'a> {
         self.ledger.places().into_iter().map(|place| (place.waiting.job, place)).collect()
     }
 
-    /// A job with its place in the queue, and when it starts if leases tell.
+    /// A job with its place in the queue, and when it is expected to start.
     fn job_in(&self, places: &BTreeMap<JobId, Place>, job: &Job) -> JobInfo {
-        let mut shown = answer::job(job, self.ledger.within(job), self.now);
+        let mut shown = told::shown(job, self.ledger.within(job), self.now);
         if let Some(needed) = self.needed.get(&job.id) {
             shown.needed_bytes = Some(needed.0);
         }
@@ -149,11 +149,19 @@ impl<'a> Shown<'a> {
         if let Some(place) = places.get(&job.id) {
             shown.place = Some(place.place);
             shown.starts_ms = place.starts.map(|at| self.ledger.wall_ms(self.now, at));
+            shown.about = place.about.then_some(true);
+            // Of what others run nothing is told.
+            let own = place.follows.filter(|follows| follows.uid == job.uid);
+            // A task is known by its array's number, and that does not end with it.
+            let task = |job: &JobId| self.ledger.jobs().get(job).is_some_and(|job| job.task().is_some());
+            shown.starts_after = own.and_then(|own| own.job()).filter(|job| !task(job)).map(|job| job.0);
         }
-        shown.waits_for = job.apart().map(|apart| {
+        let apart = job.apart().map(|apart| {
             let begin_ms = apart.begin.map(|at| self.ledger.wall_ms(self.now, at));
-            Box::new(answer::waits_for(apart, begin_ms))
+            told::waits_for(apart, begin_ms)
         });
+        let in_line = || told::waits_in_line(places.get(&job.id)?, self.ledger.draining());
+        shown.waits_for = apart.or_else(in_line).map(Box::new);
         shown
     }
 }

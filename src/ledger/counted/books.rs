@@ -105,7 +105,7 @@ impl Books {
     }
 
     /// When an allocation gives back its room, as far as it is known or likely.
-    fn likely_end(&self, allocation: &Allocation) -> Option<Time> {
+    pub fn likely_end(&self, allocation: &Allocation) -> Option<Time> {
         let guess = || self.guesses.end(allocation.id).filter(|_| allocation.lease.is_none());
         allocation.gives_at().or_else(guess)
     }

@@ -15,7 +15,7 @@ fn array(state: JobState, at_work: u64) -> JobInfo {
 }
 
 fn task(job_id: u64, index: u64) -> JobInfo {
-    let task = Some(TaskInfo { job_id: 19, index });
+    let task = Some(Box::new(TaskInfo { job_id: 19, index }));
     let uid = rustix::process::getuid().as_raw().into();
     JobInfo { job_id, uid, kind: JobKind::Submit, exit_code: Some(0), task, ..job(JobState::Done) }
 }

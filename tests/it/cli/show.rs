@@ -3,8 +3,8 @@
 use std::fs;
 
 use fairshare::contract::{
-    Answer, AuditAnswer, Call, Check, Finding, FindingKind, HealthAnswer, HeldShare, IoInfo, Jobs, List,
-    ListAnswer, PolicyAnswer, ShareInfo, Status, StatusAnswer,
+    Answer, AuditAnswer, Call, Check, Finding, FindingKind, HealthAnswer, HeldShare, IoInfo, Jobs, KeyInfo,
+    List, ListAnswer, PolicyAnswer, ShareInfo, Status, StatusAnswer,
 };
 use fairshare::wire::error::Code;
 
@@ -197,6 +197,27 @@ Sandboxes  what runs in one may not enter a share, nor submit
         said.contains("\nI/O        a share reads at most 200.0 MiB/s, on the disk of /home\n"),
         "{said}"
     );
+}
+
+#[test]
+fn policy_show_says_whose_turn_it_is() {
+    let key =
+        |had_milli, waits, others, before| KeyInfo { held_milli: 120, had_milli, waits, others, before };
+    for (key, says) in [
+        (
+            key(Some(44), true, 7, 3),
+            "you hold 12 % now and count as having held 4.4 % on average of late, while somebody waited: \
+             3 of 7 other members who wait come before you",
+        ),
+        (key(None, true, 2, 1), "you hold 12 % now: 1 of 2 other members who wait comes before you"),
+        (key(None, false, 2, 0), "you hold 12 % now: none of 2 members who wait would come before you"),
+        (key(None, true, 0, 0), "you hold 12 % now: nobody else waits"),
+    ] {
+        let policy = PolicyInfo { key: Some(key), ..policy() };
+        let daemon = Daemon::saying([Answer::Policy(PolicyAnswer { policy }).into()]);
+        let said = shown(&daemon.run("policy show"));
+        assert!(said.ends_with(&format!("\nYour turn  {says}\n")), "{said}");
+    }
 }
 
 #[test]

@@ -8,6 +8,7 @@ use fairshare::contract::{
 };
 use fairshare::wire::error::Code;
 
+use super::explained::set_policy;
 use super::handed::{becomes, client};
 use super::harness::{Daemon, Home, PATIENCE};
 use super::history::own as ends;
@@ -37,7 +38,7 @@ fn jobs(raw: &mut Raw) -> Vec<JobInfo> {
 /// The job that is the task for an index, once it is there.
 fn task(raw: &mut Raw, array: u64, index: u64) -> u64 {
     until("the task", PATIENCE, || {
-        let is_it = |job: &JobInfo| job.task == Some(TaskInfo { job_id: array, index });
+        let is_it = |job: &JobInfo| job.task.as_deref() == Some(&TaskInfo { job_id: array, index });
         jobs(raw).into_iter().find(is_it).map(|job| job.job_id)
     })
 }
@@ -145,6 +146,21 @@ fn a_task_whose_room_was_made_and_that_was_never_started_is() {
     let two = task(&mut raw, id, 2);
     ends_with(&world, &mut raw, two, 0);
     assert_eq!(over(&mut raw, id).state, JobState::Done);
+}
+
+/// The number of a task's job is nothing that its member knows it by.
+#[test]
+fn what_waits_for_the_end_of_a_task_names_no_other_job() {
+    let world = World::start();
+    let mut home = Home::new(&world);
+    set_policy(&home, 16);
+    let daemon = home.activate();
+    let mut raw = daemon.client();
+    let id = put(&mut raw, Submit { lease_ms: Some(3_600_000), ..array(2, None) });
+    let one = task(&mut raw, id, 1);
+    until_it_runs(&world, one);
+    let waits = job(&mut raw, id);
+    assert!(waits.starts_ms > Some(waits.created_ms) && waits.starts_after.is_none(), "{waits:?}");
 }
 
 #[test]

@@ -1,8 +1,10 @@
 //! Who is ahead of those who wait, and how far: each part of the key of 6-fairness.md by an example that can be checked by hand.
 
+use std::time::Duration;
+
 use fairshare::testing::identity::{JobId, Purpose, Uid};
-use fairshare::testing::ledger::{BootId, Canceller, Command, Ledger, Wait};
-use fairshare::testing::policy::Policy;
+use fairshare::testing::ledger::{BootId, Canceller, Command, Ledger, Order, Rules, Wait};
+use fairshare::testing::policy::{Policy, QueueRule};
 use fairshare::testing::quantity::{Bytes, MilliCpu};
 use fairshare::testing::state;
 
@@ -241,4 +243,64 @@ fn who_only_holds_is_ahead_for_their_weight() {
     hold_and_wait(&mut ledger, &policy, &[(1, 4, 0), (2, 4, 0)]);
     say(&mut ledger, 0, submit(&policy, 3, 1));
     close(lags(&mut ledger, HOUR, [1, 2]), [HOUR as i64 / 8, HOUR as i64 / 2]);
+}
+
+/// What a member is told of their own key: what they hold and had in thousandths of the machine, whether they wait, how many others
+/// do, and how many of those come before them.
+fn told(ledger: &Ledger, policy: &Policy, who: u64) -> (u64, Option<u64>, bool, usize, usize) {
+    let told = ledger.told_key(uid(who), policy.member(uid(who), &[]).weight).unwrap();
+    let milli = |part: u64| (part * 1000 + (1 << 31)) >> 32;
+    (milli(told.held), told.had.map(milli), told.waits, told.others, told.before)
+}
+
+#[test]
+fn ones_own_key_is_told_by_what_is_held_and_was_on_average() {
+    // What is counted for a weight of two is half, and what is told is what was held.
+    let (mut ledger, policy) = (forgetting(NEVER_MS), weighted(&[(2, 2000)]));
+    hold(&mut ledger, 0, &policy, 1, 4);
+    hold(&mut ledger, 0, &policy, 2, 2);
+    assert_eq!(told(&ledger, &policy, 1), (500, None, false, 0, 0), "nobody has waited");
+    say(&mut ledger, 0, submit(&policy, 3, 4));
+    say(&mut ledger, 0, submit(&policy, 2, 4));
+    say(&mut ledger, HOUR, Command::Tick);
+    assert_eq!(told(&ledger, &policy, 1), (500, Some(500), false, 2, 2));
+    assert_eq!(told(&ledger, &policy, 2), (250, Some(250), true, 1, 1));
+    assert_eq!(told(&ledger, &policy, 3), (0, Some(0), true, 1, 0));
+    assert_eq!(told(&ledger, &policy, 4), (0, Some(0), false, 2, 1), "of equals who has waited");
+    // 3 has what 1 gives back, and 2 goes on waiting and has the reservation.
+    release(&mut ledger, HOUR, 1);
+    say(&mut ledger, 2 * HOUR, Command::Tick);
+    assert_eq!(told(&ledger, &policy, 1), (0, Some(250), false, 1, 1));
+    assert_eq!(told(&ledger, &policy, 3), (500, Some(250), false, 1, 1));
+}
+
+/// Who does not wait is told who would come before them if they did: their credit is bounded.
+#[test]
+fn who_was_away_is_told_the_key_with_which_they_come_back() {
+    let (mut ledger, policy) = (forgetting(NEVER_MS), policy());
+    let away = NEVER_MS / 16 * 10;
+    hold_and_wait(&mut ledger, &policy, &[(1, 4, 4), (2, 1, 4)]);
+    // Patience would put both before whoever comes.
+    let patient = Duration::from_millis(NEVER_MS * 100);
+    let tau = Duration::from_millis(NEVER_MS / 16);
+    say(
+        &mut ledger,
+        0,
+        Command::SetRules(Rules {
+            half_life: Duration::from_millis(NEVER_MS),
+            tau,
+            patience: patient,
+            queue: QueueRule::default(),
+            order: Order::Fair,
+            lease_max: None,
+            evict: false,
+        }),
+    );
+    hold(&mut ledger, 0, &policy, 4, 3);
+    say(&mut ledger, away, Command::Tick);
+    let (.., others, before) = told(&ledger, &policy, 3);
+    say(&mut ledger, away, submit(&policy, 3, 4));
+    assert_eq!((others, before), (2, told(&ledger, &policy, 3).4));
+    // 1 has the reservation, and 2 was behind by more than any credit.
+    assert_eq!(before, 2);
 }

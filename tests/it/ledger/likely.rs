@@ -32,6 +32,11 @@ fn runs(ledger: &Ledger, who: u64, job: JobId) -> bool {
     ledger.allocation(AllocationId::of_job(uid(who), job)).is_some()
 }
 
+/// When who waits is expected to start, and whether that is no more than likely.
+fn told(ledger: &Ledger) -> Vec<(Option<u64>, bool)> {
+    ledger.places().iter().map(|place| (place.starts.map(|at| at.0), place.about)).collect()
+}
+
 /// 2 had work that took these times, one after the other.
 fn town(took: &[u64]) -> (Ledger, u64) {
     let mut ledger = ledger();
@@ -75,12 +80,44 @@ fn a_likely_end_is_put_off_step_by_step() {
     for put_off in [60, 300, 900] {
         let start = ledger.reservation().unwrap().start.map(|(start, _)| start);
         assert_eq!(start, Some(Time(likely)));
-        // What is said of starts rests on no guess.
-        assert_eq!(ledger.places()[0].starts, None);
+        // What is said of its start says that it rests on a guess.
+        assert_eq!(told(&ledger), [(Some(likely), true)]);
         assert_eq!(ledger.next_wakeup(), Some(likely));
         say(&mut ledger, likely, Command::Tick);
         likely += put_off * SECOND;
     }
+}
+
+/// What ends at a certain time is told as that, also where something is likely to end sooner. Who comes after one who starts at
+/// about a time starts at about one.
+#[test]
+fn a_start_is_about_a_time_where_leases_do_not_tell() {
+    let (mut ledger, ms) = town(&[40 * SECOND, 60 * SECOND]);
+    submit(&mut ledger, ms, 2, 4);
+    say(&mut ledger, ms, request(&policy(), 1, named(4000, GIB), Some(90 * SECOND), Wait::No));
+    let wants = |who, lease| request(&policy(), who, named(4000, GIB), lease, Wait::Granted);
+    say(&mut ledger, ms, wants(3, None));
+    say(&mut ledger, ms, wants(4, Some(300 * SECOND)));
+    // Work without a limit, that is likely to take 50 seconds from when it starts.
+    submit(&mut ledger, ms, 2, 4);
+    submit(&mut ledger, ms, 2, 4);
+    let told_in: Vec<_> =
+        told(&ledger).into_iter().map(|(starts, about)| (starts.unwrap() - ms, about)).collect();
+    assert_eq!(
+        told_in,
+        [(90, false), (90, true), (390, true), (440, true)].map(|(s, about)| (s * SECOND, about))
+    );
+    say(&mut ledger, ms, Command::Drain);
+    assert!(told(&ledger).iter().all(|place| *place == (None, false)), "nobody starts");
+}
+
+/// Who waits for what has no limit, of a member of whom nothing is known, is told no time.
+#[test]
+fn nobody_guesses_where_nothing_is_known() {
+    let (mut ledger, ms) = town(&[]);
+    submit(&mut ledger, ms, 2, 2);
+    say(&mut ledger, ms, request(&policy(), 3, named(8000, GIB), Some(60 * SECOND), Wait::Granted));
+    assert_eq!(told(&ledger), [(None, false)]);
 }
 
 #[test]

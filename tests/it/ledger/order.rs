@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use fairshare::testing::identity::{JobId, Uid};
 use fairshare::testing::ledger::Ledger;
 use fairshare::testing::ledger::time::Time;
+use fairshare::testing::policy::Weight;
 
 /// Of each member's own the last that was put first, then those of the highest priority, then those that came first. Weights are
 /// honoured: the one with the reservation, then who has been first of theirs for a half-life, then each time
@@ -43,4 +44,21 @@ pub fn by_brute_force(ledger: &Ledger, time: Time, patience: u64) {
     }
     let places: Vec<JobId> = places.iter().map(|waiting| waiting.job).collect();
     assert_eq!(places, order, "the queue is out of order");
+    is_told(ledger);
+}
+
+/// What members who wait are told of who comes before them is the order of the queue.
+fn is_told(ledger: &Ledger) {
+    let (places, whole) = (ledger.places(), ledger.capacity().whole());
+    if places.iter().any(|place| !place.waiting.need().fits(whole)) {
+        return;
+    }
+    let mut members: Vec<Uid> = Vec::new();
+    for place in places.iter().filter(|place| place.held_back.is_none()) {
+        members.extend(Some(place.waiting.uid).filter(|uid| !members.contains(uid)));
+    }
+    for (before, uid) in members.iter().enumerate() {
+        let Some(told) = ledger.told_key(*uid, Weight::default()) else { return };
+        assert_eq!((told.waits, told.others, told.before), (true, members.len() - 1, before), "uid {uid}");
+    }
 }

@@ -262,6 +262,9 @@ fn job_min(kind: JobKind, state: JobState) -> JobInfo {
         array: None,
         task: None,
         paused: None,
+        about: None,
+        limits: None,
+        starts_after: None,
     }
 }
 
@@ -290,16 +293,29 @@ fn job_full() -> JobInfo {
         array: None,
         task: None,
         paused: None,
+        about: Some(true),
+        limits: Some(Box::new(AMOUNTS)),
+        starts_after: Some(16),
+    }
+}
+
+fn waits_for_full() -> WaitsFor {
+    WaitsFor {
+        after: Some(vec![17, 18]),
+        begin_ms: Some(1_700_010_800_000),
+        hold: Some(true),
+        room: Some(true),
+        max: Some(true),
+        running: Some(true),
     }
 }
 
 #[rustfmt::skip]
 fn answers() -> Vec<(&'static str, Answer)> {
-    let waits_for = WaitsFor { after: Some(vec![17, 18]), begin_ms: Some(1_700_010_800_000), hold: Some(true) };
     let figures = |cpu_milli| AmountInfo { cpu_milli, mem_bytes: 8 << 30, tasks_max: 4096 };
     let policy_min = PolicyInfo {
         defaults: figures(2000), max: figures(8000), lease_default_ms: None, lease_max_ms: None, idle_ms: None, burst_cpu_milli: None,
-        role: Role::Operator, from_sandboxes: false, io: None,
+        role: Role::Operator, from_sandboxes: false, io: None, key: None,
     };
     let policy_full = PolicyInfo {
         lease_default_ms: Some(28_800_000), lease_max_ms: Some(604_800_000), idle_ms: Some(1_800_000),
@@ -312,6 +328,7 @@ fn answers() -> Vec<(&'static str, Answer)> {
     };
     let policy_io = PolicyInfo { io: io(Some(1 << 20), &["/home", "/scratch"]), ..policy_min.clone() };
     let policy_io_min = PolicyInfo { io: io(None, &[]), ..policy_min.clone() };
+    let key = KeyInfo { held_milli: 120, had_milli: Some(40), waits: true, others: 7, before: 3 };
     let policy_of = |role| PolicyInfo { role, ..policy_min.clone() };
     let checks = vec![
         Check { name: text("bus"), ok: true, detail: None },
@@ -353,12 +370,15 @@ fn answers() -> Vec<(&'static str, Answer)> {
         ("audit-full", Answer::Audit(AuditAnswer { findings: findings(), findings_left_out: Some(3) })),
         ("policy-io", Answer::Policy(PolicyAnswer { policy: policy_io })),
         ("policy-io-min", Answer::Policy(PolicyAnswer { policy: policy_io_min })),
-        ("job-apart", Answer::Job(OneJob::of(JobInfo { waits_for: Some(Box::new(waits_for)), ..job_min(JobKind::Submit, JobState::Queued) }))),
+        ("job-apart", Answer::Job(OneJob::of(JobInfo { waits_for: Some(Box::new(waits_for_full())), ..job_min(JobKind::Submit, JobState::Queued) }))),
         ("job-apart-after", Answer::Job(OneJob::of(JobInfo { waits_for: Some(Box::new(WaitsFor { after: Some(vec![]), ..WaitsFor::default() })), ..job_min(JobKind::Submit, JobState::Queued) }))),
         ("job-apart-min", Answer::Job(OneJob::of(JobInfo { waits_for: Some(Box::default()), ..job_min(JobKind::Submit, JobState::Queued) }))),
         ("job-output", Answer::Job(OneJob { job: job_min(JobKind::Submit, JobState::Running), output: Some(text("/home/alice/fairshare-7.out")) })),
         ("unit-own", Answer::Unit(InUnit { unit: text("fairshare-1001-run17-run1.scope"), cpu_milli: 2000, mem_bytes: 8 << 30, job_id: Some(17) })),
         ("job-paused", Answer::Job(OneJob::of(JobInfo { paused: Some(true), ..job_min(JobKind::Submit, JobState::Running) }))),
+        ("job-limits-min", Answer::Job(OneJob::of(JobInfo { limits: Some(Box::new(NOTHING)), ..job_min(JobKind::Submit, JobState::Queued) }))),
+        ("policy-key", Answer::Policy(PolicyAnswer { policy: PolicyInfo { key: Some(key), ..policy_min.clone() } })),
+        ("policy-key-min", Answer::Policy(PolicyAnswer { policy: PolicyInfo { key: Some(KeyInfo { had_milli: None, ..key }), ..policy_min.clone() } })),
     ]
 }
 

@@ -6,6 +6,7 @@ use crate::daemon::asking::caller::{Asking, Caller};
 use crate::daemon::asking::deed::Deed;
 use crate::daemon::asking::present::Present;
 use crate::daemon::telling::answer;
+use crate::daemon::telling::job as told;
 use crate::identity::JobId;
 use crate::ledger::refusal::Refusal;
 use crate::policy::Role;
@@ -36,7 +37,7 @@ impl Endpoint for JobStatus {
         let own = job.uid == by.peer.uid;
         Ok(Deed::Answer(Answer::Job(OneJob {
             job: now.shown.job(job),
-            output: own.then(|| answer::output(job)).flatten(),
+            output: own.then(|| told::output(job)).flatten(),
         })))
     }
 }

@@ -187,7 +187,7 @@ mod tests {
     use super::*;
     use crate::contract::Endpoint::{self, Attach, Ping, Policy, RequestResources, Run, Submit};
     use crate::contract::{
-        AllocationInfo, AllocationKind, AllocationState, AmountInfo, Answer, CapacityInfo, IoInfo,
+        AllocationInfo, AllocationKind, AllocationState, AmountInfo, Answer, CapacityInfo, IoInfo, KeyInfo,
         PolicyAnswer, PolicyInfo, Pong, ShareInfo, StatusAnswer, Usage,
     };
     use crate::ledger::job::WORKS_PER_UID_MAX;
@@ -217,6 +217,13 @@ mod tests {
                 write_ops: Some(MOST),
                 // The most paths of a policy, of its longest texts.
                 on: vec!["x".repeat(256); 8],
+            }),
+            key: Some(KeyInfo {
+                held_milli: MOST,
+                had_milli: Some(MOST),
+                waits: true,
+                others: MOST,
+                before: MOST,
             }),
         };
         let longest =
