@@ -6,7 +6,7 @@ use std::str::FromStr;
 use super::exit::{Exit, Failure};
 use super::link::Link;
 use super::whom::Whom;
-use crate::contract::{ArrayRange, JobList, TaskInfo};
+use crate::contract::{ArrayRange, JobInfo, JobList, TaskInfo};
 
 /// A job as its member knows it: by its number, or as the task of an array.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,6 +20,15 @@ pub enum Named {
 /// The indices of an array, as `submit --array` takes them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Indices(pub ArrayRange);
+
+impl Named {
+    fn task(&self) -> Option<&TaskInfo> {
+        match self {
+            Self::Job(_) => None,
+            Self::Task(task) => Some(task),
+        }
+    }
+}
 
 impl FromStr for Named {
     type Err = String;
@@ -78,22 +87,31 @@ fn parted(text: &str, at: char) -> (&str, Option<&str>) {
 /// # Errors
 /// A task is named that has not begun or is not remembered, or no daemon answers.
 pub fn numbers(link: &mut Link, named: &[Named]) -> Result<Vec<u64>, Failure> {
-    let has_tasks = named.iter().any(|named| matches!(named, Named::Task(_)));
-    let own = if has_tasks { link.ask(&JobList { all: None }, &Whom::Me)?.jobs } else { Vec::new() };
+    let tasks: Vec<&TaskInfo> = named.iter().filter_map(Named::task).collect();
+    let mut known = Vec::new();
+    if !tasks.is_empty() {
+        known = link.ask(&JobList { all: None }, &Whom::Me)?.jobs;
+        // An admin is shown everybody's.
+        if tasks.iter().any(|task| job_of(&known, task).is_none())
+            && let Ok(all) = link.try_ask(&JobList { all: Some(true) })?
+        {
+            known = all.jobs;
+        }
+    }
     let number = |named: &Named| match named {
         Named::Job(job) => Ok(*job),
-        Named::Task(task) => {
-            let found = own.iter().rfind(|job| job.task.as_deref() == Some(task));
-            found.map(|job| job.job_id).ok_or_else(|| {
-                Failure::new(Exit::REFUSED, format!("No task {named} of yours has begun, or is remembered"))
-                    .hint(format!(
-                        "`fairshare jobs` shows how many tasks of job {} are still to come",
-                        task.job_id
-                    ))
-            })
-        }
+        Named::Task(task) => job_of(&known, task).ok_or_else(|| {
+            Failure::new(Exit::TRY_AGAIN, format!("No task {named} has begun, or is remembered")).hint(
+                format!("`fairshare jobs` shows how many tasks of job {} are still to come", task.job_id),
+            )
+        }),
     };
     named.iter().map(number).collect()
+}
+
+/// The job that is a task; of several the last.
+fn job_of(known: &[JobInfo], task: &TaskInfo) -> Option<u64> {
+    known.iter().rfind(|job| job.task.as_deref() == Some(task)).map(|job| job.job_id)
 }
 
 /// The number by which the daemon knows one job, where one is named.

@@ -50,6 +50,11 @@ pub fn environment(
     inherited.chain(of_work).filter_map(|pair| word(&pair).ok()).collect()
 }
 
+/// An environment, as `execve(2)` takes it, with nothing said anew: of who stays in the work that it was said to.
+pub fn unchanged(inherited: impl Iterator<Item = (OsString, OsString)>) -> Vec<CString> {
+    inherited.filter_map(|pair| word(&pair).ok()).collect()
+}
+
 /// A variable as `execve(2)` takes it.
 fn word((name, value): &(OsString, OsString)) -> Result<CString, NulError> {
     CString::new([name.as_bytes(), b"=", value.as_bytes()].concat())

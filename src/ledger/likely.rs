@@ -70,7 +70,8 @@ impl Ledger {
 /// How long a command ran that had room of its own.
 fn ran_ms(job: &Job) -> Option<u64> {
     let JobState::Ended { started: Some(started), ended, .. } = &job.state else { return None };
-    job.kind.ask().filter(|_| job.is_work())?;
+    // An array runs for as long as its tasks do one after the other.
+    job.kind.ask().filter(|_| job.is_work() && job.array().is_none())?;
     let of_one_boot = started.is_of_this_boot() && ended.is_of_this_boot();
     let (from, to) =
         if of_one_boot { (started.boot_ms, ended.boot_ms) } else { (started.wall_ms, ended.wall_ms) };

@@ -366,18 +366,23 @@ impl Ledger {
 
     /// Takes a job out of where it waits. Where that is the queue the next of its member is their first from now on.
     fn leave_line(&mut self, id: JobId) {
+        self.take_out(id).into_iter().for_each(|uid| self.recount(uid));
+    }
+
+    /// The same, where the member whose queue it was is counted anew by who asks.
+    fn take_out(&mut self, id: JobId) -> Option<Uid> {
         let since = self.clock.last;
         if let Some(job) = self.jobs.get(&id)
             && let Some(apart) = job.apart()
         {
-            return self.aside.remove(job.uid, id, apart);
+            self.aside.remove(job.uid, id, apart);
+            return None;
         }
-        let Some((left, next)) = self.queue.remove(id, &self.books, since) else { return };
-        self.recount(left.uid);
-        let Some(next) = next else { return };
-        if let Some(job) = self.jobs.get_mut(&next) {
+        let (left, next) = self.queue.remove(id, &self.books, since)?;
+        if let Some(job) = next.and_then(|next| self.jobs.get_mut(&next)) {
             Arc::make_mut(job).state = JobState::Queued { since };
         }
+        Some(left.uid)
     }
 
     /// A member who has put another of theirs before the one with the reservation gives that up: whose turn it is is looked at

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Ledger;
+use super::array::Array;
 use super::counted::room::Room;
 use super::queue::{OwnBounds, Place, Waiting};
 use super::time::Time;
@@ -33,18 +34,22 @@ impl Ledger {
     /// Who waits, in order, with place and start. What is said of starts holds if nobody comes, goes early, or renews, and
     /// nobody passes: it is an upper bound for everyone whose place stays. Where leases do not tell, what is likely does, and it
     /// is said that it rests on that. Who waits for something of their own to end has no start, and is before nobody: with what
-    /// they wait for besides it is passed over until then. O(n log n).
+    /// they wait for besides it is passed over until then. What waits behind an array of its own member's has none either: each of
+    /// the array's tasks goes before it. O(n log n).
     pub fn places(&self) -> Vec<Place> {
         let whole = self.books.capacity.whole();
         let (mut ahead, mut known) = (Ahead::of(self), !self.draining);
         let mut places = Vec::with_capacity(self.queue.len());
         let mut passed_over: BTreeMap<Uid, OwnBounds> = BTreeMap::new();
+        let mut arrays: BTreeSet<Uid> = BTreeSet::new();
         for waiting in self.in_order() {
             let (need, uid) = (waiting.need(), waiting.uid);
             let held_back = passed_over.get(&uid).copied();
             let held_back = held_back.or_else(|| self.held_back(waiting, &self.share_of(uid)));
             passed_over.extend(held_back.map(|bounds| (uid, bounds)));
-            let possible = need.fits(whole) && held_back.is_none();
+            let possible = need.fits(whole) && held_back.is_none() && !arrays.contains(&uid);
+            let to_come = self.jobs.get(&waiting.job).and_then(|job| job.array()).map_or(0, Array::to_come);
+            arrays.extend((to_come > 1).then_some(uid));
             known = known && (!possible || ahead.come_to(need, whole));
             let starts = (possible && known).then_some(ahead.time);
             if starts.is_some() {

@@ -332,10 +332,10 @@ impl fmt::Display for Refusal {
             Self::NotHeld { job } => write!(f, "Job {job} is no submitted command: it cannot be held"),
             Self::NotPaused { job, why } => why.of(*job, f),
             Self::WaitsNot => {
-                f.write_str("What waits for a job, a time or a release must be let wait for room then")
+                f.write_str("An array, and what waits for a job, a time or a release, must be let wait for room")
             }
             Self::WaitsInShare => f.write_str(
-                "What waits for a job, a time or a release has room of its own: nobody keeps the standing allocation for it",
+                "An array, and what waits for a job, a time or a release, has room of its own: nobody keeps the standing allocation for it",
             ),
             Self::JobAtWork { job } => write!(f, "Job {job} is at work"),
         }

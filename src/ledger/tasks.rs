@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::apart::Apart;
 use super::array::Task;
+use super::expire::RETRY_MS;
 use super::job::{Job, JobEnd, JobKind, JobState, Work};
 use super::{Ledger, Now};
 use crate::identity::JobId;
@@ -13,7 +14,8 @@ impl Ledger {
     /// Makes the next task of an array that waits, and has the array wait on for the one after it. It keeps its place among its
     /// member's own, and no reservation: each task takes its own.
     pub(super) fn next_task(&mut self, now: Now, id: JobId) -> Option<Arc<Job>> {
-        self.leave_line(id);
+        // Its member waits on, and counts as one who does at every moment.
+        let left = self.take_out(id);
         let task = JobId(self.next_job);
         let since = self.clock.last;
         let job = self.jobs.get_mut(&id).map(Arc::make_mut)?;
@@ -35,6 +37,8 @@ impl Ledger {
         self.next_job = self.next_job.saturating_add(1);
         if rest {
             self.line_up(&array);
+        } else {
+            left.into_iter().for_each(|uid| self.recount(uid));
         }
         self.reserved = self.reserved.filter(|first| *first != id);
         let kind = JobKind::Submit(Box::new(of_task));
@@ -53,7 +57,12 @@ impl Ledger {
         if array.next.is_none() && array.at_work == 0 {
             return Some((task.of, work.worst.clone().unwrap_or(JobEnd::Done)));
         }
-        self.set_apart(task.of, |apart| apart.full = false);
+        // Whatever kept this one from running keeps the next from it too: not all of them are to fail in a moment.
+        let again = matches!(end, JobEnd::Failed(_)).then(|| self.clock.last.after(RETRY_MS));
+        self.set_apart(task.of, |apart| {
+            apart.full = false;
+            apart.begin = apart.begin.max(again);
+        });
         None
     }
 

@@ -42,7 +42,7 @@ guest_test!(what_is_still_to_come_of_an_array_comes_after_a_reboot_and_not_after
     guest.as_user("alice", "fairshare jobs").expect_ok().stdout_has("3 of 4 done, 1 failed");
     let array = submit(&guest, "--array 1-10000 --output /dev/null -- sleep 1000");
     let task = format!("{array}_1");
-    let runs = format!("until fairshare jobs --state running | grep -q ' {task} '; do sleep 0.2; done");
+    let runs = format!("until fairshare jobs --state running | grep -q '^ *{task} '; do sleep 0.2; done");
     guest.as_user("alice", &runs).expect_ok();
     guest.as_user("alice", &format!("fairshare cancel {task}")).expect_ok().stdout_has("cancelled");
     guest.as_user("bob", &format!("fairshare cancel {array}")).expect_code(77);

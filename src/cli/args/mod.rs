@@ -88,7 +88,7 @@ pub enum Command {
     /// Cancel jobs
     #[command(after_help = CANCEL_EXAMPLES)]
     Cancel(JobNumbers),
-    /// Have jobs that are at work stand still: their CPU goes to others, their memory stays
+    /// Have jobs that are at work stand still: they use no CPU, and their memory stays
     #[command(after_help = PAUSE_EXAMPLES)]
     Pause(JobNumbers),
     /// Have paused jobs go on

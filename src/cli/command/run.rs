@@ -126,12 +126,13 @@ pub fn execute(command: &[OsString], entered: &InUnit) -> Failure {
     let Some(program) = words.first() else {
         return Failure::new(Exit::USAGE, "there is no command to run");
     };
-    let env = hints::environment(
-        std::env::vars_os(),
-        Kind::Run(entered.job_id),
-        entered.cpu_milli,
-        entered.mem_bytes,
-    );
+    // Who is in a submitted command stays in it, and is told what that was told.
+    let env = if entered.unit.ends_with(".service") {
+        hints::unchanged(std::env::vars_os())
+    } else {
+        let kind = Kind::Run(entered.job_id);
+        hints::environment(std::env::vars_os(), kind, entered.cpu_milli, entered.mem_bytes)
+    };
     signals::restore_sigpipe();
     let Err(errno) = execvpe(program, &words, &env);
     not_executed(name, errno)

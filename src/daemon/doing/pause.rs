@@ -43,7 +43,7 @@ pub async fn pause(cx: Context, pausing: Pausing, reply: Reply) {
             info!(job_id = job.0, unit = %unit, "job {job} could not be {word}: {}", in_full(error));
         }
     }
-    let _ = cx.said.send(Said::Paused { job, done, reply }).await;
+    let _ = cx.said.send(Said::Paused { uid: unit.uid(), job, done, reply }).await;
     drop(turn);
 }
 

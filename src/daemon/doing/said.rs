@@ -50,6 +50,8 @@ pub enum Said {
     WorkLost(JobId),
     /// A command was to stand still or to go on: how that went.
     Paused {
+        /// Whose it is.
+        uid: Uid,
         /// The command's job.
         job: JobId,
         /// Whether the kernel holds it; why not, for who asked.

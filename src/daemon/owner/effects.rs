@@ -22,7 +22,10 @@ use crate::ledger::job::{Job, JobEnd, JobKind};
 use crate::ledger::refusal::Refusal;
 use crate::ledger::{Command, Decided, Effect, Event, Image};
 use crate::policy::{Role, Visibility};
-use crate::wire::error::WireError;
+use crate::wire::error::{Code, WireError};
+
+/// How soon another job of a member's can be paused, in milliseconds: most stand still at once.
+const PAUSING_RETRY_AFTER_MS: u64 = 100;
 
 /// How many of those who hold the room a refusal names, the largest first.
 const HOLDERS_NAMED_MAX: usize = 8;
@@ -106,12 +109,21 @@ impl EventLoop {
             tokio::spawn(allocation::queued(cx.clone(), (job, kept), self.ledger.image(), reply));
             return;
         }
+        // What gives something back waits behind them, and each may take as long as a process keeps from standing still.
+        if matches!(effect, Effect::Pause { .. }) && !self.pausing.insert(uid) {
+            let error = WireError::new(Code::Busy, "Another job of yours is being paused or resumed");
+            return reply.send(Err(error.retry_after_ms(PAUSING_RETRY_AFTER_MS)));
+        }
         if self.busy.contains_key(&uid) {
             self.deferred.entry(uid).or_default().push_back((effect, reply));
             return;
         }
         self.busy.entry(uid).or_default();
         self.spawn(cx, uid, effect, reply);
+    }
+
+    fn is_over(&self, job: JobId) -> bool {
+        self.ledger.jobs().get(&job).is_none_or(|job| job.ended())
     }
 
     fn is_called_back(&self, job: JobId) -> bool {
@@ -134,7 +146,11 @@ impl EventLoop {
                 }
                 (None, _) => drop(cx.turn(uid)),
             },
-            Effect::Start { job, .. } => self.start_work(cx, uid, job, image, reply),
+            // It has ended while something else was under way for its member.
+            Effect::CallBack { job, .. } | Effect::Start { job, .. } if self.is_over(job) => {
+                self.called_back(job, reply);
+                drop(cx.turn(uid));
+            }
             Effect::CallBack { job, .. } => match self.running(job) {
                 Some(running) => {
                     self.goes_on(job);
@@ -142,6 +158,7 @@ impl EventLoop {
                 }
                 None => drop(cx.turn(uid)),
             },
+            Effect::Start { job, .. } => self.start_work(cx, uid, job, image, reply),
             Effect::Pause { job, pause, .. } => self.pause(cx, uid, (job, pause), reply),
             Effect::Resize { id, to, .. } => match of(id) {
                 Some(allocation) => {

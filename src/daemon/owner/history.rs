@@ -17,8 +17,8 @@ impl EventLoop {
 
     fn ended(&self, id: JobId) -> Option<Ended> {
         let job = self.ledger.jobs().get(&id).filter(|job| job.ended())?;
-        // Its tasks tell of it.
-        if job.array().is_some() {
+        // Its tasks tell of it, where there were any.
+        if job.array().is_some_and(|array| array.done + array.failed > 0) {
             return None;
         }
         let home = job.home().filter(|_| !job.is_work());

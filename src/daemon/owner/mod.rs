@@ -153,6 +153,8 @@ pub struct EventLoop {
     needed: BTreeMap<JobId, Bytes>,
     /// Commands that stand still, as the kernel was last seen to say.
     paused: Paused,
+    /// Members of whom a command is being paused, or had go on.
+    pausing: BTreeSet<Uid>,
     /// Whether there may be submitted commands that run without one.
     out_of_sight: bool,
     /// Who called back a submitted command that has been stopped, and waits to hear how it ended.
@@ -216,6 +218,7 @@ impl EventLoop {
             followed: BTreeSet::new(),
             needed: BTreeMap::new(),
             paused: Paused::default(),
+            pausing: BTreeSet::new(),
             out_of_sight: false,
             called_back: BTreeMap::new(),
             recovering: false,
@@ -323,7 +326,7 @@ impl EventLoop {
             Said::Kept(job) => self.command_kept(job),
             Said::NeverBegan(job, reply) => self.never_began(job, reply),
             Said::WorkEnded { job, end, reply } => self.work_ended(job, end, reply),
-            Said::Paused { job, done, reply } => self.paused(job, done, reply),
+            Said::Paused { uid, job, done, reply } => self.paused((uid, job), done, reply),
             Said::WorkLost(job) => self.work_lost(job),
             Said::Image(reply) => drop(reply.send(self.ledger.image())),
             Said::CalledBack(job, reply) => self.called_back(job, reply),

@@ -8,6 +8,7 @@ use super::EventLoop;
 use super::still::Paused;
 use crate::daemon::clock;
 use crate::daemon::doing::allocation::Context;
+use crate::daemon::doing::freezer;
 use crate::daemon::doing::pause::{self, Pausing};
 use crate::daemon::telling::answer;
 use crate::daemon::telling::reply::Reply;
@@ -19,10 +20,11 @@ use crate::serving::logging::chain;
 use crate::wire::error::WireError;
 
 impl EventLoop {
-    /// Has a command stand still, or go on. Its member is marked busy.
-    pub(crate) fn pause(&self, cx: Context, uid: Uid, (job, pause): (JobId, bool), reply: Reply) {
+    /// Has a command stand still, or go on. Its member is marked busy, and as one of whom a command is paused.
+    pub(crate) fn pause(&mut self, cx: Context, uid: Uid, (job, pause): (JobId, bool), reply: Reply) {
         let Some(unit) = self.stage(job) else {
             // It has ended while something else was under way for its member.
+            self.pausing.remove(&uid);
             reply.send(Err(answer::refusal(&Refusal::NotPaused { job, why: NotPaused::Over })));
             return drop(cx.turn(uid));
         };
@@ -30,7 +32,8 @@ impl EventLoop {
     }
 
     /// What came of it. The answer is the job as it is now.
-    pub(crate) fn paused(&mut self, job: JobId, done: Result<(), WireError>, reply: Reply) {
+    pub(crate) fn paused(&mut self, (uid, job): (Uid, JobId), done: Result<(), WireError>, reply: Reply) {
+        self.pausing.remove(&uid);
         self.look_whether_paused(job);
         reply.send(done.and_then(|()| self.shown().one_job(job)));
     }
@@ -67,6 +70,7 @@ impl EventLoop {
             Ok(paused) => paused,
             Err(fault) => return error!(unit = %unit, "{}, proceeding with what was known", chain(&fault)),
         };
+        self.let_go_on(job, unit, paused);
         let changed = if paused { self.paused.insert(job) } else { self.paused.remove(job) };
         if !changed {
             return;
@@ -75,6 +79,19 @@ impl EventLoop {
             self.paused.thawed_by(job, tokio::spawn(pause::thaw_in(cx, unit, left)));
         }
         self.publish(Event::Job(job));
+    }
+
+    /// Thaws a command that is to stand still and does not, where nobody is about to see to that: a pause that failed may have left
+    /// it so, and no part of it is to stand still while the rest goes on.
+    fn let_go_on(&self, job: JobId, unit: UnitName, paused: bool) {
+        let whose = self.ledger.jobs().get(&job).map(|job| job.uid);
+        if paused || whose.is_none_or(|uid| self.pausing.contains(&uid)) {
+            return;
+        }
+        let half = self.parts.cgroups.to_stand_still(unit).is_ok_and(|frozen| !frozen.is_empty());
+        if let (true, Some(cx)) = (half, self.context.clone()) {
+            tokio::spawn(async move { freezer::thaw(&cx.systemd, &cx.cgroups, unit).await });
+        }
     }
 
     /// What a command that is at work runs in.

@@ -49,7 +49,10 @@ impl Ledger {
     ) -> Result<(), Refusal> {
         self.end_job(now, id, JobEnd::Cancelled, effects);
         for task in self.tasks_of(id) {
-            self.cancel(now, task, by, effects)?;
+            // Each is called back once for it: who asks again and again has nothing done anew.
+            if !self.jobs.get(&task).is_some_and(|task| task.called_back()) {
+                self.cancel(now, task, by, effects)?;
+            }
         }
         Ok(())
     }

@@ -10,7 +10,7 @@ use fairshare::wire::error::Code;
 
 use super::explained::set_policy;
 use super::handed::{becomes, client};
-use super::harness::{Daemon, Home, PATIENCE};
+use super::harness::{Daemon, Home, PATIENCE, Unwritable};
 use super::history::own as ends;
 use super::raw::{Raw, submission};
 use super::waiting::file;
@@ -120,6 +120,38 @@ fn each_task_is_run_once_whenever_the_daemon_dies() {
     let tasks = jobs(&mut raw).into_iter().filter_map(|job| job.task).map(|task| task.index);
     assert_eq!(tasks.collect::<Vec<u64>>(), [1, 2, 3, 4]);
     until("what is kept to go", PATIENCE, || {
+        fs::read_dir(home.state_dir().join("jobs")).unwrap().next().is_none().then_some(())
+    });
+}
+
+/// What says that a task was started goes when its end is stored, and no sooner: it would be run again.
+#[test]
+fn a_task_whose_end_was_not_stored_when_the_daemon_died_has_ended_as_it_did() {
+    let world = World::start();
+    let mut home = Home::new(&world);
+    let daemon = home.activate();
+    let mut raw = daemon.client();
+    let id = put(&mut raw, array(2, Some(1)));
+    let one = task(&mut raw, id, 1);
+    until_it_runs(&world, one);
+    let unwritable = Unwritable::state(&home);
+    world.end_service(&service(one), 7);
+    daemon.wait_logged(&format!("how job {one} ended is not stored"));
+    // Whatever was to be done to the folder by now has been done before this is.
+    raw.refused(&Call::Submit(array(2, None)), Code::Io);
+    assert!(file(&home, format!("{one}.started")).exists());
+    daemon.kill();
+    drop(unwritable);
+    world.take_calls();
+    let daemon = home.activate();
+    let mut raw = daemon.client();
+    assert_eq!(over(&mut raw, one).exit_code, Some(7));
+    let two = task(&mut raw, id, 2);
+    ends_with(&world, &mut raw, two, 0);
+    assert_eq!(over(&mut raw, id).exit_code, Some(7));
+    let started = ("StartTransientUnit".to_owned(), service(one));
+    assert!(!world.take_calls().contains(&started), "it is run again");
+    until("what says it was started to go", PATIENCE, || {
         fs::read_dir(home.state_dir().join("jobs")).unwrap().next().is_none().then_some(())
     });
 }

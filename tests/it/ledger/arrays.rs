@@ -6,7 +6,7 @@ use fairshare::testing::identity::JobId;
 use fairshare::testing::ledger::apart::{Change, When};
 use fairshare::testing::ledger::array::{Array, Indices, TASKS_MAX};
 use fairshare::testing::ledger::job::{Exit, Job, JobEnd, JobState, Ran};
-use fairshare::testing::ledger::{BootId, Canceller, Command, Effect, Ledger, Wait};
+use fairshare::testing::ledger::{BootId, Canceller, Command, Effect, Ledger, Outcome, Wait};
 use fairshare::testing::quantity::PartialAmount;
 use fairshare::testing::state;
 
@@ -144,6 +144,8 @@ fn cancelled_no_more_are_made_and_those_there_are_called_back() {
     assert!(say(&mut ledger, 1, not_theirs).is_err());
     assert_eq!(called_back(say(&mut ledger, 1, cancel.clone()).unwrap()), 4);
     assert_eq!((over(&ledger, array), ledger.waiting()), (None, 0));
+    // Asked for again and again nothing is done anew.
+    assert_eq!(called_back(say(&mut ledger, 1, cancel.clone()).unwrap()), 0);
     for (ms, (_, job)) in (2..).zip(at_work(&ledger, array)) {
         say(&mut ledger, ms, Command::WorkEnded { job, end: ended(0) }).unwrap();
     }
@@ -153,6 +155,29 @@ fn cancelled_no_more_are_made_and_those_there_are_called_back() {
     let held = put_when(&mut ledger, 10, 1, (9, None), When { hold: true, ..When::default() });
     say(&mut ledger, 11, Command::Cancel { job: held, by: Canceller::Admin }).unwrap();
     assert_eq!(over(&ledger, held), Some((JobEnd::Cancelled, 0, 0)));
+}
+
+/// A disk that is full, or systemd that refuses, refuses the next as well.
+#[test]
+fn what_cannot_be_started_does_not_take_all_of_an_array_with_it() {
+    let mut ledger = ledger();
+    let array = JobId(ledger.next_job());
+    let tasks = Array::new(Indices::checked(1, 9, 1).unwrap(), None);
+    let whole = named(8000, 8 * GIB);
+    let submit = submit_array(&policy(), 1, whole, tasks, (None, When::default()));
+    let effects = ledger.apply(at(0), submit).unwrap();
+    let grants = |effects: &[Effect]| {
+        effects.iter().find_map(|effect| if let Effect::Grant(id) = effect { Some(*id) } else { None })
+    };
+    let id = grants(&effects).unwrap();
+    let undone = Command::Settle { id, outcome: Outcome::Undone("no space left".into()) };
+    let effects = ledger.apply(at(1), undone).unwrap();
+    assert_eq!(grants(&effects), None);
+    assert_eq!(ledger.jobs()[&array].array().map(|array| (array.failed, array.to_come())), Some((1, 8)));
+    let again = ledger.next_wakeup().unwrap();
+    assert!((10_000..=120_000).contains(&again), "{again}");
+    let effects = ledger.apply(at(again), Command::Tick).unwrap();
+    assert!(grants(&effects).is_some());
 }
 
 #[test]
