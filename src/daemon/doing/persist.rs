@@ -5,9 +5,11 @@ use std::path::PathBuf;
 use std::sync::{Arc, mpsc as blocking};
 
 use tokio::sync::{mpsc, oneshot};
+use tracing::error;
 
 use crate::identity::JobId;
 use crate::ledger::Image;
+use crate::serving::logging::chain;
 use crate::state::commands::Commands;
 use crate::state::{Loaded, StateFault, StateFile};
 use crate::sys::apart;
@@ -17,13 +19,43 @@ const IMAGES_WAITING_MAX: usize = 64;
 
 type Written = Result<(), Arc<StateFault>>;
 
-/// What is to be written, and who waits for it.
+/// What the writer is to do.
 #[derive(Debug)]
-struct Due {
-    image: Image,
-    /// Whether it gives something back, for which disk space is kept.
+enum Due {
+    /// Write this image.
+    Image {
+        image: Box<Image>,
+        /// Whether it gives something back, for which disk space is kept.
+        gives_back: bool,
+        waiter: oneshot::Sender<Written>,
+    },
+    /// Take away what is kept of a command, once an image of this revision is written, or a newer one.
+    Over { job: JobId, revision: u64 },
+}
+
+/// What has come for the writer and is not done.
+#[derive(Default)]
+struct Batch {
+    image: Option<Box<Image>>,
     gives_back: bool,
-    waiter: oneshot::Sender<Written>,
+    waiters: Vec<oneshot::Sender<Written>>,
+    /// The commands that are over, by the revision that says so.
+    over: Vec<(u64, JobId)>,
+}
+
+impl Batch {
+    fn take(&mut self, due: Due) {
+        match due {
+            Due::Image { image, gives_back, waiter } => {
+                self.waiters.push(waiter);
+                self.gives_back |= gives_back;
+                if self.image.as_ref().is_none_or(|newest| image.revision > newest.revision) {
+                    self.image = Some(image);
+                }
+            }
+            Due::Over { job, revision } => self.over.push((revision, job)),
+        }
+    }
 }
 
 /// The thread that has the state's folder, and does with it what it is asked to.
@@ -92,30 +124,44 @@ impl Keeper {
         answer.recv().unwrap_or_else(|_| Err(ended()))
     }
 
-    /// Writes what comes, the newest of what waits, and tells all who wait.
+    /// Does something with the folder, and waits for it.
+    fn with<T: Send + 'static>(
+        &self,
+        act: impl FnOnce(&StateFile) -> Result<T, StateFault> + Send + 'static,
+    ) -> Result<T, StateFault> {
+        self.ask(|answer| {
+            Ask::With(Box::new(move |file| {
+                let _ = answer.send(file.map_or_else(|| Err(ended()), act));
+            }))
+        })
+    }
+
+    /// Writes what comes, the newest of what waits, and tells all who wait. What is kept of commands that are over goes after that.
     fn write(&self, mut receiver: mpsc::Receiver<Due>) {
-        let mut newest_written = None;
-        while let Some(Due { mut image, mut gives_back, waiter }) = receiver.blocking_recv() {
-            let mut waiters = vec![waiter];
-            while let Ok(other) = receiver.try_recv() {
-                waiters.push(other.waiter);
-                gives_back |= other.gives_back;
-                if other.image.revision > image.revision {
-                    image = other.image;
+        let (mut batch, mut newest_written) = (Batch::default(), None);
+        while let Some(due) = receiver.blocking_recv() {
+            batch.take(due);
+            while let Ok(due) = receiver.try_recv() {
+                batch.take(due);
+            }
+            let gives_back = std::mem::take(&mut batch.gives_back);
+            let written = match batch.image.take() {
+                Some(image) if newest_written.is_none_or(|newest| newest < image.revision) => {
+                    let revision = image.revision;
+                    let written = self.ask(|answer| Ask::Save(image, gives_back, answer));
+                    written.map(|()| newest_written = Some(revision)).map_err(Arc::new)
                 }
-            }
-            let revision = image.revision;
-            let written = if newest_written.is_some_and(|newest| newest >= revision) {
-                Ok(())
-            } else {
-                self.ask(|answer| Ask::Save(Box::new(image), gives_back, answer)).map_err(Arc::new)
+                Some(_) | None => Ok(()),
             };
-            if written.is_ok() {
-                newest_written = newest_written.max(Some(revision));
-            }
-            for waiter in waiters {
+            for waiter in batch.waiters.drain(..) {
                 // Who waited may have gone; the image is written all the same.
                 let _ = waiter.send(written.clone());
+            }
+            let over = batch.over.extract_if(.., |(revision, _)| newest_written >= Some(*revision));
+            for (_, job) in over {
+                if let Err(fault) = self.with(move |file| file.forget_command(job)) {
+                    error!("{}, proceeding: the next fairshared tries again", chain(&fault));
+                }
             }
         }
         // A keeper that has ended has let it go.
@@ -203,12 +249,10 @@ impl Persist {
         self.with(move |file| file.begin_command(job)).await
     }
 
-    /// Takes away what is kept of a command.
-    ///
-    /// # Errors
-    /// It could not be taken away.
-    pub async fn forget_command(&self, job: JobId) -> Result<(), StateFault> {
-        self.with(move |file| file.forget_command(job)).await
+    /// Takes away what is kept of a command that is over, once an image of this revision is written, or a newer one. What cannot be
+    /// taken away is logged, and is for the next daemon.
+    pub async fn forget_command(&self, job: JobId, revision: u64) {
+        let _ = self.due.send(Due::Over { job, revision }).await;
     }
 
     /// Has the keeper do something with the folder, and waits for it on a thread of its own.
@@ -217,19 +261,12 @@ impl Persist {
         act: impl FnOnce(&StateFile) -> Result<T, StateFault> + Send + 'static,
     ) -> Result<T, StateFault> {
         let keeper = self.keeper.clone();
-        let ask = move || {
-            keeper.ask(|answer| {
-                Ask::With(Box::new(move |file| {
-                    let _ = answer.send(file.map_or_else(|| Err(ended()), act));
-                }))
-            })
-        };
-        tokio::task::spawn_blocking(ask).await.unwrap_or_else(|_| Err(ended()))
+        tokio::task::spawn_blocking(move || keeper.with(act)).await.unwrap_or_else(|_| Err(ended()))
     }
 
     async fn due(&self, image: Image, gives_back: bool) -> Written {
         let (waiter, written) = oneshot::channel();
-        if self.due.send(Due { image, gives_back, waiter }).await.is_err() {
+        if self.due.send(Due::Image { image: Box::new(image), gives_back, waiter }).await.is_err() {
             return Err(Arc::new(ended()));
         }
         written.await.unwrap_or_else(|_| Err(Arc::new(ended())))

@@ -50,7 +50,7 @@ pub enum Said {
     WorkLost(JobId),
     /// A command was to stand still or to go on: how that went.
     Paused {
-        /// Whose it is.
+        /// The member whose command it is.
         uid: Uid,
         /// The command's job.
         job: JobId,

@@ -1,15 +1,12 @@
 //! Submitted commands whose start a restart of the daemon does not prevent: what they are to run is on disk, and not in memory.
 
 use tokio::sync::mpsc;
-use tracing::error;
 
 use super::EventLoop;
 use crate::daemon::asking::spec::Spec;
 use crate::daemon::doing::job::{self, FETCHES_WAITING_MAX, ToRun};
 use crate::identity::JobId;
-use crate::ledger::Image;
 use crate::ledger::job::{Job, JobKind};
-use crate::serving::logging::chain;
 use crate::state::commands::Commands;
 
 impl EventLoop {
@@ -19,7 +16,7 @@ impl EventLoop {
         let all = found.unstarted.union(&found.started);
         let left: Vec<JobId> = all.copied().filter(over).collect();
         self.commands = found;
-        left.into_iter().for_each(|job| self.take_away(job, None));
+        left.into_iter().for_each(|job| self.forget_command(job));
     }
 
     /// What a command is to run is on disk. Where it waits still, memory is not needed for it.
@@ -93,28 +90,13 @@ impl EventLoop {
         tokio::spawn(job::offer_again(cx, (running, amount), (limits, file), fetches));
     }
 
-    /// Takes away what is kept of a command that is over, once that is stored: until then the next daemon would think that it waits,
-    /// and of a task that nobody has started it.
+    /// Has taken away what is kept of a command that is over, once that is stored: until then the next daemon would think that it
+    /// waits, and of a task that nobody has started it.
     pub(crate) fn forget_command(&mut self, job: JobId) {
-        let image = self.ledger.image();
-        self.take_away(job, Some(image));
-    }
-
-    /// The same, once this is stored.
-    fn take_away(&mut self, job: JobId, stored: Option<Image>) {
         self.specs.remove(&job);
         let kept = self.commands.unstarted.remove(&job) | self.commands.started.remove(&job);
         let Some(persist) = self.persist.clone().filter(|_| kept) else { return };
-        tokio::spawn(async move {
-            if let Some(image) = stored
-                && persist.save_what_gives_back(image).await.is_err()
-            {
-                // Who had it end says so, and tries again.
-                return;
-            }
-            if let Err(fault) = persist.forget_command(job).await {
-                error!("{}, proceeding: the next fairshared tries again", chain(&fault));
-            }
-        });
+        let revision = self.ledger.revision();
+        tokio::spawn(async move { persist.forget_command(job, revision).await });
     }
 }

@@ -58,8 +58,10 @@ impl EventLoop {
     /// What was decided cannot be carried out: the intents stand, and are looked at when systemd is back.
     fn free_without_systemd(&mut self, uid: Uid) {
         for (effect, reply) in self.deferred.remove(&uid).unwrap_or_default() {
-            if let Effect::Enter { run, .. } = effect {
-                self.entering.remove(&run);
+            match effect {
+                Effect::Enter { run, .. } => drop(self.entering.remove(&run)),
+                Effect::Pause { .. } => drop(self.pausing.remove(&uid)),
+                _ => {}
             }
             reply.send(Err(self.condition.refusal()));
             self.condition.doubt(uid);
