@@ -45,7 +45,7 @@ guest_test!(what_is_still_to_come_of_an_array_comes_after_a_reboot_and_not_after
     let runs = format!("until fairshare jobs --state running | grep -q '^ *{task} '; do sleep 0.2; done");
     guest.as_user("alice", &runs).expect_ok();
     guest.as_user("alice", &format!("fairshare cancel {task}")).expect_ok().stdout_has("cancelled");
-    guest.as_user("bob", &format!("fairshare cancel {array}")).expect_code(77);
+    guest.as_user("bob", &format!("fairshare cancel {array}")).expect_code(1).stderr_has("No such job");
     guest.as_user("alice", &format!("fairshare cancel {array}")).expect_ok().stdout_has("no more begin");
     guest.as_user("alice", &format!("fairshare wait {array}")).expect_code(1);
     guest.as_user("alice", "pgrep -u alice sleep").expect_code(1);
@@ -53,5 +53,5 @@ guest_test!(what_is_still_to_come_of_an_array_comes_after_a_reboot_and_not_after
         .as_user("alice", "fairshare release; fairshare jobs --state running,queued")
         .expect_ok()
         .stdout_has("No jobs");
-    guest.root("ls /var/lib/fairshare/jobs | wc -l").expect_ok().stdout_has("0");
+    guest.await_cmd("test $(ls /var/lib/fairshare/jobs | wc -l) -eq 0");
 });

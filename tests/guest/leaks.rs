@@ -7,8 +7,8 @@ use std::time::Duration;
 use crate::guest::Guest;
 
 /// How many are submitted before anybody counts, at least, and else a tenth of them: what is made once has then been made, and
-/// of many, what is bounded is full: the history's cache, after some fifty.
-const FIRST_MIN: u64 = 60;
+/// of many, what is bounded is full: the history's cache, after some fifty, and the threads that wait for a slow disk.
+const FIRST_MIN: u64 = 120;
 /// How much more memory the daemon may have for each job, and at the end: the records of the jobs that are kept, which are half
 /// of it, and what is between the allocator's pieces. A hundred bytes lost with each of 10 000 would be as much.
 const GROWN_KIB_EACH_MAX: u64 = 5;

@@ -26,7 +26,7 @@ fn stands_still(guest: &Guest, group: &str) {
 
 /// A busy loop of alice's that writes this file when it hears SIGTERM.
 fn busy(guest: &Guest, options: &str, file: &str) -> u64 {
-    let busy = format!("trap \"touch ~/{file}; exit 3\" TERM; touch ~/{file}-up; while :; do :; done");
+    let busy = format!("trap \": > ~/{file}; exit 3\" TERM; : > ~/{file}-up; while :; do :; done");
     let submit = format!("fairshare submit {options} -- bash -c '{busy}'");
     let id = guest.as_user("alice", &submit).expect_ok().text().parse().expect("a number");
     guest.await_cmd(&format!("test -e ~alice/{file}-up"));
@@ -83,7 +83,7 @@ guest_test!(what_is_paused_ends_with_its_share_and_with_its_time, |guest: Guest|
 });
 
 guest_test!(a_command_in_the_foreground_is_paused_with_all_that_it_started, |guest: Guest| {
-    let busy = "trap \"touch ~/ended; exit 0\" TERM; (while :; do :; done) & touch up; while :; do :; done";
+    let busy = "trap \": > ~/ended; exit 0\" TERM; (while :; do :; done) & touch up; while :; do :; done";
     let run = guest.spawn_as("alice", &format!("fairshare run --cpu 0.5 --mem 64M -- bash -c '{busy}'"));
     guest.await_cmd("test -e ~alice/up");
     let group = "fairshare.slice/fairshare-1001.slice/fairshare-1001-run1.slice";
