@@ -10,7 +10,7 @@ use super::dropins;
 use super::plan::{Figures, Kept, KeptOfUnit, Stage, of_login, spare, targets};
 use super::record::Record;
 use crate::cgroup::{Cgroups, Outside};
-use crate::daemon::doing::allocation::{READ_BACK_PAUSE, READ_BACK_TIMEOUT};
+use crate::daemon::doing::read_back::{READ_BACK_TIMEOUT, ReadBack};
 use crate::daemon::doing::resize::TAKEN_BACK_AT_ONCE_MAX;
 use crate::enforced::{KernelLimits, Limit};
 use crate::identity::LOGINS;
@@ -19,7 +19,6 @@ use crate::serving::logging::chain;
 use crate::systemd::Systemd;
 use crate::systemd::outside::{Figure, Named};
 use crate::systemd::property::NO_LIMIT;
-use crate::time::backoff;
 
 /// What came of one unit.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -162,14 +161,12 @@ impl Hands {
             }
             return Err(chain(&fault));
         }
-        let deadline = Instant::now() + READ_BACK_TIMEOUT;
-        let mut pauses = backoff(READ_BACK_PAUSE);
+        let mut read_back = ReadBack::within(READ_BACK_TIMEOUT);
         // A unit without a cgroup has the figures when it gets one.
         while self.look(path)?.is_some_and(|now| !holds(&now, figures)) {
-            if Instant::now() >= deadline {
+            if !read_back.again().await {
                 return Err("the kernel does not hold the limits that systemd was told".to_owned());
             }
-            sleep(pauses.pause()).await;
         }
         Ok(())
     }

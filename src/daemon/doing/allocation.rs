@@ -6,13 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, sleep};
 use tracing::{error, info, warn};
 
 use super::freezer;
 use super::io::IoHands;
 use super::occupants::{self, Naming, Occupants};
 use super::persist::Persist;
+use super::read_back::{READ_BACK_TIMEOUT, ReadBack};
 use super::said::Said;
 use super::unkillable;
 use crate::cgroup::{CgroupFault, Cgroups};
@@ -32,14 +32,7 @@ use crate::serving::logging::{chain, in_full};
 use crate::state::StateFault;
 use crate::systemd::property::{self, Property};
 use crate::systemd::{Fault, Systemd};
-use crate::time::backoff;
 use crate::wire::error::{Code, WireError};
-
-/// How long the kernel's files may lag behind what systemd said.
-pub const READ_BACK_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// Between two looks at the kernel's files: at first, and at most.
-pub const READ_BACK_PAUSE: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(50));
 
 /// How long the removal of an empty slice may take.
 const WITHDRAW_TIMEOUT: Duration = Duration::from_secs(10);
@@ -118,8 +111,7 @@ impl Context {
         unit: UnitName,
         held: impl Fn(&KernelLimits) -> Result<(), Difference>,
     ) -> Result<(), WireError> {
-        let deadline = Instant::now() + READ_BACK_TIMEOUT;
-        let mut pauses = backoff(READ_BACK_PAUSE);
+        let mut read_back = ReadBack::within(READ_BACK_TIMEOUT);
         loop {
             let limits = self.cgroups.limits(unit).map_err(|fault| answer::cgroup(&fault))?;
             let difference = match limits.as_ref().map(&held) {
@@ -127,11 +119,10 @@ impl Context {
                 Some(Err(difference)) => difference.to_string(),
                 None => "there is no such cgroup".to_owned(),
             };
-            if Instant::now() >= deadline {
+            if !read_back.again().await {
                 let message = "The kernel does not hold the limits that systemd was told";
                 return Err(WireError::new(Code::Systemd, message).detail(format!("{unit}: {difference}")));
             }
-            sleep(pauses.pause()).await;
         }
     }
 

@@ -1,11 +1,9 @@
 //! What bounds all shares together.
 
-use std::time::Duration;
-
-use tokio::time::{Instant, sleep};
 use tracing::{error, warn};
 
-use super::allocation::{Context, READ_BACK_TIMEOUT};
+use super::allocation::Context;
+use super::read_back::{READ_BACK_TIMEOUT, ReadBack};
 use crate::cgroup::Group;
 use crate::enforced::{EnforcedOfAll, KernelLimits, weight_of_all};
 use crate::identity::FAIRSHARE_SLICE;
@@ -13,9 +11,6 @@ use crate::policy::{Machine, Reserve};
 use crate::quantity::{Bytes, MilliCpu, PartialAmount, Tasks};
 use crate::serving::logging::chain;
 use crate::systemd::property;
-
-/// Between two looks at whether the kernel holds the bound of all shares.
-const BOUND_PAUSE: Duration = Duration::from_millis(20);
 
 /// What all shares together have, and of what.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,14 +79,13 @@ pub async fn bound_all(cx: &Context, bounds: Bounds, ahead: bool) {
         return error!(unit = FAIRSHARE_SLICE, "{}", chain(&fault));
     }
     // systemd may answer before the kernel's files change, and who looks next must not see what was before.
-    let deadline = Instant::now() + READ_BACK_TIMEOUT;
+    let mut read_back = ReadBack::within(READ_BACK_TIMEOUT);
     while holds(&enforced) == Some(false) {
-        if Instant::now() >= deadline {
+        if !read_back.again().await {
             return error!(
                 unit = FAIRSHARE_SLICE,
                 "the kernel does not hold the limits of {FAIRSHARE_SLICE}"
             );
         }
-        sleep(BOUND_PAUSE).await;
     }
 }

@@ -3,20 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep};
 use tracing::{error, warn};
 
+use super::read_back::{READ_BACK_TIMEOUT, ReadBack};
 use crate::cgroup::{CgroupFault, Cgroups};
 use crate::identity::UnitName;
 use crate::serving::logging::chain;
 use crate::systemd::{Fault, StopResult, Systemd};
-use crate::time::backoff;
-
-/// How long the kernel may take to do what systemd was told.
-const PROOF_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// Between two looks at whether it has: at first, and at most.
-const PROOF_PAUSE: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(50));
 
 /// Stops a unit and everything in it. What stands still in it is thawed first: a signal reaches nobody who is frozen, and
 /// systemd has been seen to say that a slice is stopped with a frozen process in it.
@@ -65,13 +58,11 @@ pub async fn thaw(systemd: &Systemd, cgroups: &Arc<Cgroups>, unit: UnitName) {
 /// # Errors
 /// Any [`CgroupFault`].
 pub async fn holds(cgroups: &Cgroups, unit: UnitName, frozen: bool) -> Result<Option<bool>, CgroupFault> {
-    let deadline = Instant::now() + PROOF_TIMEOUT;
-    let mut pauses = backoff(PROOF_PAUSE);
+    let mut read_back = ReadBack::within(READ_BACK_TIMEOUT);
     loop {
-        match cgroups.frozen(unit)? {
-            Some(is) if is != frozen && Instant::now() < deadline => sleep(pauses.pause()).await,
-            Some(is) => return Ok(Some(is == frozen)),
-            None => return Ok(None),
+        let held = cgroups.frozen(unit)?.map(|is| is == frozen);
+        if held != Some(false) || !read_back.again().await {
+            return Ok(held);
         }
     }
 }

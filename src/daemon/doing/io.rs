@@ -11,9 +11,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep};
 use tracing::warn;
 
+use super::read_back::ReadBack;
 use crate::cgroup::Cgroups;
 use crate::daemon::asking::accounts::Accounts;
 use crate::daemon::parts::Parts;
@@ -24,7 +24,6 @@ use crate::policy::Policy;
 use crate::serving::logging::{chain, in_full};
 use crate::systemd::Systemd;
 use crate::systemd::property;
-use crate::time::backoff;
 
 /// The folder of notes, in that of the daemon's runtime data: of each share whose I/O was set in this boot what was set, so that it
 /// is taken back where the policy says nothing of it any more, and what others set is left alone. The kernel's file does not say it
@@ -37,9 +36,6 @@ const TELLING: &str = "telling\n";
 /// How long the kernel's file may lag behind PID 1 once that has answered a call after the one that set it: PID 1 writes what a call
 /// set before it takes the next (`manager_loop` in systemd's core/manager.c).
 const READ_BACK_TIMEOUT: Duration = Duration::from_millis(250);
-
-/// Between two looks at the kernel's file: at first, and at most.
-const READ_BACK_PAUSE: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(50));
 
 /// With what it is set and read.
 #[derive(Clone)]
@@ -231,18 +227,16 @@ impl IoHands {
         unit: UnitName,
         caps: &IoCaps,
     ) -> Result<(Vec<IoMost>, Result<(), String>), String> {
-        let deadline = Instant::now() + READ_BACK_TIMEOUT;
-        let mut pauses = backoff(READ_BACK_PAUSE);
+        let mut read_back = ReadBack::within(READ_BACK_TIMEOUT);
         loop {
             // A slice that is gone has nothing that could be another than it should.
             let Some(lines) = self.cgroups.io(unit).map_err(|fault| chain(&fault))? else {
                 return Ok((Vec::new(), Ok(())));
             };
             let held = caps.hold(&lines);
-            if held.is_ok() || Instant::now() >= deadline {
+            if held.is_ok() || !read_back.again().await {
                 return Ok((lines, held));
             }
-            sleep(pauses.pause()).await;
         }
     }
 

@@ -13,6 +13,7 @@ pub mod lower;
 pub mod occupants;
 pub mod pause;
 pub mod persist;
+pub mod read_back;
 pub mod resize;
 pub mod said;
 pub mod unkillable;
