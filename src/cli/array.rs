@@ -34,8 +34,6 @@ impl FromStr for Named {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let number =
-            |text: &str| text.parse().ok().filter(|_| text.bytes().all(|byte| byte.is_ascii_digit()));
         let named = match text.split_once('_') {
             None => number(text).map(Self::Job),
             Some((job, index)) => {
@@ -50,7 +48,7 @@ impl fmt::Display for Named {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Job(job) => job.fmt(f),
-            Self::Task(TaskInfo { job_id, index }) => write!(f, "{job_id}_{index}"),
+            Self::Task(task) => task.fmt(f),
         }
     }
 }
@@ -60,8 +58,7 @@ impl FromStr for Indices {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let number = |text: &str| -> Result<u64, String> {
-            let digits = text.bytes().all(|byte| byte.is_ascii_digit());
-            text.parse().ok().filter(|_| digits).ok_or_else(|| {
+            self::number(text).ok_or_else(|| {
                 "indices are like 1-100, in steps like 0-90:10, with no more than 4 at work at a time like 1-100%4"
                     .to_owned()
             })
@@ -76,6 +73,11 @@ impl FromStr for Indices {
             at_once: at_once.map(number).transpose()?,
         }))
     }
+}
+
+/// A number without a sign.
+fn number(text: &str) -> Option<u64> {
+    text.parse().ok().filter(|_| text.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 fn parted(text: &str, at: char) -> (&str, Option<&str>) {
@@ -118,7 +120,7 @@ fn job_of(known: &[JobInfo], task: &TaskInfo) -> Option<u64> {
 ///
 /// # Errors
 /// Those of [`numbers`].
-pub fn number(link: &mut Link, named: Option<Named>) -> Result<Option<u64>, Failure> {
+pub fn number_of(link: &mut Link, named: Option<Named>) -> Result<Option<u64>, Failure> {
     Ok(numbers(link, named.as_slice())?.first().copied())
 }
 

@@ -141,11 +141,11 @@ Examples:
   fairshare pause 7 8 9
 
 Submitted commands, and `fairshare run` and `shell` with room of their own, of yours. What they hold
-stays theirs, memory too; while they stand still their CPU is lent to others. Time goes on: --for of
-a command and the lease of a share end when they would have ended, and `fairshare cancel` and
-`release --stop` end what is paused as what runs. A restart of the daemon leaves it paused. It can
-be repeated. Ctrl-C reaches a paused `run` when it is resumed, from another terminal. What waits
-is held with `fairshare jobs --hold`.";
+stays theirs, memory too; while they stand still they use no CPU. Time goes on: --for of a command
+and the lease of a share end when they would have ended, and `fairshare cancel` and `release --stop`
+end what is paused as what runs. A restart of the daemon leaves it paused. It can be repeated.
+Ctrl-C reaches a paused `run` when it is resumed, from another terminal. What waits is held with
+`fairshare jobs --hold`.";
 
 pub const RESUME_EXAMPLES: &str = "\
 Examples:

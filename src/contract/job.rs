@@ -1,6 +1,8 @@
 //! A job as it is shown. Units are in the names.
 #![expect(missing_docs, reason = "the fields are those of the schema, which says what they mean")]
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use super::amounts::Amounts;
@@ -128,10 +130,14 @@ pub struct TaskInfo {
 impl JobInfo {
     /// What its member knows it by: its number, or that of its array and its index.
     pub fn number(&self) -> String {
-        match self.task.as_deref() {
-            Some(TaskInfo { job_id, index }) => format!("{job_id}_{index}"),
-            None => self.job_id.to_string(),
-        }
+        self.task.as_ref().map_or_else(|| self.job_id.to_string(), ToString::to_string)
+    }
+}
+
+/// As its member knows a task, and types it.
+impl fmt::Display for TaskInfo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}_{}", self.job_id, self.index)
     }
 }
 

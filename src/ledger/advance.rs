@@ -115,7 +115,6 @@ impl Ledger {
 
     fn serve(&mut self, now: Now, id: JobId, effects: &mut Vec<Effect>) {
         let Some(job) = self.taken_out(now, id) else { return };
-        self.count_work(&job);
         let allocation = job.home().unwrap_or(AllocationId::standing(job.uid));
         let Some(ask) = job.kind.ask() else { return };
         self.begin(now, allocation, ask, Some(job.id));
@@ -124,14 +123,16 @@ impl Ledger {
     }
 
     /// The job that is served where it is this one's turn: itself, or the next task of an array.
-    fn taken_out(&mut self, now: Now, id: JobId) -> Option<Arc<Job>> {
+    pub(super) fn taken_out(&mut self, now: Now, id: JobId) -> Option<Arc<Job>> {
         if self.jobs.get(&id)?.array().is_some() {
             return self.next_task(now, id);
         }
         self.leave_line(id);
         let job = self.jobs.get_mut(&id)?;
         Arc::make_mut(job).state = JobState::Running { started: now };
-        Some(Arc::clone(job))
+        let job = Arc::clone(job);
+        self.count_work(&job);
+        Some(job)
     }
 
     /// Who waits, in the order in which they are served.

@@ -35,11 +35,15 @@ impl Ledger {
 
     /// What a member weighs who waits for room.
     pub(super) fn contends(&self, uid: Uid) -> Option<Weight> {
-        let whole = self.books.capacity.whole();
-        // Until it is known what there is each can be held.
-        let possible = |waiting: &&Waiting| whole == Room::NONE || waiting.need().fits(whole);
-        let next = self.queue.waiting_of(uid).find(possible)?;
+        let next = self.next_possible(uid)?;
         (!self.is_held_back(next, &self.share_of(uid))).then_some(next.weight)
+    }
+
+    /// The first that a member waits for and the machine can hold. Until it is known what there is each can be held.
+    pub(super) fn next_possible(&self, uid: Uid) -> Option<&Waiting> {
+        let whole = self.books.capacity.whole();
+        let possible = |waiting: &&Waiting| whole == Room::NONE || waiting.need().fits(whole);
+        self.queue.waiting_of(uid).find(possible)
     }
 
     /// Accounts that are worth nothing are forgotten whenever there are twice as many as were worth something.

@@ -22,10 +22,7 @@ pub(super) struct Own {
 
 impl Own {
     pub fn of(command: &Command) -> Self {
-        let job = match command {
-            Command::Cancel { job, .. } => Some(*job),
-            _ => None,
-        };
+        let job = if let Command::Cancel { job, .. } = command { Some(*job) } else { None };
         Self { is_own: command.answered_by(), whose: command.whose(), job }
     }
 

@@ -277,8 +277,8 @@ impl Fairness {
         had.saturating_add(self.weighs(self.rate(uid), weight))
     }
 
-    /// The part of the machine that a member of this weight had on average while somebody waited, in `2^-32`: what
-    /// was a half-life ago counts half. Who came back to wait is counted as having had no less than the credit leaves them. `None` where nobody has
+    /// The part of the machine that a member of this weight had on average while somebody waited, in `2^-32`: what was a half-life
+    /// ago counts half. Who came back to wait is counted as having had no less than the credit leaves them. `None` where nobody has
     /// waited of late.
     pub(super) fn average(&self, uid: Uid, weight: Weight) -> Option<u64> {
         let for_weight = self.had(uid).checked_div(self.lags.contested)?;

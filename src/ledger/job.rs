@@ -320,28 +320,30 @@ impl Job {
         }
     }
 
-    /// What is known of its tasks, where it is an array.
-    pub fn array(&self) -> Option<&Array> {
+    /// What it is to run, where it is a submitted command.
+    pub fn work(&self) -> Option<&Work> {
         match &self.kind {
-            JobKind::Submit(work) => work.array.as_deref(),
+            JobKind::Submit(work) => Some(work),
             JobKind::Request(_) | JobKind::Release | JobKind::Run(_) => None,
         }
+    }
+
+    /// The same, to be changed.
+    pub(super) fn work_mut(&mut self) -> Option<&mut Work> {
+        match &mut self.kind {
+            JobKind::Submit(work) => Some(work),
+            JobKind::Request(_) | JobKind::Release | JobKind::Run(_) => None,
+        }
+    }
+
+    /// What is known of its tasks, where it is an array.
+    pub fn array(&self) -> Option<&Array> {
+        self.work()?.array.as_deref()
     }
 
     /// Of which array it is a task, where it is one.
     pub fn task(&self) -> Option<Task> {
-        match &self.kind {
-            JobKind::Submit(work) => work.task,
-            JobKind::Request(_) | JobKind::Release | JobKind::Run(_) => None,
-        }
-    }
-
-    /// What its member knows it by: its number, or that of its array and its index.
-    pub fn number(&self) -> String {
-        match self.task() {
-            Some(Task { of, index }) => format!("{of}_{index}"),
-            None => self.id.to_string(),
-        }
+        self.work()?.task
     }
 
     /// The allocation that a submitted command runs in.

@@ -123,7 +123,7 @@ impl<'a> Ahead<'a> {
                 let runs = self.runs.entry(waiting.uid).or_insert_with(|| self.ledger.likely_ms(waiting.uid));
                 runs.map(|likely| self.time.after(likely.max(1)))
             }
-            _ => None,
+            Some(_) | None => None,
         };
         let home = self.ledger.jobs.get(&waiting.job).and_then(|job| job.home());
         let id = home.unwrap_or(AllocationId::standing(waiting.uid));

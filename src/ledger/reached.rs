@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::apart::{Apart, When};
-use super::job::{Job, JobEnd, JobKind, JobState};
+use super::job::{Job, JobEnd, JobState};
 use super::refusal::Refusal;
 use super::{Effect, Event, Ledger, Now};
 use crate::identity::{JobId, Uid};
@@ -105,7 +105,7 @@ impl Ledger {
         self.leave_line(id);
         let time = self.clock.last;
         let Some(job) = self.jobs.get_mut(&id).map(Arc::make_mut) else { return };
-        let JobKind::Submit(work) = &mut job.kind else { return };
+        let Some(work) = job.work_mut() else { return };
         if after.is_over() {
             work.apart = None;
             job.state = JobState::Queued { since: time };

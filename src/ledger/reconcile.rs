@@ -240,12 +240,9 @@ impl Ledger {
 
     /// What a job waits for is there.
     fn has_come(&mut self, now: Now, id: JobId, events: &mut Vec<Effect>) {
-        self.leave_line(id);
-        let Some(job) = self.jobs.get_mut(&id) else { return };
-        Arc::make_mut(job).state = JobState::Running { started: now };
-        let job = Arc::clone(job);
-        self.count_work(&job);
-        self.allocation_is_there(now, id, events);
+        if self.taken_out(now, id).is_some() {
+            self.allocation_is_there(now, id, events);
+        }
     }
 
     /// A change that was under way came to this, and its job to its end.

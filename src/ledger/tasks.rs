@@ -16,10 +16,9 @@ impl Ledger {
     pub(super) fn next_task(&mut self, now: Now, id: JobId) -> Option<Arc<Job>> {
         // Its member waits on, and counts as one who does at every moment.
         let left = self.take_out(id);
-        let task = JobId(self.next_job);
         let since = self.clock.last;
         let job = self.jobs.get_mut(&id).map(Arc::make_mut)?;
-        let JobKind::Submit(work) = &mut job.kind else { return None };
+        let work = job.work_mut()?;
         let array = work.array.as_mut()?;
         let index = array.take()?;
         let (rest, full) = (array.next.is_some(), array.is_full());
@@ -34,7 +33,6 @@ impl Ledger {
         work.apart = (rest && full).then(|| Box::new(Apart { full: true, ..Apart::default() }));
         job.state = if rest { JobState::Queued { since } } else { JobState::Running { started: now } };
         let (uid, created, array) = (job.uid, job.created, job.clone());
-        self.next_job = self.next_job.saturating_add(1);
         if rest {
             self.line_up(&array);
         } else {
@@ -42,15 +40,14 @@ impl Ledger {
         }
         self.reserved = self.reserved.filter(|first| *first != id);
         let kind = JobKind::Submit(Box::new(of_task));
-        let made = Arc::new(Job { id: task, uid, kind, created, state: JobState::Running { started: now } });
-        self.jobs.insert(task, Arc::clone(&made));
-        Some(made)
+        let made = self.new_job(created, uid, kind, JobState::Running { started: now });
+        self.jobs.get(&made).cloned()
     }
 
     /// A task has ended like this: its array, and how that ends, where it was the last.
     pub(super) fn task_over(&mut self, task: Task, end: &JobEnd) -> Option<(JobId, JobEnd)> {
         let job = self.jobs.get_mut(&task.of).filter(|job| !job.ended()).map(Arc::make_mut)?;
-        let JobKind::Submit(work) = &mut job.kind else { return None };
+        let work = job.work_mut()?;
         let array = work.array.as_mut()?;
         array.ended(end.went_well());
         work.worst = Some(JobEnd::worse(work.worst.take(), end));
@@ -74,7 +71,7 @@ impl Ledger {
         }
         self.leave_line(id);
         if let Some(job) = self.jobs.get_mut(&id).map(Arc::make_mut)
-            && let JobKind::Submit(work) = &mut job.kind
+            && let Some(work) = job.work_mut()
             && let Some(array) = &mut work.array
         {
             (array.next, work.apart) = (None, None);
@@ -101,10 +98,8 @@ impl Ledger {
         let at_work: Vec<JobId> =
             self.jobs.values().filter(|job| !job.ended()).filter_map(|job| Some(job.task()?.of)).collect();
         for of in at_work {
-            if let Some(job) = self.jobs.get_mut(&of).map(Arc::make_mut)
-                && let JobKind::Submit(work) = &mut job.kind
-                && let Some(array) = &mut work.array
-            {
+            let job = self.jobs.get_mut(&of).map(Arc::make_mut);
+            if let Some(array) = job.and_then(Job::work_mut).and_then(|work| work.array.as_mut()) {
                 array.at_work = array.at_work.saturating_add(1);
             }
         }

@@ -1,6 +1,5 @@
 //! What is said to a member of their own key: what they hold, what they are counted as having held, and who comes before them.
 
-use super::counted::room::Room;
 use super::queue::Waiting;
 use super::time::Time;
 use super::{Ledger, Order};
@@ -51,14 +50,11 @@ impl Ledger {
 
     /// What a member waits for room with: what has the reservation where it is theirs, or the first that the machine could hold.
     fn contender(&self, uid: Uid) -> Option<&Waiting> {
-        let mut waiting = self.queue.waiting_of(uid);
         if self.has_the_reservation(uid) {
-            let reserved = waiting.find(|waiting| self.reserved == Some(waiting.job))?;
+            let reserved = self.queue.waiting_of(uid).find(|waiting| self.reserved == Some(waiting.job))?;
             return (!self.is_held_back(reserved, &self.share_of(uid))).then_some(reserved);
         }
-        let whole = self.books.capacity.whole();
-        let possible = |waiting: &&Waiting| whole == Room::NONE || waiting.need().fits(whole);
-        self.books.fairness.waits(uid).then(|| waiting.find(possible)).flatten()
+        self.books.fairness.waits(uid).then(|| self.next_possible(uid)).flatten()
     }
 
     fn has_the_reservation(&self, uid: Uid) -> bool {

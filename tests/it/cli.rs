@@ -31,6 +31,8 @@ use fairshare::wire::error::{Code, WireError};
 use fairshare::wire::frame::{PREFIX_BYTES, encode_frame};
 use fairshare::wire::hello::{Authz, HelloAck, Role, decode_hello};
 
+use crate::wire::messages::job_min;
+
 const GIB: u64 = 1 << 30;
 
 /// What the daemon does with the next frame.
@@ -336,34 +338,7 @@ fn policy() -> PolicyInfo {
 }
 
 fn job(state: JobState) -> JobInfo {
-    JobInfo {
-        job_id: 7,
-        uid: 1000,
-        kind: JobKind::Release,
-        state,
-        created_ms: 1,
-        started_ms: None,
-        ended_ms: None,
-        name: None,
-        unit: None,
-        place: None,
-        starts_ms: None,
-        exit_code: None,
-        signal: None,
-        oom: None,
-        peak_mem_bytes: None,
-        needed_bytes: None,
-        mem_limit_bytes: None,
-        cpu_usec: None,
-        error: None,
-        waits_for: None,
-        array: None,
-        task: None,
-        paused: None,
-        about: None,
-        limits: None,
-        starts_after: None,
-    }
+    JobInfo { job_id: 7, uid: 1000, created_ms: 1, ..job_min(JobKind::Release, state) }
 }
 
 fn event(kind: &str) -> EventInfo {

@@ -11,7 +11,7 @@ mod goldens;
 mod hostile;
 mod manual;
 mod memory;
-mod messages;
+pub mod messages;
 mod mutations;
 mod random;
 mod refusals;

@@ -66,10 +66,7 @@ pub fn run(mut arguments: impl Iterator<Item = OsString>) -> Failure {
         Err(why) => return lost(why),
     };
     rustix::process::umask(Mode::from_bits_truncate(taken.handover.umask));
-    let number = match taken.handed.task {
-        Some(TaskInfo { job_id, index }) => format!("{job_id}_{index}"),
-        None => job.to_string(),
-    };
+    let number = taken.handed.task.map_or_else(|| job.to_string(), |task| task.to_string());
     if let Err(failure) = open(&number, &taken.handover.streams, &mut taken.streams) {
         return failure;
     }

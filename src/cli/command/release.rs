@@ -28,7 +28,7 @@ const JOB_LOOK_EVERY: Duration = Duration::from_millis(200);
 /// Refused, as with processes inside, or no daemon answers.
 pub fn run(args: &Release, whom: &Whom, socket: &Path) -> Result<Exit, Failure> {
     let mut link = Link::new(socket);
-    let (stop, job_id) = (args.stop.then_some(true), array::number(&mut link, args.job)?);
+    let (stop, job_id) = (args.stop.then_some(true), array::number_of(&mut link, args.job)?);
     let call = contract::Release { stop, job_id, for_uid: whom.for_uid() };
     match link.ask(&call, whom)? {
         ReleaseAnswer::Done(released) => {

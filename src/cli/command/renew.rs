@@ -17,7 +17,7 @@ use crate::contract;
 /// Refused, or no daemon answers.
 pub fn run(args: &Renew, whom: &Whom, socket: &Path) -> Result<Exit, Failure> {
     let mut link = Link::new(socket);
-    let job_id = array::number(&mut link, args.job)?;
+    let job_id = array::number_of(&mut link, args.job)?;
     let call = contract::Renew { lease_ms: args.lease.ms(), job_id, for_uid: whom.for_uid() };
     let answer = link.ask(&call, whom)?;
     if args.json {

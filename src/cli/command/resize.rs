@@ -17,7 +17,7 @@ use crate::contract;
 /// Refused, or no daemon answers.
 pub fn run(args: &Resize, whom: &Whom, socket: &Path) -> Result<Exit, Failure> {
     let mut link = Link::new(socket);
-    let job_id = array::number(&mut link, args.job)?;
+    let job_id = array::number_of(&mut link, args.job)?;
     let figures = contract::Resize::of(args.figures.amounts());
     let call = contract::Resize { job_id, for_uid: whom.for_uid(), ..figures };
     let answer = link.ask(&call, whom)?;

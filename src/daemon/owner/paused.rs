@@ -97,10 +97,13 @@ impl EventLoop {
     /// What a command that is at work runs in.
     fn stage(&self, id: JobId) -> Option<UnitName> {
         let job = self.ledger.jobs().get(&id)?;
-        match (&job.state, &job.kind) {
-            (JobState::Running { .. }, JobKind::Submit(_)) => Some(self.running(id)?.units.service),
-            (JobState::Running { .. }, JobKind::Run(_)) => job.home().map(AllocationId::unit),
-            _ => None,
+        if !matches!(job.state, JobState::Running { .. }) {
+            return None;
+        }
+        match job.kind {
+            JobKind::Submit(_) => Some(self.running(id)?.units.service),
+            JobKind::Run(_) => job.home().map(AllocationId::unit),
+            JobKind::Request(_) | JobKind::Release => None,
         }
     }
 

@@ -58,10 +58,11 @@ impl EventLoop {
     /// What was decided cannot be carried out: the intents stand, and are looked at when systemd is back.
     fn free_without_systemd(&mut self, uid: Uid) {
         for (effect, reply) in self.deferred.remove(&uid).unwrap_or_default() {
-            match effect {
-                Effect::Enter { run, .. } => drop(self.entering.remove(&run)),
-                Effect::Pause { .. } => drop(self.pausing.remove(&uid)),
-                _ => {}
+            if let Effect::Enter { run, .. } = effect {
+                self.entering.remove(&run);
+            }
+            if let Effect::Pause { .. } = effect {
+                self.pausing.remove(&uid);
             }
             reply.send(Err(self.condition.refusal()));
             self.condition.doubt(uid);

@@ -13,11 +13,9 @@ use crate::wire::error::{Code, WireError};
 
 /// The file that a job's output goes to, where it is remembered; of an array each task has one.
 pub fn output(job: &Job) -> Option<String> {
-    let JobKind::Submit(work) = &job.kind else { return None };
-    if work.array.is_some() {
-        return None;
-    }
-    let name = numbered(work.output.as_ref()?.as_bytes(), &job.number());
+    let work = job.work().filter(|work| work.array.is_none())?;
+    let number = work.task.map_or_else(|| job.id.to_string(), |of| task(of).to_string());
+    let name = numbered(work.output.as_ref()?.as_bytes(), &number);
     String::from_utf8(name).ok()
 }
 
@@ -31,10 +29,7 @@ pub fn shown(job: &Job, within: Within, now: Now) -> wire::JobInfo {
             (state, *started, Some(*ended), error)
         }
     };
-    let work = match &job.kind {
-        JobKind::Submit(work) => Some(work),
-        JobKind::Request(_) | JobKind::Release | JobKind::Run(_) => None,
-    };
+    let work = job.work();
     let ran = match &job.state {
         JobState::Ended { end: JobEnd::Ran(ran), .. } => Some(*ran),
         _ => None,

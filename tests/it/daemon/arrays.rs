@@ -24,10 +24,6 @@ fn array(count: u64, at_once: Option<u64>) -> Submit {
     Submit { wait: Some(true), array: Some(range), ..submission() }
 }
 
-fn put(raw: &mut Raw, command: Submit) -> u64 {
-    raw.started(&Call::Submit(command))
-}
-
 fn jobs(raw: &mut Raw) -> Vec<JobInfo> {
     match raw.ask(&Call::JobList(JobList { all: None })) {
         Ok(Answer::Jobs(jobs)) => jobs.jobs,
@@ -47,6 +43,12 @@ fn stands(raw: &mut Raw, id: u64) -> ArrayInfo {
     *job(raw, id).array.unwrap()
 }
 
+/// What was kept of commands that are over goes once that is stored.
+fn until_nothing_is_kept(home: &Home) {
+    let kept = || fs::read_dir(home.state_dir().join("jobs")).unwrap().count();
+    until("what is kept to go", PATIENCE, || (kept() == 0).then_some(()));
+}
+
 fn ends_with(world: &World, raw: &mut Raw, id: u64, exit: i32) {
     until_it_runs(world, id);
     world.end_service(&service(id), exit);
@@ -61,15 +63,12 @@ fn each_task_is_a_job_that_knows_which_it_is() {
     let mut raw = daemon.client();
     let written = tempfile::tempdir().unwrap();
     let script = "echo $FAIRSHARE_JOB_ID $FAIRSHARE_TASK $FAIRSHARE_KIND";
-    let id = put(
-        &mut raw,
-        Submit {
-            argv: ["/bin/sh", "-c", script].map(Into::into).to_vec(),
-            output: Some(format!("{}/out-%j", written.path().display()).as_str().into()),
-            name: Some("sweep".into()),
-            ..array(3, Some(1))
-        },
-    );
+    let id = raw.put(Submit {
+        argv: ["/bin/sh", "-c", script].map(Into::into).to_vec(),
+        output: Some(format!("{}/out-%j", written.path().display()).as_str().into()),
+        name: Some("sweep".into()),
+        ..array(3, Some(1))
+    });
     let one = task(&mut raw, id, 1);
     until_it_runs(&world, one);
     let told = stands(&mut raw, id);
@@ -100,7 +99,7 @@ fn each_task_is_run_once_whenever_the_daemon_dies() {
     let world = World::start();
     let mut home = Home::new(&world);
     let mut daemon = home.activate();
-    let id = put(&mut daemon.client(), array(4, Some(1)));
+    let id = daemon.client().put(array(4, Some(1)));
     for index in 1..=4 {
         let one = task(&mut daemon.client(), id, index);
         until_it_runs(&world, one);
@@ -119,9 +118,7 @@ fn each_task_is_run_once_whenever_the_daemon_dies() {
     assert_eq!(over(&mut raw, id).state, JobState::Done);
     let tasks = jobs(&mut raw).into_iter().filter_map(|job| job.task).map(|task| task.index);
     assert_eq!(tasks.collect::<Vec<u64>>(), [1, 2, 3, 4]);
-    until("what is kept to go", PATIENCE, || {
-        fs::read_dir(home.state_dir().join("jobs")).unwrap().next().is_none().then_some(())
-    });
+    until_nothing_is_kept(&home);
 }
 
 /// What says that a task was started goes when its end is stored, and no sooner: it would be run again.
@@ -131,7 +128,7 @@ fn a_task_whose_end_was_not_stored_when_the_daemon_died_has_ended_as_it_did() {
     let mut home = Home::new(&world);
     let daemon = home.activate();
     let mut raw = daemon.client();
-    let id = put(&mut raw, array(2, Some(1)));
+    let id = raw.put(array(2, Some(1)));
     let one = task(&mut raw, id, 1);
     until_it_runs(&world, one);
     let unwritable = Unwritable::state(&home);
@@ -151,9 +148,7 @@ fn a_task_whose_end_was_not_stored_when_the_daemon_died_has_ended_as_it_did() {
     assert_eq!(over(&mut raw, id).exit_code, Some(7));
     let started = ("StartTransientUnit".to_owned(), service(one));
     assert!(!world.take_calls().contains(&started), "it is run again");
-    until("what says it was started to go", PATIENCE, || {
-        fs::read_dir(home.state_dir().join("jobs")).unwrap().next().is_none().then_some(())
-    });
+    until_nothing_is_kept(&home);
 }
 
 /// The room was made for a task and the daemon died: nobody has asked systemd to start it.
@@ -163,7 +158,7 @@ fn a_task_whose_room_was_made_and_that_was_never_started_is() {
     let mut home = Home::new(&world);
     let daemon = home.activate();
     let held = world.faults.hold_job(Verb::Start);
-    let id = put(&mut daemon.client(), array(2, Some(1)));
+    let id = daemon.client().put(array(2, Some(1)));
     let one = task(&mut daemon.client(), id, 1);
     until("the room to be on its way", PATIENCE, || {
         (job(&mut daemon.client(), one).state == JobState::Running).then_some(())
@@ -188,7 +183,7 @@ fn what_waits_for_the_end_of_a_task_names_no_other_job() {
     set_policy(&home, 16);
     let daemon = home.activate();
     let mut raw = daemon.client();
-    let id = put(&mut raw, Submit { lease_ms: Some(3_600_000), ..array(2, None) });
+    let id = raw.put(Submit { lease_ms: Some(3_600_000), ..array(2, None) });
     let one = task(&mut raw, id, 1);
     until_it_runs(&world, one);
     let waits = job(&mut raw, id);
@@ -201,7 +196,7 @@ fn who_cancels_an_array_has_all_of_it_ended() {
     let mut home = Home::new(&world);
     let daemon = home.activate();
     let mut raw = daemon.client();
-    let id = put(&mut raw, array(9, None));
+    let id = raw.put(array(9, None));
     let tasks = [1, 2].map(|index| task(&mut raw, id, index));
     tasks.iter().for_each(|one| until_it_runs(&world, *one));
     let Ok(Answer::Job(OneJob { job: told, .. })) = raw.ask(&Call::JobCancel(JobCancel { job_id: id }))

@@ -6,6 +6,7 @@ use fairshare::contract::{
 };
 
 use super::harness::{Home, PATIENCE};
+use super::later::waits_for;
 use super::raw::{Raw, request, submission};
 use super::roles::fairshare;
 use super::users::{MEMBER, member};
@@ -29,14 +30,6 @@ fn hour() -> Submit {
     Submit { lease_ms: Some(HOUR_MS), wait: Some(true), ..submission() }
 }
 
-fn put(raw: &mut Raw, command: Submit) -> u64 {
-    raw.started(&Call::Submit(command))
-}
-
-fn waits_for(raw: &mut Raw, job_id: u64) -> WaitsFor {
-    *job(raw, job_id).waits_for.unwrap()
-}
-
 #[test]
 fn what_waits_for_room_says_how_much_it_asks_for_and_which_of_ones_own_it_follows() {
     let world = World::start();
@@ -44,10 +37,10 @@ fn what_waits_for_room_says_how_much_it_asks_for_and_which_of_ones_own_it_follow
     set_policy(&home, 16);
     let daemon = home.activate();
     let mut raw = daemon.client();
-    let one = put(&mut raw, hour());
+    let one = raw.put(hour());
     until_it_runs(&world, one);
     assert_eq!((job(&mut raw, one).limits, job(&mut raw, one).waits_for), (None, None));
-    let two = put(&mut raw, hour());
+    let two = raw.put(hour());
     let waiting = job(&mut raw, two);
     let asked = Amounts { cpu_milli: Some(1000), mem_bytes: Some(64 << 20), tasks_max: Some(100) };
     assert_eq!(
@@ -55,7 +48,7 @@ fn what_waits_for_room_says_how_much_it_asks_for_and_which_of_ones_own_it_follow
         (Some(&asked), Some(one), None)
     );
     assert!(waiting.starts_ms > Some(waiting.created_ms), "{waiting:?}");
-    assert_eq!(waits_for(&mut raw, two), WaitsFor { room: Some(true), ..WaitsFor::default() });
+    assert_eq!(waits_for(&mut raw, two), Some(WaitsFor { room: Some(true), ..WaitsFor::default() }));
     raw.ask(&Call::Drain(Drain {})).unwrap();
     let drained = job(&mut raw, two);
     assert_eq!((drained.waits_for, drained.starts_ms, drained.starts_after), (None, None, None));
@@ -70,13 +63,13 @@ fn what_follows_a_command_without_a_limit_is_told_about_when_it_starts() {
     let daemon = home.activate();
     let mut raw = daemon.client();
     let unlimited = || Submit { lease_ms: None, ..hour() };
-    let before = put(&mut raw, unlimited());
+    let before = raw.put(unlimited());
     until_it_runs(&world, before);
-    let none = put(&mut raw, unlimited());
+    let none = raw.put(unlimited());
     assert_eq!((job(&mut raw, none).starts_ms, job(&mut raw, none).about), (None, None));
     world.end_service(&alone(before), 0);
     until_it_runs(&world, none);
-    let waiting = put(&mut raw, hour());
+    let waiting = raw.put(hour());
     let told = job(&mut raw, waiting);
     assert!(told.starts_ms.is_some(), "{told:?}");
     assert_eq!((told.about, told.starts_after), (Some(true), Some(none)));
@@ -105,7 +98,7 @@ fn what_follows_anothers_job_is_told_when_and_not_after_what() {
         said.lines().next().unwrap().parse::<u64>().unwrap()
     };
     let one = theirs();
-    let waiting = [put(&mut raw, hour()), theirs()];
+    let waiting = [raw.put(hour()), theirs()];
     // The second of theirs follows the other's.
     let [told, others] = waiting.map(|id| job(&mut raw, id));
     assert!(told.starts_ms.is_some() && others.starts_ms > told.starts_ms, "{told:?} {others:?}");
@@ -120,19 +113,19 @@ fn what_waits_for_ones_own_work_says_for_which_of_ones_own_bounds() {
     let mut home = Home::of_one_cpu(&world);
     let daemon = home.activate();
     let mut raw = daemon.client();
-    let one = put(&mut raw, hour());
+    let one = raw.put(hour());
     until_it_runs(&world, one);
-    let two = put(&mut raw, hour());
+    let two = raw.put(hour());
     let bounds = |max: bool, running: bool| WaitsFor {
         max: max.then_some(true),
         running: running.then_some(true),
         ..WaitsFor::default()
     };
-    assert_eq!((waits_for(&mut raw, two), job(&mut raw, two).starts_ms), (bounds(true, false), None));
+    assert_eq!((waits_for(&mut raw, two), job(&mut raw, two).starts_ms), (Some(bounds(true, false)), None));
     set_policy(&home, 1);
     raw.ask(&Call::Reload(Reload {})).unwrap();
     until("the policy to be looked at for who waits", PATIENCE, || {
-        (waits_for(&mut raw, two) == bounds(false, true)).then_some(())
+        (waits_for(&mut raw, two) == Some(bounds(false, true))).then_some(())
     });
 }
 

@@ -21,10 +21,6 @@ fn later() -> Submit {
     Submit { wait: Some(true), ..submission() }
 }
 
-fn put(raw: &mut Raw, command: Submit) -> u64 {
-    raw.started(&Call::Submit(command))
-}
-
 fn altered(raw: &mut Raw, change: JobAlter) -> JobInfo {
     match raw.ask(&Call::JobAlter(change)) {
         Ok(Answer::Job(OneJob { job, .. })) => job,
@@ -48,7 +44,7 @@ fn is_kept(home: &Home, job: u64) -> bool {
     file(home, job).exists()
 }
 
-fn waits_for(raw: &mut Raw, job_id: u64) -> Option<WaitsFor> {
+pub(super) fn waits_for(raw: &mut Raw, job_id: u64) -> Option<WaitsFor> {
     job(raw, job_id).waits_for.map(|waits_for| *waits_for)
 }
 
@@ -62,12 +58,12 @@ fn what_is_waited_for_outlives_the_daemon() {
     let mut home = Home::new(&world);
     let daemon = home.activate();
     let mut raw = daemon.client();
-    let one = put(&mut raw, later());
+    let one = raw.put(later());
     until_it_runs(&world, one);
-    let two = put(&mut raw, Submit { after: Some(vec![one]), ..later() });
-    let three = put(&mut raw, Submit { after: Some(vec![two]), ..later() });
-    let any = put(&mut raw, Submit { after_any: Some(vec![three]), ..later() });
-    let held = put(&mut raw, Submit { hold: Some(true), ..later() });
+    let two = raw.put(Submit { after: Some(vec![one]), ..later() });
+    let three = raw.put(Submit { after: Some(vec![two]), ..later() });
+    let any = raw.put(Submit { after_any: Some(vec![three]), ..later() });
+    let held = raw.put(Submit { hold: Some(true), ..later() });
     daemon.kill();
     home.activate().kill();
     let daemon = home.activate();
@@ -106,7 +102,7 @@ fn what_was_to_begin_while_there_was_no_daemon_begins_with_the_next() {
     let daemon = home.activate();
     let mut raw = daemon.client();
     let begin_ms = now_ms() + HOUR_MS;
-    let id = put(&mut raw, Submit { begin_ms: Some(begin_ms), ..later() });
+    let id = raw.put(Submit { begin_ms: Some(begin_ms), ..later() });
     let told = waits_for(&mut raw, id).unwrap().begin_ms.unwrap();
     assert!(told.abs_diff(begin_ms) < HOUR_MS / 2, "{told} {begin_ms}");
     daemon.kill();
@@ -127,16 +123,16 @@ fn what_is_to_run_after_what_has_failed_is_told_so_and_leaves_nothing() {
     let mut home = Home::new(&world);
     let daemon = home.activate();
     let mut raw = daemon.client();
-    let one = put(&mut raw, later());
+    let one = raw.put(later());
     until_it_runs(&world, one);
     world.end_service(&service(one), 1);
     over(&mut raw, one);
-    let two = put(&mut raw, Submit { after: Some(vec![one]), ..later() });
+    let two = raw.put(Submit { after: Some(vec![one]), ..later() });
     let ended = over(&mut raw, two);
     assert_eq!((ended.state, ended.waits_for), (JobState::Cancelled, None));
     assert!(ended.error.unwrap().message.ends_with("ended with exit 1"));
     until("what is kept of it to go", PATIENCE, || (!is_kept(&home, two)).then_some(()));
-    let three = put(&mut raw, Submit { after_any: Some(vec![one]), ..later() });
+    let three = raw.put(Submit { after_any: Some(vec![one]), ..later() });
     until_it_runs(&world, three);
 }
 
@@ -147,8 +143,8 @@ fn the_order_of_ones_own_is_ones_own() {
     let daemon = home.activate();
     let mut raw = daemon.client();
     raw.granted(&request());
-    let usual = put(&mut raw, Submit { in_share: Some(false), ..later() });
-    let urgent = put(&mut raw, Submit { in_share: Some(false), priority: Some(100), ..later() });
+    let usual = raw.put(Submit { in_share: Some(false), ..later() });
+    let urgent = raw.put(Submit { in_share: Some(false), priority: Some(100), ..later() });
     let place = |raw: &mut Raw, id| job(raw, id).place;
     assert_eq!([urgent, usual].map(|id| place(&mut raw, id)), [Some(1), Some(2)]);
     // As often as one likes.
@@ -170,7 +166,7 @@ fn what_cannot_be_waited_for_or_changed_is_refused_and_says_why() {
     let mut home = Home::new(&world);
     let daemon = home.activate();
     let mut raw = daemon.client();
-    let one = put(&mut raw, later());
+    let one = raw.put(later());
     until_it_runs(&world, one);
     let held = || Submit { hold: Some(true), ..later() };
     for (command, code, says) in [

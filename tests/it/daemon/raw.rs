@@ -250,6 +250,12 @@ impl Raw {
         }
     }
 
+    /// Submits a command, or an array.
+    #[track_caller]
+    pub fn put(&mut self, command: Submit) -> u64 {
+        self.started(&Call::Submit(command))
+    }
+
     pub fn status(&mut self) -> (Option<ShareInfo>, CapacityInfo) {
         match self.ask(&Call::Status(Status { for_uid: None })) {
             Ok(Answer::Status(StatusAnswer { share, capacity })) => (share, capacity),

@@ -237,7 +237,7 @@ fn error() -> WireError {
         .retry_after_ms(10_800_000)
 }
 
-fn job_min(kind: JobKind, state: JobState) -> JobInfo {
+pub fn job_min(kind: JobKind, state: JobState) -> JobInfo {
     JobInfo {
         job_id: 17,
         uid: 1001,
