@@ -101,7 +101,7 @@ impl Guest {
         self.inner.release
     }
 
-    /// Runs a shell command as root; at most 60 s, for more see [`Guest::command`].
+    /// Runs a shell command as root, for at most [`PATIENCE`]; for more see [`Guest::command`].
     #[track_caller]
     pub fn root(&self, command: &str) -> Ran {
         self.command(command).run()

@@ -23,7 +23,7 @@ FIGURES = {"taken": ["--cpu", "0.5", "--mem", "64M"], "held": ["--in-share", "--
 EXIT = 7
 INTERRUPTED = 75
 UNAVAILABLE = 69
-PATIENCE = 120
+PATIENCE = 300
 
 
 def output(*command):

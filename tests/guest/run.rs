@@ -8,7 +8,7 @@ use crate::guest::Guest;
 
 /// How long a command, or what is awaited, may take unless it says otherwise. What takes seconds on a machine at rest takes
 /// minutes in a guest that is emulated on a busy one: this is for what hangs, and a test that passes never waits for it.
-pub const PATIENCE: Duration = Duration::from_secs(300);
+pub const PATIENCE: Duration = Duration::from_secs(600);
 /// Between two of the daemon's own looks at everything: what comes sooner has been told.
 pub const SWEEP: Duration = Duration::from_secs(60);
 /// The agent has no "tell me when it ends": asking costs the guest about 3 ms each time.
