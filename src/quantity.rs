@@ -34,6 +34,9 @@ pub struct Bytes(pub u64);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Tasks(pub u64);
 
+/// How often a submitted command is run again at most after it has failed.
+pub const RETRIES_MAX: u64 = 100;
+
 /// Before which others of its own member's a waiting job goes: the more the sooner, from 0 to [`Priority::MAX`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Priority(u8);

@@ -29,11 +29,14 @@ pub mod identity {
 }
 pub mod ledger {
     pub use crate::ledger::{
-        BootId, Canceller, Command, Effect, Event, Image, Ledger, Member, Now, Order, Outcome, Rules, Wait,
-        Wanted, Where,
+        Asked, BootId, Canceller, Command, Effect, Event, Image, Ledger, Member, Now, Order, Outcome, Rules,
+        Wait, Wanted, Where,
     };
+    pub mod again {
+        pub use crate::ledger::again::Again;
+    }
     pub mod apart {
-        pub use crate::ledger::apart::{Apart, Change, When};
+        pub use crate::ledger::apart::{Apart, Change, Left, When};
     }
     pub mod array {
         pub use crate::ledger::array::{Array, Indices, TASKS_MAX, Task};

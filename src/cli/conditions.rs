@@ -140,7 +140,26 @@ impl Alteration {
 /// Where a queued job stands: `place 2, starts in 5m`, or `in about 5m, when job 17 ends`, or what of its member's own it waits for;
 /// or what it waits for before it is in the queue.
 pub fn place(job: &JobInfo, now_ms: u64) -> String {
-    place_for(job, job.uid == whom::own_uid(), now_ms)
+    let place = place_for(job, job.uid == whom::own_uid(), now_ms);
+    match try_of(job) {
+        Some(which) => {
+            let last = job.again.as_ref().and_then(|again| again.last.as_deref());
+            let last = last.map_or(String::new(), |last| format!("; the last {}", render::safe(last)));
+            format!("{which}: {place}{last}")
+        }
+        None => place,
+    }
+}
+
+/// Which try of a job it is, where it was tried before: `try 2`, or `try 2 of 4`.
+pub fn try_of(job: &JobInfo) -> Option<String> {
+    let again = job.again.as_ref().filter(|again| again.tries > 0)?;
+    let which = again.tries.saturating_add(1);
+    Some(match again.retry {
+        0 => format!("try {which}"),
+        // Where it is interrupted as well there are more.
+        retry => format!("try {which} of {}", which.saturating_add(retry.saturating_sub(again.failed))),
+    })
 }
 
 /// The same, for who reads it: the job's own member, or another.
@@ -186,6 +205,9 @@ fn shown(waits_for: &WaitsFor, now_ms: u64) -> String {
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };
         parts.push(format!("after {}{more}", named.join(", ")));
     }
+    if waits_for.last_try == Some(true) && waits_for.begin_ms.is_none() {
+        parts.push("waits for what is left of its last try to go".to_owned());
+    }
     if let Some(begin_ms) = waits_for.begin_ms {
         let left = Duration::from_millis(begin_ms.saturating_sub(now_ms));
         parts.push(format!("begins in {}", render::span(left)));
@@ -209,6 +231,32 @@ mod tests {
         assert_eq!(shown(&WaitsFor { begin_ms: Some(1), ..WaitsFor::default() }, 1000), "begins in 0s");
         let many = WaitsFor { after: Some((1..=32).collect()), ..WaitsFor::default() };
         assert_eq!(shown(&many, 0), "after 1, 2, 3, 4 and 28 more");
+    }
+
+    #[test]
+    fn a_job_that_is_tried_again_says_which_try_it_is_and_how_the_last_ended() {
+        let said = |keys: &str| {
+            let job =
+                format!(r#"{{"job_id":18,"uid":1,"kind":"submit","state":"queued","created_ms":0{keys}}}"#);
+            place(&serde_json::from_str(&job).unwrap(), 1000)
+        };
+        let again = |keys: &str| format!(r#","again":{{"requeue":true,{keys}}}"#);
+        let twice = again(r#""retry":3,"failed":1,"tries":2,"last":"was interrupted""#);
+        for (keys, text) in [
+            (
+                format!(r#"{twice},"waits_for":{{"begin_ms":5000,"last_try":true}}"#),
+                "try 3 of 5: begins in 4s; the last was interrupted",
+            ),
+            (
+                format!(r#"{twice},"waits_for":{{"last_try":true}}"#),
+                "try 3 of 5: waits for what is left of its last try to go; the last was interrupted",
+            ),
+            (format!(r#"{twice},"place":2"#), "try 3 of 5: place 2; the last was interrupted"),
+            (again(r#""retry":0,"failed":0,"tries":1"#) + r#","place":1"#, "try 2: place 1"),
+            (again(r#""retry":3,"failed":0,"tries":0"#) + r#","place":1"#, "place 1"),
+        ] {
+            assert_eq!(said(&keys), text);
+        }
     }
 
     #[test]

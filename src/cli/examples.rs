@@ -45,6 +45,7 @@ Examples:
   fairshare submit --after $id -- make check      when that has ended with exit 0, and never where it has not
   fairshare submit --begin 2h --priority 90 -- ./nightly
   fairshare submit --array 1-100%4 -- ./sweep.sh  a hundred times, FAIRSHARE_TASK says which; four at a time
+  fairshare submit --retry 3 -- ./fetch           again where it fails: after 1, 2 and 4 s; FAIRSHARE_TRY says which
   fairshare submit --script sweep.sh 3            a script that says itself what it needs:
 
       #!/bin/bash
@@ -63,7 +64,7 @@ over. Of commands and requests 1000 of yours can wait. In the standing allocatio
 be under way, and beside it 256 too.
 
 The command goes on after logout, and when the daemon ends or is upgraded; a reboot interrupts
-it. While it still waits for room, nothing of that takes its place from it; only where --input,
+it, unless it was submitted with --requeue. While it still waits for room, nothing of that takes its place from it; only where --input,
 --output or --errors is a pipe or a terminal, or names a file in a user namespace, does it end
 with the daemon. `fairshare jobs` says how it ended, `fairshare cancel ID` ends it.
 
@@ -76,6 +77,11 @@ job of --after does not end with exit 0, it is cancelled, and so is what was to 
 With --array it is one job that waits as one, with a task for each index (10,000 at most): each has
 room of its own when there is some, FAIRSHARE_TASK, and an output of its own, fairshare-ID_N.out, %j
 being ID_N. It is over when the last of them is, with the largest exit code; ID_N names one task.
+
+With --retry it is run again where it ends with anything but 0, for want of memory, at its time limit,
+or cannot be started, and not where somebody stops it; with --requeue where a reboot or a crash of
+the machine interrupts it. It stays one job, and waits in its place for room; what it has left in
+files is there, and its output goes at the end of what is there.
 
 What it leaves behind in the background is a part of it: the job is over when all of that has
 ended, and --for holds for that too. What it starts with su, `sudo -i` or `runuser -l` leaves the

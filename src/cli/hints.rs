@@ -15,10 +15,15 @@ pub enum Kind {
     Task(u64, u64),
 }
 
-/// The variables, each with its value; `None` where it is not to be set. `cpu_milli` and `mem_bytes` are what the work has.
+/// The variables, each with its value; `None` where it is not to be set. `tries` is how often it was tried before, of what is run
+/// again; `cpu_milli` and `mem_bytes` are what the work has.
 ///
 /// CPUs are whole ones, rounded up: what reads such a figure starts so many threads, as `make -j` does.
-fn variables(kind: Kind, cpu_milli: u64, mem_bytes: u64) -> [(&'static str, Option<String>); 5] {
+fn variables(
+    kind: Kind,
+    tries: Option<u64>,
+    (cpu_milli, mem_bytes): (u64, u64),
+) -> [(&'static str, Option<String>); 6] {
     let (name, job, task) = match kind {
         Kind::Run(job) => ("run", job, None),
         Kind::Submit(job) => ("submit", Some(job), None),
@@ -29,6 +34,7 @@ fn variables(kind: Kind, cpu_milli: u64, mem_bytes: u64) -> [(&'static str, Opti
         ("FAIRSHARE_KIND", Some(name.to_owned())),
         ("FAIRSHARE_JOB_ID", number(job)),
         ("FAIRSHARE_TASK", number(task)),
+        ("FAIRSHARE_TRY", number(tries.map(|tries| tries.saturating_add(1)))),
         ("FAIRSHARE_CPUS", Some(cpu_milli.div_ceil(1000).max(1).to_string())),
         ("FAIRSHARE_MEM_BYTES", Some(mem_bytes.to_string())),
     ]
@@ -39,10 +45,10 @@ fn variables(kind: Kind, cpu_milli: u64, mem_bytes: u64) -> [(&'static str, Opti
 pub fn environment(
     inherited: impl Iterator<Item = (OsString, OsString)>,
     kind: Kind,
-    cpu_milli: u64,
-    mem_bytes: u64,
+    tries: Option<u64>,
+    has: (u64, u64),
 ) -> Vec<CString> {
-    let variables = variables(kind, cpu_milli, mem_bytes);
+    let variables = variables(kind, tries, has);
     let is_ours = |name: &OsString| variables.iter().any(|(ours, _)| name == ours);
     let inherited = inherited.filter(|(name, _)| !is_ours(name));
     let of_work = variables.iter().filter_map(|(name, value)| Some((name.into(), value.as_ref()?.into())));
@@ -76,11 +82,12 @@ mod tests {
             ("PATH", "/bin"),
             ("FAIRSHARE_JOB_ID", "7"),
             ("FAIRSHARE_TASK", "3"),
+            ("FAIRSHARE_TRY", "2"),
             ("FAIRSHARE_KIND", "submit"),
             ("FAIRSHARE_CPUS", "8"),
             ("FAIRSHARE_SOCKET", "/s"),
         ]);
-        let run = environment(outer.clone().into_iter(), Kind::Run(None), 2000, 1 << 20);
+        let run = environment(outer.clone().into_iter(), Kind::Run(None), None, (2000, 1 << 20));
         assert_eq!(
             run,
             words(&[
@@ -91,13 +98,13 @@ mod tests {
                 "FAIRSHARE_MEM_BYTES=1048576",
             ])
         );
-        let own = environment(outer.clone().into_iter(), Kind::Run(Some(9)), 2000, 1 << 20);
+        let own = environment(outer.clone().into_iter(), Kind::Run(Some(9)), None, (2000, 1 << 20));
         assert!(own.contains(&CString::new("FAIRSHARE_JOB_ID=9").unwrap()), "{own:?}");
-        let task = environment(outer.clone().into_iter(), Kind::Task(9, 0), 2000, 1 << 20);
-        for word in ["FAIRSHARE_JOB_ID=9", "FAIRSHARE_TASK=0"] {
+        let task = environment(outer.clone().into_iter(), Kind::Task(9, 0), Some(1), (2000, 1 << 20));
+        for word in ["FAIRSHARE_JOB_ID=9", "FAIRSHARE_TASK=0", "FAIRSHARE_TRY=2"] {
             assert!(task.contains(&CString::new(word).unwrap()), "{task:?}");
         }
-        let job = environment(outer.into_iter(), Kind::Submit(12), 2000, 1 << 30);
+        let job = environment(outer.into_iter(), Kind::Submit(12), None, (2000, 1 << 30));
         assert_eq!(
             job,
             words(&[
@@ -113,7 +120,7 @@ mod tests {
 
     #[test]
     fn cpus_are_whole_ones_of_which_there_is_always_one() {
-        let cpus = |milli| variables(Kind::Run(None), milli, 0)[3].1.clone().unwrap();
+        let cpus = |milli| variables(Kind::Run(None), None, (milli, 0))[4].1.clone().unwrap();
         assert_eq!([10, 250, 1000, 1001, 1500, 8000].map(cpus), ["1", "1", "1", "2", "2", "8"]);
     }
 }

@@ -51,6 +51,10 @@ const ENVIRONMENT: &[(&str, &str)] = &[
         "Set for what submit starts, and run and shell where they bring room of their own: the number of the job, of a task that of \
          its array.",
     ),
+    (
+        "FAIRSHARE_TRY",
+        "Set for what is submitted with --retry or --requeue: 1, and one more each time that it is run again.",
+    ),
     ("FAIRSHARE_TASK", "Set for the tasks of submit --array: the index of the task."),
 ];
 

@@ -104,6 +104,26 @@ pub struct JobInfo {
     /// The job of the same member's whose end makes room for it at `starts_ms`.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional")]
     pub starts_after: Option<u64>,
+    /// How often it is run again, and was.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional")]
+    pub again: Option<Box<AgainInfo>>,
+}
+
+/// How often a command is run again, and was.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AgainInfo {
+    /// How often it is run again at most after it has failed.
+    pub retry: u64,
+    /// How often it has failed and was to be run again for that.
+    pub failed: u64,
+    /// Whether it is run again where it was interrupted.
+    pub requeue: bool,
+    /// How often it was tried before.
+    pub tries: u64,
+    /// How its last try ended, for a person.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional")]
+    pub last: Option<String>,
 }
 
 /// How the tasks of an array stand.
@@ -151,6 +171,9 @@ pub struct WaitsFor {
     pub begin_ms: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional")]
     pub hold: Option<bool>,
+    /// For what is left of its last try to go.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional")]
+    pub last_try: Option<bool>,
     /// For room of the machine.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional")]
     pub room: Option<bool>,

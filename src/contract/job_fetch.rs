@@ -27,6 +27,9 @@ pub struct Handed {
     /// The array that the command is a task of, where it is one.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional")]
     pub task: Option<TaskInfo>,
+    /// How often it was tried before, where it is one that is run again.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional")]
+    pub tries: Option<u64>,
 }
 
 impl Ask for JobFetch {

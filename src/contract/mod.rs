@@ -53,7 +53,7 @@ pub use dump::{AllocationDump, AllocationPhase, Dump, DumpAnswer, DumpInfo, JOBS
 pub use event::EventInfo;
 pub use health::{Check, Health, HealthAnswer};
 pub use history::{ENDS_PER_ANSWER_MAX, EndInfo, EndKind, EndPlace, History, HistoryAnswer};
-pub use job::{ArrayInfo, JobInfo, JobKind, JobStarted, JobState, OneJob, TaskInfo, WaitsFor};
+pub use job::{AgainInfo, ArrayInfo, JobInfo, JobKind, JobStarted, JobState, OneJob, TaskInfo, WaitsFor};
 pub use job_alter::JobAlter;
 pub use job_cancel::JobCancel;
 pub use job_fetch::{Handed, JobFetch};

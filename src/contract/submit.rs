@@ -84,6 +84,13 @@ pub struct Submit {
     /// The indices for each of which it is run, as a task of an array. No descriptors go with an array.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional")]
     pub array: Option<ArrayRange>,
+    /// How often it is run again after it has failed, from 0 to 100, after a pause that is doubled each time. No descriptors go with
+    /// what is run again, and it has an allocation of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional")]
+    pub retry: Option<u64>,
+    /// Whether it is run again where it was interrupted, as by the end of the machine.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional")]
+    pub requeue: Option<bool>,
 }
 
 /// For which indices an array has tasks, 1 to 10 000 from 0 to 2^32 - 1.

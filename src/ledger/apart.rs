@@ -38,6 +38,17 @@ pub struct Apart {
     pub held: bool,
     /// Whether as many of its tasks are at work as may be at a time, where it is an array.
     pub full: bool,
+    /// What is left of its last try, where it is run again.
+    pub left: Left,
+}
+
+/// What is left of a command's last try, and goes before it is run again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Left {
+    /// Its units, and what says on disk that it was started.
+    pub units: bool,
+    /// The allocation that was taken for it.
+    pub room: bool,
 }
 
 /// A change of a job that waits, as its member says it. What is not named stays.

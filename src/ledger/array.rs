@@ -8,6 +8,9 @@ use crate::identity::JobId;
 /// How many tasks an array has at most.
 pub const TASKS_MAX: u64 = 10_000;
 
+/// How many tasks of an array are at work at most, or wait to be run again: no member has more at work at a time.
+const TASKS_BEGUN_MAX: u64 = 256;
+
 /// The largest index of a task.
 pub const INDEX_MAX: u64 = u32::MAX as u64;
 
@@ -28,7 +31,7 @@ pub struct Array {
     pub at_once: Option<u64>,
     /// For which index the next is made; `None`: no more is.
     pub next: Option<u64>,
-    /// How many are at work, or about to be.
+    /// How many are at work, or about to be, or wait to be run again.
     pub at_work: u64,
     /// How many have ended well.
     pub done: u64,
@@ -94,7 +97,7 @@ impl Array {
 
     /// Whether as many are at work as may be.
     pub(super) fn is_full(&self) -> bool {
-        self.at_once.is_some_and(|most| self.at_work >= most)
+        self.at_work >= self.at_once.unwrap_or(TASKS_BEGUN_MAX).min(TASKS_BEGUN_MAX)
     }
 
     /// A task is over.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::again::Again;
 use super::allocation::{Allocation, Keeps};
 use super::apart::{Change, When};
 use super::array::Array;
@@ -147,24 +148,15 @@ pub enum Command {
     Submit {
         /// The member, with what the policy says for them.
         member: Member,
-        /// How large an allocation is taken for it; or what it may use within the standing one.
-        amount: PartialAmount,
-        /// In which allocation it runs.
-        place: Where,
-        /// After how long it is ended.
-        time_limit: Option<Duration>,
-        /// What its member calls it.
-        name: Option<String>,
-        /// The file that its output goes to, where that is remembered.
-        output: Option<String>,
-        /// How much of it is kept on disk where it brings an allocation.
-        kept: Bytes,
-        /// What if an allocation is to be taken, and there is no room.
-        wait: Wait,
-        /// What it waits for before that, and before which others it goes.
-        when: When,
-        /// For which indices it is run, where it is an array.
-        array: Option<Box<Array>>,
+        /// What is asked for.
+        asked: Box<Asked>,
+    },
+    /// Nothing is left of the units of a command's try.
+    Cleared {
+        /// The command's job.
+        job: JobId,
+        /// How often it was tried before that.
+        tries: u64,
     },
     /// A submitted command is over.
     WorkEnded {
@@ -256,16 +248,28 @@ pub struct Wanted {
 }
 
 /// What is asked for with a submitted command.
-pub(super) struct Asked {
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Asked {
+    /// How large an allocation is taken for it; or what it may use within the standing one.
     pub amount: PartialAmount,
+    /// In which allocation it runs.
     pub place: Where,
+    /// After how long it is ended.
     pub time_limit: Option<Duration>,
+    /// What its member calls it.
     pub name: Option<String>,
+    /// The file that its output goes to, where that is remembered.
     pub output: Option<String>,
+    /// How much of it is kept on disk where it brings an allocation.
     pub kept: Bytes,
+    /// What if an allocation is to be taken, and there is no room.
     pub wait: Wait,
+    /// What it waits for before that, and before which others it goes.
     pub when: When,
+    /// For which indices it is run, where it is an array.
     pub array: Option<Box<Array>>,
+    /// When it is run again, where it is.
+    pub again: Option<Again>,
 }
 
 /// How an [`Effect`] went.

@@ -69,6 +69,7 @@ impl Command {
             | Self::Reconsider { .. }
             | Self::WorkEnded { .. }
             | Self::NeverBegan { .. }
+            | Self::Cleared { .. }
             | Self::Occupancy { .. }
             | Self::Alter { .. }
             | Self::Drain
@@ -101,6 +102,7 @@ impl Command {
             | Self::Alter { .. }
             | Self::Pause { .. }
             | Self::Cancel { .. }
+            | Self::Cleared { .. }
             | Self::Drain
             | Self::Undrain
             | Self::Tick => None,

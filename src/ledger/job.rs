@@ -1,5 +1,6 @@
 //! Long operations with an id: what they are, where they stand, how they ended.
 
+use super::again::{Again, Lost};
 use super::allocation::Terms;
 use super::apart::Apart;
 use super::array::{Array, Task};
@@ -88,6 +89,10 @@ pub struct Work {
     pub worst: Option<JobEnd>,
     /// Of which array it is a task, where it is one.
     pub task: Option<Task>,
+    /// When it is run again, where it is.
+    pub again: Option<Again>,
+    /// How its last try ended, where it was to be run again.
+    pub last: Option<Box<JobEnd>>,
 }
 
 /// What a member asked for, complete: what the policy says for the member is in it.
@@ -255,8 +260,20 @@ impl JobEnd {
         }
     }
 
+    /// Why a command that ended like this is to be run again, where its member wants that; `None`: it has done all, or somebody
+    /// wanted it to end.
+    pub(super) fn lost(&self) -> Option<Lost> {
+        match self {
+            Self::Interrupted => Some(Lost::Interrupted),
+            Self::Failed(_) => Some(Lost::Failed),
+            Self::Ran(Ran { cause: Some(Cause::Cancelled | Cause::Outside), .. }) => None,
+            Self::Ran(_) => (!self.went_well()).then_some(Lost::Failed),
+            Self::Done | Self::Refused(_) | Self::Cancelled | Self::Unreached(_) => None,
+        }
+    }
+
     /// How a job ended, for a person who knows which.
-    pub(super) fn words(&self) -> String {
+    pub fn words(&self) -> String {
         let ran = match self {
             Self::Done => return "was done".to_owned(),
             Self::Failed(_) | Self::Refused(_) => return "failed".to_owned(),
@@ -344,6 +361,11 @@ impl Job {
     /// Of which array it is a task, where it is one.
     pub fn task(&self) -> Option<Task> {
         self.work()?.task
+    }
+
+    /// How often it was tried before, where it is a submitted command that is run again.
+    pub fn tries(&self) -> u64 {
+        self.work().and_then(|work| work.again).map_or(0, |again| again.tries)
     }
 
     /// The allocation that a submitted command runs in.

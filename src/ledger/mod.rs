@@ -6,11 +6,13 @@
 //!
 //! `rule` what members may do · `expire` what time does · `advance` who waits is served · `queue` in which order · `apart` what
 //! waits for something else before · `reached` when that comes ·
-//! `array` what is run for many indices · `tasks` how one task after the other is made of that ·
+//! `array` what is run for many indices · `tasks` how one task after the other is made of that · `again` what is run
+//! again · `tries` how that goes ·
 //! `fairness` who is ahead · `contest` who waits for room · `likely` how long work runs · `counted` what is counted and kept ·
 //! `settle` how an effect went · `reconcile` after a start.
 
 mod advance;
+pub mod again;
 pub mod allocation;
 pub mod apart;
 pub mod array;
@@ -35,6 +37,7 @@ pub mod share;
 mod tasks;
 pub mod time;
 pub mod told_key;
+mod tries;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -57,7 +60,9 @@ use share::Share;
 use time::{Clock, Time};
 
 pub use crate::time::{BootId, Now};
-pub use command::{Canceller, Command, Effect, Event, Member, Order, Outcome, Rules, Wait, Wanted, Where};
+pub use command::{
+    Asked, Canceller, Command, Effect, Event, Member, Order, Outcome, Rules, Wait, Wanted, Where,
+};
 pub use decided::Decided;
 
 /// All that is remembered across a crash, at one moment.
@@ -228,11 +233,8 @@ impl Ledger {
             Command::Release { id, populated, stop } => {
                 self.release(now, id, populated, stop, &mut effects)?;
             }
-            Command::Submit { member, amount, place, time_limit, name, output, kept, wait, when, array } => {
-                let work =
-                    command::Asked { amount, place, time_limit, name, output, kept, wait, when, array };
-                self.submit(now, member, work, &mut effects)?;
-            }
+            Command::Submit { member, asked } => self.submit(now, member, *asked, &mut effects)?,
+            Command::Cleared { job, tries } => self.cleared(job, tries),
             Command::WorkEnded { job, end } => self.work_ended(now, job, end, &mut effects),
             Command::NeverBegan { job } => self.never_began(now, job, &mut effects),
             Command::Run { member, wanted } => self.run(now, &member, wanted, &mut effects)?,
@@ -306,6 +308,7 @@ impl Ledger {
         self.books.strike(&allocation);
         self.books.guesses.forget(id);
         self.recount(id.uid);
+        self.room_is_gone(id);
         Some(allocation)
     }
 

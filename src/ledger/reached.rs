@@ -106,15 +106,21 @@ impl Ledger {
         let time = self.clock.last;
         let Some(job) = self.jobs.get_mut(&id).map(Arc::make_mut) else { return };
         let Some(work) = job.work_mut() else { return };
+        // An array that waits for its own tasks loses no place, nor does a command that is tried again.
+        let again = work.again.is_some_and(|again| again.tries > 0);
+        let named = |apart: &Apart| {
+            let Apart { full, left, begin, .. } = *apart;
+            *apart != Apart { full, left, begin: begin.filter(|_| again), ..Apart::default() }
+        };
+        let joins = named(&before) && !named(&after);
         if after.is_over() {
             work.apart = None;
             job.state = JobState::Queued { since: time };
-            // An array that waited for its own tasks alone has lost no place.
-            if before != (Apart { full: true, ..Apart::default() }) {
-                job.kind.ask_mut().into_iter().for_each(|ask| ask.asked = time);
-            }
         } else {
             work.apart = Some(Box::new(after));
+        }
+        if joins {
+            job.kind.ask_mut().into_iter().for_each(|ask| ask.asked = time);
         }
         let job = job.clone();
         self.line_up(&job);

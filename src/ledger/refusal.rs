@@ -335,7 +335,7 @@ impl fmt::Display for Refusal {
                 f.write_str("An array, and what waits for a job, a time or a release, must be let wait for room")
             }
             Self::WaitsInShare => f.write_str(
-                "An array, and what waits for a job, a time or a release, has room of its own: nobody keeps the standing allocation for it",
+                "An array, what is run again, and what waits for a job, a time or a release, has room of its own: nobody keeps the standing allocation for it",
             ),
             Self::JobAtWork { job } => write!(f, "Job {job} is at work"),
         }

@@ -23,7 +23,7 @@ impl Ledger {
             Phase::Granting { job } => {
                 self.close(id);
                 if let Some(job) = job {
-                    self.end_job(now, job, JobEnd::Failed(why), effects);
+                    self.end_try(now, (job, false), JobEnd::Failed(why), effects);
                 }
                 return;
             }
@@ -109,7 +109,7 @@ impl Ledger {
             Phase::Stopping { job } => self.end_job(now, job, JobEnd::Done, effects),
             Phase::Granting { job } => {
                 if let Some(job) = job {
-                    self.end_job(now, job, JobEnd::Failed(why.to_owned()), effects);
+                    self.end_try(now, (job, false), JobEnd::Failed(why.to_owned()), effects);
                 }
                 return;
             }

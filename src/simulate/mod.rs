@@ -12,13 +12,11 @@ use std::time::Duration;
 
 use crate::identity::{AllocationId, Gid, JobId, Uid};
 use crate::ledger::allocation::Keeps;
-use crate::ledger::apart::When;
 use crate::ledger::counted::room::Room;
 use crate::ledger::fairness;
 use crate::ledger::job::JobEnd;
-use crate::ledger::{BootId, Command, Effect, Ledger, Member, Now, Outcome, Rules, Wait, Where};
+use crate::ledger::{Asked, BootId, Command, Effect, Ledger, Member, Now, Outcome, Rules, Wait, Where};
 use crate::policy::{Machine, Policy, QueueRule};
-use crate::quantity::Bytes;
 use envy::{Standing, envious};
 use trace::{Arrival, BadLine, Trace};
 
@@ -237,18 +235,14 @@ impl Replay<'_> {
             person.requests += 1;
         }
         let longest = member.policy.lease_max.unwrap_or(Duration::MAX);
-        let command = Command::Submit {
-            member: member.clone(),
+        let asked = Asked {
             amount: arrival.amount,
             place: Where::Own,
             time_limit: arrival.lease_ms.map(|lease| Duration::from_millis(lease).min(longest)),
-            name: None,
-            output: None,
-            kept: Bytes(0),
             wait: Wait::Granted,
-            array: None,
-            when: When::default(),
+            ..Asked::default()
         };
+        let command = Command::Submit { member: member.clone(), asked: Box::new(asked) };
         // Ids count up: that of the request is the next.
         let job = JobId(self.ledger.next_job());
         self.waiting.insert(job, index);

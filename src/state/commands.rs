@@ -122,6 +122,25 @@ impl StateFile {
         sync_folder(&folder, &self.path.join(FOLDER))
     }
 
+    /// Says in a command's name that systemd is not asked any more to start it: it is to be run again. Of a `task` nothing is kept but
+    /// that it was asked.
+    ///
+    /// # Errors
+    /// Any of the system calls failed.
+    pub fn command_not_begun(&self, job: JobId, task: bool) -> Result<(), StateFault> {
+        let (folder, name, started) = (self.folder()?, job.to_string(), started(job));
+        let done = match task {
+            true => rustix::fs::unlinkat(&folder, &started, AtFlags::empty()),
+            false => rustix::fs::renameat(&folder, &started, &folder, &name),
+        };
+        match done {
+            Ok(()) => sync_folder(&folder, &self.path.join(FOLDER)),
+            // Somebody has called it back meanwhile, or it was never asked.
+            Err(Errno::NOENT) => Ok(()),
+            Err(errno) => Err(self.fault(&started, "rename")(errno)),
+        }
+    }
+
     /// Takes a command's file away, where there is one. That need not survive a crash: the next daemon takes away what is
     /// of no job.
     ///

@@ -140,5 +140,6 @@ mod roles;
 mod scripts;
 mod selftest;
 mod surviving;
+mod tries;
 mod unusual;
 mod words;

@@ -38,6 +38,7 @@ mod strace;
 mod strangers;
 mod submit;
 mod systemd_faults;
+mod tries;
 pub mod users;
 mod waiting;
 mod works;

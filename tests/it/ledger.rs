@@ -22,5 +22,6 @@ mod runs;
 mod simulated;
 mod steps;
 mod stored;
+mod tries;
 mod village;
 mod world;

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use crate::cli::array::Indices;
 use crate::cli::conditions::Conditions;
 use crate::cli::typed::{Figures, Span};
+use crate::quantity::RETRIES_MAX;
 use crate::wire::field::{NAME_BYTES_MAX, is_name};
 
 /// `fairshare submit`.
@@ -32,6 +33,12 @@ pub struct Submit {
     /// What it waits for before that, and before which others it goes.
     #[command(flatten)]
     pub conditions: Conditions,
+    /// Run it again where it fails, so many times at most: after a second, and twice as long after each failure
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=RETRIES_MAX), conflicts_with = "in_share")]
+    pub retry: Option<u64>,
+    /// Have it wait in the queue again where the machine goes down under it
+    #[arg(long, conflicts_with = "in_share")]
+    pub requeue: bool,
     /// How long it may run, like 90m, 8h or 7d: then SIGTERM, and SIGKILL after ten seconds
     #[arg(long = "for", value_name = "DUR")]
     pub time_limit: Option<Span>,
@@ -63,6 +70,8 @@ impl Submit {
             no_wait,
             array,
             conditions,
+            retry,
+            requeue,
             time_limit,
             output,
             errors,
@@ -83,6 +92,8 @@ impl Submit {
             no_wait: no_wait || other.no_wait,
             array: array.or(other.array),
             conditions: conditions.or(other.conditions),
+            retry: retry.or(other.retry),
+            requeue: requeue || other.requeue,
             time_limit: time_limit.or(other.time_limit),
             output: output.or(other.output),
             errors: errors.or(other.errors),

@@ -180,7 +180,7 @@ fn become_it(job: u64, Taken { handover, handed, streams }: &Taken) -> Failure {
         Some(TaskInfo { job_id, index }) => Kind::Task(job_id, index),
         None => Kind::Submit(job),
     };
-    let env = hints::environment(inherited, kind, handed.cpu_milli, handed.mem_bytes);
+    let env = hints::environment(inherited, kind, handed.tries, (handed.cpu_milli, handed.mem_bytes));
     match argv {
         Ok(argv) => match &handover.script {
             Some(script) => interpret(script, argv, &env),

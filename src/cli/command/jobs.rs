@@ -177,6 +177,16 @@ fn tasks(job: &JobInfo, now_ms: u64) -> String {
 }
 
 fn result(job: &JobInfo, now_ms: u64) -> String {
+    let result = end(job, now_ms);
+    match conditions::try_of(job).filter(|_| job.state != JobState::Queued) {
+        Some(which) if result.is_empty() => which,
+        Some(which) => format!("{result}, in {which}"),
+        None => result,
+    }
+}
+
+/// How a job ended, or what it waits for.
+fn end(job: &JobInfo, now_ms: u64) -> String {
     match (job.exit_code, job.signal, &job.error) {
         _ if job.array.is_some() => tasks(job, now_ms),
         _ if job.state == JobState::Queued => conditions::place(job, now_ms),

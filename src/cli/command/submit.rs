@@ -62,12 +62,25 @@ fn submit(args: &Submit, script: Option<OsText>, socket: &Path) -> Result<Exit, 
         },
         script,
         array: args.array.map(|indices| indices.0),
+        retry: args.retry,
+        requeue: args.requeue.then_some(true),
         ..contract::Submit::of(args.figures.amounts())
     };
     args.conditions.put_in(&mut submission);
     let sent = streams(&mut submission, input, output, errors)?;
-    if args.array.is_some() && !sent.is_empty() {
-        return Err(Failure::new(Exit::USAGE, "the tasks of an array have no pipe or terminal to share")
+    let why = match args {
+        _ if sent.is_empty() => None,
+        Submit { array: Some(_), .. } => Some("the tasks of an array have no pipe or terminal to share"),
+        Submit { retry: Some(_), .. } => {
+            Some("what may be run again (--retry) has no pipe or terminal to keep")
+        }
+        Submit { requeue: true, .. } => {
+            Some("what may be run again (--requeue) has no pipe or terminal to keep")
+        }
+        _ => None,
+    };
+    if let Some(why) = why {
+        return Err(Failure::new(Exit::USAGE, why)
             .hint("name a file with `--output`, `--errors` and `--input`, or leave them out"));
     }
     let streams: Vec<_> = sent.iter().map(|file| file.as_fd()).collect();

@@ -2,9 +2,10 @@
 
 use super::refuse::bad;
 use crate::contract::{Amounts, ArrayRange};
+use crate::ledger::again::Again;
 use crate::ledger::array::{Array, INDEX_MAX, Indices, TASKS_MAX};
 use crate::ledger::{Wait, Where};
-use crate::quantity::{Bytes, MilliCpu, PartialAmount, Priority, QuantityError, Tasks};
+use crate::quantity::{Bytes, MilliCpu, PartialAmount, Priority, QuantityError, RETRIES_MAX, Tasks};
 use crate::wire::error::WireError;
 
 /// The figures that a call names.
@@ -50,6 +51,18 @@ pub fn array(range: ArrayRange) -> Result<Array, WireError> {
         return Err(bad("at_once is how many tasks are at work at a time: at least one"));
     }
     Ok(Array::new(indices, at_once))
+}
+
+/// When a command is run again, as a call says it; `None`: never.
+///
+/// # Errors
+/// BadRequest, where that is more often than one is.
+pub fn again(retry: Option<u64>, requeue: Option<bool>) -> Result<Option<Again>, WireError> {
+    let (retries, requeue) = (retry.unwrap_or(0), requeue.unwrap_or(false));
+    if retries > RETRIES_MAX {
+        return Err(bad(format!("retry is {retries}, and {RETRIES_MAX} is the most")));
+    }
+    Ok((retries > 0 || requeue).then(|| Again { retries, requeue, ..Again::default() }))
 }
 
 /// The priority that a call names.

@@ -81,6 +81,8 @@ pub struct Running {
     pub within: UnitName,
     /// Of which array it is a task, where it is one.
     pub task: Option<Task>,
+    /// How often it was tried before, where it is one that is run again.
+    pub tries: Option<u64>,
 }
 
 impl Running {
@@ -118,7 +120,7 @@ pub async fn run(
         error!("{}", chain(&*fault));
         reply.send(Err(answer::store(&fault)));
         // The failed write may have got as far as the file, where a start would look for it.
-        return ended(&cx, job, JobEnd::Failed("the state could not be written".to_owned())).await;
+        return over(&cx, running, JobEnd::Failed("the state could not be written".to_owned())).await;
     }
     reply.send(Ok(Answer::JobStarted(JobStarted { job_started: job.0 })));
     let kept = command.kept;
@@ -136,8 +138,7 @@ pub async fn run(
         Err(why) => {
             refuse(fetches, &why);
             warn!(job_id = job.0, "job {job} of uid {uid} could not be started: {why}");
-            ended(&cx, job, JobEnd::Failed(why)).await;
-            clear(&cx, running).await;
+            over(&cx, running, JobEnd::Failed(why)).await;
         }
     }
 }
@@ -244,8 +245,8 @@ async fn serve(
             continue;
         }
         let Amount { cpu, mem, .. } = amount;
-        let task = running.task.map(told::task);
-        reply.send(Ok(Answer::Handed(Handed { handed, cpu_milli: cpu.0, mem_bytes: mem.0, task })));
+        let (task, tries) = (running.task.map(told::task), running.tries);
+        reply.send(Ok(Answer::Handed(Handed { handed, cpu_milli: cpu.0, mem_bytes: mem.0, task, tries })));
         if was_given.await.is_ok() {
             return;
         }
@@ -281,17 +282,12 @@ pub async fn follow(cx: Context, running: Running, following: Following) {
     let (uid, job) = (running.uid(), running.job);
     match followed(&cx, running, following).await {
         Ok(Some(ran)) => {
-            info!(job_id = job.0, "job {job} of uid {uid} is over: {:?}", ran.exit);
-            ended(&cx, job, JobEnd::Ran(ran)).await;
-            // Not before that is stored: it is all that is known of it.
-            cx.systemd.let_go(running.units.service).await;
-            clear(&cx, running).await;
+            info!(job_id = job.0, "job {job} of uid {uid} has ended: {:?}", ran.exit);
+            over(&cx, running, JobEnd::Ran(ran)).await;
         }
         Ok(None) => {
             warn!(job_id = job.0, "job {job} of uid {uid} has no unit: it never ran, or was cleared away");
-            ended(&cx, job, JobEnd::Interrupted).await;
-            cx.systemd.let_go(running.units.service).await;
-            clear(&cx, running).await;
+            over(&cx, running, JobEnd::Interrupted).await;
         }
         Err(fault) => {
             warn!(job_id = job.0, "job {job} of uid {uid} is out of sight: {}", chain(&fault));
@@ -388,31 +384,65 @@ fn memory_limit(cx: &Context, unit: UnitName) -> Option<Bytes> {
     }
 }
 
-/// Tells the ledger how a command ended, and has that stored, however long the disk takes.
-async fn ended(cx: &Context, job: JobId, end: JobEnd) {
+/// A try of a command has ended like this: nothing of it is left when that is stored, so that it can be run again where it is.
+async fn over(cx: &Context, running: Running, end: JobEnd) {
+    let again = ended(cx, running.job, end).await;
+    // Not before that is stored: it is all that is known of it.
+    cx.systemd.let_go(running.units.service).await;
+    match again {
+        true => clear_for_another(cx, running).await,
+        false => drop(clear(cx, running).await),
+    }
+}
+
+/// Takes away what is left of a command's try, so that it can be run again.
+pub async fn clear_for_another(cx: &Context, running: Running) {
+    let Running { job, task, tries, .. } = running;
+    if !clear(cx, running).await {
+        // It is tried again when the bus is back.
+        return drop(cx.said.send(Said::WorkLost(job)).await);
+    }
+    let mut pauses = backoff(ASK_AGAIN_PAUSE);
+    while let Err(fault) = cx.persist.command_not_begun(job, task.is_some()).await {
+        error!("{}, proceeding", chain(&fault));
+        sleep(pauses.pause()).await;
+    }
+    let _ = cx.said.send(Said::Cleared { job, tries: tries.unwrap_or_default() }).await;
+}
+
+/// Tells the ledger how a try of a command ended, and has that stored, however long the disk takes. Whether it waits to be run
+/// again.
+async fn ended(cx: &Context, job: JobId, end: JobEnd) -> bool {
     let (reply, image) = oneshot::channel();
     let mut due = Said::WorkEnded { job, end, reply };
     let (mut image, mut pauses) = (image, backoff(ASK_AGAIN_PAUSE));
     while cx.said.send(due).await.is_ok() {
-        let Ok(ended) = image.await else { return };
-        let Err(fault) = cx.persist.save_what_gives_back(ended).await else { return };
+        let Ok(ended) = image.await else { return false };
+        let found = ended.jobs.binary_search_by_key(&job, |job| job.id);
+        let again = found.is_ok_and(|at| ended.jobs.get(at).is_some_and(|job| job.queued()));
+        let Err(fault) = cx.persist.save_what_gives_back(ended).await else { return again };
         error!("how job {job} ended is not stored: {}", chain(&*fault));
         sleep(pauses.pause()).await;
         let (reply, anew) = oneshot::channel();
         (due, image) = (Said::Image(reply), anew);
     }
+    false
 }
 
-/// Takes away what is left of a command's units. Where the connection is lost meanwhile, whoever comes after it does.
+/// Takes away what is left of a command's units; whether nothing is. Where the connection is lost meanwhile, whoever comes after it
+/// does.
 ///
 /// The slice of an allocation of its own goes with that.
-async fn clear(cx: &Context, running: Running) {
+async fn clear(cx: &Context, running: Running) -> bool {
     let JobUnits { service, slice } = running.units;
+    let mut all = true;
     for unit in [Some(service), Some(slice).filter(|slice| *slice != running.within)].into_iter().flatten() {
         if let Err(fault) = answered(cx, || cx.systemd.clear(unit, STOP_TIMEOUT)).await {
             warn!(unit = %unit, "{}, proceeding", chain(&fault));
+            all = false;
         }
     }
+    all
 }
 
 /// Takes away what is left of a command's units, unless something is inside: nothing is killed by a start.

@@ -249,6 +249,15 @@ impl Persist {
         self.with(move |file| file.begin_command(job)).await
     }
 
+    /// Has it stored that systemd is not asked any more to start a command, which is to be run again. Of a `task` nothing is kept
+    /// but whether it was.
+    ///
+    /// # Errors
+    /// It could not be stored.
+    pub async fn command_not_begun(&self, job: JobId, task: bool) -> Result<(), StateFault> {
+        self.with(move |file| file.command_not_begun(job, task)).await
+    }
+
     /// Takes away what is kept of a command that is over, once an image of this revision is written, or a newer one. What cannot be
     /// taken away is logged, and is for the next daemon.
     pub async fn forget_command(&self, job: JobId, revision: u64) {

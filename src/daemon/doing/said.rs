@@ -46,6 +46,13 @@ pub enum Said {
         /// Where what is to be stored goes.
         reply: oneshot::Sender<Image>,
     },
+    /// Nothing is left of a try of a command that is run again.
+    Cleared {
+        /// The command's job.
+        job: JobId,
+        /// How often it was tried before that.
+        tries: u64,
+    },
     /// A submitted command may still run, and cannot be followed for now.
     WorkLost(JobId),
     /// A command was to stand still or to go on: how that went.

@@ -42,8 +42,11 @@ impl EventLoop {
             return false;
         }
         let file = self.file_of(job);
-        let known = self.specs.contains_key(&file) || self.commands.unstarted.contains(&file);
-        known && (file == job || !self.commands.started.contains(&job))
+        // That it was started says the file still of its last try, until what is left of that is cleared away.
+        let again = self.waits_again(job);
+        let kept = self.commands.unstarted.contains(&file) || again && self.commands.started.contains(&file);
+        let known = self.specs.contains_key(&file) || kept;
+        known && (file == job || again || !self.commands.started.contains(&job))
     }
 
     /// The job under whose number it is kept what a job is to run: of a task its array.

@@ -215,6 +215,7 @@ impl EventLoop {
         };
         reply.send(Ok(Answer::JobStarted(JobStarted { job_started: job.0 })));
         self.tell(Command::WorkEnded { job, end });
+        self.clear_for_others(&cx);
         drop(cx.turn(uid));
     }
 

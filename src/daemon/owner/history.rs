@@ -6,6 +6,7 @@ use crate::daemon::telling::ended;
 use crate::history::Ended;
 use crate::identity::JobId;
 use crate::ledger::allocation::Allocation;
+use crate::ledger::job::{Job, JobEnd, JobState};
 
 impl EventLoop {
     /// The state is open: the history beside it is, and gets what the state remembers as over. It may have that already, all
@@ -29,6 +30,15 @@ impl EventLoop {
     /// A job is over.
     pub(crate) fn job_over(&mut self, id: JobId) {
         let ended = self.ended(id);
+        ended.into_iter().for_each(|ended| self.history.add(ended));
+    }
+
+    /// A try of a job has ended like this, and the job waits to be tried again: what was held and used for it counts.
+    pub(crate) fn try_over(&mut self, tried: &Job, end: JobEnd) {
+        let JobState::Running { started } = tried.state else { return };
+        let state = JobState::Ended { started: Some(started), ended: clock::now(), end };
+        let tried = Job { state, ..tried.clone() };
+        let ended = ended::of_job(&tried, self.shown().job(&tried), None);
         ended.into_iter().for_each(|ended| self.history.add(ended));
     }
 

@@ -49,7 +49,8 @@ impl EventLoop {
         let home = job.home()?;
         let units = JobUnits::of(job.uid, self.ledger.within(job), id);
         let within = self.ledger.unit(home);
-        Some(Running { job: id, units, within, task: job.task() })
+        let tries = job.work().and_then(|work| work.again).map(|again| again.tries);
+        Some(Running { job: id, units, within, task: job.task(), tries })
     }
 
     /// Starts a command, and follows it to its end.
@@ -87,6 +88,7 @@ impl EventLoop {
                 }
             }
         }
+        self.clear_for_others(&cx);
         // What is known to be handed over has not been, and nothing is under way that would: its start came when there was
         // no systemd.
         let granting = |job: &JobId| {
@@ -104,11 +106,15 @@ impl EventLoop {
     /// What is an allocation in itself is none of theirs: it goes by itself when it is empty.
     pub(crate) fn clear_works(&self, found: BTreeSet<(JobId, JobUnits)>) {
         let Some(cx) = &self.context else { return };
-        let runs = |job: &JobId| self.ledger.jobs().get(job).is_some_and(|job| !job.ended());
-        for (job, units) in found.into_iter().filter(|(job, _)| !runs(job)) {
+        // What is to be run again is cleared for that.
+        let over = |job: &JobId| self.ledger.jobs().get(job).is_none_or(|job| job.ended());
+        for (job, units) in found.into_iter().filter(|(job, _)| over(job)) {
             let held = units.slice.allocation().filter(|id| self.ledger.allocation(*id).is_some());
             let within = held.map_or(UnitName::Share(units.slice.uid()), AllocationId::unit);
-            tokio::spawn(job::clear_left(cx.clone(), Running { job, units, within, task: None }));
+            tokio::spawn(job::clear_left(
+                cx.clone(),
+                Running { job, units, within, task: None, tries: None },
+            ));
         }
     }
 
@@ -145,10 +151,18 @@ impl EventLoop {
             }
             end => end,
         };
+        let tried = self.ledger.jobs().get(&job).cloned().map(|job| (job, end.clone()));
         match self.ledger.apply(clock::now(), Command::WorkEnded { job, end }) {
             Ok(effects) => {
                 let _ = reply.send(self.ledger.image());
                 self.carry_out_others(effects);
+                if let Some((tried, end)) = tried.filter(|_| self.waits_again(job)) {
+                    // Whoever followed it clears away what is left.
+                    self.followed.insert(job);
+                    self.goes_on(job);
+                    self.offers.remove(&job);
+                    self.try_over(&tried, end);
+                }
                 // Until now it was taken for occupied.
                 self.watch_anew(home);
             }

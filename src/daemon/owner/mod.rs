@@ -1,5 +1,6 @@
 //! The one owner of the ledger, and everything that can wake it.
 
+mod again;
 mod audit;
 mod bound;
 mod commands;
@@ -327,6 +328,7 @@ impl EventLoop {
             Said::NeverBegan(job, reply) => self.never_began(job, reply),
             Said::WorkEnded { job, end, reply } => self.work_ended(job, end, reply),
             Said::Paused { uid, job, done, reply } => self.paused((uid, job), done, reply),
+            Said::Cleared { job, tries } => self.cleared(job, tries),
             Said::WorkLost(job) => self.work_lost(job),
             Said::Image(reply) => drop(reply.send(self.ledger.image())),
             Said::CalledBack(job, reply) => self.called_back(job, reply),

@@ -30,6 +30,8 @@ pub fn of_job(job: &Job, shown: JobInfo, spent: Option<Spent>) -> Option<Ended> 
     };
     let holds = ask.is_some() && kind != EndKind::Request;
     let began_ms = shown.started_ms.unwrap_or(ended_ms);
+    // Between two tries of a job there are pauses as well: nobody has counted how much of that was for want of room.
+    let waited_ms = if job.tries() > 0 { 0 } else { began_ms.saturating_sub(shown.created_ms) };
     let end = EndInfo {
         kind,
         job_id: Some(shown.job_id),
@@ -43,7 +45,7 @@ pub fn of_job(job: &Job, shown: JobInfo, spent: Option<Spent>) -> Option<Ended> 
         tasks_max: amount.tasks.0,
         lease_ms: within.map_or_else(|| ask.and_then(|ask| ask.lease_ms), |(_, limit)| limit),
         created_ms: shown.created_ms,
-        waited_ms: began_ms.saturating_sub(shown.created_ms),
+        waited_ms,
         started_ms: shown.started_ms,
         ended_ms,
         held_ms: shown.started_ms.filter(|_| holds).map(|started| ended_ms.saturating_sub(started)),
@@ -54,7 +56,8 @@ pub fn of_job(job: &Job, shown: JobInfo, spent: Option<Spent>) -> Option<Ended> 
         needed_bytes: shown.needed_bytes,
         cpu_usec: shown.cpu_usec.or(spent.map(|spent| spent.cpu_usec)),
     };
-    Some(Ended { end, begun_ms: job.created.wall_ms })
+    // Each try is another end.
+    Some(Ended { end, begun_ms: job.created.wall_ms.saturating_add(job.tries()) })
 }
 
 /// How an allocation ended that no job tells of.

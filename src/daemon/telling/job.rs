@@ -4,9 +4,10 @@ use crate::contract as wire;
 use crate::contract::handover::numbered;
 use crate::identity::{UnitName, Within};
 use crate::ledger::Now;
-use crate::ledger::apart::Apart;
+use crate::ledger::again::Again;
+use crate::ledger::apart::{Apart, Left};
 use crate::ledger::array::{Array, Task};
-use crate::ledger::job::{Cause, Exit, Job, JobEnd, JobKind, JobState, Ran};
+use crate::ledger::job::{Cause, Exit, Job, JobEnd, JobKind, JobState, Ran, Work};
 use crate::ledger::queue::Place;
 use crate::quantity::Amount;
 use crate::wire::error::{Code, WireError};
@@ -76,7 +77,15 @@ pub fn shown(job: &Job, within: Within, now: Now) -> wire::JobInfo {
         about: None,
         limits: job.queued().then(|| job.kind.ask()).flatten().map(|ask| Box::new(amounts(ask.amount))),
         starts_after: None,
+        again: work.and_then(again),
     }
+}
+
+/// How often a command is run again, and was, as it is shown.
+fn again(work: &Work) -> Option<Box<wire::AgainInfo>> {
+    let Again { retries, requeue, failed, tries } = work.again?;
+    let last = work.last.as_ref().map(|end| end.words());
+    Some(Box::new(wire::AgainInfo { retry: retries, failed, requeue, tries, last }))
 }
 
 /// How the tasks of an array stand, as it is shown.
@@ -109,6 +118,7 @@ pub fn waits_for(apart: &Apart, begin_ms: Option<u64>) -> wire::WaitsFor {
         after: Some(after).filter(|after| !after.is_empty()),
         begin_ms,
         hold: apart.held.then_some(true),
+        last_try: (apart.left != Left::default()).then_some(true),
         ..wire::WaitsFor::default()
     }
 }

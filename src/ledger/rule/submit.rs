@@ -22,23 +22,24 @@ impl Ledger {
         asked: Asked,
         effects: &mut Vec<Effect>,
     ) -> Result<(), Refusal> {
-        let Asked { amount, place, time_limit, name, output, kept, wait, when, array } = asked;
+        let Asked { amount, place, time_limit, name, output, kept, wait, when, array, again } = asked;
         let uid = member.uid;
         if time_limit.is_some_and(|limit| limit.is_zero()) {
             return Err(Refusal::NoTime);
         }
         let conditions = when.has_conditions().then(|| self.conditions(now, uid, &when)).transpose()?;
         let in_line = conditions.is_some() || array.is_some();
+        let own_room = in_line || again.is_some();
         match (place, wait) {
-            (Where::InShare, _) if in_line => return Err(Refusal::WaitsInShare),
+            (Where::InShare, _) if own_room => return Err(Refusal::WaitsInShare),
             (_, Wait::No) if in_line => return Err(Refusal::WaitsNot),
             _ => {}
         }
         let standing = AllocationId::standing(uid);
         let time_limit_ms = time_limit.map(milliseconds);
         let limits = amount;
-        let work = Work { name, output, limits, time_limit_ms, ..Work::default() };
-        if !in_line && self.joins(uid, place, amount) {
+        let work = Work { name, output, limits, time_limit_ms, again, ..Work::default() };
+        if !own_room && self.joins(uid, place, amount) {
             let held = self.active(standing)?.enforced().most;
             if let Some(over) = Over::first(amount.or(held), held, Bound::Share) {
                 return Err(Refusal::OverLimit(over));
@@ -169,8 +170,10 @@ impl Ledger {
         end: JobEnd,
         effects: &mut Vec<Effect>,
     ) {
-        let Some(home) = self.jobs.get(&id).and_then(|job| job.home()) else { return };
-        self.end_job(now, id, end, effects);
+        // What waits to be run again was told of before.
+        let job = self.jobs.get(&id).filter(|job| !job.queued());
+        let Some(home) = job.and_then(|job| job.home()) else { return };
+        self.end_try(now, (id, true), end, effects);
         let Some(allocation) = self.allocations.get(&home) else { return };
         if allocation.terms.goes == Goes::WithWork
             && allocation.phase == Phase::Active

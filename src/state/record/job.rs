@@ -4,11 +4,13 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
+use super::again::AgainRecord;
 use super::array::{ArrayRecord, TaskRecord};
 use super::figures::{Figures, Moment, number, uid};
 use super::lease::TermsRecord;
 use crate::identity::JobId;
-use crate::ledger::apart::Apart;
+use crate::ledger::again::Again;
+use crate::ledger::apart::{Apart, Left};
 use crate::ledger::array::{Array, Task};
 use crate::ledger::job::{Ask, Cause, Exit, Job, JobEnd, JobKind, JobState, Precedence, Ran, Work};
 use crate::ledger::time::Time;
@@ -49,13 +51,17 @@ pub(super) enum KindRecord {
         /// Not before version 7.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         apart: Option<ApartRecord>,
-        /// Not before version 8, as the two below.
+        /// Not before version 8, as all below.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         array: Option<Box<ArrayRecord>>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         worst: Option<Box<EndRecord>>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         task: Option<Box<TaskRecord>>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        again: Option<Box<AgainRecord>>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        last: Option<Box<EndRecord>>,
     },
 }
 
@@ -83,9 +89,13 @@ pub(super) struct ApartRecord {
     after_any: Vec<u64>,
     begin_ms: Option<u64>,
     held: bool,
-    /// Not before version 8.
+    /// Not before version 8, as the two below.
     #[serde(default, skip_serializing_if = "is_false")]
     full: bool,
+    #[serde(default, skip_serializing_if = "is_false")]
+    units_left: bool,
+    #[serde(default, skip_serializing_if = "is_false")]
+    room_left: bool,
 }
 
 fn is_false(value: &bool) -> bool {
@@ -184,6 +194,8 @@ impl From<&Job> for JobRecord {
                     array: work.array.as_deref().map(|array| Box::new(array.into())),
                     worst: work.worst.as_ref().map(|end| Box::new(end.into())),
                     task: work.task.map(|task| Box::new(task.into())),
+                    again: work.again.map(|again| Box::new(again.into())),
+                    last: work.last.as_deref().map(|end| Box::new(end.into())),
                 },
             },
             created: job.created.into(),
@@ -225,6 +237,8 @@ impl TryFrom<JobRecord> for Job {
                     array,
                     worst,
                     task,
+                    again,
+                    last,
                 } => JobKind::Submit(Box::new(Work {
                     name,
                     output,
@@ -241,6 +255,8 @@ impl TryFrom<JobRecord> for Job {
                     array: array.map(|array| Array::try_from(*array)).transpose()?.map(Box::new),
                     worst: worst.map(|end| (*end).into()),
                     task: task.map(|task| Task::try_from(*task)).transpose()?,
+                    again: again.map(|again| Again::try_from(*again)).transpose()?,
+                    last: last.map(|end| Box::new((*end).into())),
                 })),
             },
             created: record.created.into(),
@@ -311,6 +327,8 @@ impl From<&Apart> for ApartRecord {
             begin_ms: apart.begin.map(|at| at.0),
             held: apart.held,
             full: apart.full,
+            units_left: apart.left.units,
+            room_left: apart.left.room,
         }
     }
 }
@@ -324,6 +342,7 @@ impl From<ApartRecord> for Apart {
             begin: record.begin_ms.map(Time),
             held: record.held,
             full: record.full,
+            left: Left { units: record.units_left, room: record.room_left },
         }
     }
 }

@@ -15,6 +15,7 @@ use figures::{Figures, Moment, number, uid};
 use job::JobRecord;
 use lease::{LeaseRecord, TermsRecord};
 
+mod again;
 mod array;
 mod fairness;
 mod figures;

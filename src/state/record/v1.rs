@@ -247,6 +247,8 @@ impl From<Job> for JobRecord {
                         array: None,
                         worst: None,
                         task: None,
+                        again: None,
+                        last: None,
                     }
                 }
             },

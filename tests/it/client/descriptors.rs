@@ -40,7 +40,8 @@ fn descriptors_go_along_with_a_submission() {
 fn an_answer_without_the_descriptors_that_it_names_is_a_violation() {
     let daemon = Daemon::play(vec![scene(|peer| {
         peer.greet();
-        let answer = Answer::Handed(Handed { handed: 2, cpu_milli: 500, mem_bytes: 1 << 20, task: None });
+        let answer =
+            Answer::Handed(Handed { handed: 2, cpu_milli: 500, mem_bytes: 1 << 20, task: None, tries: None });
         assert_eq!(peer.answer(answer), Call::JobFetch(JobFetch { job_id: 8 }));
     })]);
     let error = daemon.connect().unwrap().job_fetch(8).unwrap_err();

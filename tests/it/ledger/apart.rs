@@ -6,13 +6,14 @@ use fairshare::testing::identity::JobId;
 use fairshare::testing::ledger::apart::{Change, When};
 use fairshare::testing::ledger::job::{Exit, JobEnd, JobState, Ran};
 use fairshare::testing::ledger::refusal::Refusal;
-use fairshare::testing::ledger::{BootId, Canceller, Command, Effect, Ledger, Now, Wait, Where};
+use fairshare::testing::ledger::{Asked, BootId, Canceller, Command, Effect, Ledger, Now, Wait, Where};
 use fairshare::testing::policy::{Policy, QueueRule, Role, Rules};
 use fairshare::testing::quantity::{Bytes, PartialAmount, Priority};
 use fairshare::testing::state;
 
 use super::village::{
-    GIB, at, ledger, member, named, own, policy, request, rules, say, settle_all, submit, submit_when, uid,
+    GIB, at, ledger, member, named, own, policy, request, rules, say, settle_all, submit, submit_when,
+    submitted, uid, waits,
 };
 
 const MINUTE: u64 = 60_000;
@@ -339,12 +340,8 @@ fn what_waits_for_something_has_room_of_its_own_and_waits_for_that() {
     let mut ledger = ledger();
     say(&mut ledger, 0, request(&policy(), 1, named(1000, GIB), None, Wait::No)).unwrap();
     let asked = |place, wait| {
-        let command =
-            submit_when(&policy(), 1, PartialAmount::default(), When { hold: true, ..When::default() });
-        let Command::Submit { member, amount, time_limit, name, output, kept, when, .. } = command else {
-            panic!()
-        };
-        Command::Submit { member, amount, place, time_limit, name, output, kept, wait, when, array: None }
+        let when = When { hold: true, ..When::default() };
+        submitted(&policy(), 1, Asked { place, wait, when, ..waits() })
     };
     let refused = say(&mut ledger, 1, asked(Where::InShare, Wait::Granted)).unwrap_err();
     assert_eq!(refused, Refusal::WaitsInShare);

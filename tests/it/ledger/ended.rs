@@ -6,17 +6,16 @@ use std::time::Duration;
 use fairshare::testing::enforced::Enforced;
 use fairshare::testing::identity::{AllocationId, JobId, Purpose};
 use fairshare::testing::ledger::allocation::{Keeps, Phase};
-use fairshare::testing::ledger::apart::When;
 use fairshare::testing::ledger::counted::room::Room;
 use fairshare::testing::ledger::expire::{EVICTION_GRACE_MS, RETRY_MS};
 use fairshare::testing::ledger::reconcile::{Found, Verdict, verdicts};
 use fairshare::testing::ledger::refusal::Refusal;
-use fairshare::testing::ledger::{BootId, Command, Effect, Event, Ledger, Outcome, Wait, Where};
+use fairshare::testing::ledger::{Asked, BootId, Command, Effect, Event, Ledger, Outcome, Wait, Where};
 use fairshare::testing::policy::Policy;
 use fairshare::testing::quantity::{Bytes, MilliCpu, Tasks};
 
 use super::village::{
-    GIB, USED, amount, at, held, ledger, member, named, own, policy, request, rules, say, uid,
+    GIB, USED, amount, at, held, ledger, member, named, own, policy, request, rules, say, submitted, uid,
 };
 
 const MINUTE: u64 = 60_000;
@@ -273,18 +272,16 @@ fn a_command_that_brings_a_share_may_run_for_less_than_a_minute_or_without_an_en
     let policy = Policy { lease_default: Some(Duration::from_secs(3600)), ..policy() };
     for (limit, lease) in [(Some(5), Some(5)), (None, None)] {
         let mut ledger = ledger();
-        let submit = Command::Submit {
-            place: Where::Own,
-            member: member(&policy, 1),
-            amount: named(1000, GIB),
-            time_limit: limit.map(Duration::from_secs),
-            name: None,
-            output: None,
-            kept: Bytes(0),
-            wait: Wait::No,
-            when: When::default(),
-            array: None,
-        };
+        let submit = submitted(
+            &policy,
+            1,
+            Asked {
+                place: Where::Own,
+                amount: named(1000, GIB),
+                time_limit: limit.map(Duration::from_secs),
+                ..Asked::default()
+            },
+        );
         say(&mut ledger, 0, submit).unwrap();
         let share = ledger.allocation(AllocationId::of_job(uid(1), JobId(1))).unwrap();
         assert_eq!(share.lease.map(|lease| lease.length_ms / 1000), lease);
@@ -318,18 +315,16 @@ fn what_passes_takes_from_what_is_left_beside_the_first() {
 fn the_time_of_a_command_begins_with_it_and_takes_nothing_from_it_at_its_end() {
     let mut ledger = ledger();
     let id = AllocationId::of_job(uid(1), JobId(1));
-    let submit = Command::Submit {
-        member: member(&policy(), 1),
-        amount: named(6000, 6 * GIB),
-        place: Where::Own,
-        time_limit: Some(Duration::from_millis(MINUTE)),
-        name: None,
-        output: None,
-        kept: Bytes(0),
-        wait: Wait::No,
-        when: When::default(),
-        array: None,
-    };
+    let submit = submitted(
+        &policy(),
+        1,
+        Asked {
+            amount: named(6000, 6 * GIB),
+            place: Where::Own,
+            time_limit: Some(Duration::from_millis(MINUTE)),
+            ..Asked::default()
+        },
+    );
     assert_eq!(done(&ledger.apply(at(0), submit).unwrap()), [Effect::Grant(id)]);
     // systemd was slow to make the slice.
     let made = Command::Settle { id, outcome: Outcome::Done };

@@ -5,31 +5,19 @@ use std::time::Duration;
 
 use fairshare::testing::enforced::{Enforced, KernelLimits};
 use fairshare::testing::identity::{AllocationId, JobId, Purpose};
-use fairshare::testing::ledger::apart::When;
 use fairshare::testing::ledger::job::{JobEnd, JobState, WORKS_PER_UID_MAX};
 use fairshare::testing::ledger::reconcile::{Found, Known, Verdict, verdicts};
 use fairshare::testing::ledger::refusal::Refusal;
-use fairshare::testing::ledger::{self, Canceller, Command, Effect, Ledger, Outcome, Wait, Where};
+use fairshare::testing::ledger::{self, Asked, Canceller, Command, Effect, Ledger, Outcome, Wait, Where};
 use fairshare::testing::policy::{Policy, QueueRule, Role, Rules};
 use fairshare::testing::quantity::{Bytes, MilliCpu, PartialAmount, Tasks};
 
-use super::village::{GIB, amount, at, held, ledger, member, named, own, policy, request, rules, say, uid};
+use super::village::{
+    GIB, amount, at, held, ledger, member, named, own, policy, request, rules, say, submitted, uid,
+};
 
 fn submit(who: u64, figures: PartialAmount, wait: Wait) -> Command {
-    let (member, time_limit, name) = (member(&policy(), who), None, None);
-    let place = Where::ByFigures;
-    Command::Submit {
-        member,
-        amount: figures,
-        place,
-        time_limit,
-        name,
-        output: None,
-        kept: Bytes(0),
-        wait,
-        when: When::default(),
-        array: None,
-    }
+    submitted(&policy(), who, Asked { amount: figures, wait, ..Asked::default() })
 }
 
 fn of_job(who: u64, job: u64) -> AllocationId {
@@ -299,25 +287,8 @@ fn each_command_brings_its_own_room_and_takes_it_with_it() {
     assert_eq!(held(&ledger), Some(MilliCpu(1000)), "what was requested stays");
     // What is named is a limit within it, and asked for its own room all the same.
     for (place, more) in [(Where::InShare, 0), (Where::Own, 500)] {
-        let (member, amount) = (member(&policy(), 1), named(500, GIB / 2));
-        let (time_limit, name, wait) = (None, None, Wait::No);
-        say(
-            &mut ledger,
-            3,
-            Command::Submit {
-                member,
-                amount,
-                place,
-                time_limit,
-                name,
-                output: None,
-                kept: Bytes(0),
-                wait,
-                when: When::default(),
-                array: None,
-            },
-        )
-        .unwrap();
+        let asked = Asked { amount: named(500, GIB / 2), place, ..Asked::default() };
+        say(&mut ledger, 3, submitted(&policy(), 1, asked)).unwrap();
         assert_eq!(held(&ledger), Some(MilliCpu(1000 + more)));
     }
 }

@@ -11,8 +11,9 @@ use std::sync::Arc;
 
 use fairshare::testing::enforced::Burst;
 use fairshare::testing::identity::{AllocationId, JobId, Purpose};
+use fairshare::testing::ledger::again::Again;
 use fairshare::testing::ledger::allocation::{Allocation, Goes, Keeps, Lease, Phase, Stage, Terms};
-use fairshare::testing::ledger::apart::Apart;
+use fairshare::testing::ledger::apart::{Apart, Left};
 use fairshare::testing::ledger::array::{Array, Indices, Task};
 use fairshare::testing::ledger::fairness::{Account, Lags};
 use fairshare::testing::ledger::job::{
@@ -288,7 +289,7 @@ fn image_of_7() -> Image {
     image
 }
 
-/// With arrays, of which one waits for a task of its own.
+/// With arrays, of which one waits for a task of its own, and a command that waits to be tried again.
 fn image() -> Image {
     let mut image = image_of_7();
     let indices = Indices::checked(1, 99, 2).unwrap();
@@ -316,6 +317,15 @@ fn image() -> Image {
     }
     let state = JobState::Ended { started: Some(now(2000)), ended: now(3000), end: worst };
     image.jobs.push(Job { id: JobId(27), uid: uid(104), kind, created: now(1500), state }.into());
+    let mut kind = work(Some("flaky"), Some(ask()), false);
+    if let JobKind::Submit(work) = &mut kind {
+        work.again = Some(Again { retries: 3, requeue: true, failed: 1, tries: 2 });
+        work.last = Some(Box::new(JobEnd::Interrupted));
+        let left = Left { units: true, room: true };
+        work.apart = Some(Box::new(Apart { begin: Some(Time(2 * HOUR)), left, ..Apart::default() }));
+    }
+    let state = JobState::Queued { since: Time(5000) };
+    image.jobs.push(Job { id: JobId(28), uid: uid(1), kind, created: now(1500), state }.into());
     image
 }
 

@@ -9,7 +9,7 @@ use fairshare::testing::ledger::apart::When;
 use fairshare::testing::ledger::array::Array;
 use fairshare::testing::ledger::refusal::Refusal;
 use fairshare::testing::ledger::{
-    BootId, Command, Effect, Ledger, Member, Now, Order, Outcome, Rules, Wait, Where,
+    Asked, BootId, Command, Effect, Ledger, Member, Now, Order, Outcome, Rules, Wait, Where,
 };
 use fairshare::testing::policy::{self, Kept, Machine, Policy, QueueRule, Reserve, Weight};
 use fairshare::testing::quantity::{Amount, Bytes, MilliCpu, PartialAmount, Tasks};
@@ -150,34 +150,13 @@ pub fn submit(
     time_limit_ms: Option<u64>,
     kept: Bytes,
 ) -> Command {
-    Command::Submit {
-        member: member(policy, raw),
-        amount,
-        place: Where::Own,
-        time_limit: time_limit_ms.map(Duration::from_millis),
-        name: None,
-        output: None,
-        kept,
-        wait: Wait::Granted,
-        when: When::default(),
-        array: None,
-    }
+    let time_limit = time_limit_ms.map(Duration::from_millis);
+    submitted(policy, raw, Asked { amount, place: Where::Own, time_limit, kept, ..waits() })
 }
 
 /// The same without a time limit, when it is to start.
 pub fn submit_when(policy: &Policy, raw: u64, amount: PartialAmount, when: When) -> Command {
-    Command::Submit {
-        member: member(policy, raw),
-        amount,
-        place: Where::ByFigures,
-        time_limit: None,
-        name: None,
-        output: None,
-        kept: Bytes(9),
-        wait: Wait::Granted,
-        when,
-        array: None,
-    }
+    submitted(policy, raw, Asked { amount, when, ..waits() })
 }
 
 /// An array of such, each of whose tasks has such a time limit.
@@ -188,18 +167,18 @@ pub fn submit_array(
     array: Array,
     (time_limit, when): (Option<Duration>, When),
 ) -> Command {
-    Command::Submit {
-        member: member(policy, raw),
-        amount,
-        place: Where::Own,
-        time_limit,
-        name: None,
-        output: None,
-        kept: Bytes(9),
-        wait: Wait::Granted,
-        when,
-        array: Some(Box::new(array)),
-    }
+    let array = Some(Box::new(array));
+    submitted(policy, raw, Asked { amount, place: Where::Own, time_limit, when, array, ..waits() })
+}
+
+/// What waits where there is no room.
+pub fn waits() -> Asked {
+    Asked { kept: Bytes(9), wait: Wait::Granted, ..Asked::default() }
+}
+
+/// A member's command, with what is asked for.
+pub fn submitted(policy: &Policy, raw: u64, asked: Asked) -> Command {
+    Command::Submit { member: member(policy, raw), asked: Box::new(asked) }
 }
 
 /// One request of the member with this number, from 0: so much, for so long.

@@ -34,11 +34,11 @@ pub struct World {
     boots: u64,
     slices: BTreeMap<AllocationId, (Amount, bool)>,
     under_way: Vec<Effect>,
-    /// Submitted commands that run, and all that ever did.
+    /// Submitted commands that run, and all tries that ever began.
     works: Vec<(AllocationId, JobId)>,
-    ran: BTreeSet<JobId>,
+    ran: BTreeSet<(JobId, u64)>,
     /// The tasks of arrays that were.
-    tasks: BTreeSet<(JobId, u64)>,
+    tasks: BTreeSet<(JobId, u64, u64)>,
     /// What commands were to start after, and not before which time.
     when: BTreeMap<JobId, (When, Time)>,
     calm: bool,
@@ -210,26 +210,6 @@ impl World {
         self.say(Command::Run { member: member(&self.policy, who), wanted });
     }
 
-    fn submit(&mut self, who: u64, cpu: u64, limit: u64, (wait, place): (bool, u64)) {
-        let time_limit = (limit > 60_000).then(|| Duration::from_millis(limit));
-        let wait = if wait { Wait::Granted } else { Wait::No };
-        let (member, amount) = (member(&self.policy, who), named(cpu * 1000, GIB));
-        let amount = if place == 0 { PartialAmount::default() } else { amount };
-        let place = [Where::ByFigures, Where::ByFigures, Where::InShare, Where::Own][place as usize];
-        self.say(Command::Submit {
-            member,
-            amount,
-            place,
-            time_limit,
-            name: None,
-            output: None,
-            kept: Bytes(9),
-            wait,
-            when: When::default(),
-            array: None,
-        });
-    }
-
     /// When the ledger wants to be woken, or systemd ends a command.
     fn next_event(&self) -> Option<u64> {
         let offset = self.now.boot_ms.wrapping_sub(self.ledger.time(self.now).0);
@@ -255,6 +235,7 @@ impl World {
 
     /// Time passes, with a tick whenever the ledger wants one, or too late.
     fn pass(&mut self, ms: u64, late: bool) {
+        self.clear_for_others();
         let end = self.now.boot_ms + if self.evict { ms * 4 } else { ms };
         if !late {
             let mut ticks = 0;
@@ -346,9 +327,11 @@ impl World {
                 }
             }
             Effect::Start { job, .. } => {
-                assert!(self.ran.insert(*job), "job {job} is started twice");
-                if let Some(task) = self.ledger.jobs()[job].task() {
-                    assert!(self.tasks.insert((task.of, task.index)), "{task:?} is started twice");
+                let of = &self.ledger.jobs()[job];
+                assert!(self.ran.insert((*job, of.tries())), "job {job} is started twice");
+                if let Some(task) = of.task() {
+                    let once = self.tasks.insert((task.of, task.index, of.tries()));
+                    assert!(once, "{task:?} is started twice");
                 }
                 self.may_start(*job);
                 let home = self.home(*job);
@@ -427,6 +410,7 @@ impl World {
         });
         // Of every second that waits it is known what it is to run.
         self.ledger.interrupt_jobs(self.now, |job| job.0.is_multiple_of(2));
+        self.clear_for_others();
         let at_work = self.ledger.jobs().values().filter(|job| !job.ended() && works(job));
         let lost = at_work.filter(|job| !job.queued()).map(|job| (job.home().unwrap(), job.id));
         for (id, job) in lost.collect::<Vec<_>>() {
@@ -450,7 +434,7 @@ impl World {
             let home = job.home().unwrap();
             let held = ledger.allocation(home).is_some_and(|share| match share.phase {
                 Phase::Granting { job: of } => of == Some(job.id),
-                _ => self.works.contains(&(home, job.id)) || !self.ran.contains(&job.id),
+                _ => self.works.contains(&(home, job.id)) || !self.ran.contains(&(job.id, job.tries())),
             });
             assert!(held || !self.slices.contains_key(&home), "job {} runs nowhere", job.id);
         }

@@ -182,10 +182,14 @@ fn calls() -> Vec<(&'static str, Call)> {
 
 /// What came after those of the history: requests are numbered in a row.
 fn calls_of_later() -> Vec<(&'static str, Call)> {
-    vec![(
-        "job_alter-pause",
-        Call::JobAlter(JobAlter { job_id: 17, pause: Some(true), ..JobAlter::default() }),
-    )]
+    let submit = Submit { argv: vec!["true".into()], cwd: "/".into(), ..Submit::default() };
+    vec![
+        (
+            "job_alter-pause",
+            Call::JobAlter(JobAlter { job_id: 17, pause: Some(true), ..JobAlter::default() }),
+        ),
+        ("submit-again", Call::Submit(Submit { retry: Some(3), requeue: Some(true), ..submit })),
+    ]
 }
 
 /// Each resource, bound and role, of what the error with all that it may have has one, empty lists, and an empty detail.
@@ -265,6 +269,7 @@ pub fn job_min(kind: JobKind, state: JobState) -> JobInfo {
         about: None,
         limits: None,
         starts_after: None,
+        again: None,
     }
 }
 
@@ -296,6 +301,7 @@ fn job_full() -> JobInfo {
         about: Some(true),
         limits: Some(Box::new(AMOUNTS)),
         starts_after: Some(16),
+        again: None,
     }
 }
 
@@ -304,6 +310,7 @@ fn waits_for_full() -> WaitsFor {
         after: Some(vec![17, 18]),
         begin_ms: Some(1_700_010_800_000),
         hold: Some(true),
+        last_try: Some(true),
         room: Some(true),
         max: Some(true),
         running: Some(true),
@@ -361,7 +368,7 @@ fn answers() -> Vec<(&'static str, Answer)> {
         ("job-full", Answer::Job(OneJob::of(job_full()))),
         ("jobs-min", Answer::Jobs(Jobs { jobs: vec![], jobs_left_out: None })),
         ("jobs-full", Answer::Jobs(Jobs { jobs: states, jobs_left_out: Some(3) })),
-        ("handed", Answer::Handed(Handed { handed: 4, cpu_milli: 500, mem_bytes: 64 << 20, task: None })),
+        ("handed", Answer::Handed(Handed { handed: 4, cpu_milli: 500, mem_bytes: 64 << 20, task: None, tries: None })),
         ("subscribed", Answer::Subscribed(Subscribed { subscribed: true })),
         ("changed", Answer::Changed(Changed { changed: false })),
         ("dump-min", Answer::Dump(DumpAnswer { dump: dump_min() })),

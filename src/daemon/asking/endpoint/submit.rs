@@ -8,30 +8,21 @@ use crate::contract::Submit;
 use crate::contract::handover::{Handover, Streams, umask_default};
 use crate::daemon::asking::caller::{Asking, Caller};
 use crate::daemon::asking::deed::{Deed, Saying};
-use crate::daemon::asking::figures::{array, figures, place, priority, waiting};
+use crate::daemon::asking::figures::{again, array, figures, place, priority, waiting};
 use crate::daemon::asking::present::Present;
 use crate::daemon::asking::refuse::bad;
 use crate::daemon::asking::spec::{self, Spec};
 use crate::identity::JobId;
 use crate::ledger::apart::When;
-use crate::ledger::array::Array;
 use crate::ledger::job::OUTPUT_BYTES_MAX;
-use crate::ledger::{Command, Wait, Where};
+use crate::ledger::{Asked, Command};
 use crate::policy::Role;
-use crate::quantity::PartialAmount;
 use crate::wire::error::WireError;
 
-/// What is asked for with a command.
+/// A command, and what is asked for with it.
 #[derive(Debug)]
-pub struct Asked {
-    amount: PartialAmount,
-    place: Where,
-    time_limit: Option<Duration>,
-    name: Option<String>,
-    output: Option<String>,
-    wait: Wait,
-    when: When,
-    array: Option<Box<Array>>,
+pub struct Submission {
+    asked: Asked,
     spec: Arc<Spec>,
 }
 
@@ -46,7 +37,7 @@ impl Endpoint for Submit {
     const BESIDE: Beside = Beside::Nothing;
     const STARTS_A_UNIT: bool = true;
 
-    type Act = Asked;
+    type Act = Submission;
 
     fn act(self, asking: &mut Asking<'_>) -> Result<Self::Act, WireError> {
         let amount = figures(self.amounts())?;
@@ -66,34 +57,35 @@ impl Endpoint for Submit {
         let streams = Streams { input, output, errors };
         let handover = spec::checked(Handover { argv, cwd, env, streams, script, umask: umask_default() })?;
         let array = self.array.map(array).transpose()?.map(Box::new);
+        let again = again(self.retry, self.requeue)?;
         let spec = Spec::of(handover, &asking.caller.peer, &mut asking.brought)?;
         if array.is_some() && !spec.can_be_kept() {
             return Err(bad("No descriptors go with an array: each of its tasks opens files that are named"));
         }
-        Ok(Asked {
+        if again.is_some() && !spec.can_be_kept() {
+            return Err(bad("No descriptors go with what is run again: each run opens files that are named"));
+        }
+        let asked = Asked {
             amount,
             place: place(in_share),
             time_limit: lease_ms.map(Duration::from_millis),
             name,
             output: remembered,
+            kept: spec.kept_bytes(),
             wait: waiting(wait),
             when,
             array,
-            spec: Arc::new(spec),
-        })
+            again,
+        };
+        Ok(Submission { asked, spec: Arc::new(spec) })
     }
 
     fn deed(act: &Self::Act, by: &Caller, now: &Present<'_>) -> Result<Deed, WireError> {
+        let Submission { asked, spec } = act;
         if !now.policy()?.from_sandboxes {
-            act.spec.refuse_filtered()?;
+            spec.refuse_filtered()?;
         }
-        let member = now.member(&by.whom)?;
-        let Asked { amount, place, time_limit, ref name, ref output, wait, ref when, ref array, ref spec } =
-            *act;
-        let (name, output, kept, when) = (name.clone(), output.clone(), spec.kept_bytes(), when.clone());
-        let array = array.clone();
-        let command =
-            Command::Submit { member, amount, place, time_limit, name, output, kept, wait, when, array };
+        let command = Command::Submit { member: now.member(&by.whom)?, asked: Box::new(asked.clone()) };
         Ok(Deed::Say(Saying::new(command).with_spec(Arc::clone(spec))))
     }
 }

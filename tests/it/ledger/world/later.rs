@@ -3,16 +3,28 @@
 use std::time::Duration;
 
 use fairshare::testing::identity::JobId;
-use fairshare::testing::ledger::Command;
+use fairshare::testing::ledger::again::Again;
 use fairshare::testing::ledger::apart::{Change, When};
 use fairshare::testing::ledger::array::{Array, Indices};
 use fairshare::testing::ledger::job::{Job, JobState};
-use fairshare::testing::quantity::Priority;
+use fairshare::testing::ledger::{Asked, Command, Wait, Where};
+use fairshare::testing::quantity::{Bytes, PartialAmount, Priority};
 
 use super::World;
-use crate::ledger::village::{GIB, named, submit_array, submit_when, uid};
+use crate::ledger::village::{GIB, member, named, submit_array, submit_when, uid};
 
 impl World {
+    pub(super) fn submit(&mut self, who: u64, cpu: u64, limit: u64, (wait, place): (bool, u64)) {
+        let time_limit = (limit > 60_000).then(|| Duration::from_millis(limit));
+        let wait = if wait { Wait::Granted } else { Wait::No };
+        let (member, amount) = (member(&self.policy, who), named(cpu * 1000, GIB));
+        let amount = if place == 0 { PartialAmount::default() } else { amount };
+        let place = [Where::ByFigures, Where::ByFigures, Where::InShare, Where::Own][place as usize];
+        let again = again(self.calm, limit);
+        let asked = Asked { amount, place, time_limit, kept: Bytes(9), wait, again, ..Asked::default() };
+        self.say(Command::Submit { member, asked: Box::new(asked) });
+    }
+
     pub(super) fn array(&mut self, who: u64, cpu: u64, (count, at_once): (u64, u64), after: u64) {
         let array = Array::new(Indices::checked(1, count * 2, 2).unwrap(), (at_once > 0).then_some(at_once));
         let own = |id: &JobId| self.ledger.jobs().get(id).is_some_and(|job| job.uid == uid(who));
@@ -53,6 +65,14 @@ impl World {
         self.say(Command::Alter { job: JobId(job), by: uid(by), change });
     }
 
+    /// Nothing is left of the tries that are over.
+    pub(super) fn clear_for_others(&mut self) {
+        let left = |job: &Job| job.apart().is_some_and(|apart| apart.left.units);
+        let jobs = self.ledger.jobs().values();
+        let left: Vec<_> = jobs.filter(|job| left(job)).map(|job| (job.id, job.tries() - 1)).collect();
+        left.into_iter().for_each(|(job, tries)| self.say(Command::Cleared { job, tries }));
+    }
+
     /// Nothing starts before what it was to start after.
     pub(super) fn may_start(&self, job: JobId) {
         let Some((when, begins)) = self.when.get(&job) else { return };
@@ -62,6 +82,12 @@ impl World {
         assert!(when.after.iter().all(well) && when.after_any.iter().all(over), "job {job} starts too soon");
         assert!(self.ledger.time(self.now) >= *begins, "job {job} starts before its time");
     }
+}
+
+/// Some commands are tried again; where a bound on all waits is looked at none is, for that is a request more.
+fn again(calm: bool, limit: u64) -> Option<Again> {
+    let (retries, requeue) = (limit % 3, limit.is_multiple_of(2));
+    (!calm && retries + u64::from(requeue) > 0).then(|| Again { retries, requeue, ..Again::default() })
 }
 
 /// Whether it is a command that runs by itself, which an array does not.

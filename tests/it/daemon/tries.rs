@@ -1,0 +1,149 @@
+//! Commands that are run again, through the socket and through the end of a daemon.
+
+use std::fs;
+
+use fairshare::contract::{AgainInfo, Call, JobCancel, JobInfo, JobState, Submit};
+use fairshare::wire::error::Code;
+
+use super::handed::becomes;
+use super::harness::{Daemon, Home, PATIENCE};
+use super::history::own as ends;
+use super::raw::{Raw, submission};
+use super::waiting::file;
+use super::works::{alone as service, job, over, until_it_runs};
+use crate::poll::until;
+use crate::stand_in::World;
+
+fn retry(times: u64) -> Submit {
+    Submit { wait: Some(true), retry: Some(times), ..submission() }
+}
+
+fn requeue() -> Submit {
+    Submit { wait: Some(true), requeue: Some(true), ..submission() }
+}
+
+/// The job, once so many tries of it are over.
+fn tried(raw: &mut Raw, id: u64, times: u64) -> JobInfo {
+    until("the try to be over", PATIENCE, || {
+        Some(job(raw, id)).filter(|job| job.again.as_ref().is_some_and(|again| again.tries == times))
+    })
+}
+
+/// Waits until a try is at work, before which there were so many.
+fn until_tried(world: &World, raw: &mut Raw, id: u64, times: u64) {
+    until("the next try", PATIENCE, || (tried(raw, id, times).state == JobState::Running).then_some(()));
+    until_it_runs(world, id);
+}
+
+fn starts(world: &World, id: u64) -> usize {
+    let start = ("StartTransientUnit".to_owned(), service(id));
+    world.take_calls().into_iter().filter(|call| *call == start).count()
+}
+
+#[test]
+fn what_fails_is_one_job_that_is_run_again_and_knows_it() {
+    let world = World::start();
+    let mut home = Home::new(&world);
+    let daemon = home.activate();
+    let mut raw = daemon.client();
+    let written = tempfile::tempdir().unwrap();
+    let id = raw.put(Submit {
+        argv: ["/bin/sh", "-c", "echo $FAIRSHARE_JOB_ID $FAIRSHARE_TRY"].map(Into::into).to_vec(),
+        output: Some(format!("{}/out-%j", written.path().display()).as_str().into()),
+        ..retry(1)
+    });
+    until_tried(&world, &mut raw, id, 0);
+    assert_eq!(becomes(&world, &daemon, id).code(), Some(0));
+    world.pretend_processes(&service(id), &[]);
+    world.end_service(&service(id), 3);
+    let waits = tried(&mut raw, id, 1);
+    let last = Some("ended with exit 3".to_owned());
+    assert_eq!(
+        waits.again.as_deref(),
+        Some(&AgainInfo { retry: 1, failed: 1, requeue: false, tries: 1, last })
+    );
+    until_tried(&world, &mut raw, id, 1);
+    assert_eq!(becomes(&world, &daemon, id).code(), Some(0));
+    world.pretend_processes(&service(id), &[]);
+    world.end_service(&service(id), 4);
+    let ended = over(&mut raw, id);
+    assert_eq!((ended.state, ended.exit_code), (JobState::Failed, Some(4)));
+    let said = fs::read_to_string(written.path().join(format!("out-{id}"))).unwrap();
+    assert_eq!(said, format!("{id} 1\n{id} 2\n"));
+    assert_eq!(starts(&world, id), 2);
+    let told: Vec<_> = ends(&mut raw).into_iter().map(|end| (end.job_id, end.exit_code)).collect();
+    assert_eq!(told, [(Some(id), Some(3)), (Some(id), Some(4))], "what was held for each try counts");
+    let kept = || fs::read_dir(home.state_dir().join("jobs")).unwrap().count();
+    until("what is kept of it to go", PATIENCE, || (kept() == 0).then_some(()));
+}
+
+#[test]
+fn each_try_is_made_once_whenever_the_daemon_dies() {
+    let world = World::start();
+    let mut home = Home::new(&world);
+    let mut daemon = home.activate();
+    let id = daemon.client().put(retry(3));
+    for times in 0..4 {
+        until_tried(&world, &mut daemon.client(), id, times);
+        daemon.kill();
+        daemon = home.activate();
+        // Its process has not had what it is to become: the next daemon has that too.
+        assert_eq!(becomes(&world, &daemon, id).code(), Some(0));
+        world.pretend_processes(&service(id), &[]);
+        world.end_service(&service(id), 1);
+        if times < 3 {
+            // With what is left of the try, or without: at whatever step the daemon is.
+            tried(&mut daemon.client(), id, times + 1);
+            daemon.kill();
+            daemon = home.activate();
+        }
+    }
+    assert_eq!(over(&mut daemon.client(), id).exit_code, Some(1));
+    assert_eq!(starts(&world, id), 4);
+}
+
+/// Its units went while no daemon was there to see how it ended, as with the end of the machine.
+fn interrupted(world: &World, home: &mut Home, daemon: Daemon, id: u64) -> Daemon {
+    daemon.kill();
+    world.remove_unit(&service(id));
+    home.activate()
+}
+
+#[test]
+fn what_was_interrupted_waits_again_where_that_was_asked_for() {
+    let world = World::start();
+    let mut home = Home::new(&world);
+    let daemon = home.activate();
+    let mut raw = daemon.client();
+    let (again, once) = (raw.put(requeue()), raw.put(Submit { wait: Some(true), ..submission() }));
+    until_it_runs(&world, again);
+    until_it_runs(&world, once);
+    world.remove_unit(&service(once));
+    let daemon = interrupted(&world, &mut home, daemon, again);
+    let mut raw = daemon.client();
+    assert_eq!(over(&mut raw, once).state, JobState::Interrupted);
+    until_tried(&world, &mut raw, again, 1);
+    assert_eq!(job(&mut raw, again).again.unwrap().last.as_deref(), Some("was interrupted"));
+    // Once more, and then it is not wanted any more.
+    let daemon = interrupted(&world, &mut home, daemon, again);
+    let mut raw = daemon.client();
+    until_tried(&world, &mut raw, again, 2);
+    assert!(file(&home, format!("{again}.started")).exists());
+    raw.ask(&Call::JobCancel(JobCancel { job_id: again })).unwrap();
+    assert_eq!(over(&mut raw, again).state, JobState::Cancelled);
+}
+
+#[test]
+fn what_could_not_be_tried_again_is_refused() {
+    let world = World::start();
+    let mut home = Home::new(&world);
+    let daemon = home.activate();
+    let mut raw = daemon.client();
+    let error = raw.refused(&Call::Submit(retry(101)), Code::BadRequest);
+    assert_eq!(error.message, "retry is 101, and 100 is the most");
+    let error = raw.refused(&Call::Submit(Submit { in_share: Some(true), ..retry(1) }), Code::BadRequest);
+    assert!(error.message.contains("room of its own"), "{}", error.message);
+    // None is none.
+    let id = raw.put(retry(0));
+    assert_eq!(job(&mut raw, id).again, None);
+}
