@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::allocation::{Allocation, Keeps};
 use super::apart::{Change, When};
 use super::array::Array;
+use super::care::Care;
 use super::job::JobEnd;
 use crate::identity::{AllocationId, JobId, Purpose, Uid};
 use crate::policy::{MemberPolicy, QueueRule};
@@ -165,6 +166,8 @@ pub enum Command {
         when: When,
         /// For which indices it is run, where it is an array.
         array: Option<Box<Array>>,
+        /// What is done for it while it runs.
+        care: Care,
     },
     /// A submitted command is over.
     WorkEnded {
@@ -172,6 +175,13 @@ pub enum Command {
         job: JobId,
         /// How it ended.
         end: JobEnd,
+    },
+    /// A submitted command was warned, or is to be warned again a moment later.
+    Warned {
+        /// The job of the command.
+        job: JobId,
+        /// Whether its main process has the signal, or there is none any more.
+        sent: bool,
     },
     /// A submitted command that was started never began: the daemon that knew what it was to run has gone.
     NeverBegan {
@@ -266,6 +276,7 @@ pub(super) struct Asked {
     pub wait: Wait,
     pub when: When,
     pub array: Option<Box<Array>>,
+    pub care: Care,
 }
 
 /// How an [`Effect`] went.
@@ -336,6 +347,13 @@ pub enum Effect {
     },
     /// End a submitted command that was started or will be, nicely at first.
     CallBack {
+        /// The member whose it is.
+        uid: Uid,
+        /// The job of the command.
+        job: JobId,
+    },
+    /// Send a submitted command the signal before the end of its time, and say how that went with [`Command::Warned`].
+    Warn {
         /// The member whose it is.
         uid: Uid,
         /// The job of the command.
@@ -432,6 +450,7 @@ impl Effect {
             Self::Queued { uid, .. }
             | Self::Start { uid, .. }
             | Self::CallBack { uid, .. }
+            | Self::Warn { uid, .. }
             | Self::Pause { uid, .. } => Some(*uid),
             Self::Notify(_) => None,
         }

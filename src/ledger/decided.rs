@@ -68,6 +68,7 @@ impl Command {
             | Self::SetRules(_)
             | Self::Reconsider { .. }
             | Self::WorkEnded { .. }
+            | Self::Warned { .. }
             | Self::NeverBegan { .. }
             | Self::Occupancy { .. }
             | Self::Alter { .. }
@@ -97,6 +98,7 @@ impl Command {
             | Self::SetRules(_)
             | Self::Reconsider { .. }
             | Self::WorkEnded { .. }
+            | Self::Warned { .. }
             | Self::NeverBegan { .. }
             | Self::Alter { .. }
             | Self::Pause { .. }

@@ -3,6 +3,7 @@
 use super::allocation::Terms;
 use super::apart::Apart;
 use super::array::{Array, Task};
+use super::care::Care;
 use super::time::Time;
 use crate::identity::{AllocationId, JobId, Uid};
 use crate::policy::Weight;
@@ -88,6 +89,8 @@ pub struct Work {
     pub worst: Option<JobEnd>,
     /// Of which array it is a task, where it is one.
     pub task: Option<Task>,
+    /// What is done for it while it runs.
+    pub care: Care,
 }
 
 /// What a member asked for, complete: what the policy says for the member is in it.
@@ -184,6 +187,8 @@ pub struct Ran {
     pub mem_limit: Option<Bytes>,
     /// The CPU time that it used, in microseconds.
     pub cpu_usec: Option<u64>,
+    /// How many of its processes the kernel has killed for want of memory; `None`: none that anybody knows of.
+    pub oom_kills: Option<u64>,
 }
 
 /// What a process ended with (`wait(2)`).
@@ -239,6 +244,7 @@ impl JobEnd {
                 needed: None,
                 mem_limit: None,
                 cpu_usec: None,
+                oom_kills: None,
             }),
             (_, other) => other.clone(),
         }

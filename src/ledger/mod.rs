@@ -7,6 +7,7 @@
 //! `rule` what members may do · `expire` what time does · `advance` who waits is served · `queue` in which order · `apart` what
 //! waits for something else before · `reached` when that comes ·
 //! `array` what is run for many indices · `tasks` how one task after the other is made of that ·
+//! `care` what is done for a command that runs · `warned` when it is warned ·
 //! `fairness` who is ahead · `contest` who waits for room · `likely` how long work runs · `counted` what is counted and kept ·
 //! `settle` how an effect went · `reconcile` after a start.
 
@@ -15,6 +16,7 @@ pub mod allocation;
 pub mod apart;
 pub mod array;
 pub mod beside;
+pub mod care;
 pub mod command;
 mod contest;
 pub mod counted;
@@ -35,6 +37,7 @@ pub mod share;
 mod tasks;
 pub mod time;
 pub mod told_key;
+pub mod warned;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -45,6 +48,7 @@ use crate::quantity::MilliCpu;
 use crate::time::milliseconds;
 use allocation::Allocation;
 use apart::Aside;
+use care::Warnings;
 use counted::books::Books;
 use counted::kept::Kept;
 use counted::room::Room;
@@ -103,6 +107,8 @@ pub struct Ledger {
     queue: Queue,
     /// Who waits for something else before they come into the queue.
     aside: Aside,
+    /// When those that run are to be warned.
+    warnings: Warnings,
     /// Who has the reservation.
     reserved: Option<JobId>,
     kept: Kept,
@@ -136,6 +142,7 @@ impl Ledger {
             ))),
             queue: Queue::default(),
             aside: Aside::default(),
+            warnings: Warnings::default(),
             reserved: None,
             kept: Kept::default(),
             inside: BTreeMap::new(),
@@ -172,6 +179,7 @@ impl Ledger {
             ledger.jobs.insert(job.id, job);
         }
         ledger.count_tasks();
+        ledger.warn_those_that_run();
         ledger.strike_absent();
         over.sort_unstable();
         for (_, job, uid) in over {
@@ -228,12 +236,9 @@ impl Ledger {
             Command::Release { id, populated, stop } => {
                 self.release(now, id, populated, stop, &mut effects)?;
             }
-            Command::Submit { member, amount, place, time_limit, name, output, kept, wait, when, array } => {
-                let work =
-                    command::Asked { amount, place, time_limit, name, output, kept, wait, when, array };
-                self.submit(now, member, work, &mut effects)?;
-            }
+            command @ Command::Submit { .. } => self.submit(now, command, &mut effects)?,
             Command::WorkEnded { job, end } => self.work_ended(now, job, end, &mut effects),
+            Command::Warned { job, sent } => self.warned(job, sent),
             Command::NeverBegan { job } => self.never_began(now, job, &mut effects),
             Command::Run { member, wanted } => self.run(now, &member, wanted, &mut effects)?,
             Command::Enter { id } => self.go_in(id, &mut effects)?,
@@ -396,6 +401,7 @@ impl Ledger {
     /// One job is over: how, where it was not before.
     fn end_one(&mut self, now: Now, id: JobId, end: JobEnd) -> Option<JobEnd> {
         self.leave_line(id);
+        self.warnings.remove(id);
         let job = self.jobs.get_mut(&id).filter(|job| !job.ended())?;
         let (uid, home, ran, kept) = (job.uid, job.works_in(), !job.queued(), job.kept());
         home.filter(|_| ran).into_iter().for_each(|home| one_less(&mut self.inside, home));
@@ -479,6 +485,7 @@ impl Ledger {
         let alarms = self.allocations.values().filter(|allocation| allocation.alarm().is_some()).count();
         assert_eq!(alarms, self.books.alarms.len(), "there are alarms of nobody");
         self.audit_lags();
+        self.audit_warnings();
     }
 }
 

@@ -28,6 +28,7 @@ impl Ledger {
             time_limit_ms: work.time_limit_ms,
             ask: work.ask.clone(),
             task: Some(Task { of: id, index }),
+            care: work.care,
             ..Work::default()
         };
         work.apart = (rest && full).then(|| Box::new(Apart { full: true, ..Apart::default() }));

@@ -13,6 +13,7 @@ use std::time::Duration;
 use crate::identity::{AllocationId, Gid, JobId, Uid};
 use crate::ledger::allocation::Keeps;
 use crate::ledger::apart::When;
+use crate::ledger::care::Care;
 use crate::ledger::counted::room::Room;
 use crate::ledger::fairness;
 use crate::ledger::job::JobEnd;
@@ -248,6 +249,7 @@ impl Replay<'_> {
             wait: Wait::Granted,
             array: None,
             when: When::default(),
+            care: Care::default(),
         };
         // Ids count up: that of the request is the next.
         let job = JobId(self.ledger.next_job());
@@ -297,6 +299,7 @@ impl Replay<'_> {
                 | Effect::Evict { .. }
                 | Effect::CallBack { .. }
                 | Effect::Pause { .. }
+                | Effect::Warn { .. }
                 | Effect::Enter { .. } => {}
                 Effect::Queued { .. } | Effect::Notify(_) => {}
             }

@@ -141,4 +141,5 @@ mod scripts;
 mod selftest;
 mod surviving;
 mod unusual;
+mod warned;
 mod words;

@@ -40,4 +40,5 @@ mod submit;
 mod systemd_faults;
 pub mod users;
 mod waiting;
+mod warned;
 mod works;

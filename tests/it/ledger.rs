@@ -23,4 +23,5 @@ mod simulated;
 mod steps;
 mod stored;
 mod village;
+mod warned;
 mod world;

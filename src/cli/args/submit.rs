@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use crate::cli::array::Indices;
+use crate::cli::care::Care;
 use crate::cli::conditions::Conditions;
 use crate::cli::typed::{Figures, Span};
 use crate::wire::field::{NAME_BYTES_MAX, is_name};
@@ -32,6 +33,9 @@ pub struct Submit {
     /// What it waits for before that, and before which others it goes.
     #[command(flatten)]
     pub conditions: Conditions,
+    /// What is done for it while it runs.
+    #[command(flatten)]
+    pub care: Care,
     /// How long it may run, like 90m, 8h or 7d: then SIGTERM, and SIGKILL after ten seconds
     #[arg(long = "for", value_name = "DUR")]
     pub time_limit: Option<Span>,
@@ -63,6 +67,7 @@ impl Submit {
             no_wait,
             array,
             conditions,
+            care,
             time_limit,
             output,
             errors,
@@ -83,6 +88,7 @@ impl Submit {
             no_wait: no_wait || other.no_wait,
             array: array.or(other.array),
             conditions: conditions.or(other.conditions),
+            care: care.or(other.care),
             time_limit: time_limit.or(other.time_limit),
             output: output.or(other.output),
             errors: errors.or(other.errors),

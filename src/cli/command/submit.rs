@@ -65,6 +65,7 @@ fn submit(args: &Submit, script: Option<OsText>, socket: &Path) -> Result<Exit, 
         ..contract::Submit::of(args.figures.amounts())
     };
     args.conditions.put_in(&mut submission);
+    args.care.put_in(&mut submission);
     let sent = streams(&mut submission, input, output, errors)?;
     if args.array.is_some() && !sent.is_empty() {
         return Err(Failure::new(Exit::USAGE, "the tasks of an array have no pipe or terminal to share")

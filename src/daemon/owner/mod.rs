@@ -26,6 +26,7 @@ mod status;
 mod still;
 mod turns;
 mod usages;
+mod warned;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -327,6 +328,7 @@ impl EventLoop {
             Said::NeverBegan(job, reply) => self.never_began(job, reply),
             Said::WorkEnded { job, end, reply } => self.work_ended(job, end, reply),
             Said::Paused { uid, job, done, reply } => self.paused((uid, job), done, reply),
+            Said::Warned(job, sent) => self.warned(job, sent),
             Said::WorkLost(job) => self.work_lost(job),
             Said::Image(reply) => drop(reply.send(self.ledger.image())),
             Said::CalledBack(job, reply) => self.called_back(job, reply),

@@ -6,6 +6,7 @@ use crate::identity::{UnitName, Within};
 use crate::ledger::Now;
 use crate::ledger::apart::Apart;
 use crate::ledger::array::{Array, Task};
+use crate::ledger::care::Warning;
 use crate::ledger::job::{Cause, Exit, Job, JobEnd, JobKind, JobState, Ran};
 use crate::ledger::queue::Place;
 use crate::quantity::Amount;
@@ -76,7 +77,14 @@ pub fn shown(job: &Job, within: Within, now: Now) -> wire::JobInfo {
         about: None,
         limits: job.queued().then(|| job.kind.ask()).flatten().map(|ask| Box::new(amounts(ask.amount))),
         starts_after: None,
+        warning: work.and_then(|work| work.care.warning).map(warning),
+        oom_kills: ran.and_then(|ran| ran.oom_kills),
     }
+}
+
+/// What warns a command, as it is shown.
+fn warning(warning: Warning) -> wire::Warning {
+    wire::Warning { number: warning.signal.into(), before_ms: warning.before_ms }
 }
 
 /// How the tasks of an array stand, as it is shown.

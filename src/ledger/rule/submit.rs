@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use super::lease::of_work;
+use super::lease::{limited, of_work};
 use crate::identity::{AllocationId, JobId, Uid};
 use crate::ledger::allocation::{Goes, Lease, Phase, Terms};
-use crate::ledger::command::{Asked, Where};
+use crate::ledger::command::{Asked, Command, Where};
 use crate::ledger::job::{
     Ask, Job, JobEnd, JobKind, JobState, KEPT_MAX, KEPT_PER_UID_MAX, Precedence, WORKS_PER_UID_MAX, Work,
 };
@@ -18,15 +18,13 @@ impl Ledger {
     pub(in crate::ledger) fn submit(
         &mut self,
         now: Now,
-        member: Member,
-        asked: Asked,
+        command: Command,
         effects: &mut Vec<Effect>,
     ) -> Result<(), Refusal> {
-        let Asked { amount, place, time_limit, name, output, kept, wait, when, array } = asked;
+        let Some((member, asked)) = asked(command) else { return Ok(()) };
+        let Asked { amount, place, time_limit, name, output, kept, wait, when, array, care } = asked;
         let uid = member.uid;
-        if time_limit.is_some_and(|limit| limit.is_zero()) {
-            return Err(Refusal::NoTime);
-        }
+        limited(time_limit, &care)?;
         let conditions = when.has_conditions().then(|| self.conditions(now, uid, &when)).transpose()?;
         let in_line = conditions.is_some() || array.is_some();
         match (place, wait) {
@@ -37,7 +35,7 @@ impl Ledger {
         let standing = AllocationId::standing(uid);
         let time_limit_ms = time_limit.map(milliseconds);
         let limits = amount;
-        let work = Work { name, output, limits, time_limit_ms, ..Work::default() };
+        let work = Work { name, output, limits, time_limit_ms, care, ..Work::default() };
         if !in_line && self.joins(uid, place, amount) {
             let held = self.active(standing)?.enforced().most;
             if let Some(over) = Over::first(amount.or(held), held, Bound::Share) {
@@ -48,6 +46,7 @@ impl Ledger {
             }
             let job = self.begin_work(now, uid, work);
             effects.extend([Effect::Start { uid, job }, Effect::Notify(Event::Job(job))]);
+            self.warn_later(job);
             return Ok(());
         }
         if self.draining {
@@ -140,6 +139,7 @@ impl Ledger {
                 });
                 self.guess(home);
                 effects.push(Effect::Start { uid: home.uid, job: id });
+                self.warn_later(id);
             }
             // It is kept for the command until that is over.
             (JobKind::Run(_), _) => {}
@@ -156,6 +156,7 @@ impl Ledger {
         let JobKind::Submit(work) = &mut job.kind else { return };
         // That it was called back before says nothing of what came of it: stopping it again does no harm.
         work.cancelled = true;
+        self.warnings.remove(id);
         let allocation = home.and_then(|home| self.allocations.get(&home));
         if allocation.is_none_or(|allocation| allocation.phase != Phase::Granting { job: Some(id) }) {
             effects.push(Effect::CallBack { uid, job: id });
@@ -215,4 +216,14 @@ impl Ledger {
             self.revision = self.revision.saturating_add(1);
         }
     }
+}
+
+/// Who has submitted a command, and what they ask for with it; nothing where something else is said.
+fn asked(command: Command) -> Option<(Member, Asked)> {
+    let Command::Submit { member, amount, place, time_limit, name, output, kept, wait, when, array, care } =
+        command
+    else {
+        return None;
+    };
+    Some((member, Asked { amount, place, time_limit, name, output, kept, wait, when, array, care }))
 }

@@ -10,6 +10,7 @@ use super::lease::TermsRecord;
 use crate::identity::JobId;
 use crate::ledger::apart::Apart;
 use crate::ledger::array::{Array, Task};
+use crate::ledger::care::{Care, OutOfMemory, Warning};
 use crate::ledger::job::{Ask, Cause, Exit, Job, JobEnd, JobKind, JobState, Precedence, Ran, Work};
 use crate::ledger::time::Time;
 use crate::policy::Weight;
@@ -56,7 +57,21 @@ pub(super) enum KindRecord {
         worst: Option<Box<EndRecord>>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         task: Option<Box<TaskRecord>>,
+        /// Not before version 8, as the one below.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        warning: Option<WarningRecord>,
+        #[serde(default, skip_serializing_if = "is_false")]
+        oom_continue: bool,
     },
+}
+
+/// The signal that warns a command.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct WarningRecord {
+    signal: u8,
+    before_ms: u64,
+    sent: bool,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -147,6 +162,9 @@ pub(super) enum EndRecord {
         needed_bytes: Option<u64>,
         mem_limit_bytes: Option<u64>,
         cpu_usec: Option<u64>,
+        /// Not before version 8.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        oom_kills: Option<u64>,
     },
     /// Not before version 7.
     Unreached(String),
@@ -184,6 +202,8 @@ impl From<&Job> for JobRecord {
                     array: work.array.as_deref().map(|array| Box::new(array.into())),
                     worst: work.worst.as_ref().map(|end| Box::new(end.into())),
                     task: work.task.map(|task| Box::new(task.into())),
+                    warning: work.care.warning.map(WarningRecord::from),
+                    oom_continue: work.care.out_of_memory == OutOfMemory::Continue,
                 },
             },
             created: job.created.into(),
@@ -225,6 +245,8 @@ impl TryFrom<JobRecord> for Job {
                     array,
                     worst,
                     task,
+                    warning,
+                    oom_continue,
                 } => JobKind::Submit(Box::new(Work {
                     name,
                     output,
@@ -241,6 +263,10 @@ impl TryFrom<JobRecord> for Job {
                     array: array.map(|array| Array::try_from(*array)).transpose()?.map(Box::new),
                     worst: worst.map(|end| (*end).into()),
                     task: task.map(|task| Task::try_from(*task)).transpose()?,
+                    care: Care {
+                        warning: warning.map(Warning::from),
+                        out_of_memory: if oom_continue { OutOfMemory::Continue } else { OutOfMemory::Kill },
+                    },
                 })),
             },
             created: record.created.into(),
@@ -302,6 +328,18 @@ impl TryFrom<AskRecord> for Ask {
     }
 }
 
+impl From<Warning> for WarningRecord {
+    fn from(Warning { signal, before_ms, sent }: Warning) -> Self {
+        Self { signal, before_ms, sent }
+    }
+}
+
+impl From<WarningRecord> for Warning {
+    fn from(WarningRecord { signal, before_ms, sent }: WarningRecord) -> Self {
+        Self { signal, before_ms, sent }
+    }
+}
+
 impl From<&Apart> for ApartRecord {
     fn from(apart: &Apart) -> Self {
         let ids = |jobs: &BTreeSet<JobId>| jobs.iter().map(|job| job.0).collect();
@@ -352,7 +390,7 @@ impl From<&JobEnd> for EndRecord {
             JobEnd::Cancelled => Self::Cancelled,
             JobEnd::Interrupted => Self::Interrupted,
             JobEnd::Unreached(why) => Self::Unreached(why.clone()),
-            JobEnd::Ran(Ran { exit, cause, peak, needed, mem_limit, cpu_usec }) => {
+            JobEnd::Ran(Ran { exit, cause, peak, needed, mem_limit, cpu_usec, oom_kills }) => {
                 let (exit_code, signal) = match exit {
                     Exit::Code(code) => (Some(*code), None),
                     Exit::Signal(signal) => (None, Some(*signal)),
@@ -372,6 +410,7 @@ impl From<&JobEnd> for EndRecord {
                     needed_bytes: needed.map(|needed| needed.0),
                     mem_limit_bytes: mem_limit.map(|limit| limit.0),
                     cpu_usec: *cpu_usec,
+                    oom_kills: *oom_kills,
                 }
             }
         }
@@ -395,6 +434,7 @@ impl From<EndRecord> for JobEnd {
                 needed_bytes,
                 mem_limit_bytes,
                 cpu_usec,
+                oom_kills,
             } => Self::Ran(Ran {
                 exit: match (exit_code, signal) {
                     (Some(code), _) => Exit::Code(code),
@@ -411,6 +451,7 @@ impl From<EndRecord> for JobEnd {
                 needed: needed_bytes.map(Bytes),
                 mem_limit: mem_limit_bytes.map(Bytes),
                 cpu_usec,
+                oom_kills,
             }),
         }
     }

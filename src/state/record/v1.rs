@@ -247,6 +247,8 @@ impl From<Job> for JobRecord {
                         array: None,
                         worst: None,
                         task: None,
+                        warning: None,
+                        oom_continue: false,
                     }
                 }
             },
@@ -293,8 +295,17 @@ impl From<End> for EndRecord {
             End::Interrupted => Self::Interrupted,
             End::TimedOut => Self::Failed("There was no room in time".to_owned()),
             End::Ran { exit_code, signal, cause, peak_bytes, mem_limit_bytes, cpu_usec } => {
-                let needed_bytes = None;
-                Self::Ran { exit_code, signal, cause, peak_bytes, needed_bytes, mem_limit_bytes, cpu_usec }
+                let (needed_bytes, oom_kills) = (None, None);
+                Self::Ran {
+                    exit_code,
+                    signal,
+                    cause,
+                    peak_bytes,
+                    needed_bytes,
+                    mem_limit_bytes,
+                    cpu_usec,
+                    oom_kills,
+                }
             }
         }
     }

@@ -60,7 +60,15 @@ fn empty(ledger: &mut Ledger, ms: u64) {
 
 fn ended(code: u8) -> JobEnd {
     let exit = Exit::Code(code);
-    JobEnd::Ran(Ran { exit, cause: None, peak: None, needed: None, mem_limit: None, cpu_usec: None })
+    JobEnd::Ran(Ran {
+        exit,
+        cause: None,
+        peak: None,
+        needed: None,
+        mem_limit: None,
+        cpu_usec: None,
+        oom_kills: None,
+    })
 }
 
 fn ends(ledger: &mut Ledger, ms: u64, job: JobId, end: JobEnd) -> Vec<Effect> {
@@ -341,10 +349,23 @@ fn what_waits_for_something_has_room_of_its_own_and_waits_for_that() {
     let asked = |place, wait| {
         let command =
             submit_when(&policy(), 1, PartialAmount::default(), When { hold: true, ..When::default() });
-        let Command::Submit { member, amount, time_limit, name, output, kept, when, .. } = command else {
+        let Command::Submit { member, amount, time_limit, name, output, kept, when, care, .. } = command
+        else {
             panic!()
         };
-        Command::Submit { member, amount, place, time_limit, name, output, kept, wait, when, array: None }
+        Command::Submit {
+            member,
+            amount,
+            place,
+            time_limit,
+            name,
+            output,
+            kept,
+            wait,
+            when,
+            array: None,
+            care,
+        }
     };
     let refused = say(&mut ledger, 1, asked(Where::InShare, Wait::Granted)).unwrap_err();
     assert_eq!(refused, Refusal::WaitsInShare);

@@ -7,6 +7,7 @@ use fairshare::testing::enforced::Enforced;
 use fairshare::testing::identity::{AllocationId, JobId, Purpose};
 use fairshare::testing::ledger::allocation::{Keeps, Phase};
 use fairshare::testing::ledger::apart::When;
+use fairshare::testing::ledger::care::Care;
 use fairshare::testing::ledger::counted::room::Room;
 use fairshare::testing::ledger::expire::{EVICTION_GRACE_MS, RETRY_MS};
 use fairshare::testing::ledger::reconcile::{Found, Verdict, verdicts};
@@ -284,6 +285,7 @@ fn a_command_that_brings_a_share_may_run_for_less_than_a_minute_or_without_an_en
             wait: Wait::No,
             when: When::default(),
             array: None,
+            care: Care::default(),
         };
         say(&mut ledger, 0, submit).unwrap();
         let share = ledger.allocation(AllocationId::of_job(uid(1), JobId(1))).unwrap();
@@ -329,6 +331,7 @@ fn the_time_of_a_command_begins_with_it_and_takes_nothing_from_it_at_its_end() {
         wait: Wait::No,
         when: When::default(),
         array: None,
+        care: Care::default(),
     };
     assert_eq!(done(&ledger.apply(at(0), submit).unwrap()), [Effect::Grant(id)]);
     // systemd was slow to make the slice.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use fairshare::testing::enforced::{Enforced, KernelLimits};
 use fairshare::testing::identity::{AllocationId, JobId, Purpose};
 use fairshare::testing::ledger::apart::When;
+use fairshare::testing::ledger::care::Care;
 use fairshare::testing::ledger::job::{JobEnd, JobState, WORKS_PER_UID_MAX};
 use fairshare::testing::ledger::reconcile::{Found, Known, Verdict, verdicts};
 use fairshare::testing::ledger::refusal::Refusal;
@@ -29,6 +30,7 @@ fn submit(who: u64, figures: PartialAmount, wait: Wait) -> Command {
         wait,
         when: When::default(),
         array: None,
+        care: Care::default(),
     }
 }
 
@@ -315,6 +317,7 @@ fn each_command_brings_its_own_room_and_takes_it_with_it() {
                 wait,
                 when: When::default(),
                 array: None,
+                care: Care::default(),
             },
         )
         .unwrap();

@@ -7,6 +7,7 @@ use fairshare::testing::identity::{AllocationId, Uid};
 use fairshare::testing::ledger::allocation::{Goes, Keeps};
 use fairshare::testing::ledger::apart::When;
 use fairshare::testing::ledger::array::Array;
+use fairshare::testing::ledger::care::Care;
 use fairshare::testing::ledger::refusal::Refusal;
 use fairshare::testing::ledger::{
     BootId, Command, Effect, Ledger, Member, Now, Order, Outcome, Rules, Wait, Where,
@@ -161,6 +162,7 @@ pub fn submit(
         wait: Wait::Granted,
         when: When::default(),
         array: None,
+        care: Care::default(),
     }
 }
 
@@ -177,6 +179,7 @@ pub fn submit_when(policy: &Policy, raw: u64, amount: PartialAmount, when: When)
         wait: Wait::Granted,
         when,
         array: None,
+        care: Care::default(),
     }
 }
 
@@ -199,6 +202,7 @@ pub fn submit_array(
         wait: Wait::Granted,
         when,
         array: Some(Box::new(array)),
+        care: Care::default(),
     }
 }
 
@@ -241,9 +245,8 @@ pub fn of(effect: &Effect, ledger: &Ledger) -> Option<AllocationId> {
     match effect {
         Effect::Grant(id) | Effect::Lower(id) | Effect::Renew(id) | Effect::Withdraw(id) => Some(*id),
         Effect::Resize { id, .. } | Effect::Stop { id, .. } | Effect::Evict { id, .. } => Some(*id),
-        Effect::Start { job, .. } | Effect::CallBack { job, .. } | Effect::Pause { job, .. } => {
-            ledger.jobs().get(job)?.home()
-        }
+        Effect::Start { job, .. } | Effect::CallBack { job, .. } => ledger.jobs().get(job)?.home(),
+        Effect::Pause { job, .. } | Effect::Warn { job, .. } => ledger.jobs().get(job)?.home(),
         Effect::Enter { id, .. } => Some(*id),
         Effect::Queued { .. } | Effect::Notify(_) => None,
     }

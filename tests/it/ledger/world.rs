@@ -211,22 +211,21 @@ impl World {
     }
 
     fn submit(&mut self, who: u64, cpu: u64, limit: u64, (wait, place): (bool, u64)) {
-        let time_limit = (limit > 60_000).then(|| Duration::from_millis(limit));
         let wait = if wait { Wait::Granted } else { Wait::No };
-        let (member, amount) = (member(&self.policy, who), named(cpu * 1000, GIB));
-        let amount = if place == 0 { PartialAmount::default() } else { amount };
+        let amount = if place == 0 { PartialAmount::default() } else { named(cpu * 1000, GIB) };
         let place = [Where::ByFigures, Where::ByFigures, Where::InShare, Where::Own][place as usize];
         self.say(Command::Submit {
-            member,
+            member: member(&self.policy, who),
             amount,
             place,
-            time_limit,
+            time_limit: (limit > 60_000).then(|| Duration::from_millis(limit)),
             name: None,
             output: None,
             kept: Bytes(9),
             wait,
             when: When::default(),
             array: None,
+            care: Default::default(),
         });
     }
 
@@ -360,7 +359,8 @@ impl World {
                     None => self.work_ends(home, *job, JobEnd::Failed("no slice".into())),
                 }
             }
-            Effect::Queued { .. } | Effect::Notify(_) | Effect::CallBack { .. } | Effect::Pause { .. } => {}
+            Effect::Queued { .. } | Effect::Notify(_) | Effect::CallBack { .. } => {}
+            Effect::Pause { .. } | Effect::Warn { .. } => {}
         }
         Outcome::Done
     }

@@ -182,10 +182,18 @@ fn calls() -> Vec<(&'static str, Call)> {
 
 /// What came after those of the history: requests are numbered in a row.
 fn calls_of_later() -> Vec<(&'static str, Call)> {
-    vec![(
-        "job_alter-pause",
-        Call::JobAlter(JobAlter { job_id: 17, pause: Some(true), ..JobAlter::default() }),
-    )]
+    let care = |oom, signal| {
+        Call::Submit(Submit { argv: vec!["true".into()], cwd: "/".into(), signal, oom, ..Submit::default() })
+    };
+    let warning = Warning { number: 10, before_ms: 300_000 };
+    vec![
+        (
+            "job_alter-pause",
+            Call::JobAlter(JobAlter { job_id: 17, pause: Some(true), ..JobAlter::default() }),
+        ),
+        ("submit-warned", care(Some(OutOfMemory::Continue), Some(warning))),
+        ("submit-killed", care(Some(OutOfMemory::Kill), None)),
+    ]
 }
 
 /// Each resource, bound and role, of what the error with all that it may have has one, empty lists, and an empty detail.
@@ -265,6 +273,8 @@ pub fn job_min(kind: JobKind, state: JobState) -> JobInfo {
         about: None,
         limits: None,
         starts_after: None,
+        warning: None,
+        oom_kills: None,
     }
 }
 
@@ -296,6 +306,8 @@ fn job_full() -> JobInfo {
         about: Some(true),
         limits: Some(Box::new(AMOUNTS)),
         starts_after: Some(16),
+        warning: None,
+        oom_kills: None,
     }
 }
 

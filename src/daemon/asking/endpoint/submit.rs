@@ -8,13 +8,14 @@ use crate::contract::Submit;
 use crate::contract::handover::{Handover, Streams, umask_default};
 use crate::daemon::asking::caller::{Asking, Caller};
 use crate::daemon::asking::deed::{Deed, Saying};
-use crate::daemon::asking::figures::{array, figures, place, priority, waiting};
+use crate::daemon::asking::figures::{array, care, figures, place, priority, waiting};
 use crate::daemon::asking::present::Present;
 use crate::daemon::asking::refuse::bad;
 use crate::daemon::asking::spec::{self, Spec};
 use crate::identity::JobId;
 use crate::ledger::apart::When;
 use crate::ledger::array::Array;
+use crate::ledger::care::Care;
 use crate::ledger::job::OUTPUT_BYTES_MAX;
 use crate::ledger::{Command, Wait, Where};
 use crate::policy::Role;
@@ -32,6 +33,7 @@ pub struct Asked {
     wait: Wait,
     when: When,
     array: Option<Box<Array>>,
+    care: Care,
     spec: Arc<Spec>,
 }
 
@@ -66,6 +68,7 @@ impl Endpoint for Submit {
         let streams = Streams { input, output, errors };
         let handover = spec::checked(Handover { argv, cwd, env, streams, script, umask: umask_default() })?;
         let array = self.array.map(array).transpose()?.map(Box::new);
+        let care = care(self.signal, self.oom)?;
         let spec = Spec::of(handover, &asking.caller.peer, &mut asking.brought)?;
         if array.is_some() && !spec.can_be_kept() {
             return Err(bad("No descriptors go with an array: each of its tasks opens files that are named"));
@@ -79,6 +82,7 @@ impl Endpoint for Submit {
             wait: waiting(wait),
             when,
             array,
+            care,
             spec: Arc::new(spec),
         })
     }
@@ -88,12 +92,33 @@ impl Endpoint for Submit {
             act.spec.refuse_filtered()?;
         }
         let member = now.member(&by.whom)?;
-        let Asked { amount, place, time_limit, ref name, ref output, wait, ref when, ref array, ref spec } =
-            *act;
+        let Asked {
+            amount,
+            place,
+            time_limit,
+            ref name,
+            ref output,
+            wait,
+            ref when,
+            ref array,
+            care,
+            ref spec,
+        } = *act;
         let (name, output, kept, when) = (name.clone(), output.clone(), spec.kept_bytes(), when.clone());
         let array = array.clone();
-        let command =
-            Command::Submit { member, amount, place, time_limit, name, output, kept, wait, when, array };
+        let command = Command::Submit {
+            member,
+            amount,
+            place,
+            time_limit,
+            name,
+            output,
+            kept,
+            wait,
+            when,
+            array,
+            care,
+        };
         Ok(Deed::Say(Saying::new(command).with_spec(Arc::clone(spec))))
     }
 }

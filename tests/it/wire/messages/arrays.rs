@@ -1,4 +1,4 @@
-//! Arrays and their tasks, as they are answered.
+//! Arrays and their tasks, and what is done for a command while it runs, as they are answered.
 
 use fairshare::contract::*;
 
@@ -10,6 +10,7 @@ pub fn answers() -> Vec<(&'static str, Answer)> {
         ("job-array", Answer::Job(OneJob::of(JobInfo { array: Some(Box::new(ArrayInfo { tasks: 100, to_come: 80, at_work: 4, done: 15, failed: 1, at_once: Some(4) })), ..job_min(JobKind::Submit, JobState::Queued) }))),
         ("job-array-min", Answer::Job(OneJob::of(JobInfo { array: Some(Box::new(ArrayInfo { tasks: 1, to_come: 0, at_work: 0, done: 1, failed: 0, at_once: None })), ..job_min(JobKind::Submit, JobState::Done) }))),
         ("job-task", Answer::Job(OneJob::of(JobInfo { task: Some(Box::new(TaskInfo { job_id: 17, index: 3 })), ..job_min(JobKind::Submit, JobState::Running) }))),
+        ("job-warned", Answer::Job(OneJob::of(JobInfo { warning: Some(Warning { number: 10, before_ms: 300_000 }), oom_kills: Some(2), ..job_min(JobKind::Submit, JobState::Done) }))),
         ("handed-task", Answer::Handed(Handed { handed: 1, cpu_milli: 500, mem_bytes: 64 << 20, task: Some(TaskInfo { job_id: 17, index: 3 }) })),
     ]
 }
