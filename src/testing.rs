@@ -41,6 +41,9 @@ pub mod ledger {
     pub mod array {
         pub use crate::ledger::array::{Array, Indices, TASKS_MAX, Task};
     }
+    pub mod care {
+        pub use crate::ledger::care::{Care, OutOfMemory, Warning};
+    }
     pub mod counted {
         pub mod room {
             pub use crate::ledger::counted::room::Room;
@@ -72,6 +75,9 @@ pub mod ledger {
     }
     pub mod share {
         pub use crate::ledger::share::{Share, enforced};
+    }
+    pub mod warned {
+        pub use crate::ledger::warned::WARN_AGAIN_MS;
     }
     pub mod time {
         pub use crate::ledger::time::{Clock, Time};

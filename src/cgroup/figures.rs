@@ -83,6 +83,13 @@ pub struct Spent {
     pub oom_kills: u64,
 }
 
+impl Spent {
+    /// How many processes were killed for want of memory, where any were.
+    pub fn kills(self) -> Option<u64> {
+        Some(self.oom_kills).filter(|kills| *kills > 0)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

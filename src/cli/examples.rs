@@ -44,6 +44,7 @@ Examples:
   id=$(fairshare submit -- make) && fairshare wait $id
   fairshare submit --after $id -- make check      when that has ended with exit 0, and never where it has not
   fairshare submit --begin 2h --priority 90 -- ./nightly
+  fairshare submit --for 8h --signal USR1@5m -- ./train   has five minutes to save what it has
   fairshare submit --array 1-100%4 -- ./sweep.sh  a hundred times, FAIRSHARE_TASK says which; four at a time
   fairshare submit --retry 3 -- ./fetch           again where it fails: after 1, 2 and 4 s; FAIRSHARE_TRY says which
   fairshare submit --script sweep.sh 3            a script that says itself what it needs:
@@ -73,6 +74,12 @@ queue, which it then joins as if it were submitted at that moment; it has room o
 job of --after does not end with exit 0, it is cancelled, and so is what was to run after it.
 --begin counts how long it is until then: setting the clock later does not move it. --priority and
 `fairshare jobs --first` order your own only.
+
+--signal is sent once, to the command itself and not to what it has started: to a script that is the
+shell, whose trap runs when what it waits for has ended. One without a time limit is refused; who
+has less time than that has it at the start; a paused command has it when it goes on. When the
+kernel ends a process for want of memory it ends all of the job; with --oom continue that process
+only, and `fairshare jobs`, `wait` and `history` say how many it was.
 
 With --array it is one job that waits as one, with a task for each index (10,000 at most): each has
 room of its own when there is some, FAIRSHARE_TASK, and an output of its own, fairshare-ID_N.out, %j

@@ -1,12 +1,13 @@
 //! The members' command: reads the command line, makes the calls, shows the answers.
 //!
-//! `args` what can be typed · `conditions` of it what a command waits for · `parse` what was typed · `command` what it does, one file a subcommand · `link` the connection ·
+//! `args` what can be typed · `conditions` of it what a command waits for · `care` what is done for it while it runs · `parse` what was typed · `command` what it does, one file a subcommand · `link` the connection ·
 //! `whom` for whom · `render` how it is shown · `quota` one's disks · `left` one's files in memory · `exit` how it ends · `tell`
 //! what is said of that · `hint` and `unreachable` what to type next · `hints` what work is told of its share · `script` what a script says of its submission · `manual`
 //! fairshare(1).
 
 pub mod args;
 mod array;
+mod care;
 mod command;
 mod conditions;
 mod examples;

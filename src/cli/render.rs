@@ -138,6 +138,13 @@ pub fn counted(count: u64, one: &str, many: &str) -> String {
     format!("{count} {}", if count == 1 { one } else { many })
 }
 
+/// What the kernel has killed of a job that went on, as it follows after how that ended.
+pub fn killed(oom_kills: Option<u64>) -> String {
+    oom_kills.map_or_else(String::new, |kills| {
+        format!(", {} killed for want of memory", counted(kills, "process", "processes"))
+    })
+}
+
 /// What is used of a space: `41 of 50 GiB`.
 pub fn space_of(used: Bytes, most: Bytes) -> String {
     let most = short(most);

@@ -20,6 +20,9 @@ use crate::wire::os_text::OsText;
 /// The first argument of `fairshare` when it is to become a submitted command. The job's number and the daemon's socket follow.
 pub const BECOME: &str = "--become-job";
 
+/// What the kernel calls the process that is to become a submitted command, until it does (`PR_SET_NAME`; comm has 15 bytes).
+pub const BECOMING: &str = "fairshare-job";
+
 /// Descriptors that the answer brings at most: the file, and the command's own.
 pub const HANDED_MAX: usize = 1 + DESCRIPTORS_MAX;
 

@@ -130,6 +130,9 @@ pub struct EndInfo {
     /// The CPU time that it used, in microseconds, where it is known.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional")]
     pub cpu_usec: Option<u64>,
+    /// How many of its processes the kernel has killed for want of memory, where it has any.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional")]
+    pub oom_kills: Option<u64>,
 }
 
 /// Ends of jobs and allocations.

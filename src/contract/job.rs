@@ -6,6 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::amounts::Amounts;
+use super::care::Warning;
 use crate::wire::error::WireError;
 use crate::wire::field::optional;
 
@@ -104,6 +105,12 @@ pub struct JobInfo {
     /// The job of the same member's whose end makes room for it at `starts_ms`.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional")]
     pub starts_after: Option<u64>,
+    /// What warns it before its time is over.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional")]
+    pub warning: Option<Warning>,
+    /// How many of its processes the kernel has killed for want of memory, where it has any.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional")]
+    pub oom_kills: Option<u64>,
     /// How often it is run again, and was.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional")]
     pub again: Option<Box<AgainInfo>>,

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::amounts::names_amounts;
 use super::ask::{Ask, Repeat};
+use super::care::{OutOfMemory, Warning};
 use super::job::JobStarted;
 use crate::wire::field::{optional, optional_name};
 use crate::wire::os_text::OsText;
@@ -91,6 +92,12 @@ pub struct Submit {
     /// Whether it is run again where it was interrupted, as by the end of the machine.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional")]
     pub requeue: Option<bool>,
+    /// What warns it before its time is over.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional")]
+    pub signal: Option<Warning>,
+    /// What the kernel ends when it wants more memory than it may have; `Kill` where it is left out.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional")]
+    pub oom: Option<OutOfMemory>,
 }
 
 /// For which indices an array has tasks, 1 to 10 000 from 0 to 2^32 - 1.

@@ -32,6 +32,7 @@ fn end(uid: u64, job: u64, ended_ms: u64) -> Ended {
         peak_mem_bytes: None,
         needed_bytes: None,
         cpu_usec: Some(17),
+        oom_kills: None,
     };
     Ended { begun_ms: end.created_ms, end }
 }

@@ -6,6 +6,7 @@ use super::again::Again;
 use super::allocation::{Allocation, Keeps};
 use super::apart::{Change, When};
 use super::array::Array;
+use super::care::Care;
 use super::job::JobEnd;
 use crate::identity::{AllocationId, JobId, Purpose, Uid};
 use crate::policy::{MemberPolicy, QueueRule};
@@ -165,6 +166,13 @@ pub enum Command {
         /// How it ended.
         end: JobEnd,
     },
+    /// A submitted command was warned, or is to be warned again a moment later.
+    Warned {
+        /// The job of the command.
+        job: JobId,
+        /// Whether its main process has the signal, or there is none any more.
+        sent: bool,
+    },
     /// A submitted command that was started never began: the daemon that knew what it was to run has gone.
     NeverBegan {
         /// The command's job.
@@ -270,6 +278,8 @@ pub struct Asked {
     pub array: Option<Box<Array>>,
     /// When it is run again, where it is.
     pub again: Option<Again>,
+    /// What is done for it while it runs.
+    pub care: Care,
 }
 
 /// How an [`Effect`] went.
@@ -340,6 +350,13 @@ pub enum Effect {
     },
     /// End a submitted command that was started or will be, nicely at first.
     CallBack {
+        /// The member whose it is.
+        uid: Uid,
+        /// The job of the command.
+        job: JobId,
+    },
+    /// Send a submitted command the signal before the end of its time, and say how that went with [`Command::Warned`].
+    Warn {
         /// The member whose it is.
         uid: Uid,
         /// The job of the command.
@@ -436,6 +453,7 @@ impl Effect {
             Self::Queued { uid, .. }
             | Self::Start { uid, .. }
             | Self::CallBack { uid, .. }
+            | Self::Warn { uid, .. }
             | Self::Pause { uid, .. } => Some(*uid),
             Self::Notify(_) => None,
         }

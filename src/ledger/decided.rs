@@ -68,6 +68,7 @@ impl Command {
             | Self::SetRules(_)
             | Self::Reconsider { .. }
             | Self::WorkEnded { .. }
+            | Self::Warned { .. }
             | Self::NeverBegan { .. }
             | Self::Cleared { .. }
             | Self::Occupancy { .. }
@@ -98,6 +99,7 @@ impl Command {
             | Self::SetRules(_)
             | Self::Reconsider { .. }
             | Self::WorkEnded { .. }
+            | Self::Warned { .. }
             | Self::NeverBegan { .. }
             | Self::Alter { .. }
             | Self::Pause { .. }

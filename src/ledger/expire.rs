@@ -19,6 +19,7 @@ impl Ledger {
         due.into_iter().for_each(|id| self.allocation_due(id, effects));
         self.put_off_guesses();
         self.begin_due();
+        self.warn_due(effects);
     }
 
     fn allocation_due(&mut self, id: AllocationId, effects: &mut Vec<Effect>) {

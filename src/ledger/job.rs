@@ -4,6 +4,7 @@ use super::again::{Again, Lost};
 use super::allocation::Terms;
 use super::apart::Apart;
 use super::array::{Array, Task};
+use super::care::Care;
 use super::time::Time;
 use crate::identity::{AllocationId, JobId, Uid};
 use crate::policy::Weight;
@@ -93,6 +94,8 @@ pub struct Work {
     pub again: Option<Again>,
     /// How its last try ended, where it was to be run again.
     pub last: Option<Box<JobEnd>>,
+    /// What is done for it while it runs.
+    pub care: Care,
 }
 
 /// What a member asked for, complete: what the policy says for the member is in it.
@@ -189,6 +192,8 @@ pub struct Ran {
     pub mem_limit: Option<Bytes>,
     /// The CPU time that it used, in microseconds.
     pub cpu_usec: Option<u64>,
+    /// How many of its processes the kernel has killed for want of memory; `None`: none that anybody knows of.
+    pub oom_kills: Option<u64>,
 }
 
 /// What a process ended with (`wait(2)`).
@@ -244,6 +249,7 @@ impl JobEnd {
                 needed: None,
                 mem_limit: None,
                 cpu_usec: None,
+                oom_kills: None,
             }),
             (_, other) => other.clone(),
         }

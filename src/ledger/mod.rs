@@ -5,10 +5,9 @@
 //! ([`Effect`]); [`Command::Settle`] states how that went. What lies between is a [`allocation::Phase`] of the allocation.
 //!
 //! `rule` what members may do · `expire` what time does · `advance` who waits is served · `queue` in which order · `apart` what
-//! waits for something else before · `reached` when that comes ·
-//! `array` what is run for many indices · `tasks` how one task after the other is made of that · `again` what is run
-//! again · `tries` how that goes ·
-//! `fairness` who is ahead · `contest` who waits for room · `likely` how long work runs · `counted` what is counted and kept ·
+//! waits for something else before · `reached` when that comes · `array` what is run for many indices · `tasks` how one task after
+//! the other is made of that · `again` what is run again · `tries` how that goes · `care` what is done for a command that runs ·
+//! `warned` when it is warned · `fairness` who is ahead · `contest` who waits for room · `likely` how long work runs · `counted` what is counted and kept ·
 //! `settle` how an effect went · `reconcile` after a start.
 
 mod advance;
@@ -17,6 +16,7 @@ pub mod allocation;
 pub mod apart;
 pub mod array;
 pub mod beside;
+pub mod care;
 pub mod command;
 mod contest;
 pub mod counted;
@@ -38,6 +38,7 @@ mod tasks;
 pub mod time;
 pub mod told_key;
 mod tries;
+pub mod warned;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -48,6 +49,7 @@ use crate::quantity::MilliCpu;
 use crate::time::milliseconds;
 use allocation::Allocation;
 use apart::Aside;
+use care::Warnings;
 use counted::books::Books;
 use counted::kept::Kept;
 use counted::room::Room;
@@ -108,6 +110,8 @@ pub struct Ledger {
     queue: Queue,
     /// Who waits for something else before they come into the queue.
     aside: Aside,
+    /// When those that run are to be warned.
+    warnings: Warnings,
     /// Who has the reservation.
     reserved: Option<JobId>,
     kept: Kept,
@@ -141,6 +145,7 @@ impl Ledger {
             ))),
             queue: Queue::default(),
             aside: Aside::default(),
+            warnings: Warnings::default(),
             reserved: None,
             kept: Kept::default(),
             inside: BTreeMap::new(),
@@ -177,6 +182,7 @@ impl Ledger {
             ledger.jobs.insert(job.id, job);
         }
         ledger.count_tasks();
+        ledger.warn_those_that_run();
         ledger.strike_absent();
         over.sort_unstable();
         for (_, job, uid) in over {
@@ -236,6 +242,7 @@ impl Ledger {
             Command::Submit { member, asked } => self.submit(now, member, *asked, &mut effects)?,
             Command::Cleared { job, tries } => self.cleared(job, tries),
             Command::WorkEnded { job, end } => self.work_ended(now, job, end, &mut effects),
+            Command::Warned { job, sent } => self.warned(job, sent),
             Command::NeverBegan { job } => self.never_began(now, job, &mut effects),
             Command::Run { member, wanted } => self.run(now, &member, wanted, &mut effects)?,
             Command::Enter { id } => self.go_in(id, &mut effects)?,
@@ -332,23 +339,6 @@ impl Ledger {
         home.into_iter().for_each(|home| *self.inside.entry(home).or_default() += 1);
     }
 
-    /// Counts what is on disk of a job.
-    fn count_kept(&mut self, job: &Job) {
-        let bytes = job.kept().0;
-        if bytes > 0 {
-            let of = self.on_disk.0.entry(job.uid).or_default();
-            *of = of.saturating_add(bytes);
-            self.on_disk.1 = self.on_disk.1.saturating_add(bytes);
-        }
-    }
-
-    /// What is on disk of a job goes.
-    fn discount_kept(&mut self, uid: Uid, bytes: u64) {
-        let left = self.on_disk.0.remove(&uid).unwrap_or_default().saturating_sub(bytes);
-        self.on_disk.0.extend((left > 0).then_some((uid, left)));
-        self.on_disk.1 = self.on_disk.1.saturating_sub(bytes);
-    }
-
     /// Puts a job that waits in the queue, or apart.
     fn line_up(&mut self, job: &Job) {
         self.put_in_line(job);
@@ -399,6 +389,7 @@ impl Ledger {
     /// One job is over: how, where it was not before.
     fn end_one(&mut self, now: Now, id: JobId, end: JobEnd) -> Option<JobEnd> {
         self.leave_line(id);
+        self.warnings.remove(id);
         let job = self.jobs.get_mut(&id).filter(|job| !job.ended())?;
         let (uid, home, ran, kept) = (job.uid, job.works_in(), !job.queued(), job.kept());
         home.filter(|_| ran).into_iter().for_each(|home| one_less(&mut self.inside, home));
@@ -482,6 +473,7 @@ impl Ledger {
         let alarms = self.allocations.values().filter(|allocation| allocation.alarm().is_some()).count();
         assert_eq!(alarms, self.books.alarms.len(), "there are alarms of nobody");
         self.audit_lags();
+        self.audit_warnings();
     }
 }
 

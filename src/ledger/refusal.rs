@@ -124,6 +124,8 @@ pub enum Refusal {
     WaitsNot,
     /// A submitted command is to wait for something, and to run in the standing allocation, which nobody keeps for it.
     WaitsInShare,
+    /// A submitted command is to be warned of the end of its time, and its time is not bounded.
+    WarnsOfNothing,
     /// The job is at work, and cannot be called back.
     JobAtWork {
         /// The job that is meant.
@@ -336,6 +338,9 @@ impl fmt::Display for Refusal {
             }
             Self::WaitsInShare => f.write_str(
                 "An array, what is run again, and what waits for a job, a time or a release, has room of its own: nobody keeps the standing allocation for it",
+            ),
+            Self::WarnsOfNothing => f.write_str(
+                "A signal is sent before the end of a time limit, and this has none: name one, as with --for 8h",
             ),
             Self::JobAtWork { job } => write!(f, "Job {job} is at work"),
         }

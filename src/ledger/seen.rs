@@ -156,6 +156,7 @@ impl Ledger {
         let patience = self.queue.patience_ends(self.clock.last, self.patience_ms());
         let guess = self.books.guesses.next();
         let begin = self.aside.next();
-        [alarm, patience, guess, begin].into_iter().flatten().min().map(|at| self.clock.boot_ms(at))
+        let warning = self.warnings.next();
+        [alarm, patience, guess, begin, warning].into_iter().flatten().min().map(|at| self.clock.boot_ms(at))
     }
 }

@@ -29,6 +29,7 @@ impl Ledger {
             ask: work.ask.clone(),
             task: Some(Task { of: id, index }),
             again: work.again,
+            care: work.care,
             ..Work::default()
         };
         work.apart = (rest && full).then(|| Box::new(Apart { full: true, ..Apart::default() }));

@@ -37,6 +37,7 @@ impl Ledger {
         let left = Left { units, room: self.allocations.contains_key(&home) };
         let begin = (pause_ms > 0).then(|| time.after(pause_ms));
         one_less(&mut self.inside, home);
+        self.warnings.remove(id);
         let Some(job) = self.jobs.get_mut(&id).map(Arc::make_mut) else { return false };
         job.state = JobState::Queued { since: time };
         if let Some(work) = job.work_mut() {
@@ -45,6 +46,7 @@ impl Ledger {
                 .map(Box::new);
             work.again.iter_mut().for_each(|again| again.count(lost));
             work.last = Some(Box::new(end.clone()));
+            work.care.warning.iter_mut().for_each(|warning| warning.sent = false);
         }
         let job = job.clone();
         self.line_up(&job);

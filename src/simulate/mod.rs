@@ -291,6 +291,7 @@ impl Replay<'_> {
                 | Effect::Evict { .. }
                 | Effect::CallBack { .. }
                 | Effect::Pause { .. }
+                | Effect::Warn { .. }
                 | Effect::Enter { .. } => {}
                 Effect::Queued { .. } | Effect::Notify(_) => {}
             }

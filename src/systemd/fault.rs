@@ -95,6 +95,11 @@ impl Fault {
         self.is_error("org.freedesktop.systemd1.NoSuchUnit")
     }
 
+    /// Whether there is no process in the unit that a signal could be sent to.
+    pub fn is_no_such_process(&self) -> bool {
+        self.is_error("org.freedesktop.systemd1.NoSuchProcess")
+    }
+
     /// Whether systemd has the unit, with a file or a drop-in of it that it cannot read.
     pub fn is_bad_setting(&self) -> bool {
         self.is_error("org.freedesktop.systemd1.BadUnitSetting")

@@ -5,6 +5,7 @@
 use crate::enforced::io::{IoCaps, IoMost};
 use crate::enforced::{Enforced, EnforcedOfAll, WEIGHT_IDLE, WEIGHT_MIN, io_weight};
 use crate::identity::{JobId, JobUnits, UnitName};
+use crate::ledger::care::OutOfMemory;
 use crate::quantity::{Amount, MilliCpu, PartialAmount};
 
 /// The period of the CPU quota of all shares together, in microseconds. Where it is used up all of them pause at once, up to the
@@ -139,8 +140,18 @@ pub fn scope(unit: UnitName, what: &str) -> Vec<Property> {
 /// What the service of a submitted command has, beside what it runs.
 ///
 /// What its member calls it is not in its description, which everybody on the machine may read.
-pub fn service(units: &JobUnits, job: JobId, time_limit_ms: Option<u64>) -> Vec<Property> {
+pub fn service(
+    units: &JobUnits,
+    job: JobId,
+    time_limit_ms: Option<u64>,
+    out_of_memory: OutOfMemory,
+) -> Vec<Property> {
     let uid = units.service.uid();
+    // The kernel kills all of it by itself (`memory.oom.group`), also for a limit of what is around it.
+    let oom_policy = match out_of_memory {
+        OutOfMemory::Kill => "kill",
+        OutOfMemory::Continue => "continue",
+    };
     let mut properties = vec![
         text("Slice", units.slice.to_string()),
         text("Description", format!("fairshare: job {job} of uid {uid}")),
@@ -152,7 +163,7 @@ pub fn service(units: &JobUnits, job: JobId, time_limit_ms: Option<u64>) -> Vec<
         // How it ended is gone with the unit: it is kept until that was read, and after a crash by nobody else.
         flag("RemainAfterExit", true),
         flag("AddRef", true),
-        text("OOMPolicy", "continue".to_owned()),
+        text("OOMPolicy", oom_policy.to_owned()),
         // As a shell would have started it; systemd's default is to have it ignored.
         flag("IgnoreSIGPIPE", false),
         figure("TimeoutStopUSec", SCOPE_STOP_TIMEOUT_USEC),
@@ -358,15 +369,18 @@ mod tests {
     }
 
     #[test]
-    fn a_submitted_command_is_over_when_all_of_it_is_and_kills_nothing_by_itself() {
-        let service =
-            service(&JobUnits::of(Uid::new(7).unwrap(), Within::Share, JobId(3)), JobId(3), Some(1500));
+    fn a_submitted_command_is_over_when_all_of_it_is_and_is_killed_as_it_was_submitted() {
+        let units = JobUnits::of(Uid::new(7).unwrap(), Within::Share, JobId(3));
+        let of = |out_of_memory| service(&units, JobId(3), Some(1500), out_of_memory);
+        let continues = of(OutOfMemory::Continue);
+        assert_eq!(get(&continues, "OOMPolicy"), &Value::Text("continue".to_owned()));
+        let service = of(OutOfMemory::Kill);
         for (name, value) in [
             ("Slice", "fairshare-7-job3.slice"),
             ("Type", "exec"),
             ("ExitType", "cgroup"),
             ("User", "7"),
-            ("OOMPolicy", "continue"),
+            ("OOMPolicy", "kill"),
             ("Description", "fairshare: job 3 of uid 7"),
         ] {
             assert_eq!(get(&service, name), &Value::Text(value.to_owned()), "{name}");

@@ -125,6 +125,11 @@ impl Manager {
         self.queue("StopUnit", unit, &(unit, "replace")).await
     }
 
+    /// Sends a unit's main process a signal.
+    pub(super) async fn kill_main(&self, unit: &str, signal: i32) -> Result<(), Fault> {
+        self.manager("KillUnit", unit, &(unit, "main", signal)).await.map(drop)
+    }
+
     /// Has all that is in a unit stand still. Answered when the kernel says so.
     pub(super) async fn freeze(&self, unit: &str) -> Result<(), Fault> {
         self.manager("FreezeUnit", unit, &(unit,)).await.map(drop)

@@ -48,6 +48,27 @@ impl Systemd {
         self.job("StartTransientUnit", &name, START_TIMEOUT, call).await
     }
 
+    /// The process that a service began with; `None` where that is over, or there is no such service.
+    ///
+    /// # Errors
+    /// Any [`Fault`] but [`Fault::JobFailed`].
+    pub async fn main_process(&self, unit: UnitName) -> Result<Option<u32>, Fault> {
+        let pid: u32 = self.manager.get(&unit.to_string(), SERVICE, "MainPID").await?;
+        Ok(Some(pid).filter(|pid| *pid > 0))
+    }
+
+    /// Sends a service's main process a signal. Whether there was one.
+    ///
+    /// # Errors
+    /// Any [`Fault`] but [`Fault::JobFailed`]; that there is no such service too.
+    pub async fn kill_main(&self, unit: UnitName, signal: u8) -> Result<bool, Fault> {
+        match self.manager.kill_main(&unit.to_string(), signal.into()).await {
+            Ok(()) => Ok(true),
+            Err(fault) if fault.is_no_such_process() => Ok(false),
+            Err(fault) => Err(fault),
+        }
+    }
+
     /// Tells each time a service may have ended, from now on.
     ///
     /// # Errors

@@ -69,7 +69,8 @@ JOB = {"job_id": UINT, "uid": UINT, "kind": OneOf("request", "submit", "release"
                               "room": Optional(BOOL), "max": Optional(BOOL), "running": Optional(BOOL)}),
        "about": Optional(BOOL), "starts_after": Optional(UINT),
        "limits": Optional({"cpu_milli": Optional(UINT), "mem_bytes": Optional(UINT), "tasks_max": Optional(UINT)}),
-       "paused": Optional(BOOL), "task": Optional(TASK),
+       "paused": Optional(BOOL), "task": Optional(TASK), "oom_kills": Optional(UINT),
+       "warning": Optional({"number": UINT, "before_ms": UINT}),
        "array": Optional({"tasks": UINT, "to_come": UINT, "at_work": UINT, "done": UINT, "failed": UINT, "at_once": Optional(UINT)})}
 EVENT = {"at_ms": UINT, "kind": TEXT, "uid": Optional(UINT), "job_id": Optional(UINT), "job": Optional(JOB),
          "share": Optional(SHARE), "allocation": Optional(ALLOCATION), "message": Optional(TEXT), "lagged": Optional(UINT)}
@@ -89,7 +90,7 @@ END = {"kind": OneOf("request", "submit", "run", "standing"), "job_id": Optional
        "mem_bytes": UINT, "tasks_max": UINT, "lease_ms": Optional(UINT), "created_ms": UINT, "waited_ms": UINT,
        "started_ms": Optional(UINT), "ended_ms": UINT, "held_ms": Optional(UINT), "exit_code": Optional(UINT),
        "signal": Optional(UINT), "oom": Optional(BOOL), "peak_mem_bytes": Optional(UINT), "needed_bytes": Optional(UINT),
-       "cpu_usec": Optional(UINT)}
+       "cpu_usec": Optional(UINT), "oom_kills": Optional(UINT)}
 PLACE = {"ended_ms": UINT, "number": UINT}
 HELLO = {"protocol_version": UINT, "daemon_version": TEXT, "features": [TEXT], "max_frame": UINT,
          "authz": {"uid": UINT, "gid": UINT, "role": OneOf(*ROLES)}}

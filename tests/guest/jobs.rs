@@ -40,8 +40,7 @@ guest_test!(a_commands_end_is_told_as_it_was, |guest: Guest| {
     assert_eq!(guest.submitted("--in-share --mem 32M -- python3 -c \"x='a'*200000000\"").0, 137);
     assert_eq!(guest.submitted("--for 1s -- sleep 100").0, 143);
     // A shell that reports the kill of what it started has an exit code of its own.
-    let reports =
-        "--name reports --in-share --mem 32M -- sh -c 'python3 -c \"x=chr(97)*200000000\"; exit $?'";
+    let reports = "--name reports --in-share --oom continue --mem 32M -- sh -c 'python3 -c \"x=chr(97)*200000000\"; exit $?'";
     assert_eq!(guest.submitted(reports).0, 137);
     let jobs = guest.as_user("alice", "fairshare jobs --json").expect_ok().json();
     let named = |job: &&serde_json::Value| job["name"] == "reports";

@@ -142,4 +142,5 @@ mod selftest;
 mod surviving;
 mod tries;
 mod unusual;
+mod warned;
 mod words;

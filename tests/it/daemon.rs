@@ -41,4 +41,5 @@ mod systemd_faults;
 mod tries;
 pub mod users;
 mod waiting;
+mod warned;
 mod works;

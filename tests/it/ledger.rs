@@ -24,4 +24,5 @@ mod steps;
 mod stored;
 mod tries;
 mod village;
+mod warned;
 mod world;

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use crate::cli::array::Indices;
+use crate::cli::care::Care;
 use crate::cli::conditions::Conditions;
 use crate::cli::typed::{Figures, Span};
 use crate::quantity::RETRIES_MAX;
@@ -39,6 +40,9 @@ pub struct Submit {
     /// Have it wait in the queue again where the machine goes down under it
     #[arg(long, conflicts_with = "in_share")]
     pub requeue: bool,
+    /// What is done for it while it runs.
+    #[command(flatten)]
+    pub care: Care,
     /// How long it may run, like 90m, 8h or 7d: then SIGTERM, and SIGKILL after ten seconds
     #[arg(long = "for", value_name = "DUR")]
     pub time_limit: Option<Span>,
@@ -72,6 +76,7 @@ impl Submit {
             conditions,
             retry,
             requeue,
+            care,
             time_limit,
             output,
             errors,
@@ -94,6 +99,7 @@ impl Submit {
             conditions: conditions.or(other.conditions),
             retry: retry.or(other.retry),
             requeue: requeue || other.requeue,
+            care: care.or(other.care),
             time_limit: time_limit.or(other.time_limit),
             output: output.or(other.output),
             errors: errors.or(other.errors),

@@ -17,7 +17,7 @@ use crate::cli::exit::{Exit, Failure};
 use crate::cli::hints::{self, Kind};
 use crate::cli::script;
 use crate::client::{Client, ClientError, Deadlines};
-use crate::contract::handover::{Handover, Streams, numbered};
+use crate::contract::handover::{BECOMING, Handover, Streams, numbered};
 use crate::contract::{Handed, TaskInfo};
 use crate::sys::signals;
 use crate::time::backoff;
@@ -57,6 +57,10 @@ pub fn run(mut arguments: impl Iterator<Item = OsString>) -> Failure {
         return Failure::new(Exit::USAGE, "no job is named")
             .hint("`fairshare submit -- CMD` starts this by itself");
     };
+    // So that nobody sends the command a signal before it is there. What it runs has a name of its own.
+    if let Ok(name) = CString::new(BECOMING) {
+        let _ = rustix::thread::set_name(&name);
+    }
     let lost = |why| {
         Failure::new(Exit::UNAVAILABLE, format!("what was submitted did not arrive: {why}"))
             .hint("`fairshare jobs` says more")

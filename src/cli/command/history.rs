@@ -76,8 +76,8 @@ fn user(end: &EndInfo) -> String {
 fn how(end: &EndInfo) -> String {
     match (end.exit_code, end.signal) {
         _ if end.oom == Some(true) => "out of memory".to_owned(),
-        (Some(code), _) => format!("exit {code}"),
-        (_, Some(signal)) => format!("signal {signal}"),
+        (Some(code), _) => format!("exit {code}{}", render::killed(end.oom_kills)),
+        (_, Some(signal)) => format!("signal {signal}{}", render::killed(end.oom_kills)),
         _ => end.state.name().to_owned(),
     }
 }
@@ -106,6 +106,7 @@ fn fields(ends: &[EndInfo]) -> Vec<Vec<String>> {
         "cpu_s",
         "needed_bytes",
         "peak_mem_bytes",
+        "oom_kills",
     ];
     let number = |figure: Option<u64>| figure.map(|figure| figure.to_string()).unwrap_or_default();
     let mut rows = vec![heads.map(str::to_owned).to_vec()];
@@ -132,6 +133,7 @@ fn fields(ends: &[EndInfo]) -> Vec<Vec<String>> {
             end.cpu_usec.map(|usec| past::seconds(usec / 1000)).unwrap_or_default(),
             number(end.needed_bytes),
             number(end.peak_mem_bytes),
+            number(end.oom_kills),
         ]);
     }
     rows

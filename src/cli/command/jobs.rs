@@ -192,8 +192,8 @@ fn end(job: &JobInfo, now_ms: u64) -> String {
         _ if job.state == JobState::Queued => conditions::place(job, now_ms),
         _ if job.oom == Some(true) => out_of_memory(job),
         (.., Some(error)) if job.kind == JobKind::Submit => render::safe(&error.message),
-        (Some(code), ..) => format!("exit {code}"),
-        (_, Some(signal), _) => format!("signal {signal}"),
+        (Some(code), ..) => format!("exit {code}{}", render::killed(job.oom_kills)),
+        (_, Some(signal), _) => format!("signal {signal}{}", render::killed(job.oom_kills)),
         (.., Some(error)) => render::safe(&error.message),
         _ => String::new(),
     }

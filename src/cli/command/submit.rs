@@ -67,6 +67,7 @@ fn submit(args: &Submit, script: Option<OsText>, socket: &Path) -> Result<Exit, 
         ..contract::Submit::of(args.figures.amounts())
     };
     args.conditions.put_in(&mut submission);
+    args.care.put_in(&mut submission);
     let sent = streams(&mut submission, input, output, errors)?;
     let why = match args {
         _ if sent.is_empty() => None,

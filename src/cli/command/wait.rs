@@ -24,7 +24,10 @@ pub fn run(args: &JobNumbers, socket: &Path) -> Result<Exit, Failure> {
     let ids = array::numbers(&mut link, &args.ids)?;
     if let [id] = *ids {
         return match watch::watch(&mut link, socket, id, None, |_| {})? {
-            Waited::Ended(job) => watch::outcome(&job, &Whom::Me),
+            Waited::Ended(job) => {
+                watch::note_kills(&job);
+                watch::outcome(&job, &Whom::Me)
+            }
             // Neither can be: there is no time, and signals have their usual effect.
             Waited::TimeOver | Waited::Interrupted => Ok(Exit::TRY_AGAIN),
         };
@@ -95,6 +98,7 @@ impl Several {
         if !watch::has_ended(job) || !self.left.remove(&job.job_id) {
             return;
         }
+        watch::note_kills(job);
         match watch::outcome(job, &Whom::Me) {
             Ok(exit) => {
                 let of = format!("{} of {} are over", self.all - self.left.len(), self.all);

@@ -148,6 +148,14 @@ pub fn has_ended(job: &JobInfo) -> bool {
     !matches!(job.state, JobState::Queued | JobState::Running)
 }
 
+/// Says what the kernel has killed of a job whose exit code alone does not tell that.
+pub fn note_kills(job: &JobInfo) {
+    if let (Some(kills), Some(_)) = (job.oom_kills, job.exit_code) {
+        let of = render::counted(kills, "process", "processes");
+        note(&format!("job {}: the kernel killed {of} of it for want of memory", job.number()));
+    }
+}
+
 /// How a job that has ended ended: with the status of its command, where it had one that ran.
 ///
 /// # Errors

@@ -1,9 +1,10 @@
 //! Figures as they are asked for.
 
 use super::refuse::bad;
-use crate::contract::{Amounts, ArrayRange};
+use crate::contract::{self, Amounts, ArrayRange};
 use crate::ledger::again::Again;
 use crate::ledger::array::{Array, INDEX_MAX, Indices, TASKS_MAX};
+use crate::ledger::care::{Care, OutOfMemory, SIGNAL_MAX, Warning};
 use crate::ledger::{Wait, Where};
 use crate::quantity::{Bytes, MilliCpu, PartialAmount, Priority, QuantityError, RETRIES_MAX, Tasks};
 use crate::wire::error::WireError;
@@ -63,6 +64,32 @@ pub fn again(retry: Option<u64>, requeue: Option<bool>) -> Result<Option<Again>,
         return Err(bad(format!("retry is {retries}, and {RETRIES_MAX} is the most")));
     }
     Ok((retries > 0 || requeue).then(|| Again { retries, requeue, ..Again::default() }))
+}
+
+/// What is done for a command while it runs, as a call says it.
+///
+/// # Errors
+/// BadRequest, where there is no such signal or it would come when the time is over.
+pub fn care(
+    signal: Option<contract::Warning>,
+    oom: Option<contract::OutOfMemory>,
+) -> Result<Care, WireError> {
+    let out_of_memory = match oom {
+        None | Some(contract::OutOfMemory::Kill) => OutOfMemory::Kill,
+        Some(contract::OutOfMemory::Continue) => OutOfMemory::Continue,
+    };
+    let warning = signal.map(warning).transpose()?;
+    Ok(Care { warning, out_of_memory })
+}
+
+fn warning(contract::Warning { number, before_ms }: contract::Warning) -> Result<Warning, WireError> {
+    let signal = u8::try_from(number).ok().filter(|signal| (1..=SIGNAL_MAX).contains(signal));
+    let signal =
+        signal.ok_or_else(|| bad(format!("There is no signal {number}: they are 1 to {SIGNAL_MAX}")))?;
+    if before_ms == 0 {
+        return Err(bad("A signal that warns is sent before the time limit, not at it: SIGTERM is"));
+    }
+    Ok(Warning { signal, before_ms, sent: false })
 }
 
 /// The priority that a call names.

@@ -12,6 +12,7 @@ use super::caller::is_its_process;
 use super::freezer;
 use super::said::Said;
 use super::unkillable;
+use crate::cgroup::Spent;
 use crate::contract::handover::BECOME;
 use crate::contract::{Answer, Handed, JobStarted};
 use crate::daemon::asking::handover::{Offer, Taker};
@@ -199,7 +200,7 @@ async fn start(
     drop(spec);
     let number = job.to_string();
     let program = Program { path: PROGRAM, argv: &["fairshare", BECOME, &number, &cx.socket] };
-    let mut properties = property::service(&running.units, job, work.time_limit_ms);
+    let mut properties = property::service(&running.units, job, work.time_limit_ms, work.care.out_of_memory);
     properties.extend(property::inherited(inherited.no_new_privs, inherited.rlimits.properties()));
     // The slice of an allocation of its own is there already.
     let of_slice = (slice != running.within).then(|| property::job_slice(work.limits));
@@ -373,7 +374,8 @@ fn read(cx: &Context, running: Running, end: &Ended) -> Ran {
     };
     let mem_limit = [slice, running.within].into_iter().filter_map(|unit| memory_limit(cx, unit)).min();
     // What it needed went with its processes: the owner has what was seen of it.
-    Ran { exit, cause, peak, needed: None, mem_limit, cpu_usec: spent.map(|spent| spent.cpu_usec) }
+    let (cpu_usec, oom_kills) = (spent.map(|spent| spent.cpu_usec), spent.and_then(Spent::kills));
+    Ran { exit, cause, peak, needed: None, mem_limit, cpu_usec, oom_kills }
 }
 
 /// The memory limit that the kernel holds, where it holds one.

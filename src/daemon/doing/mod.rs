@@ -17,3 +17,4 @@ pub mod read_back;
 pub mod resize;
 pub mod said;
 pub mod unkillable;
+pub mod warn;

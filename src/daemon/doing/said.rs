@@ -55,6 +55,8 @@ pub enum Said {
     },
     /// A submitted command may still run, and cannot be followed for now.
     WorkLost(JobId),
+    /// A command has the signal that warns it, or has not and is to have it.
+    Warned(JobId, bool),
     /// A command was to stand still or to go on: how that went.
     Paused {
         /// The member whose command it is.

@@ -159,6 +159,7 @@ impl EventLoop {
                 None => drop(cx.turn(uid)),
             },
             Effect::Start { job, .. } => self.start_work(cx, uid, job, image, reply),
+            Effect::Warn { job, .. } => self.warn(cx, uid, job),
             Effect::Pause { job, pause, .. } => self.pause(cx, uid, (job, pause), reply),
             Effect::Resize { id, to, .. } => match of(id) {
                 Some(allocation) => {

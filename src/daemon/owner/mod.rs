@@ -27,6 +27,7 @@ mod status;
 mod still;
 mod turns;
 mod usages;
+mod warned;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -329,6 +330,7 @@ impl EventLoop {
             Said::WorkEnded { job, end, reply } => self.work_ended(job, end, reply),
             Said::Paused { uid, job, done, reply } => self.paused((uid, job), done, reply),
             Said::Cleared { job, tries } => self.cleared(job, tries),
+            Said::Warned(job, sent) => self.warned(job, sent),
             Said::WorkLost(job) => self.work_lost(job),
             Said::Image(reply) => drop(reply.send(self.ledger.image())),
             Said::CalledBack(job, reply) => self.called_back(job, reply),

@@ -134,7 +134,9 @@ pub fn refusal(refusal: &Refusal) -> WireError {
             least: Some(milliseconds(*least)),
             ..Detail::default()
         }),
-        Refusal::NoTime | Refusal::WaitsNot | Refusal::WaitsInShare => no(Code::BadRequest),
+        Refusal::NoTime | Refusal::WaitsNot | Refusal::WaitsInShare | Refusal::WarnsOfNothing => {
+            no(Code::BadRequest)
+        }
         Refusal::ReadOnly => {
             no(Code::Forbidden).detail(Detail { role: Some(Role::ReadOnly), ..Detail::default() })
         }

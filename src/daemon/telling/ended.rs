@@ -55,6 +55,7 @@ pub fn of_job(job: &Job, shown: JobInfo, spent: Option<Spent>) -> Option<Ended> 
         peak_mem_bytes: shown.peak_mem_bytes.or(peak(spent)),
         needed_bytes: shown.needed_bytes,
         cpu_usec: shown.cpu_usec.or(spent.map(|spent| spent.cpu_usec)),
+        oom_kills: shown.oom_kills.or(spent.and_then(Spent::kills)),
     };
     // Each try is another end.
     Some(Ended { end, begun_ms: job.created.wall_ms.saturating_add(job.tries()) })
@@ -92,6 +93,7 @@ pub fn of_allocation(was: &Allocation, now: Now, spent: Option<Spent>) -> Ended 
         peak_mem_bytes: peak(spent),
         needed_bytes: None,
         cpu_usec: spent.map(|spent| spent.cpu_usec),
+        oom_kills: spent.and_then(Spent::kills),
     };
     Ended { end, begun_ms: was.granted.wall_ms }
 }

@@ -7,6 +7,7 @@ use crate::ledger::Now;
 use crate::ledger::again::Again;
 use crate::ledger::apart::{Apart, Left};
 use crate::ledger::array::{Array, Task};
+use crate::ledger::care::Warning;
 use crate::ledger::job::{Cause, Exit, Job, JobEnd, JobKind, JobState, Ran, Work};
 use crate::ledger::queue::Place;
 use crate::quantity::Amount;
@@ -78,6 +79,8 @@ pub fn shown(job: &Job, within: Within, now: Now) -> wire::JobInfo {
         limits: job.queued().then(|| job.kind.ask()).flatten().map(|ask| Box::new(amounts(ask.amount))),
         starts_after: None,
         again: work.and_then(again),
+        warning: work.and_then(|work| work.care.warning).map(warning),
+        oom_kills: ran.and_then(|ran| ran.oom_kills),
     }
 }
 
@@ -86,6 +89,11 @@ fn again(work: &Work) -> Option<Box<wire::AgainInfo>> {
     let Again { retries, requeue, failed, tries } = work.again?;
     let last = work.last.as_ref().map(|end| end.words());
     Some(Box::new(wire::AgainInfo { retry: retries, failed, requeue, tries, last }))
+}
+
+/// What warns a command, as it is shown.
+fn warning(warning: Warning) -> wire::Warning {
+    wire::Warning { number: warning.signal.into(), before_ms: warning.before_ms }
 }
 
 /// How the tasks of an array stand, as it is shown.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::ledger::care::Care;
 use crate::ledger::refusal::Refusal;
 use crate::policy::{DURATION_MAX, DURATION_MIN, LEASE_MIN, MemberPolicy};
 
@@ -23,6 +24,15 @@ pub(super) fn of_work(policy: &MemberPolicy, limit: Option<Duration>) -> Result<
         Some(limit) if limit.is_zero() => Err(Refusal::NoTime),
         Some(limit) => checked(policy, limit, DURATION_MIN).map(Some),
         None => Ok(None),
+    }
+}
+
+/// Whether a submitted command may have this time limit, and be warned before it.
+pub(super) fn limited(limit: Option<Duration>, care: &Care) -> Result<(), Refusal> {
+    match limit {
+        Some(limit) if limit.is_zero() => Err(Refusal::NoTime),
+        None if care.warning.is_some() => Err(Refusal::WarnsOfNothing),
+        Some(_) | None => Ok(()),
     }
 }
 

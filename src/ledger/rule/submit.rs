@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::lease::of_work;
+use super::lease::{limited, of_work};
 use crate::identity::{AllocationId, JobId, Uid};
 use crate::ledger::allocation::{Goes, Lease, Phase, Terms};
 use crate::ledger::command::{Asked, Where};
@@ -22,11 +22,9 @@ impl Ledger {
         asked: Asked,
         effects: &mut Vec<Effect>,
     ) -> Result<(), Refusal> {
-        let Asked { amount, place, time_limit, name, output, kept, wait, when, array, again } = asked;
+        let Asked { amount, place, time_limit, name, output, kept, wait, when, array, again, care } = asked;
         let uid = member.uid;
-        if time_limit.is_some_and(|limit| limit.is_zero()) {
-            return Err(Refusal::NoTime);
-        }
+        limited(time_limit, &care)?;
         let conditions = when.has_conditions().then(|| self.conditions(now, uid, &when)).transpose()?;
         let in_line = conditions.is_some() || array.is_some();
         let own_room = in_line || again.is_some();
@@ -38,7 +36,7 @@ impl Ledger {
         let standing = AllocationId::standing(uid);
         let time_limit_ms = time_limit.map(milliseconds);
         let limits = amount;
-        let work = Work { name, output, limits, time_limit_ms, again, ..Work::default() };
+        let work = Work { name, output, limits, time_limit_ms, again, care, ..Work::default() };
         if !own_room && self.joins(uid, place, amount) {
             let held = self.active(standing)?.enforced().most;
             if let Some(over) = Over::first(amount.or(held), held, Bound::Share) {
@@ -49,6 +47,7 @@ impl Ledger {
             }
             let job = self.begin_work(now, uid, work);
             effects.extend([Effect::Start { uid, job }, Effect::Notify(Event::Job(job))]);
+            self.warn_later(job);
             return Ok(());
         }
         if self.draining {
@@ -115,6 +114,23 @@ impl Ledger {
         }
     }
 
+    /// Counts what is on disk of a job.
+    pub(in crate::ledger) fn count_kept(&mut self, job: &Job) {
+        let bytes = job.kept().0;
+        if bytes > 0 {
+            let of = self.on_disk.0.entry(job.uid).or_default();
+            *of = of.saturating_add(bytes);
+            self.on_disk.1 = self.on_disk.1.saturating_add(bytes);
+        }
+    }
+
+    /// What is on disk of a job goes.
+    pub(in crate::ledger) fn discount_kept(&mut self, uid: Uid, bytes: u64) {
+        let left = self.on_disk.0.remove(&uid).unwrap_or_default().saturating_sub(bytes);
+        self.on_disk.0.extend((left > 0).then_some((uid, left)));
+        self.on_disk.1 = self.on_disk.1.saturating_sub(bytes);
+    }
+
     fn begin_work(&mut self, now: Now, uid: Uid, work: Work) -> JobId {
         if work.ask.is_none() {
             // Something will be inside before anybody can see it there.
@@ -141,6 +157,7 @@ impl Ledger {
                 });
                 self.guess(home);
                 effects.push(Effect::Start { uid: home.uid, job: id });
+                self.warn_later(id);
             }
             // It is kept for the command until that is over.
             (JobKind::Run(_), _) => {}
@@ -157,6 +174,7 @@ impl Ledger {
         let JobKind::Submit(work) = &mut job.kind else { return };
         // That it was called back before says nothing of what came of it: stopping it again does no harm.
         work.cancelled = true;
+        self.warnings.remove(id);
         let allocation = home.and_then(|home| self.allocations.get(&home));
         if allocation.is_none_or(|allocation| allocation.phase != Phase::Granting { job: Some(id) }) {
             effects.push(Effect::CallBack { uid, job: id });

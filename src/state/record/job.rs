@@ -12,6 +12,7 @@ use crate::identity::JobId;
 use crate::ledger::again::Again;
 use crate::ledger::apart::{Apart, Left};
 use crate::ledger::array::{Array, Task};
+use crate::ledger::care::{Care, OutOfMemory, Warning};
 use crate::ledger::job::{Ask, Cause, Exit, Job, JobEnd, JobKind, JobState, Precedence, Ran, Work};
 use crate::ledger::time::Time;
 use crate::policy::Weight;
@@ -62,7 +63,21 @@ pub(super) enum KindRecord {
         again: Option<Box<AgainRecord>>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         last: Option<Box<EndRecord>>,
+        /// Not before version 8, as the one below.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        warning: Option<WarningRecord>,
+        #[serde(default, skip_serializing_if = "is_false")]
+        oom_continue: bool,
     },
+}
+
+/// The signal that warns a command.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct WarningRecord {
+    signal: u8,
+    before_ms: u64,
+    sent: bool,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -157,6 +172,9 @@ pub(super) enum EndRecord {
         needed_bytes: Option<u64>,
         mem_limit_bytes: Option<u64>,
         cpu_usec: Option<u64>,
+        /// Not before version 8.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        oom_kills: Option<u64>,
     },
     /// Not before version 7.
     Unreached(String),
@@ -196,6 +214,8 @@ impl From<&Job> for JobRecord {
                     task: work.task.map(|task| Box::new(task.into())),
                     again: work.again.map(|again| Box::new(again.into())),
                     last: work.last.as_deref().map(|end| Box::new(end.into())),
+                    warning: work.care.warning.map(WarningRecord::from),
+                    oom_continue: work.care.out_of_memory == OutOfMemory::Continue,
                 },
             },
             created: job.created.into(),
@@ -239,6 +259,8 @@ impl TryFrom<JobRecord> for Job {
                     task,
                     again,
                     last,
+                    warning,
+                    oom_continue,
                 } => JobKind::Submit(Box::new(Work {
                     name,
                     output,
@@ -257,6 +279,10 @@ impl TryFrom<JobRecord> for Job {
                     task: task.map(|task| Task::try_from(*task)).transpose()?,
                     again: again.map(|again| Again::try_from(*again)).transpose()?,
                     last: last.map(|end| Box::new((*end).into())),
+                    care: Care {
+                        warning: warning.map(Warning::from),
+                        out_of_memory: if oom_continue { OutOfMemory::Continue } else { OutOfMemory::Kill },
+                    },
                 })),
             },
             created: record.created.into(),
@@ -318,6 +344,18 @@ impl TryFrom<AskRecord> for Ask {
     }
 }
 
+impl From<Warning> for WarningRecord {
+    fn from(Warning { signal, before_ms, sent }: Warning) -> Self {
+        Self { signal, before_ms, sent }
+    }
+}
+
+impl From<WarningRecord> for Warning {
+    fn from(WarningRecord { signal, before_ms, sent }: WarningRecord) -> Self {
+        Self { signal, before_ms, sent }
+    }
+}
+
 impl From<&Apart> for ApartRecord {
     fn from(apart: &Apart) -> Self {
         let ids = |jobs: &BTreeSet<JobId>| jobs.iter().map(|job| job.0).collect();
@@ -371,7 +409,7 @@ impl From<&JobEnd> for EndRecord {
             JobEnd::Cancelled => Self::Cancelled,
             JobEnd::Interrupted => Self::Interrupted,
             JobEnd::Unreached(why) => Self::Unreached(why.clone()),
-            JobEnd::Ran(Ran { exit, cause, peak, needed, mem_limit, cpu_usec }) => {
+            JobEnd::Ran(Ran { exit, cause, peak, needed, mem_limit, cpu_usec, oom_kills }) => {
                 let (exit_code, signal) = match exit {
                     Exit::Code(code) => (Some(*code), None),
                     Exit::Signal(signal) => (None, Some(*signal)),
@@ -391,6 +429,7 @@ impl From<&JobEnd> for EndRecord {
                     needed_bytes: needed.map(|needed| needed.0),
                     mem_limit_bytes: mem_limit.map(|limit| limit.0),
                     cpu_usec: *cpu_usec,
+                    oom_kills: *oom_kills,
                 }
             }
         }
@@ -414,6 +453,7 @@ impl From<EndRecord> for JobEnd {
                 needed_bytes,
                 mem_limit_bytes,
                 cpu_usec,
+                oom_kills,
             } => Self::Ran(Ran {
                 exit: match (exit_code, signal) {
                     (Some(code), _) => Exit::Code(code),
@@ -430,6 +470,7 @@ impl From<EndRecord> for JobEnd {
                 needed: needed_bytes.map(Bytes),
                 mem_limit: mem_limit_bytes.map(Bytes),
                 cpu_usec,
+                oom_kills,
             }),
         }
     }

@@ -249,6 +249,8 @@ impl From<Job> for JobRecord {
                         task: None,
                         again: None,
                         last: None,
+                        warning: None,
+                        oom_continue: false,
                     }
                 }
             },
@@ -295,8 +297,17 @@ impl From<End> for EndRecord {
             End::Interrupted => Self::Interrupted,
             End::TimedOut => Self::Failed("There was no room in time".to_owned()),
             End::Ran { exit_code, signal, cause, peak_bytes, mem_limit_bytes, cpu_usec } => {
-                let needed_bytes = None;
-                Self::Ran { exit_code, signal, cause, peak_bytes, needed_bytes, mem_limit_bytes, cpu_usec }
+                let (needed_bytes, oom_kills) = (None, None);
+                Self::Ran {
+                    exit_code,
+                    signal,
+                    cause,
+                    peak_bytes,
+                    needed_bytes,
+                    mem_limit_bytes,
+                    cpu_usec,
+                    oom_kills,
+                }
             }
         }
     }

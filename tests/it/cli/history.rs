@@ -37,6 +37,7 @@ fn end(job: u64, ended_ms: u64) -> EndInfo {
         peak_mem_bytes: Some(2 * GIB),
         needed_bytes: Some(GIB),
         cpu_usec: Some(1_800_000_000),
+        oom_kills: None,
     }
 }
 
@@ -150,9 +151,9 @@ fn values_are_separated_by_commas_and_nothing_else() {
     assert_eq!(
         shown(&daemon.run("history --csv")),
         "\
-ended,kind,job,uid,user,name,state,exit_code,signal,oom,cpu,mem_bytes,tasks,asked_s,created,waited_s,started,held_s,cpu_s,needed_bytes,peak_mem_bytes
-2023-11-14T22:13:20Z,submit,7,1000,alice,\"'=a, \"\"b\"\"\\u{a}\\u{1b}[2J\",failed,3,,false,2,4294967296,64,3600.000,2023-11-14T21:42:20Z,60.000,2023-11-14T21:43:20Z,1800.000,1800.000,1073741824,2147483648
-2023-11-15T01:13:20Z,request,8,4000000000,uid 4000000000,,cancelled,,,,2,4294967296,64,3600.000,2023-11-15T00:42:20Z,120.000,,,,,
+ended,kind,job,uid,user,name,state,exit_code,signal,oom,cpu,mem_bytes,tasks,asked_s,created,waited_s,started,held_s,cpu_s,needed_bytes,peak_mem_bytes,oom_kills
+2023-11-14T22:13:20Z,submit,7,1000,alice,\"'=a, \"\"b\"\"\\u{a}\\u{1b}[2J\",failed,3,,false,2,4294967296,64,3600.000,2023-11-14T21:42:20Z,60.000,2023-11-14T21:43:20Z,1800.000,1800.000,1073741824,2147483648,
+2023-11-15T01:13:20Z,request,8,4000000000,uid 4000000000,,cancelled,,,,2,4294967296,64,3600.000,2023-11-15T00:42:20Z,120.000,,,,,,
 "
     );
 }

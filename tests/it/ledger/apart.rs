@@ -61,7 +61,15 @@ fn empty(ledger: &mut Ledger, ms: u64) {
 
 fn ended(code: u8) -> JobEnd {
     let exit = Exit::Code(code);
-    JobEnd::Ran(Ran { exit, cause: None, peak: None, needed: None, mem_limit: None, cpu_usec: None })
+    JobEnd::Ran(Ran {
+        exit,
+        cause: None,
+        peak: None,
+        needed: None,
+        mem_limit: None,
+        cpu_usec: None,
+        oom_kills: None,
+    })
 }
 
 fn ends(ledger: &mut Ledger, ms: u64, job: JobId, end: JobEnd) -> Vec<Effect> {

@@ -15,6 +15,7 @@ use fairshare::testing::ledger::again::Again;
 use fairshare::testing::ledger::allocation::{Allocation, Goes, Keeps, Lease, Phase, Stage, Terms};
 use fairshare::testing::ledger::apart::{Apart, Left};
 use fairshare::testing::ledger::array::{Array, Indices, Task};
+use fairshare::testing::ledger::care::{Care, OutOfMemory, Warning};
 use fairshare::testing::ledger::fairness::{Account, Lags};
 use fairshare::testing::ledger::job::{
     Ask, Cause, Exit, Job, JobEnd, JobKind, JobState, Precedence, Ran, Work,
@@ -124,10 +125,18 @@ fn image_since_1(timed_out: JobEnd) -> Image {
             needed: None,
             mem_limit: Some(Bytes(GIB)),
             cpu_usec: Some(12),
+            oom_kills: None,
         })
     };
-    let nothing =
-        Ran { exit: Exit::Unknown, cause: None, peak: None, needed: None, mem_limit: None, cpu_usec: None };
+    let nothing = Ran {
+        exit: Exit::Unknown,
+        cause: None,
+        peak: None,
+        needed: None,
+        mem_limit: None,
+        cpu_usec: None,
+        oom_kills: None,
+    };
     let ended = |end| JobState::Ended { started: Some(now(2000)), ended: now(3000), end };
     let never = |end| JobState::Ended { started: None, ended: now(3000), end };
     let request = || JobKind::Request(Box::new(ask()));
@@ -300,6 +309,7 @@ fn image() -> Image {
         needed: None,
         mem_limit: None,
         cpu_usec: None,
+        oom_kills: Some(3),
     });
     for (id, full) in [(25, false), (26, true)] {
         let array = Array { next: Some(7), done: 2, failed: 1, ..Array::new(indices, Some(4)) };
@@ -314,6 +324,8 @@ fn image() -> Image {
     let mut kind = work(Some("sweep"), Some(ask()), false);
     if let JobKind::Submit(work) = &mut kind {
         work.task = Some(Task { of: JobId(25), index: 5 });
+        let warning = Some(Warning { signal: 10, before_ms: 5000, sent: true });
+        work.care = Care { warning, out_of_memory: OutOfMemory::Continue };
     }
     let state = JobState::Ended { started: Some(now(2000)), ended: now(3000), end: worst };
     image.jobs.push(Job { id: JobId(27), uid: uid(104), kind, created: now(1500), state }.into());

@@ -1,9 +1,12 @@
 //! Commands that are run again: after which ends, when, and that no try begins before the one before it is gone.
 
+use std::time::Duration;
+
 use fairshare::testing::identity::{AllocationId, JobId};
 use fairshare::testing::ledger::again::Again;
 use fairshare::testing::ledger::apart::Change;
 use fairshare::testing::ledger::array::{Array, Indices};
+use fairshare::testing::ledger::care::{Care, Warning};
 use fairshare::testing::ledger::job::{Cause, Exit, JobEnd, JobState, Ran};
 use fairshare::testing::ledger::refusal::Refusal;
 use fairshare::testing::ledger::{Asked, BootId, Canceller, Command, Effect, Ledger, Outcome, Where};
@@ -25,7 +28,15 @@ fn put(ledger: &mut Ledger, ms: u64, again: Again) -> JobId {
 
 fn ran(code: u8, cause: Option<Cause>) -> JobEnd {
     let exit = Exit::Code(code);
-    JobEnd::Ran(Ran { exit, cause, peak: None, needed: None, mem_limit: None, cpu_usec: Some(9) })
+    JobEnd::Ran(Ran {
+        exit,
+        cause,
+        peak: None,
+        needed: None,
+        mem_limit: None,
+        cpu_usec: Some(9),
+        oom_kills: None,
+    })
 }
 
 fn ends(ledger: &mut Ledger, ms: u64, job: JobId, end: JobEnd) -> Vec<Effect> {
@@ -233,6 +244,30 @@ fn a_task_is_tried_again_and_its_array_counts_how_it_last_ended() {
         panic!()
     };
     assert_eq!(exit, Exit::Code(5));
+}
+
+#[test]
+fn each_try_is_warned_before_its_own_time_is_over() {
+    let (mut ledger, minute) = (ledger(), 60_000);
+    let warning = Some(Warning { signal: 10, before_ms: 5 * minute, sent: false });
+    let asked = Asked {
+        amount: named(1000, GIB),
+        time_limit: Some(Duration::from_millis(60 * minute)),
+        again: Some(RETRY_TWICE),
+        care: Care { warning, ..Care::default() },
+        ..waits()
+    };
+    let job = JobId(ledger.next_job());
+    say(&mut ledger, 1, submitted(&policy(), 1, asked)).unwrap();
+    let warns = |ledger: &mut Ledger, ms| {
+        say(ledger, ms, Command::Tick).unwrap().contains(&Effect::Warn { uid: uid(1), job })
+    };
+    assert!(warns(&mut ledger, 55 * minute + 1));
+    say(&mut ledger, 55 * minute + 1, Command::Warned { job, sent: true }).unwrap();
+    ends(&mut ledger, 56 * minute, job, ran(1, None));
+    cleared(&mut ledger, 56 * minute, job, 0);
+    assert!(!warns(&mut ledger, 57 * minute) && at_work(&ledger, job));
+    assert!(warns(&mut ledger, 112 * minute));
 }
 
 /// The standing allocation is its member's to give back: what is to be tried again cannot count on it.

@@ -220,9 +220,8 @@ pub fn of(effect: &Effect, ledger: &Ledger) -> Option<AllocationId> {
     match effect {
         Effect::Grant(id) | Effect::Lower(id) | Effect::Renew(id) | Effect::Withdraw(id) => Some(*id),
         Effect::Resize { id, .. } | Effect::Stop { id, .. } | Effect::Evict { id, .. } => Some(*id),
-        Effect::Start { job, .. } | Effect::CallBack { job, .. } | Effect::Pause { job, .. } => {
-            ledger.jobs().get(job)?.home()
-        }
+        Effect::Start { job, .. } | Effect::CallBack { job, .. } => ledger.jobs().get(job)?.home(),
+        Effect::Pause { job, .. } | Effect::Warn { job, .. } => ledger.jobs().get(job)?.home(),
         Effect::Enter { id, .. } => Some(*id),
         Effect::Queued { .. } | Effect::Notify(_) => None,
     }

@@ -343,7 +343,8 @@ impl World {
                     None => self.work_ends(home, *job, JobEnd::Failed("no slice".into())),
                 }
             }
-            Effect::Queued { .. } | Effect::Notify(_) | Effect::CallBack { .. } | Effect::Pause { .. } => {}
+            Effect::Queued { .. } | Effect::Notify(_) | Effect::CallBack { .. } => {}
+            Effect::Pause { .. } | Effect::Warn { .. } => {}
         }
         Outcome::Done
     }

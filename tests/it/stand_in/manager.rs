@@ -161,6 +161,7 @@ impl Manager {
             "FreezeUnit" | "ThawUnit" => {
                 self.reply(&message, method, self.freeze(&message, method == "FreezeUnit")).await;
             }
+            "KillUnit" => self.reply(&message, method, self.kill_main(&message)).await,
             "ResetFailedUnit" => {
                 let name = first_argument(&message);
                 let reset = self.reset_failed(&name);
@@ -260,6 +261,10 @@ impl Manager {
             "ControlGroup" => {
                 Variant::new(name.and_then(|name| units.control_group(&name)).unwrap_or_default())
             }
+            "MainPID" => {
+                let runs = unit.is_some_and(|unit| unit.active == "active") && set.is_none();
+                Variant::new(name.map_or(0, |name| self.main_process(&name, runs)))
+            }
             "SubState" => set.unwrap_or(Variant::new(unit.map_or("dead", |_| "running"))),
             "ExecMainCode" | "ExecMainStatus" => set.unwrap_or(Variant::new(0i32)),
             "Job" => {
@@ -353,6 +358,7 @@ pub(super) fn first_argument(message: &Message) -> String {
             .deserialize::<(String, String, Vec<(String, OwnedVariant)>, Vec<(String, Vec<(String, OwnedVariant)>)>)>()
             .map(|args| args.0),
         "(sba(sv))" => body.deserialize::<(String, bool, Vec<(String, OwnedVariant)>)>().map(|args| args.0),
+        "(ssi)" => body.deserialize::<(String, String, i32)>().map(|args| args.0),
         "(ss)" => body.deserialize::<(String, String)>().map(|args| args.0),
         _ => body.deserialize::<(String,)>().map(|args| args.0),
     };

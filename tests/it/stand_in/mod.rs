@@ -164,6 +164,16 @@ impl World {
         self.shared.services.lock().unwrap().programs.get(name).cloned()
     }
 
+    /// The main process of a service is this one from now on; 0: it has ended, and what it left behind has not.
+    pub fn set_main_process(&self, name: &str, pid: u32) {
+        self.shared.services.lock().unwrap().main.insert(name.to_owned(), pid);
+    }
+
+    /// The signals that main processes of services were sent: of which service, and the number.
+    pub fn signals(&self) -> Vec<(String, i32)> {
+        self.shared.services.lock().unwrap().signals.clone()
+    }
+
     /// systemd says of a unit that it is gone, and nothing else happens.
     pub fn say_removed(&self, name: &str) {
         self.order(Order::SayRemoved(name.to_owned()));

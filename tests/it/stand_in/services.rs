@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use zbus::{Message, OwnedVariant};
 
 use super::jobs::no_such_unit;
-use super::manager::{Manager, Outcome, first_argument};
+use super::manager::{Manager, Outcome, error, first_argument, invalid};
 use super::units::Setting;
 
 /// `CLD_EXITED` and `CLD_KILLED` (`sigaction(2)`).
@@ -38,6 +38,10 @@ const PROPERTIES: [&str; 14] = [
 pub struct Services {
     /// What the services run, until they have ended: the words of their command lines.
     pub programs: BTreeMap<String, Vec<String>>,
+    /// The main processes of services of which the test has said it; 0: it has ended.
+    pub main: BTreeMap<String, u32>,
+    /// The signals that main processes were sent, which reach nobody: of which service, and the number.
+    pub signals: Vec<(String, i32)>,
     /// Who on the bus keeps which unit from being forgotten.
     held_by: Vec<(String, String)>,
 }
@@ -76,6 +80,28 @@ impl Manager {
             self.forget(&name).await;
         }
         self.reply(message, method, outcome).await;
+    }
+
+    /// The main process of a service: of one that runs this test, where it was not said to be another.
+    pub(super) fn main_process(&self, name: &str, runs: bool) -> u32 {
+        let said = self.shared.services.lock().unwrap().main.get(name).copied();
+        if runs { said.unwrap_or(std::process::id()) } else { 0 }
+    }
+
+    /// Sends the main process of a service a signal.
+    pub(super) fn kill_main(&self, message: &Message) -> Outcome<()> {
+        let (name, who, signal): (String, String, i32) =
+            message.body().deserialize().map_err(|_| invalid())?;
+        assert_eq!(who, "main");
+        let runs = match self.shared.units.lock().unwrap().get(&name) {
+            None => return Err(no_such_unit(&name)),
+            Some(unit) => unit.active == "active" && unit.text("SubState").is_none(),
+        };
+        if self.main_process(&name, runs) == 0 {
+            return Err(error("org.freedesktop.systemd1.NoSuchProcess", "No main process to kill"));
+        }
+        self.shared.services.lock().unwrap().signals.push((name, signal));
+        Ok(())
     }
 
     pub(super) fn hold(&self, message: &Message, name: &str) {

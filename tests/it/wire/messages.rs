@@ -182,6 +182,10 @@ fn calls() -> Vec<(&'static str, Call)> {
 
 /// What came after those of the history: requests are numbered in a row.
 fn calls_of_later() -> Vec<(&'static str, Call)> {
+    let care = |oom, signal| {
+        Call::Submit(Submit { argv: vec!["true".into()], cwd: "/".into(), signal, oom, ..Submit::default() })
+    };
+    let warning = Warning { number: 10, before_ms: 300_000 };
     let submit = Submit { argv: vec!["true".into()], cwd: "/".into(), ..Submit::default() };
     vec![
         (
@@ -189,6 +193,8 @@ fn calls_of_later() -> Vec<(&'static str, Call)> {
             Call::JobAlter(JobAlter { job_id: 17, pause: Some(true), ..JobAlter::default() }),
         ),
         ("submit-again", Call::Submit(Submit { retry: Some(3), requeue: Some(true), ..submit })),
+        ("submit-warned", care(Some(OutOfMemory::Continue), Some(warning))),
+        ("submit-killed", care(Some(OutOfMemory::Kill), None)),
     ]
 }
 
@@ -270,6 +276,8 @@ pub fn job_min(kind: JobKind, state: JobState) -> JobInfo {
         limits: None,
         starts_after: None,
         again: None,
+        warning: None,
+        oom_kills: None,
     }
 }
 
@@ -302,6 +310,8 @@ fn job_full() -> JobInfo {
         limits: Some(Box::new(AMOUNTS)),
         starts_after: Some(16),
         again: None,
+        warning: None,
+        oom_kills: None,
     }
 }
 

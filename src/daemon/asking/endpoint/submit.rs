@@ -8,7 +8,7 @@ use crate::contract::Submit;
 use crate::contract::handover::{Handover, Streams, umask_default};
 use crate::daemon::asking::caller::{Asking, Caller};
 use crate::daemon::asking::deed::{Deed, Saying};
-use crate::daemon::asking::figures::{again, array, figures, place, priority, waiting};
+use crate::daemon::asking::figures::{again, array, care, figures, place, priority, waiting};
 use crate::daemon::asking::present::Present;
 use crate::daemon::asking::refuse::bad;
 use crate::daemon::asking::spec::{self, Spec};
@@ -58,6 +58,7 @@ impl Endpoint for Submit {
         let handover = spec::checked(Handover { argv, cwd, env, streams, script, umask: umask_default() })?;
         let array = self.array.map(array).transpose()?.map(Box::new);
         let again = again(self.retry, self.requeue)?;
+        let care = care(self.signal, self.oom)?;
         let spec = Spec::of(handover, &asking.caller.peer, &mut asking.brought)?;
         if array.is_some() && !spec.can_be_kept() {
             return Err(bad("No descriptors go with an array: each of its tasks opens files that are named"));
@@ -76,6 +77,7 @@ impl Endpoint for Submit {
             when,
             array,
             again,
+            care,
         };
         Ok(Submission { asked, spec: Arc::new(spec) })
     }

@@ -46,6 +46,7 @@ fn ends() -> Vec<EndInfo> {
         peak_mem_bytes: None,
         needed_bytes: None,
         cpu_usec: None,
+        oom_kills: None,
     };
     let full = EndInfo {
         job_id: Some(17),
@@ -66,6 +67,7 @@ fn ends() -> Vec<EndInfo> {
         peak_mem_bytes: Some(4 << 30),
         needed_bytes: Some(1 << 30),
         cpu_usec: Some(12_345_678),
+        oom_kills: Some(2),
         ..min(EndKind::Submit, JobState::Failed)
     };
     vec![
