@@ -7,7 +7,8 @@
 //! `rule` what members may do · `expire` what time does · `advance` who waits is served · `queue` in which order · `apart` what
 //! waits for something else before · `reached` when that comes · `array` what is run for many indices · `tasks` how one task after
 //! the other is made of that · `again` what is run again · `tries` how that goes · `care` what is done for a command that runs ·
-//! `warned` when it is warned · `fairness` who is ahead · `contest` who waits for room · `likely` how long work runs · `counted` what is counted and kept ·
+//! `warned` when it is warned · `fairness` who is ahead · `contest` who waits for room · `likely` how long work runs · `counted`
+//! what is counted and kept ·
 //! `settle` how an effect went · `reconcile` after a start.
 
 mod advance;
