@@ -4,7 +4,7 @@ use std::ffi::CStr;
 use std::str::FromStr as _;
 
 use super::parse::{parse_key, parse_number};
-use super::{CgroupFault, Cgroups, walk};
+use super::{CgroupFault, Cgroups, Group, walk};
 use crate::identity::UnitName;
 
 /// How many units right in one slice are looked at: more than there are commands and scopes of one member.
@@ -50,6 +50,22 @@ impl Cgroups {
             }
         }
         Ok(!units.is_empty())
+    }
+
+    /// The slice that a unit is in, or one around that, which is to stand still with all that is in it: an administrator froze it,
+    /// for of ours only units with processes are.
+    ///
+    /// # Errors
+    /// Any [`CgroupFault`].
+    pub fn frozen_around(&self, unit: UnitName) -> Result<Option<String>, CgroupFault> {
+        let slices = std::iter::successors(unit.slice(), |slice| slice.slice()).map(Group::Unit);
+        for group in slices.chain([Group::All]) {
+            let freeze = self.at(group, |cgroup| cgroup.optional("cgroup.freeze", parse_number))?;
+            if freeze.flatten() == Some(1) {
+                return Ok(Some(group.path()));
+            }
+        }
+        Ok(None)
     }
 
     /// Which units of a unit, it among them, are to stand still, whether they do already or not; the outer ones first.

@@ -148,6 +148,8 @@ pub enum NotPaused {
     NoCommand,
     /// It is an array, of which its tasks run.
     Array,
+    /// An administrator has frozen what is around it.
+    FrozenAround,
 }
 
 /// Why there is no room now, and when there will be. Who holds it: [`super::Ledger::holders`].
@@ -257,6 +259,9 @@ impl NotPaused {
             Self::Ending => write!(f, "Job {job} is being ended: it cannot be paused any more"),
             Self::Gone => write!(f, "Nothing of job {job} runs any more, or yet"),
             Self::NoCommand => write!(f, "Job {job} is no command: nothing of it can be paused"),
+            Self::FrozenAround => {
+                write!(f, "An administrator has frozen what job {job} is in: it goes on when that is thawed")
+            }
             Self::Array => write!(f, "Job {job} is an array: its tasks are paused, and the array be held"),
         }
     }

@@ -98,6 +98,9 @@ pub struct DeclaredLimits {
     pub tasks: Option<Tasks>,
 }
 
+/// The result of a job on a unit that is frozen as systemd has it (`org.freedesktop.systemd1(5)`, JobRemoved).
+const STOPS_NO_FROZEN: &str = "frozen";
+
 impl Systemd {
     /// Connects, and asks for signals before anything else can be asked.
     ///
@@ -210,11 +213,22 @@ impl Systemd {
 
     /// Stops a unit and everything in it: SIGTERM, and SIGKILL where that did not do.
     ///
+    /// What ended while it was being frozen is frozen as systemd has it (seen with 257), which then stops it no more: it is thawed
+    /// for that.
+    ///
     /// # Errors
     /// Any [`Fault`]; where it did not end `within` that time a timeout, with systemd still at it.
     pub async fn stop(&self, unit: UnitName, within: Duration) -> Result<StopResult, Fault> {
         let name = unit.to_string();
-        match self.job("StopUnit", &name, within, self.manager.stop(&name)).await {
+        let stop = || self.job("StopUnit", &name, within, self.manager.stop(&name));
+        let stopped = match stop().await {
+            Err(Fault::JobFailed { result, .. }) if result == STOPS_NO_FROZEN => {
+                self.thaw(unit).await?;
+                stop().await
+            }
+            stopped => stopped,
+        };
+        match stopped {
             Ok(()) => Ok(StopResult::Stopped),
             Err(fault) if fault.is_no_such_unit() => Ok(StopResult::NotThere),
             Err(fault) => Err(fault),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tracing::{error, warn};
+use tracing::{error, info, warn};
 
 use super::read_back::{READ_BACK_TIMEOUT, ReadBack};
 use crate::cgroup::{CgroupFault, Cgroups};
@@ -27,7 +27,17 @@ pub async fn stop(
 }
 
 /// Thaws a unit, and whatever else stands still in it. What fails is logged: SIGKILL ends what is frozen too.
+///
+/// Where an administrator has frozen what is around it, it is left so: with it systemd thaws the slices that it is in (seen with
+/// 252).
 pub async fn thaw(systemd: &Systemd, cgroups: &Arc<Cgroups>, unit: UnitName) {
+    match cgroups.frozen_around(unit) {
+        Ok(None) => {}
+        Ok(Some(around)) => return info!(unit = %unit, "{unit} is not thawed: {around} is frozen"),
+        Err(fault) => {
+            error!(unit = %unit, "{}, proceeding as if nothing around it were frozen", chain(&fault))
+        }
+    }
     let looking = {
         let cgroups = Arc::clone(cgroups);
         tokio::task::spawn_blocking(move || cgroups.to_stand_still(unit))

@@ -49,6 +49,11 @@ pub async fn pause(cx: Context, pausing: Pausing, reply: Reply) {
 
 async fn done(cx: &Context, pausing: Pausing) -> Result<(), WireError> {
     let Pausing { job, unit, pause } = pausing;
+    let around = cx.cgroups.frozen_around(unit).map_err(|fault| unread(&fault))?;
+    if let (false, Some(around)) = (pause, around) {
+        let error = answer::refusal(&Refusal::NotPaused { job, why: NotPaused::FrozenAround });
+        return Err(error.detail(format!("{around} is frozen")));
+    }
     let mut there = false;
     for unit in cx.cgroups.work(unit).map_err(|fault| unread(&fault))? {
         there |= told(cx, unit, pause).await?;

@@ -133,6 +133,8 @@ pub struct EventLoop {
     busy: BTreeMap<Uid, VecDeque<Submission>>,
     /// Effects that wait for what is under way for their member.
     deferred: BTreeMap<Uid, VecDeque<(Effect, Reply)>>,
+    /// Of those who have calls that wait: whose call is next, and not what was decided for them.
+    calls_next: BTreeSet<Uid>,
     /// Which processes go in scopes that are to be made, by the scopes' numbers.
     entering: BTreeMap<u64, Whom>,
     /// Sets what bounds all shares together, where it was last another.
@@ -213,6 +215,7 @@ impl EventLoop {
             calls,
             busy: BTreeMap::new(),
             deferred: BTreeMap::new(),
+            calls_next: BTreeSet::new(),
             entering: BTreeMap::new(),
             specs: BTreeMap::new(),
             commands: Commands::default(),

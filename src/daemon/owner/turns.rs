@@ -1,5 +1,6 @@
 //! One thing at a time for each member: what is under way, and what waits for its end.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use tracing::warn;
@@ -12,7 +13,7 @@ use crate::daemon::asking::submission::Submission;
 use crate::daemon::doing::job::Fetch;
 use crate::daemon::telling::reply::Reply;
 use crate::daemon::telling::shown::Shown;
-use crate::identity::Uid;
+use crate::identity::{AllocationId, Purpose, Uid};
 use crate::ledger::Effect;
 use crate::serving::account::CONNECTIONS_PER_UID_MAX;
 use crate::wire::error::{Code, WireError};
@@ -49,7 +50,12 @@ impl EventLoop {
     /// The next call that waited for what was under way for this member.
     pub(crate) fn free(&mut self, uid: Uid) {
         let Some(cx) = self.context.clone() else { return self.free_without_systemd(uid) };
-        if let Some((effect, reply)) = self.next_deferred(uid) {
+        let called = self.busy.get(&uid).is_some_and(|waiting| !waiting.is_empty());
+        let call_is_next = called && self.calls_next.remove(&uid);
+        if !call_is_next && let Some((effect, reply)) = self.next_deferred(uid) {
+            // Commands that begin and end by themselves, as one task of an array after the other, may have no end: who calls has
+            // every other turn.
+            self.calls_next.extend((called && self.only_jobs_are_deferred(uid)).then_some(uid));
             return self.spawn(&cx, uid, effect, reply);
         }
         self.free_for_calls(uid);
@@ -72,7 +78,10 @@ impl EventLoop {
 
     fn free_for_calls(&mut self, uid: Uid) {
         let Some(mut waiting) = self.busy.remove(&uid) else { return };
-        let Some(next) = waiting.pop_front() else { return self.settle_doubts() };
+        // Who has gone meanwhile was told that nobody knows what came of the call: nothing.
+        let awaited = |call: &Submission| call.reply.is_awaited();
+        let next = std::iter::from_fn(|| waiting.pop_front()).find(awaited);
+        let Some(next) = next else { return self.free_of_calls(uid) };
         if self.condition.is_degraded() {
             next.reply.send(Err(self.condition.refusal()));
             self.busy.insert(uid, waiting);
@@ -87,14 +96,58 @@ impl EventLoop {
         }
     }
 
-    /// What was decided for a member while something else was under way.
+    /// Whether all that is still to be done for a member is on allocations of commands: a call about another would be refused where
+    /// something is to be done about that one.
+    fn only_jobs_are_deferred(&self, uid: Uid) -> bool {
+        let is_jobs = |id: Option<AllocationId>| id.is_some_and(|id| matches!(id.purpose, Purpose::Job(_)));
+        let mut deferred = self.deferred.get(&uid).into_iter().flatten();
+        deferred.all(|(effect, _)| is_jobs(self.allocation_of(effect)))
+    }
+
+    /// Nobody waits for a turn any more.
+    fn free_of_calls(&mut self, uid: Uid) {
+        if self.deferred.contains_key(&uid) {
+            self.busy.entry(uid).or_default();
+            return self.free(uid);
+        }
+        self.settle_doubts();
+    }
+
+    /// What was decided for a member while something else was under way: first what somebody waits for, but nothing before
+    /// something else on the same allocation.
     fn next_deferred(&mut self, uid: Uid) -> Option<(Effect, Reply)> {
+        let deferred = self.deferred.get(&uid)?;
+        let mut before = BTreeSet::new();
+        let first = deferred.iter().position(|(effect, reply)| {
+            let free = before.insert(self.allocation_of(effect));
+            free && reply.is_awaited()
+        });
         let deferred = self.deferred.get_mut(&uid)?;
-        let next = deferred.pop_front();
+        let next = deferred.remove(first.unwrap_or(0));
         if deferred.is_empty() {
             self.deferred.remove(&uid);
         }
         next
+    }
+
+    /// The allocation that an effect is on.
+    fn allocation_of(&self, effect: &Effect) -> Option<AllocationId> {
+        match effect {
+            Effect::Grant(id)
+            | Effect::Resize { id, .. }
+            | Effect::Lower(id)
+            | Effect::Renew(id)
+            | Effect::Withdraw(id)
+            | Effect::Stop { id, .. }
+            | Effect::Evict { id, .. }
+            | Effect::Enter { id, .. } => Some(*id),
+            Effect::Queued { job, .. }
+            | Effect::Start { job, .. }
+            | Effect::CallBack { job, .. }
+            | Effect::Warn { job, .. }
+            | Effect::Pause { job, .. } => self.ledger.jobs().get(job)?.home(),
+            Effect::Notify(_) => None,
+        }
     }
 
     /// A call that waited has its turn. Another policy may have come meanwhile.

@@ -161,6 +161,7 @@ pub fn refusal(refusal: &Refusal) -> WireError {
         Refusal::NotPaused { job, why: NotPaused::NoCommand | NotPaused::Array } => {
             no(Code::BadRequest).detail(of_job(*job))
         }
+        Refusal::NotPaused { job, why: NotPaused::FrozenAround } => no(Code::Forbidden).detail(of_job(*job)),
         Refusal::NotPaused { job, .. } => no(Code::NotFound).detail(of_job(*job)),
         Refusal::NotHeld { job } => no(Code::BadRequest).detail(of_job(*job)),
         Refusal::TimeIsSet => no(Code::BadRequest),

@@ -16,6 +16,11 @@ impl Reply {
         (Self(sender), receiver)
     }
 
+    /// Whether somebody still waits for the answer.
+    pub fn is_awaited(&self) -> bool {
+        !self.0.is_closed()
+    }
+
     /// Nobody waits for an answer.
     pub fn nobody() -> Self {
         Self::pair().0

@@ -4,8 +4,10 @@ use std::fs;
 use std::os::fd::AsFd as _;
 
 use fairshare::contract::{
-    Answer, ArrayInfo, ArrayRange, Call, JobCancel, JobInfo, JobList, JobState, OneJob, Submit, TaskInfo,
+    Answer, ArrayInfo, ArrayRange, Call, JobCancel, JobInfo, JobList, JobState, OneJob, Ping, Submit,
+    TaskInfo,
 };
+use fairshare::wire::envelope::Body;
 use fairshare::wire::error::Code;
 
 use super::explained::set_policy;
@@ -119,6 +121,34 @@ fn each_task_is_run_once_whenever_the_daemon_dies() {
     let tasks = jobs(&mut raw).into_iter().filter_map(|job| job.task).map(|task| task.index);
     assert_eq!(tasks.collect::<Vec<u64>>(), [1, 2, 3, 4]);
     until_nothing_is_kept(&home);
+}
+
+/// Its tasks begin and end one after the other: what is to be done for them has no end.
+#[test]
+fn an_array_shuts_out_no_call_of_its_members() {
+    let world = World::start();
+    let mut home = Home::new(&world);
+    let daemon = home.activate();
+    let (mut raw, mut other) = (daemon.client(), daemon.client());
+    let tasks = |world: &World| {
+        let started =
+            |call: &(String, String)| call.0 == "StartTransientUnit" && call.1.ends_with(".service");
+        world.take_calls().into_iter().filter(started).count()
+    };
+    let held = world.faults.hold_job(Verb::Start);
+    let small =
+        Submit { cpu_milli: Some(10), mem_bytes: Some(4 << 20), tasks_max: Some(8), ..array(40, None) };
+    raw.put(small);
+    // It waits for its turn behind all that was decided for the array.
+    let call = Submit { hold: Some(true), wait: Some(true), ..submission() };
+    other.post(&Call::Submit(call));
+    // Asked later, and answered: then the call before waits.
+    daemon.client().ask(&Call::Ping(Ping {})).unwrap();
+    drop(held);
+    let answer = other.response().map(|response| response.body);
+    assert!(matches!(answer, Some(Body::Ok(Answer::JobStarted(_)))), "{answer:?}");
+    let begun = tasks(&world);
+    assert!(begun < 40, "all tasks began before the call had its turn");
 }
 
 /// What says that a task was started goes when its end is stored, and no sooner: it would be run again.

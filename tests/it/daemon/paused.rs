@@ -12,11 +12,12 @@ use fairshare::wire::error::Code;
 use super::harness::{Daemon, Home, PATIENCE};
 use super::raw::{Raw, request, submission};
 use super::roles::{NOGROUP, fairshare};
+use super::systemd_faults::share_slice;
 use super::users::{MEMBER, member};
 use super::works::{alone, job, over, service, submitted};
 use crate::poll::until;
 use crate::root::is_root;
-use crate::stand_in::World;
+use crate::stand_in::{Verb, World};
 
 const HOUR_MS: u64 = 3_600_000;
 
@@ -78,6 +79,41 @@ fn what_is_paused_is_shown_and_outlives_the_daemon() {
     daemon.kill();
     let daemon = home.activate();
     assert_eq!(job(&mut daemon.client(), id).paused, None);
+}
+
+/// systemd 257 does not stop what ended while it was being frozen, nor forgets it.
+#[test]
+fn what_ended_while_it_was_paused_is_thawed_and_cleared_away() {
+    let (world, _home, _daemon, mut raw, id) = one_runs();
+    world.faults.fail_job(Verb::Stop, "frozen");
+    world.take_calls();
+    world.end_service(&alone(id), 0);
+    over(&mut raw, id);
+    let thawed = ("ThawUnit".to_owned(), alone(id));
+    until("it to be thawed", PATIENCE, || world.take_calls().contains(&thawed).then_some(()));
+    world.faults.clear();
+    until("its unit to go", PATIENCE, || world.unit(&alone(id)).is_none().then_some(()));
+}
+
+/// systemd 252 thaws what is around a unit with it.
+#[test]
+fn what_an_administrator_has_frozen_no_member_has_go_on() {
+    let (world, _home, _daemon, mut raw, id) = one_runs();
+    altered(&mut raw, id, true);
+    let share = share_slice();
+    world.write_cgroup_file(&share, "cgroup.freeze", "1");
+    world.take_calls();
+    let error = raw.refused(&alter(id, false), Code::Forbidden);
+    let said = "An administrator has frozen what job 1 is in: it goes on when that is thawed";
+    assert_eq!(error.message, said);
+    raw.ask(&Call::JobCancel(JobCancel { job_id: id })).unwrap();
+    let calls = world.take_calls();
+    assert!(calls.iter().all(|(method, _)| method != "ThawUnit"), "{calls:?}");
+    // Without that it does.
+    let other = submitted(&world, &mut raw, Amounts::default());
+    world.write_cgroup_file(&share, "cgroup.freeze", "0");
+    altered(&mut raw, other, true);
+    assert_eq!(altered(&mut raw, other, false).paused, None);
 }
 
 /// The stand-in lets SIGTERM reach nobody who stands still, as the kernel does.
