@@ -78,10 +78,7 @@ impl EventLoop {
 
     fn free_for_calls(&mut self, uid: Uid) {
         let Some(mut waiting) = self.busy.remove(&uid) else { return };
-        // Who has gone meanwhile was told that nobody knows what came of the call: nothing.
-        let awaited = |call: &Submission| call.reply.is_awaited();
-        let next = std::iter::from_fn(|| waiting.pop_front()).find(awaited);
-        let Some(next) = next else { return self.free_of_calls(uid) };
+        let Some(next) = waiting.pop_front() else { return self.settle_doubts() };
         if self.condition.is_degraded() {
             next.reply.send(Err(self.condition.refusal()));
             self.busy.insert(uid, waiting);
@@ -102,15 +99,6 @@ impl EventLoop {
         let is_jobs = |id: Option<AllocationId>| id.is_some_and(|id| matches!(id.purpose, Purpose::Job(_)));
         let mut deferred = self.deferred.get(&uid).into_iter().flatten();
         deferred.all(|(effect, _)| is_jobs(self.allocation_of(effect)))
-    }
-
-    /// Nobody waits for a turn any more.
-    fn free_of_calls(&mut self, uid: Uid) {
-        if self.deferred.contains_key(&uid) {
-            self.busy.entry(uid).or_default();
-            return self.free(uid);
-        }
-        self.settle_doubts();
     }
 
     /// What was decided for a member while something else was under way: first what somebody waits for, but nothing before
