@@ -271,7 +271,7 @@ impl JobEnd {
     pub(super) fn lost(&self) -> Option<Lost> {
         match self {
             Self::Interrupted => Some(Lost::Interrupted),
-            Self::Failed(_) => Some(Lost::Failed),
+            Self::Failed(_) => Some(Lost::Unstarted),
             Self::Ran(Ran { cause: Some(Cause::Cancelled | Cause::Outside), .. }) => None,
             Self::Ran(_) => (!self.went_well()).then_some(Lost::Failed),
             Self::Done | Self::Refused(_) | Self::Cancelled | Self::Unreached(_) => None,

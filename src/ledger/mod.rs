@@ -120,6 +120,8 @@ pub struct Ledger {
     inside: BTreeMap<AllocationId, usize>,
     /// How much is on disk of what the commands of each member are to run, in bytes, and of all.
     on_disk: (BTreeMap<Uid, u64>, u64),
+    /// How many tasks of each member's arrays wait to be run again.
+    tasks_waiting: BTreeMap<Uid, usize>,
 }
 
 /// The largest number of a job or a scope. Names of units with larger ones are not ours, and counting up to it takes
@@ -151,6 +153,7 @@ impl Ledger {
             kept: Kept::default(),
             inside: BTreeMap::new(),
             on_disk: Default::default(),
+            tasks_waiting: BTreeMap::new(),
         }
     }
 
@@ -351,6 +354,9 @@ impl Ledger {
 
     /// The same for one of whose member it is known whether they wait.
     fn put_in_line(&mut self, job: &Job) {
+        if job.task().is_some() {
+            *self.tasks_waiting.entry(job.uid).or_default() += 1;
+        }
         match (job.apart(), Waiting::of(job)) {
             (Some(apart), _) => self.aside.add(job.uid, job.id, apart),
             (None, Some(waiting)) => self.queue.add(waiting, &self.books),
@@ -366,6 +372,8 @@ impl Ledger {
     /// The same, where the member whose queue it was is counted anew by who asks.
     fn take_out(&mut self, id: JobId) -> Option<Uid> {
         let since = self.clock.last;
+        let task = self.jobs.get(&id).filter(|job| job.queued() && job.task().is_some()).map(|job| job.uid);
+        task.into_iter().for_each(|uid| one_less(&mut self.tasks_waiting, uid));
         if let Some(job) = self.jobs.get(&id)
             && let Some(apart) = job.apart()
         {
@@ -457,6 +465,8 @@ impl Ledger {
             let at_work = array.array().map(|array| array.at_work);
             assert_eq!(at_work, Some(self.tasks_of(array.id).len() as u64), "tasks are miscounted");
         }
+        let tasks = self.jobs.values().filter(|job| job.queued() && job.task().is_some()).count();
+        assert_eq!(tasks, self.tasks_waiting.values().sum::<usize>(), "tasks that wait are miscounted");
         let works = |job: &&Arc<Job>| job.works_in().is_some() && !job.ended() && !job.queued();
         let inside = self.jobs.values().filter(works);
         assert_eq!(inside.count(), self.inside.values().sum::<usize>(), "commands that run are miscounted");

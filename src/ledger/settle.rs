@@ -129,6 +129,7 @@ impl Ledger {
         let asked = job.kind.ask().map(|ask| ask.asked);
         if let (JobState::Running { .. }, Some(since)) = (&job.state, asked) {
             Arc::make_mut(&mut job).state = JobState::Queued { since };
+            self.warnings.remove(id);
             job.works_in().into_iter().for_each(|home| one_less(&mut self.inside, home));
             if job.called_back() {
                 self.jobs.insert(id, job);

@@ -6,9 +6,12 @@ use std::sync::Arc;
 use super::apart::Apart;
 use super::array::Task;
 use super::expire::RETRY_MS;
-use super::job::{Job, JobEnd, JobKind, JobState, Work};
+use super::job::{Job, JobEnd, JobKind, JobState, WORKS_PER_UID_MAX, Work};
 use super::{Ledger, Now};
-use crate::identity::JobId;
+use crate::identity::{JobId, Uid};
+
+/// How many tasks of one member's arrays wait to be run again before no more are made: as many as may be at work.
+const TASKS_WAITING_MAX: usize = WORKS_PER_UID_MAX;
 
 impl Ledger {
     /// Makes the next task of an array that waits, and has the array wait on for the one after it. It keeps its place among its
@@ -58,11 +61,22 @@ impl Ledger {
         }
         // Whatever kept this one from running keeps the next from it too: not all of them are to fail in a moment.
         let again = matches!(end, JobEnd::Failed(_)).then(|| self.clock.last.after(RETRY_MS));
-        self.set_apart(task.of, |apart| {
-            apart.full = false;
-            apart.begin = apart.begin.max(again);
-        });
+        self.set_apart(task.of, |apart| apart.begin = apart.begin.max(again));
+        let uid = self.jobs.get(&task.of).map(|job| job.uid);
+        uid.into_iter().for_each(|uid| self.bound_arrays(uid));
         None
+    }
+
+    /// Has those of a member's arrays wait of which as many tasks are at work as may be, and all of them while as many tasks of theirs
+    /// wait to be run again: each is a job of its own.
+    pub(super) fn bound_arrays(&mut self, uid: Uid) {
+        let waiting = self.tasks_waiting.get(&uid).is_some_and(|waiting| *waiting >= TASKS_WAITING_MAX);
+        let own = self.queue.of(uid).chain(self.aside.of(uid));
+        let arrays: Vec<(JobId, bool)> =
+            own.filter_map(|id| Some((id, self.jobs.get(&id)?.array()?.is_full()))).collect();
+        for (id, full) in arrays {
+            self.set_apart(id, |apart| apart.full = full || waiting);
+        }
     }
 
     /// An array is to end like this: no more tasks are made of it. Whether it is not over yet, for some are at work.

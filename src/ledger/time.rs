@@ -62,8 +62,13 @@ impl Clock {
 
     /// The ledger's time at `now`.
     pub fn at(&self, now: Now) -> Time {
-        let time = i128::from(now.boot_ms) + i128::from(self.offset_ms);
-        Time(u64::try_from(time.max(0)).unwrap_or(u64::MAX)).max(self.last)
+        self.time_of(now).max(self.last)
+    }
+
+    /// The ledger's time at a moment of this boot, which may be over.
+    pub fn time_of(&self, then: Now) -> Time {
+        let time = i128::from(then.boot_ms) + i128::from(self.offset_ms);
+        Time(u64::try_from(time.max(0)).unwrap_or(u64::MAX))
     }
 
     /// Takes `now` for seen.

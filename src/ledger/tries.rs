@@ -4,10 +4,13 @@
 
 use std::sync::Arc;
 
+use super::again::Lost;
 use super::apart::{Apart, Left};
+use super::expire::RETRY_MS;
 use super::job::{Job, JobEnd, JobState};
 use super::{Effect, Event, Ledger, Now, one_less};
 use crate::identity::{AllocationId, JobId, Purpose};
+use crate::quantity::{Amount, PartialAmount};
 
 impl Ledger {
     /// A try of a command has ended like this, or could not begin: it waits to be run again, or is over. Whether anything may be left
@@ -33,11 +36,12 @@ impl Ledger {
         let of_its_own = job.home().filter(|home| home.purpose == Purpose::Job(id));
         let (Some(home), Some(again), Some(lost)) = (of_its_own, again, end.lost()) else { return false };
         let Some(pause_ms) = again.pause_ms(lost) else { return false };
-        let time = self.clock.last;
+        let (time, task) = (self.clock.last, job.task());
         let left = Left { units, room: self.allocations.contains_key(&home) };
         let begin = (pause_ms > 0).then(|| time.after(pause_ms));
         one_less(&mut self.inside, home);
         self.warnings.remove(id);
+        let held = self.allocations.get(&home).map(|allocation| allocation.amount);
         let Some(job) = self.jobs.get_mut(&id).map(Arc::make_mut) else { return false };
         job.state = JobState::Queued { since: time };
         if let Some(work) = job.work_mut() {
@@ -48,8 +52,23 @@ impl Ledger {
             work.last = Some(Box::new(end.clone()));
             work.care.warning.iter_mut().for_each(|warning| warning.sent = false);
         }
+        if let Some(ask) = job.kind.ask_mut() {
+            // What its member has changed meanwhile is so the next time.
+            if let Some(amount) = held.filter(|held| *held != ask.amount) {
+                let Amount { cpu, mem, tasks } = amount;
+                ask.named = PartialAmount { cpu: Some(cpu), mem: Some(mem), tasks: Some(tasks) };
+                ask.amount = amount;
+            }
+            // Before tasks of its array that are still to be made.
+            ask.asked = ask.asked.before(u64::from(task.is_some()));
+        }
         let job = job.clone();
         self.line_up(&job);
+        if let Some(task) = task {
+            let unstarted = (lost == Lost::Unstarted).then(|| time.after(RETRY_MS));
+            self.set_apart(task.of, |apart| apart.begin = apart.begin.max(unstarted));
+            self.bound_arrays(job.uid);
+        }
         true
     }
 

@@ -4,21 +4,30 @@ use std::sync::Arc;
 
 use super::allocation::Phase;
 use super::job::{Job, JobState};
+use super::time::Time;
 use super::{Effect, Ledger, Now};
 use crate::identity::JobId;
 
 /// After how long a command is to be warned that could not be, for it has not begun or systemd did not do it, in milliseconds.
 pub const WARN_AGAIN_MS: u64 = 1000;
 
+/// The longest such time, in milliseconds.
+const WARN_AGAIN_MS_MAX: u64 = 60_000;
+
 impl Ledger {
     /// A command is started: it is warned when its moment comes, which is now where it has less time than that.
     pub(super) fn warn_later(&mut self, id: JobId) {
-        let Some(job) = self.jobs.get(&id).filter(|job| is_to_be_warned(job)) else { return };
-        let (Some(work), JobState::Running { started }) = (job.work(), &job.state) else { return };
-        let (Some(limit_ms), Some(warning)) = (work.time_limit_ms, work.care.warning) else { return };
-        let due_ms = started.boot_ms.saturating_add(limit_ms.saturating_sub(warning.before_ms));
-        let at = self.clock.at(Now { boot_ms: due_ms, ..*started });
-        self.warnings.set(id, at);
+        let job = self.jobs.get(&id).filter(|job| is_to_be_warned(job));
+        let at = job.and_then(|job| self.warned_at(job));
+        at.into_iter().for_each(|at| self.warnings.set(id, at));
+    }
+
+    /// When a command that runs is to be warned.
+    fn warned_at(&self, job: &Job) -> Option<Time> {
+        let (work, JobState::Running { started }) = (job.work()?, &job.state) else { return None };
+        let due_ms = work.time_limit_ms?.saturating_sub(work.care.warning?.before_ms);
+        let at = Now { boot_ms: started.boot_ms.saturating_add(due_ms), ..*started };
+        Some(self.clock.time_of(at))
     }
 
     /// Those whose moment has come are warned.
@@ -50,8 +59,11 @@ impl Ledger {
         }
     }
 
+    /// It is tried again after as long as it has been due, but for the bounds: with twice the pause each time.
     fn warn_again(&mut self, id: JobId) {
-        self.warnings.set(id, self.clock.last.after(WARN_AGAIN_MS));
+        let due = self.jobs.get(&id).and_then(|job| self.warned_at(job));
+        let late = due.map_or(0, |due| self.clock.last.since(due));
+        self.warnings.set(id, self.clock.last.after(late.clamp(WARN_AGAIN_MS, WARN_AGAIN_MS_MAX)));
     }
 
     /// After a start: those that run, and were not warned.

@@ -53,7 +53,7 @@ impl Systemd {
     /// # Errors
     /// Any [`Fault`] but [`Fault::JobFailed`].
     pub async fn main_process(&self, unit: UnitName) -> Result<Option<u32>, Fault> {
-        let pid: u32 = self.manager.get(&unit.to_string(), SERVICE, "MainPID").await?;
+        let pid: u32 = self.in_turn(self.manager.get(&unit.to_string(), SERVICE, "MainPID")).await?;
         Ok(Some(pid).filter(|pid| *pid > 0))
     }
 
@@ -62,7 +62,7 @@ impl Systemd {
     /// # Errors
     /// Any [`Fault`] but [`Fault::JobFailed`]; that there is no such service too.
     pub async fn kill_main(&self, unit: UnitName, signal: u8) -> Result<bool, Fault> {
-        match self.manager.kill_main(&unit.to_string(), signal.into()).await {
+        match self.in_turn(self.manager.kill_main(&unit.to_string(), signal.into())).await {
             Ok(()) => Ok(true),
             Err(fault) if fault.is_no_such_process() => Ok(false),
             Err(fault) => Err(fault),

@@ -11,8 +11,6 @@ fn submit(guest: &Guest, words: &str) -> String {
 guest_test!(what_fails_is_tried_again_until_it_does_not, |guest: Guest| {
     let script = "sh -c 'echo $FAIRSHARE_JOB_ID $FAIRSHARE_TRY | tee -a tries; test $FAIRSHARE_TRY = 3'";
     let job = submit(&guest, &format!("--retry 5 -- {script}"));
-    guest.as_user("alice", "until test -e tries; do sleep 0.2; done").expect_ok();
-    guest.kill_daemon();
     guest.as_user("alice", &format!("fairshare wait {job}")).expect_ok();
     let tries = format!("{job} 1\n{job} 2\n{job} 3");
     assert_eq!(guest.as_user("alice", "cat tries").expect_ok().text(), tries);
@@ -29,6 +27,8 @@ guest_test!(what_fails_is_tried_again_until_it_does_not, |guest: Guest| {
     let script =
         "sh -c 'echo $FAIRSHARE_TASK.$FAIRSHARE_TRY >> tasks; test $FAIRSHARE_TRY = 2 || tail /dev/zero'";
     let array = submit(&guest, &format!("--array 1-3 --retry 1 --output /dev/null -- {script}"));
+    guest.as_user("alice", "until test -e tasks; do sleep 0.2; done").expect_ok();
+    guest.kill_daemon();
     guest.as_user("alice", &format!("fairshare wait {array}")).expect_ok();
     let tasks = guest.as_user("alice", "sort tasks | tr '\\n' ' '").expect_ok();
     assert_eq!(tasks.text().trim(), "1.1 1.2 2.1 2.2 3.1 3.2");

@@ -244,7 +244,12 @@ pub async fn grant_for_work(
     let (job, kept) = work.map_or((None, None), |(job, kept)| (Some(job), kept));
     let others = intent.beside(allocation.id);
     if let Err(fault) = stored_with(&cx, job.zip(kept), intent).await {
-        return reply.send(Err(intent_failed(&cx, allocation.id, &fault).await));
+        let error = intent_failed(&cx, allocation.id, &fault).await;
+        // Who is told that it failed has not submitted anything: it does not wait to be run again.
+        if let Some(job) = job.filter(|_| reply.is_awaited()) {
+            uncalled(&cx, job).await;
+        }
+        return reply.send(Err(error));
     }
     reply.send(Ok(Answer::JobStarted(JobStarted { job_started: job.map_or(0, |job| job.0) })));
     if let Err(error) = made(&cx, &allocation, &others).await {
@@ -301,6 +306,19 @@ async fn made(cx: &Context, allocation: &Allocation, others: &Beside) -> Result<
 
 /// Takes back an intent that could not be stored. The failed write may have got as far as the file, where a start
 /// would finish it: what holds is stored again, as far as that goes.
+/// A job that could not be stored waits no more, where it waits: whether it did. `None`: the daemon stops.
+async fn uncalled(cx: &Context, job: JobId) -> Option<bool> {
+    let (sender, image) = oneshot::channel();
+    let _ = cx.said.send(Said::Uncalled(job, sender)).await;
+    let image = image.await.ok()?;
+    let waited = image.is_some();
+    if waited {
+        // The failed write may have got as far as the file, where a start would find the request.
+        let _ = cx.store_outcome(image).await;
+    }
+    Some(waited)
+}
+
 pub(crate) async fn intent_failed(cx: &Context, id: AllocationId, fault: &StateFault) -> WireError {
     error!("{}", chain(fault));
     let image = cx.settle(id, Outcome::undone(fault)).await;
@@ -373,17 +391,11 @@ pub async fn queued(cx: Context, work: (JobId, Option<Vec<u8>>), image: Image, r
         Ok(()) => reply.send(Ok(Answer::JobStarted(JobStarted { job_started: job.0 }))),
         Err(fault) => {
             error!("{}", chain(&*fault));
-            let (sender, image) = oneshot::channel();
-            let _ = cx.said.send(Said::Uncalled(job, sender)).await;
-            reply.send(match image.await {
-                // The failed write may have got as far as the file, where a start would find the request.
-                Ok(Some(image)) => {
-                    let _ = cx.store_outcome(Some(image)).await;
-                    Err(answer::store(&fault))
-                }
+            reply.send(match uncalled(&cx, job).await {
+                Some(true) => Err(answer::store(&fault)),
                 // It was served meanwhile, and what has become of that is stored by who carries it out.
-                Ok(None) => Ok(Answer::JobStarted(JobStarted { job_started: job.0 })),
-                Err(_) => Err(answer::stopping()),
+                Some(false) => Ok(Answer::JobStarted(JobStarted { job_started: job.0 })),
+                None => Err(answer::stopping()),
             });
         }
     }

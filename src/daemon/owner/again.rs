@@ -37,7 +37,8 @@ impl EventLoop {
     /// Nothing is left of a command's try, before which there were so many.
     pub(crate) fn cleared(&mut self, id: JobId, tries: u64) {
         self.followed.remove(&id);
-        let job = self.ledger.jobs().get(&id).filter(|job| job.queued());
+        let of_it = |job: &&Arc<Job>| job.queued() && job.tries() == tries.saturating_add(1);
+        let job = self.ledger.jobs().get(&id).filter(of_it);
         if let Some(job) = job {
             self.commands.started.remove(&id);
             if job.task().is_none() {

@@ -130,6 +130,7 @@ impl EventLoop {
         let found = self.ledger.jobs().get(&job);
         let home = found.and_then(|job| job.home());
         let called_back = found.is_some_and(|job| job.called_back());
+        let requeue = found.and_then(|job| job.work()?.again).is_some_and(|again| again.requeue);
         let out_of_time = found.is_some_and(|job| job.out_of_time(clock::now()));
         let needed = self.needed.remove(&job);
         let end = match end {
@@ -151,6 +152,13 @@ impl EventLoop {
             }
             end => end,
         };
+        // With the daemon the machine may be going down, which stops commands too: the next one knows.
+        if requeue
+            && *self.stop.borrow()
+            && matches!(end, JobEnd::Ran(Ran { cause: Some(Cause::Outside), .. }))
+        {
+            return;
+        }
         let tried = self.ledger.jobs().get(&job).cloned().map(|job| (job, end.clone()));
         match self.ledger.apply(clock::now(), Command::WorkEnded { job, end }) {
             Ok(effects) => {
@@ -196,7 +204,8 @@ impl EventLoop {
             return fetch.reply.send(Err(self.condition.refusal()));
         }
         let Some(job) = job else { return fetch.reply.send(Err(not_its_process(uid, id))) };
-        let ended = job.ended();
+        // One that waits for its next try is none of a process of the last one.
+        let ended = job.ended() || job.queued();
         let service = JobUnits::of(uid, self.ledger.within(job), id).service;
         if let Err(error) = is_its_process(&self.parts.cgroups, &fetch.peer, (service, id)) {
             return fetch.reply.send(Err(error));

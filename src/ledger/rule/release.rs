@@ -1,8 +1,11 @@
 //! Who gives an allocation back.
 
+use std::sync::Arc;
+
 use crate::identity::{AllocationId, JobId};
+use crate::ledger::again::Again;
 use crate::ledger::allocation::Phase;
-use crate::ledger::job::{JobKind, JobState};
+use crate::ledger::job::{Job, JobKind, JobState};
 use crate::ledger::refusal::Refusal;
 use crate::ledger::{Effect, Ledger, Now};
 
@@ -39,6 +42,12 @@ impl Ledger {
 
     /// The allocation is being stopped, watched by a new job.
     pub(in crate::ledger) fn stopping(&mut self, now: Now, id: AllocationId) -> JobId {
+        // Somebody wants that it ends: also where a daemon goes in between, it is not run again.
+        if let Some(work) =
+            id.job().and_then(|job| self.jobs.get_mut(&job)).map(Arc::make_mut).and_then(Job::work_mut)
+        {
+            work.again.iter_mut().for_each(Again::no_more);
+        }
         let job = self.new_job(now, id.uid, JobKind::Release, JobState::Running { started: now });
         self.alter(id, |allocation| allocation.phase = Phase::Stopping { job });
         job

@@ -2,18 +2,18 @@
 
 use std::time::Duration;
 
-use fairshare::testing::identity::{AllocationId, JobId};
+use fairshare::testing::identity::{AllocationId, JobId, Purpose};
 use fairshare::testing::ledger::again::Again;
 use fairshare::testing::ledger::apart::Change;
 use fairshare::testing::ledger::array::{Array, Indices};
 use fairshare::testing::ledger::care::{Care, Warning};
-use fairshare::testing::ledger::job::{Cause, Exit, JobEnd, JobState, Ran};
+use fairshare::testing::ledger::job::{Cause, Exit, Job, JobEnd, JobState, Ran};
 use fairshare::testing::ledger::refusal::Refusal;
 use fairshare::testing::ledger::{Asked, BootId, Canceller, Command, Effect, Ledger, Outcome, Where};
-use fairshare::testing::quantity::Bytes;
+use fairshare::testing::quantity::{Bytes, MilliCpu};
 use fairshare::testing::state;
 
-use super::village::{GIB, at, ledger, named, policy, rules, say, submit, submitted, uid, waits};
+use super::village::{GIB, at, ledger, member, named, policy, rules, say, submit, submitted, uid, waits};
 
 const RETRY_TWICE: Again = Again { retries: 2, requeue: false, failed: 0, tries: 0 };
 const REQUEUE: Again = Again { retries: 0, requeue: true, failed: 0, tries: 0 };
@@ -115,12 +115,14 @@ fn what_was_interrupted_waits_again_where_its_member_says_so() {
     }
     assert_eq!(end(&ledger, once), Some(JobEnd::Interrupted));
     assert!(starts(&cleared(&mut ledger, 20, again, 0), again));
-    // As often as that is so; what fails by itself is another thing.
-    for (ms, tries) in [(30, 1), (40, 2)] {
+    // As often as that is so, with pauses after the first; what fails by itself is another thing.
+    for (ms, tries, then) in [(30, 1, 60_030), (60_040, 2, 180_040)] {
         ends(&mut ledger, ms, again, JobEnd::Interrupted);
-        assert!(starts(&cleared(&mut ledger, ms, again, tries), again));
+        assert!(!starts(&cleared(&mut ledger, ms, again, tries), again));
+        assert!(!starts(&say(&mut ledger, then - 1, Command::Tick).unwrap(), again));
+        assert!(starts(&say(&mut ledger, then, Command::Tick).unwrap(), again));
     }
-    ends(&mut ledger, 50, again, ran(1, None));
+    ends(&mut ledger, 180_050, again, ran(1, None));
     assert_eq!(end(&ledger, again), Some(ran(1, None)));
 }
 
@@ -142,9 +144,11 @@ fn no_try_begins_before_the_one_before_it_is_gone() {
     let effects = ledger.apply(at(20), Command::WorkEnded { job, end: JobEnd::Interrupted }).unwrap();
     assert!(effects.contains(&Effect::Withdraw(id)));
     ledger.apply(at(21), Command::Settle { id, outcome: Outcome::Done }).unwrap();
-    assert_eq!(ledger.apply(at(22), Command::Cleared { job, tries: 0 }).unwrap(), []);
-    assert_eq!(ledger.apply(at(23), Command::WorkEnded { job, end: ran(0, None) }).unwrap(), []);
-    assert!(ledger.apply(at(24), Command::Cleared { job, tries: 1 }).unwrap().contains(&Effect::Grant(id)));
+    ledger.apply(at(60_020), Command::Tick).unwrap();
+    assert_eq!(ledger.apply(at(60_022), Command::Cleared { job, tries: 0 }).unwrap(), []);
+    assert_eq!(ledger.apply(at(60_023), Command::WorkEnded { job, end: ran(0, None) }).unwrap(), []);
+    let effects = ledger.apply(at(60_024), Command::Cleared { job, tries: 1 }).unwrap();
+    assert!(effects.contains(&Effect::Grant(id)));
     ledger.audit();
 }
 
@@ -183,10 +187,10 @@ fn what_could_not_begin_is_tried_again() {
         ledger.audit();
     };
     failed(&mut ledger, 10);
-    assert!(ledger.apply(at(1010), Command::Tick).unwrap().contains(&Effect::Grant(id)));
-    failed(&mut ledger, 1020);
-    assert!(ledger.apply(at(3020), Command::Tick).unwrap().contains(&Effect::Grant(id)));
-    failed(&mut ledger, 3030);
+    assert!(ledger.apply(at(60_010), Command::Tick).unwrap().contains(&Effect::Grant(id)));
+    failed(&mut ledger, 60_020);
+    assert!(ledger.apply(at(180_020), Command::Tick).unwrap().contains(&Effect::Grant(id)));
+    failed(&mut ledger, 180_030);
     assert_eq!(end(&ledger, job), Some(JobEnd::Failed("no slice".into())));
 }
 
@@ -268,6 +272,64 @@ fn each_try_is_warned_before_its_own_time_is_over() {
     cleared(&mut ledger, 56 * minute, job, 0);
     assert!(!warns(&mut ledger, 57 * minute) && at_work(&ledger, job));
     assert!(warns(&mut ledger, 112 * minute));
+}
+
+/// Each task that waits to be tried again is a job of its own: no member has more of them than they may have at work, in however
+/// many arrays, but for those that were at work by then.
+#[test]
+fn tasks_of_many_arrays_that_fail_do_not_fill_the_queue() {
+    let mut ledger = ledger();
+    say(&mut ledger, 0, rules(60_000, false)).unwrap();
+    let mut arrays = Vec::new();
+    for _ in 0..4 {
+        arrays.push(JobId(ledger.next_job()));
+        let array = Some(Box::new(Array::new(Indices::checked(1, 9000, 1).unwrap(), None)));
+        let asked = Asked { amount: named(4000, 4 * GIB), array, again: Some(RETRY_TWICE), ..waits() };
+        say(&mut ledger, 0, submitted(&policy(), 1, asked)).unwrap();
+    }
+    let waiting =
+        |ledger: &Ledger| ledger.jobs().values().filter(|job| job.task().is_some() && job.queued()).count();
+    // None of them is cleared away: each waits.
+    for ms in 1..2000 {
+        let at_work = |job: &&std::sync::Arc<Job>| at_work(&ledger, job.id) && job.task().is_some();
+        let Some(job) = ledger.jobs().values().find(at_work).map(|job| job.id) else { break };
+        ends(&mut ledger, ms, job, ran(1, None));
+    }
+    assert!((256..260).contains(&waiting(&ledger)), "{}", waiting(&ledger));
+    // Where they go, others come.
+    for job in ledger.jobs().values().filter(|job| job.task().is_some()).map(|job| job.id).collect::<Vec<_>>()
+    {
+        say(&mut ledger, 2000, Command::Cancel { job, by: Canceller::Member(uid(1)) }).unwrap();
+    }
+    assert!(ledger.jobs().values().any(|job| at_work(&ledger, job.id)), "no task is made any more");
+}
+
+#[test]
+fn what_its_member_had_stopped_is_not_tried_again_whatever_is_known_of_its_end() {
+    let mut ledger = ledger();
+    let job = put(&mut ledger, 0, Again { requeue: true, ..RETRY_TWICE });
+    let id = AllocationId::of_job(uid(1), job);
+    ledger.apply(at(1), Command::Release { id, populated: true, stop: true }).unwrap();
+    ledger.apply(at(2), Command::WorkEnded { job, end: JobEnd::Interrupted }).unwrap();
+    assert_eq!(end(&ledger, job), Some(JobEnd::Interrupted));
+}
+
+#[test]
+fn the_next_try_has_what_the_last_had() {
+    let mut ledger = ledger();
+    let job = put(&mut ledger, 0, RETRY_TWICE);
+    let resize = Command::Resize {
+        member: member(&policy(), 1),
+        of: Purpose::Job(job),
+        amount: named(2000, 2 * GIB),
+        in_use: Bytes(0),
+    };
+    say(&mut ledger, 1, resize).unwrap();
+    ends(&mut ledger, 2, job, ran(1, Some(Cause::Memory)));
+    cleared(&mut ledger, 3, job, 0);
+    say(&mut ledger, 1002, Command::Tick).unwrap();
+    let amount = ledger.allocation(AllocationId::of_job(uid(1), job)).unwrap().amount;
+    assert_eq!((amount.cpu, amount.mem), (MilliCpu(2000), Bytes(2 * GIB)));
 }
 
 /// The standing allocation is its member's to give back: what is to be tried again cannot count on it.

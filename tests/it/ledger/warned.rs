@@ -83,10 +83,13 @@ fn what_could_not_be_warned_is_a_moment_later() {
     let mut ledger = ledger();
     let job = put(&mut ledger, 1000, 1, 5 * MINUTE);
     let due = 1000 + 55 * MINUTE;
-    for again in 0..3 {
-        assert_eq!(warns(&mut ledger, due + again * WARN_AGAIN_MS), [job]);
-        told(&mut ledger, due + again * WARN_AGAIN_MS, job, false);
-        assert_eq!(ledger.next_wakeup(), Some(due + (again + 1) * WARN_AGAIN_MS));
+    // Then after as long as that has been due, but for a bound.
+    let mut at = due;
+    for seconds in [1, 1, 2, 4, 8, 16, 32, 60, 60] {
+        assert_eq!(warns(&mut ledger, at), [job]);
+        told(&mut ledger, at, job, false);
+        at += seconds * WARN_AGAIN_MS;
+        assert_eq!(ledger.next_wakeup(), Some(at));
     }
 }
 

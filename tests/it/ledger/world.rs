@@ -106,7 +106,13 @@ impl World {
                 // The next task of an array is promised nothing of what was promised to this one.
                 let is_task = |id: AllocationId| self.ledger.jobs().get(&id.job()?)?.task();
                 let task = matches!(effect, Effect::Grant(id) if is_task(id).is_some());
-                self.promised = self.promised.filter(|_| !task);
+                // Nor is what its member asked for after what is tried again, which has its place still.
+                let jobs = self.ledger.jobs();
+                let again = |id: AllocationId, first| {
+                    id.uid == jobs[&first].uid && id.job().is_some_and(|job| jobs[&job].tries() > 0)
+                };
+                let passed = |first| matches!(effect, Effect::Grant(id) if again(id, first));
+                self.promised = self.promised.filter(|(first, _)| !task && !passed(*first));
                 // A command's time begins when it is started, and not when its slice was asked for: the promise moves.
                 self.promised = self.promised.filter(|_| !matches!(effect, Effect::Start { .. }));
                 self.under_way.push(effect);
@@ -272,6 +278,7 @@ impl World {
         let outcome = if fails { Outcome::Undone("as told".into()) } else { self.carry_out(&effect) };
         match effect {
             Effect::Enter { .. } => return,
+            Effect::Warn { job, .. } => return self.say(Command::Warned { job, sent: !fails }),
             Effect::Start { job, .. } if fails => {
                 let home = self.home(job);
                 return self.work_ends(home, job, JobEnd::Failed("as told".into()));

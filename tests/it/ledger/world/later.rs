@@ -6,6 +6,7 @@ use fairshare::testing::identity::JobId;
 use fairshare::testing::ledger::again::Again;
 use fairshare::testing::ledger::apart::{Change, When};
 use fairshare::testing::ledger::array::{Array, Indices};
+use fairshare::testing::ledger::care::{Care, Warning};
 use fairshare::testing::ledger::job::{Job, JobState};
 use fairshare::testing::ledger::{Asked, Command, Wait, Where};
 use fairshare::testing::quantity::{Bytes, PartialAmount, Priority};
@@ -21,7 +22,10 @@ impl World {
         let amount = if place == 0 { PartialAmount::default() } else { amount };
         let place = [Where::ByFigures, Where::ByFigures, Where::InShare, Where::Own][place as usize];
         let again = again(self.calm, limit);
-        let asked = Asked { amount, place, time_limit, kept: Bytes(9), wait, again, ..Asked::default() };
+        let warning = time_limit.map(|_| Warning { signal: 10, before_ms: limit / 2, sent: false });
+        let care = Care { warning: warning.filter(|_| limit.is_multiple_of(3)), ..Care::default() };
+        let asked =
+            Asked { amount, place, time_limit, kept: Bytes(9), wait, again, care, ..Asked::default() };
         self.say(Command::Submit { member, asked: Box::new(asked) });
     }
 
@@ -32,7 +36,11 @@ impl World {
         // In a calm history all that is held is given back in time.
         let limit = self.calm.then(|| Duration::from_secs(60));
         let when = When { after, ..When::default() };
-        self.say(submit_array(&self.policy, who, named(cpu * 1000, GIB), array, (limit, when)));
+        let mut command = submit_array(&self.policy, who, named(cpu * 1000, GIB), array, (limit, when));
+        if let Command::Submit { asked, .. } = &mut command {
+            asked.again = again(self.calm, cpu + count);
+        }
+        self.say(command);
     }
 
     pub(super) fn submit_when(&mut self, who: u64, cpu: u64, after: u64, (kind, begin): (u64, u64)) {
