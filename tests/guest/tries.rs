@@ -46,19 +46,15 @@ guest_test!(what_fails_is_tried_again_until_it_does_not, |guest: Guest| {
 });
 
 guest_test!(what_a_reboot_or_a_power_cut_interrupts_waits_again, |guest: Guest| {
-    let script = "sh -c 'echo $FAIRSHARE_TRY >> began; sync; test $FAIRSHARE_TRY = 3 || sleep 1000'";
-    let job = submit(&guest, &format!("--requeue --output /dev/null -- {script}"));
-    let once = submit(&guest, "--output /dev/null -- sleep 1000");
-    let began = |times: u64| {
-        let wait = format!("until test $(cat began | wc -l) = {times}; do sleep 0.2; done");
-        guest.as_user("alice", &wait).expect_ok();
-    };
-    began(1);
-    guest.reboot();
-    guest.as_user("alice", &format!("fairshare wait {once}")).expect_code(75);
-    began(2);
-    guest.as_user("alice", "fairshare jobs --state running").expect_ok().stdout_has("try 2");
-    guest.power_cut();
-    guest.as_user("alice", &format!("fairshare wait {job}")).expect_ok();
-    assert_eq!(guest.as_user("alice", "cat began").expect_ok().text(), "1\n2\n3");
+    let script = "sh -c 'echo $FAIRSHARE_TRY >> $0; sync; test $FAIRSHARE_TRY = 2 || sleep 1000'";
+    for (end, file) in [(Guest::reboot as fn(&Guest), "rebooted"), (Guest::power_cut, "cut")] {
+        let job = submit(&guest, &format!("--requeue --output /dev/null -- {script} {file}"));
+        let once = submit(&guest, "--output /dev/null -- sleep 1000");
+        guest.as_user("alice", &format!("until test -s {file}; do sleep 0.2; done")).expect_ok();
+        end(&guest);
+        guest.as_user("alice", &format!("fairshare wait {once}")).expect_code(75);
+        guest.as_user("alice", &format!("fairshare wait {job}")).expect_ok();
+        assert_eq!(guest.as_user("alice", &format!("cat {file}")).expect_ok().text(), "1\n2");
+    }
+    guest.as_user("alice", "fairshare jobs").expect_ok().stdout_has("exit 0, in try 2");
 });

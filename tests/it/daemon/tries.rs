@@ -2,11 +2,11 @@
 
 use std::fs;
 
-use fairshare::contract::{AgainInfo, Call, JobCancel, JobInfo, JobState, Submit};
+use fairshare::contract::{AgainInfo, Answer, Call, JobCancel, JobInfo, JobList, JobState, Jobs, Submit};
 use fairshare::wire::error::Code;
 
 use super::handed::becomes;
-use super::harness::{Daemon, Home, PATIENCE};
+use super::harness::{Daemon, Home, PATIENCE, Unwritable};
 use super::history::own as ends;
 use super::raw::{Raw, submission};
 use super::waiting::file;
@@ -127,10 +127,27 @@ fn what_was_interrupted_waits_again_where_that_was_asked_for() {
     // Once more, and then it is not wanted any more.
     let daemon = interrupted(&world, &mut home, daemon, again);
     let mut raw = daemon.client();
-    until_tried(&world, &mut raw, again, 2);
-    assert!(file(&home, format!("{again}.started")).exists());
+    let waits = tried(&mut raw, again, 2);
+    assert!(waits.state == JobState::Queued && waits.waits_for.unwrap().begin_ms.is_some());
+    until("what is kept of it to wait", PATIENCE, || file(&home, again).exists().then_some(()));
     raw.ask(&Call::JobCancel(JobCancel { job_id: again })).unwrap();
     assert_eq!(over(&mut raw, again).state, JobState::Cancelled);
+}
+
+/// Whoever was told that it failed submits it anew.
+#[test]
+fn a_submission_that_failed_is_not_tried_again() {
+    let world = World::start();
+    let mut home = Home::new(&world);
+    let daemon = home.activate();
+    let mut raw = daemon.client();
+    let unwritable = Unwritable::state(&home);
+    raw.refused(&Call::Submit(retry(3)), Code::Io);
+    drop(unwritable);
+    let Ok(Answer::Jobs(Jobs { jobs, .. })) = raw.ask(&Call::JobList(JobList { all: None })) else {
+        panic!("no jobs")
+    };
+    assert!(jobs.iter().all(|job| job.ended_ms.is_some()), "{jobs:?}");
 }
 
 #[test]
