@@ -47,7 +47,7 @@ guest_test!(what_fails_is_tried_again_until_it_does_not, |guest: Guest| {
 
 guest_test!(what_a_reboot_or_a_power_cut_interrupts_waits_again, |guest: Guest| {
     let script = "sh -c 'echo $FAIRSHARE_TRY >> $0; sync; test $FAIRSHARE_TRY = 2 || sleep 1000'";
-    for (end, file) in [(Guest::reboot as fn(&Guest), "rebooted"), (Guest::power_cut, "cut")] {
+    for (end, file) in [(Guest::reboot as fn(&Guest) -> String, "rebooted"), (Guest::power_cut, "cut")] {
         let job = submit(&guest, &format!("--requeue --output /dev/null -- {script} {file}"));
         let once = submit(&guest, "--output /dev/null -- sleep 1000");
         guest.as_user("alice", &format!("until test -s {file}; do sleep 0.2; done")).expect_ok();
