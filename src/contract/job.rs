@@ -107,7 +107,7 @@ pub struct JobInfo {
     pub starts_after: Option<u64>,
     /// What warns it before its time is over.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional")]
-    pub warning: Option<Warning>,
+    pub warning: Option<Box<Warning>>,
     /// How many of its processes the kernel has killed for want of memory, where it has any.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional")]
     pub oom_kills: Option<u64>,

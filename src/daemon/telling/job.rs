@@ -79,7 +79,7 @@ pub fn shown(job: &Job, within: Within, now: Now) -> wire::JobInfo {
         limits: job.queued().then(|| job.kind.ask()).flatten().map(|ask| Box::new(amounts(ask.amount))),
         starts_after: None,
         again: work.and_then(again),
-        warning: work.and_then(|work| work.care.warning).map(warning),
+        warning: work.and_then(|work| work.care.warning).map(|of| Box::new(warning(of))),
         oom_kills: ran.and_then(|ran| ran.oom_kills),
     }
 }

@@ -14,6 +14,6 @@ pub fn answers() -> Vec<(&'static str, Answer)> {
         ("handed-again", Answer::Handed(Handed { handed: 1, cpu_milli: 500, mem_bytes: 64 << 20, task: None, tries: Some(2) })),
         ("job-again", Answer::Job(OneJob::of(JobInfo { again: Some(Box::new(AgainInfo { retry: 3, failed: 1, requeue: true, tries: 2, last: Some("was interrupted".into()) })), ..job_min(JobKind::Submit, JobState::Queued) }))),
         ("job-again-min", Answer::Job(OneJob::of(JobInfo { again: Some(Box::new(AgainInfo { retry: 0, failed: 0, requeue: true, tries: 0, last: None })), ..job_min(JobKind::Submit, JobState::Running) }))),
-        ("job-warned", Answer::Job(OneJob::of(JobInfo { warning: Some(Warning { number: 10, before_ms: 300_000 }), oom_kills: Some(2), ..job_min(JobKind::Submit, JobState::Done) }))),
+        ("job-warned", Answer::Job(OneJob::of(JobInfo { warning: Some(Box::new(Warning { number: 10, before_ms: 300_000 })), oom_kills: Some(2), ..job_min(JobKind::Submit, JobState::Done) }))),
     ]
 }
