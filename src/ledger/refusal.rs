@@ -257,7 +257,11 @@ impl NotPaused {
             Self::Ending => write!(f, "Job {job} is being ended: it cannot be paused any more"),
             Self::Gone => write!(f, "Nothing of job {job} runs any more, or yet"),
             Self::NoCommand => write!(f, "Job {job} is no command: nothing of it can be paused"),
-            Self::Array => write!(f, "Job {job} is an array: its tasks are paused, and the array be held"),
+            Self::Array => write!(
+                f,
+                "Job {job} is an array, and nothing was done: `fairshare pause {job}_INDEX` and `resume {job}_INDEX` are for a task \
+                 at work, `fairshare jobs --hold {job}` for those to come"
+            ),
         }
     }
 }
