@@ -34,6 +34,12 @@ pub struct Bytes(pub u64);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Tasks(pub u64);
 
+/// How many tasks an array has at most.
+pub const ARRAY_TASKS_MAX: u64 = 10_000;
+
+/// The largest index of a task of an array.
+pub const ARRAY_INDEX_MAX: u64 = u32::MAX as u64;
+
 /// How often a submitted command is run again at most after it has failed.
 pub const RETRIES_MAX: u64 = 100;
 

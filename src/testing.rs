@@ -39,7 +39,7 @@ pub mod ledger {
         pub use crate::ledger::apart::{Apart, Change, Left, When};
     }
     pub mod array {
-        pub use crate::ledger::array::{Array, Indices, TASKS_MAX, Task};
+        pub use crate::ledger::array::{Array, Indices, Task};
     }
     pub mod care {
         pub use crate::ledger::care::{Care, OutOfMemory, Warning};
@@ -90,7 +90,7 @@ pub mod policy {
     }
 }
 pub mod quantity {
-    pub use crate::quantity::{Amount, Bytes, MilliCpu, PartialAmount, Priority, Tasks};
+    pub use crate::quantity::{ARRAY_TASKS_MAX, Amount, Bytes, MilliCpu, PartialAmount, Priority, Tasks};
 }
 pub mod serving {
     pub mod account {

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use clap::ArgGroup;
 
+use super::array::{self, Named};
 use super::exit::{Exit, Failure};
+use super::link::Link;
 use super::render;
 use super::typed::Moment;
 use super::whom;
@@ -19,10 +21,10 @@ const AFTER_SHOWN_MAX: usize = 4;
 pub struct Conditions {
     /// Start it when these jobs of yours have ended with exit 0; where one does not, it never runs
     #[arg(long, value_name = "ID,...", value_delimiter = ',')]
-    pub after: Vec<u64>,
+    pub after: Vec<Named>,
     /// Start it when these jobs of yours have ended, in whatever way
     #[arg(long, value_name = "ID,...", value_delimiter = ',')]
-    pub after_any: Vec<u64>,
+    pub after_any: Vec<Named>,
     /// Start it at this time or later: 2h, "2030-12-01 08:00", or with a Z at its end in UTC
     #[arg(long, value_name = "TIME")]
     pub begin: Option<Moment>,
@@ -40,13 +42,13 @@ pub struct Conditions {
 pub struct Alteration {
     /// Hold these, so that they wait apart from the queue
     #[arg(long, value_name = "ID,...", value_delimiter = ',', num_args = 1..)]
-    pub hold: Vec<u64>,
+    pub hold: Vec<Named>,
     /// Release these: they join the queue, at the end of what is as urgent of yours
     #[arg(long, value_name = "ID,...", value_delimiter = ',', num_args = 1..)]
-    pub release: Vec<u64>,
+    pub release: Vec<Named>,
     /// Put these before all else of yours that waits, the first that is named in front
     #[arg(long, value_name = "ID,...", value_delimiter = ',', num_args = 1..)]
-    pub first: Vec<u64>,
+    pub first: Vec<Named>,
 }
 
 impl Conditions {
@@ -104,7 +106,7 @@ impl Conditions {
     /// The same, where what was not said is as the `other` says it.
     pub fn or(self, other: Self) -> Self {
         let Self { after, after_any, begin, hold, priority } = self;
-        let ids = |own: Vec<u64>, others| if own.is_empty() { others } else { own };
+        let ids = |own: Vec<Named>, others| if own.is_empty() { others } else { own };
         Self {
             after: ids(after, other.after),
             after_any: ids(after_any, other.after_any),
@@ -115,24 +117,32 @@ impl Conditions {
     }
 
     /// Puts them in what is submitted.
-    pub fn put_in(&self, submission: &mut Submit) {
-        let ids = |ids: &Vec<u64>| Some(ids.clone()).filter(|ids| !ids.is_empty());
-        submission.after = ids(&self.after);
-        submission.after_any = ids(&self.after_any);
+    ///
+    /// # Errors
+    /// A task is named that is none or has not begun, or no daemon answers.
+    pub fn put_in(&self, submission: &mut Submit, link: &mut Link) -> Result<(), Failure> {
+        let mut ids = |named: &[Named]| {
+            let ids = array::all_numbers(link, named)?;
+            Ok(Some(ids).filter(|ids| !ids.is_empty()))
+        };
+        submission.after = ids(&self.after)?;
+        submission.after_any = ids(&self.after_any)?;
         submission.begin_ms = self.begin.map(|begin| begin.ms(render::now_ms()));
         submission.hold = self.hold.then_some(true);
         submission.priority = self.priority.map(Priority::number);
+        Ok(())
     }
 }
 
 impl Alteration {
-    /// The calls that it takes, in the order in which they are made.
-    pub fn calls(&self) -> Vec<JobAlter> {
-        let of = |job_id: &u64| JobAlter { job_id: *job_id, ..JobAlter::default() };
-        let hold = self.hold.iter().map(|id| JobAlter { hold: Some(true), ..of(id) });
-        let release = self.release.iter().map(|id| JobAlter { hold: Some(false), ..of(id) });
+    /// What becomes of which, in the order in which it is done; the calls are still to be told the jobs' numbers.
+    pub fn changes(&self) -> Vec<(Named, JobAlter)> {
+        let hold = self.hold.iter().map(|job| (*job, JobAlter { hold: Some(true), ..JobAlter::default() }));
+        let release =
+            self.release.iter().map(|job| (*job, JobAlter { hold: Some(false), ..JobAlter::default() }));
         // The last that is put first is in front.
-        let first = self.first.iter().rev().map(|id| JobAlter { first: Some(true), ..of(id) });
+        let first = self.first.iter().rev();
+        let first = first.map(|job| (*job, JobAlter { first: Some(true), ..JobAlter::default() }));
         hold.chain(release).chain(first).collect()
     }
 }

@@ -132,11 +132,13 @@ Examples:
   fairshare wait 7
   id=$(fairshare submit -- make) && fairshare wait $id
   fairshare wait 7 8 9                  all of them, over one connection
+  fairshare wait 19_3                   one task of an array, also where it is still to begin
 
 It ends with the exit code of the job's command, of several with the largest, or with 128 and
 the number of the signal that ended it. Where there is neither: 0 where the job was done, 75
 where it was interrupted, could not be started or was out of time, 1 where it was cancelled or
-stopped. What ends the waiting does not end the job.";
+stopped. What ends the waiting does not end the job. An index that the array does not have is
+refused with 1, and so is a task that will not begin any more.";
 
 pub const CANCEL_EXAMPLES: &str = "\
 Examples:
@@ -152,6 +154,7 @@ pub const PAUSE_EXAMPLES: &str = "\
 Examples:
   fairshare pause 7                     nothing of job 7 runs until it is resumed
   fairshare pause 7 8 9
+  fairshare pause 19_3 19_4             tasks of an array; `fairshare jobs --hold 19` for those to come
 
 Submitted commands, and `fairshare run` and `shell` with room of their own, of yours. What they hold
 stays theirs, memory too; while they stand still they use no CPU. Time goes on: --for of a command
@@ -164,6 +167,7 @@ pub const RESUME_EXAMPLES: &str = "\
 Examples:
   fairshare resume 7                    it goes on where it stood
   fairshare resume 7 8 9
+  fairshare resume 19_3                 a task of an array
 
 It can be repeated: what is not paused goes on as it does.";
 

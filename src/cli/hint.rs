@@ -7,6 +7,7 @@ use crate::contract::Endpoint;
 use crate::quantity::{Bytes, MilliCpu};
 use crate::wire::detail::{Bound, Detail, Part, Resource};
 use crate::wire::error::{Code, WireError};
+use crate::wire::hello::Role;
 
 /// What to do about a refusal of `call`, which was made for `whom`.
 ///
@@ -18,17 +19,19 @@ pub fn refusal(error: &WireError, call: Endpoint, whom: &Whom) -> Option<String>
         Code::BadRequest if call == Endpoint::Reload => {
             "mend it, `fairshare policy check` tries it; `man 5 fairshare-policy` has every key".to_owned()
         }
-        Code::BadRequest => {
-            "`fairshare --help` says what is taken; if that was right, the daemon may be of another version: \
-             `fairshare --version`, `sudo systemctl restart fairshared.service`"
-                .to_owned()
-        }
+        Code::BadRequest if call == Endpoint::JobAlter => "`fairshare jobs` says what each job is".to_owned(),
+        Code::BadRequest => "`fairshare --help` says what is taken".to_owned(),
         Code::IncompatibleProtocol => "after an upgrade the daemon may be older than this command: \
              `sudo systemctl restart fairshared.service`; no share is lost"
             .to_owned(),
         Code::Unauthorized => "the kernel could not say who you are: try outside of the container or user \
              namespace, or log in again"
             .to_owned(),
+        Code::Forbidden
+            if call == Endpoint::JobAlter && said(error, |detail| detail.role) == Some(Role::Admin) =>
+        {
+            "an administrator ends it with `fairshare cancel`, and changes nothing else of it".to_owned()
+        }
         Code::Forbidden => forbidden(error),
         Code::NotFound => not_found(About::of(call), whom),
         Code::Busy => busy(error, call, whom),

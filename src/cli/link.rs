@@ -3,13 +3,18 @@
 use std::error::Error;
 use std::os::fd::BorrowedFd;
 use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use super::exit::{Exit, Failure};
 use super::whom::Whom;
 use super::{hint, unreachable};
 use crate::client::{Client, ClientError, Deadlines, Events};
 use crate::contract::{Addressed, Ask, Endpoint, JobStarted, Submit, Subscribe};
-use crate::wire::error::WireError;
+use crate::wire::error::{Code, WireError};
+
+/// How long a call is made again that is refused for coming too early.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A connection, made with its first call.
 pub struct Link {
@@ -23,12 +28,12 @@ impl Link {
         Self { client: Client::new(socket, "fairshare", env!("CARGO_PKG_VERSION"), Deadlines::default()) }
     }
 
-    /// The answer to `call`, where a refusal is an answer too.
+    /// The answer to `call`, where a refusal is an answer too. What came too early is asked again.
     ///
     /// # Errors
     /// There was no answer.
     pub fn try_ask<E: Ask>(&mut self, call: &E) -> Result<Result<E::Answer, WireError>, Failure> {
-        match self.client.call(call) {
+        match self.patiently(|client| client.call(call)) {
             Ok(answer) => Ok(Ok(answer)),
             Err(ClientError::Refused(error)) => Ok(Err(error)),
             Err(error) => Err(fault(error)),
@@ -44,7 +49,27 @@ impl Link {
         submission: &Submit,
         streams: &[BorrowedFd<'_>],
     ) -> Result<JobStarted, ClientError> {
-        self.client.call_with(submission, streams)
+        self.patiently(|client| client.call_with(submission, streams))
+    }
+
+    /// Calls, and again as soon as the daemon says where it refused that for coming too early, for [`PATIENCE`] in all.
+    fn patiently<A>(
+        &mut self,
+        call: impl Fn(&mut Client) -> Result<A, ClientError>,
+    ) -> Result<A, ClientError> {
+        let began = Instant::now();
+        loop {
+            let refusal = match call(&mut self.client) {
+                Err(ClientError::Refused(refusal)) => refusal,
+                other => return other,
+            };
+            let early = refusal.is(Code::Busy) || refusal.is(Code::RateLimited);
+            let wait = refusal.retry_after_ms.filter(|_| early).map(Duration::from_millis);
+            match wait.filter(|wait| began.elapsed().saturating_add(*wait) <= PATIENCE) {
+                Some(wait) => thread::sleep(wait),
+                None => return Err(ClientError::Refused(refusal)),
+            }
+        }
     }
 
     /// The answer to `call`, which is made for `whom`.
@@ -52,7 +77,22 @@ impl Link {
     /// # Errors
     /// It was refused, or there was no answer.
     pub fn ask<E: Addressed>(&mut self, call: &E, whom: &Whom) -> Result<E::Answer, Failure> {
-        self.try_ask(call)?.map_err(|error| refused(&error, E::ENDPOINT, whom))
+        self.try_ask(call)?.map_err(|error| self.refused(&error, E::ENDPOINT, whom))
+    }
+
+    /// A refusal, as it is told: of what this command says and a daemon of another version does not take, why that may be.
+    pub fn refused(&self, error: &WireError, call: Endpoint, whom: &Whom) -> Failure {
+        let refused = refused(error, call, whom);
+        match self.client.daemon_version() {
+            Some(version) if error.is(Code::BadRequest) && version != env!("CARGO_PKG_VERSION") => {
+                let own = env!("CARGO_PKG_VERSION");
+                refused.hint(format!(
+                    "the daemon is of version {version}, and this command of {own}: where that is why, \
+                     `sudo systemctl restart fairshared.service` helps; no share is lost"
+                ))
+            }
+            _ => refused,
+        }
     }
 }
 

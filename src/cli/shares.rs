@@ -81,6 +81,8 @@ fn allocation_row(allocation: &AllocationInfo, job: Option<&JobInfo>, now_ms: u6
         AllocationKind::Run => format!("run, {}", lease(allocation, now_ms)),
         AllocationKind::Standing => lease(allocation, now_ms),
     };
+    let paused = allocation.paused == Some(true) || job.is_some_and(|job| job.paused == Some(true));
+    let until = if paused { format!("paused, {until}") } else { until };
     let name = job.and_then(|job| job.name.as_deref());
     let until = name.map_or(until.clone(), |name| format!("{}, {until}", safe(name)));
     // The space makes three of the table's two, as between the columns of the share.
@@ -234,6 +236,7 @@ mod tests {
             lease_ends_ms: Some(10 * HOUR_MS),
             unit: "fairshare-1000-own.slice".into(),
             usage: None,
+            paused: None,
         }
     }
 
@@ -333,7 +336,8 @@ mod tests {
         };
         let train = AllocationInfo { cpu_milli: 4000, ..job(17, now - 12 * minute_ms, Some(2 * HOUR_MS)) };
         let used = Usage { mem_bytes: 2 * GIB, needed_bytes: Some(GIB), ..Usage::default() };
-        let endless = AllocationInfo { usage: Some(used), ..job(1042, now - 40_000, None) };
+        let paused = Some(true);
+        let endless = AllocationInfo { usage: Some(used), paused, ..job(1042, now - 40_000, None) };
         let of = |allocations: Vec<AllocationInfo>| {
             let sum = |of: fn(&AllocationInfo) -> u64| allocations.iter().map(of).sum();
             let (cpu_milli, mem_bytes) = (sum(|one| one.cpu_milli), sum(|one| one.mem_bytes));
@@ -349,7 +353,7 @@ mod tests {
 Your share  6.5 CPU, up to 15.5 while nobody wants them (1.4 in use)   20.0 GiB (3.1 in use)   37 tasks
   standing  0.5 CPU   4.0 GiB                lease ends in 5h 12m
   job 17    4 CPU     8.0 GiB                runs for 12m of 2h
-  job 1042  2 CPU     8.0 GiB (1.0 in use)   runs for 40s"
+  job 1042  2 CPU     8.0 GiB (1.0 in use)   paused, runs for 40s"
         );
         assert_eq!(
             share_line(Some(&of(vec![small, train.clone()])), CpuUse::Unknown, &[], now),

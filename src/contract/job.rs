@@ -107,7 +107,7 @@ pub struct JobInfo {
     pub starts_after: Option<u64>,
     /// What warns it before its time is over.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional")]
-    pub warning: Option<Warning>,
+    pub warning: Option<Box<Warning>>,
     /// How many of its processes the kernel has killed for want of memory, where it has any.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional")]
     pub oom_kills: Option<u64>,
@@ -144,10 +144,16 @@ pub struct ArrayInfo {
     pub failed: u64,
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional")]
     pub at_once: Option<u64>,
+    /// The first index.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional")]
+    pub first: Option<u64>,
+    /// From one index to the next.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional")]
+    pub step: Option<u64>,
 }
 
 /// Of which array a job is a task, and for which index.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TaskInfo {
     pub job_id: u64,

@@ -44,6 +44,9 @@ pub struct AllocationInfo {
     pub unit: String,
     #[serde(deserialize_with = "nullable")]
     pub usage: Option<Usage>,
+    /// Whether the command that it is for stands still; left out where it does not.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional")]
+    pub paused: Option<bool>,
 }
 
 /// What an allocation is for.

@@ -4,15 +4,10 @@
 //! for the next index. The array is over when all of its tasks are. What makes tasks is the business of `tasks`.
 
 use crate::identity::JobId;
-
-/// How many tasks an array has at most.
-pub const TASKS_MAX: u64 = 10_000;
+use crate::quantity::{ARRAY_INDEX_MAX, ARRAY_TASKS_MAX};
 
 /// How many tasks of an array are at work at most, or wait to be run again: no member has more at work at a time.
 const TASKS_BEGUN_MAX: u64 = 256;
-
-/// The largest index of a task.
-pub const INDEX_MAX: u64 = u32::MAX as u64;
 
 /// For which indices an array has tasks: from the first to the last, in steps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,10 +44,10 @@ pub struct Task {
 }
 
 impl Indices {
-    /// From the first to the last, in steps; `None` where that is none, or more than [`TASKS_MAX`], or past [`INDEX_MAX`].
+    /// From the first to the last, in steps; `None` where that is none, or more than [`ARRAY_TASKS_MAX`], or past [`ARRAY_INDEX_MAX`].
     pub fn checked(first: u64, last: u64, step: u64) -> Option<Self> {
-        let few = || (last - first) / step < TASKS_MAX;
-        (first <= last && last <= INDEX_MAX && step > 0 && few()).then_some(Self { first, last, step })
+        let few = || (last - first) / step < ARRAY_TASKS_MAX;
+        (first <= last && last <= ARRAY_INDEX_MAX && step > 0 && few()).then_some(Self { first, last, step })
     }
 
     /// The first, the last that there may be, and the step.
@@ -128,10 +123,13 @@ mod tests {
     #[test]
     fn indices_have_bounds() {
         let count = |first, last, step| Indices::checked(first, last, step).map(|indices| indices.count());
-        assert_eq!(count(0, TASKS_MAX - 1, 1), Some(TASKS_MAX));
-        assert_eq!(count(0, TASKS_MAX, 1), None);
-        assert_eq!(count(0, TASKS_MAX, 2), Some(TASKS_MAX / 2 + 1));
+        assert_eq!(count(0, ARRAY_TASKS_MAX - 1, 1), Some(ARRAY_TASKS_MAX));
+        assert_eq!(count(0, ARRAY_TASKS_MAX, 1), None);
+        assert_eq!(count(0, ARRAY_TASKS_MAX, 2), Some(ARRAY_TASKS_MAX / 2 + 1));
         assert_eq!((count(5, 5, 9), count(5, 4, 1), count(1, 9, 0)), (Some(1), None, None));
-        assert_eq!((count(INDEX_MAX, INDEX_MAX, 1), count(0, INDEX_MAX + 1, INDEX_MAX)), (Some(1), None));
+        assert_eq!(
+            (count(ARRAY_INDEX_MAX, ARRAY_INDEX_MAX, 1), count(0, ARRAY_INDEX_MAX + 1, ARRAY_INDEX_MAX)),
+            (Some(1), None)
+        );
     }
 }

@@ -262,7 +262,11 @@ impl NotPaused {
             Self::FrozenAround => {
                 write!(f, "An administrator has frozen what job {job} is in: it goes on when that is thawed")
             }
-            Self::Array => write!(f, "Job {job} is an array: its tasks are paused, and the array be held"),
+            Self::Array => write!(
+                f,
+                "Job {job} is an array, and nothing was done: `fairshare pause {job}_INDEX` and `resume {job}_INDEX` are for a task \
+                 at work, `fairshare jobs --hold {job}` for those to come"
+            ),
         }
     }
 }

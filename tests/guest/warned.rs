@@ -2,8 +2,10 @@
 
 use crate::guest::Guest;
 
-/// A command of alice's that says that it was warned, and ends with 4.
-const LISTENS: &str = "-- bash -c \"trap 'echo warned; exit 4' USR1; while :; do sleep 0.1; done\"";
+/// A command of alice's that says when it listens and that it was warned, and ends with 4. It is warned so long after its start that a
+/// slow machine has come to the rest by then.
+const LISTENS: &str = "--for 10m --signal USR1@520s -- \
+    bash -c \"trap 'echo warned; exit 4' USR1; echo listens; while :; do sleep 0.1; done\"";
 
 fn submit(guest: &Guest, words: &str) -> u64 {
     let line = format!("fairshare submit --cpu 0.2 --mem 64M {words}");
@@ -18,14 +20,17 @@ guest_test!(a_command_is_warned_before_its_time_is_over, |guest: Guest| {
     let unlimited = "fairshare submit --signal USR1@5m -- true";
     guest.as_user("alice", unlimited).expect_code(1).stderr_has("--for 8h");
     // What is paused has it when it goes on, and the daemon that started it need not be there.
-    let warned = submit(&guest, &format!("--for 90s --signal USR1@60s {LISTENS}"));
-    let paused = submit(&guest, &format!("--for 10m --signal SIGUSR1@585s {LISTENS}"));
+    let [warned, paused] = [(); 2].map(|()| submit(&guest, LISTENS));
+    for id in [warned, paused] {
+        let listens = format!("until fairshare output {id} | grep -q listens; do sleep 0.2; done");
+        guest.as_user("alice", &listens).expect_ok();
+    }
     guest.as_user("alice", &format!("fairshare pause {paused}")).expect_ok();
     guest.kill_daemon();
     guest.as_user("alice", &format!("fairshare wait {warned}")).expect_code(4);
-    assert_eq!(output(&guest, warned), "warned");
+    assert_eq!(output(&guest, warned), "listens\nwarned");
     guest.await_cmd(&format!("journalctl -u fairshared.service | grep 'warned job {paused} '"));
-    assert_eq!(output(&guest, paused), "");
+    assert_eq!(output(&guest, paused), "listens");
     guest.as_user("alice", &format!("fairshare resume {paused} && fairshare wait {paused}")).expect_code(4);
     // Who has less time than that has it at the start: the command, and not the process that becomes it.
     let early = submit(&guest, "--for 10m --signal 10@1h -- sleep 1000");

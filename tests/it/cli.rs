@@ -88,15 +88,20 @@ enum Heard {
 impl Daemon {
     /// Welcomes everyone, then follows the script.
     fn saying(script: impl IntoIterator<Item = Next>) -> Self {
-        Self::start(None, script.into_iter().collect())
+        Self::of_version("0.1.0", script)
+    }
+
+    /// The same, as a daemon of this version.
+    fn of_version(version: &str, script: impl IntoIterator<Item = Next>) -> Self {
+        Self::start(Ok(version.to_owned()), script.into_iter().collect())
     }
 
     /// Does this in place of the answer to every hello.
     fn refusing(refusal: Next) -> Self {
-        Self::start(Some(refusal), Vec::new())
+        Self::start(Err(refusal), Vec::new())
     }
 
-    fn start(hello: Option<Next>, script: Vec<Next>) -> Self {
+    fn start(hello: Result<String, Next>, script: Vec<Next>) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let listener = UnixListener::bind(dir.path().join("socket")).unwrap();
         let heard = Arc::new(Mutex::new(Vec::new()));
@@ -154,16 +159,16 @@ fn fairshare(line: &str) -> Command {
 
 fn serve(
     mut stream: UnixStream,
-    hello: Option<&Next>,
+    hello: Result<&String, &Next>,
     script: &Mutex<std::vec::IntoIter<Next>>,
     log: &Mutex<Vec<Heard>>,
 ) {
     let Some(first) = frame(&mut stream) else { return };
     decode_hello(&first).unwrap();
     match hello {
-        None => {
+        Ok(version) => {
             let authz = Authz { uid: 1000, gid: 1000, role: Role::Operator };
-            let (version, features) = ("0.1.0".to_owned(), Vec::new());
+            let (version, features) = (version.clone(), Vec::new());
             send(
                 &mut stream,
                 &HelloAck {
@@ -175,7 +180,7 @@ fn serve(
                 },
             );
         }
-        Some(next) => return follow(&mut stream, next, 0),
+        Err(next) => return follow(&mut stream, next, 0),
     }
     while let Some(payload) = frame(&mut stream) {
         let request = decode_request(&payload).unwrap();
@@ -259,6 +264,7 @@ fn standing() -> AllocationInfo {
         lease_ends_ms: None,
         unit: "fairshare-1000-own.slice".into(),
         usage: None,
+        paused: None,
     }
 }
 

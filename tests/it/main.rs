@@ -10,6 +10,7 @@ mod client;
 mod daemon;
 mod fuzz;
 mod ledger;
+mod package;
 mod policy;
 mod poll;
 mod root;

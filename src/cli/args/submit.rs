@@ -46,10 +46,10 @@ pub struct Submit {
     /// How long it may run, like 90m, 8h or 7d: then SIGTERM, and SIGKILL after ten seconds
     #[arg(long = "for", value_name = "DUR")]
     pub time_limit: Option<Span>,
-    /// Where its output goes, at the end of what is there; %j is the job's number [default: fairshare-%j.out]
+    /// Where its output goes, at the end of what is there; %j is the job's number, beside which %% is a percent sign; all else of it stays [default: fairshare-%j.out]
     #[arg(long, value_name = "FILE")]
     pub output: Option<PathBuf>,
-    /// Where its errors go [default: where the output goes]
+    /// Where its errors go, named in the same way [default: where the output goes]
     #[arg(long, value_name = "FILE")]
     pub errors: Option<PathBuf>,
     /// Where its input comes from [default: /dev/null]

@@ -5,10 +5,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::cli::args::{JobNumbers, Jobs};
-use crate::cli::array;
+use crate::cli::array::{self, Named};
 use crate::cli::conditions;
 use crate::cli::exit::{Exit, Failure};
-use crate::cli::link::{self, Link};
+use crate::cli::link::Link;
 use crate::cli::render;
 use crate::cli::tell::tell;
 use crate::cli::whom::Whom;
@@ -22,10 +22,15 @@ const MIB: u64 = 1 << 20;
 /// # Errors
 /// Refused, or no daemon answers.
 pub fn list(args: &Jobs, socket: &Path) -> Result<Exit, Failure> {
-    let changes = args.alteration.calls();
+    let changes = args.alteration.changes();
     if !changes.is_empty() {
-        let calls = changes.into_iter().map(|call| (call.job_id, call));
-        return each(calls, socket, |job| match conditions::place(job, render::now_ms()) {
+        let named: Vec<Named> = changes.iter().map(|(named, _)| *named).collect();
+        let mut link = Link::new(socket);
+        let calls = array::numbers(&mut link, &named)?.into_iter().zip(changes);
+        let calls = calls.map(|(found, (named, change))| {
+            (named, found.map(|job_id| (job_id, JobAlter { job_id, ..change })))
+        });
+        return each(calls, link, |job| match conditions::place(job, render::now_ms()) {
             place if place.is_empty() => stands(job),
             place => format!("{}: {place}", stands(job)),
         });
@@ -51,9 +56,11 @@ pub fn list(args: &Jobs, socket: &Path) -> Result<Exit, Failure> {
 /// # Errors
 /// The one, or the last of several, was refused, or no daemon answers.
 pub fn cancel(args: &JobNumbers, socket: &Path) -> Result<Exit, Failure> {
-    let ids = array::numbers(&mut Link::new(socket), &args.ids)?;
-    let calls = ids.into_iter().map(|id| (id, JobCancel { job_id: id }));
-    each(calls, socket, |job| match job.array.as_ref().filter(|array| array.at_work > 0) {
+    let mut link = Link::new(socket);
+    let call = |job_id| (job_id, JobCancel { job_id });
+    let found = array::numbers(&mut link, &args.ids)?.into_iter().map(|found| found.map(call));
+    let calls = args.ids.iter().copied().zip(found);
+    each(calls, link, |job| match job.array.as_ref().filter(|array| array.at_work > 0) {
         Some(array) => {
             format!("Job {}: {} of its tasks are being ended, and no more begin", job.job_id, array.at_work)
         }
@@ -66,9 +73,11 @@ pub fn cancel(args: &JobNumbers, socket: &Path) -> Result<Exit, Failure> {
 /// # Errors
 /// The one, or the last of several, was refused, or no daemon answers.
 pub fn pause(args: &JobNumbers, pause: bool, socket: &Path) -> Result<Exit, Failure> {
-    let ids = array::numbers(&mut Link::new(socket), &args.ids)?;
-    let call = |id| (id, JobAlter { job_id: id, pause: Some(pause), ..JobAlter::default() });
-    each(ids.into_iter().map(call), socket, stands)
+    let mut link = Link::new(socket);
+    let call = |job_id| (job_id, JobAlter { job_id, pause: Some(pause), ..JobAlter::default() });
+    let found = array::numbers(&mut link, &args.ids)?.into_iter().map(|found| found.map(call));
+    let calls = args.ids.iter().copied().zip(found);
+    each(calls, link, stands)
 }
 
 fn stands(job: &JobInfo) -> String {
@@ -80,24 +89,30 @@ fn state(job: &JobInfo) -> &'static str {
     if job.paused == Some(true) { "paused" } else { job.state.name() }
 }
 
-/// Makes one call for each job, and says where it stands then. One that is refused keeps no other from being made.
+/// Makes one call for each job, and says where it stands then. One that is refused, or not found, keeps no other from being made.
 fn each<E: Addressed<Answer = OneJob>>(
-    calls: impl ExactSizeIterator<Item = (u64, E)>,
-    socket: &Path,
+    calls: impl ExactSizeIterator<Item = (Named, Result<(u64, E), Failure>)>,
+    mut link: Link,
     said: impl Fn(&JobInfo) -> String,
 ) -> Result<Exit, Failure> {
-    let mut link = Link::new(socket);
     let (alone, mut last) = (calls.len() == 1, None);
-    for (job_id, call) in calls {
-        match link.try_ask(&call)? {
-            Ok(OneJob { job, .. }) => render::print(&said(&job))?,
-            Err(error) => {
-                let refused = link::refused(&error, E::ENDPOINT, &Whom::Me);
-                let message = format!("job {job_id}: {}", refused.message);
-                let named = if alone { refused } else { Failure { message, ..refused } };
-                last.replace(named).iter().for_each(tell);
-            }
-        }
+    for (named, call) in calls {
+        let refused = match call {
+            Ok((job_id, call)) => match link.try_ask(&call)? {
+                Ok(OneJob { job, .. }) => {
+                    render::print(&said(&job))?;
+                    continue;
+                }
+                Err(error) => {
+                    let refused = link.refused(&error, E::ENDPOINT, &Whom::Me);
+                    let refused = array::renamed(refused, job_id, named);
+                    let message = format!("job {named}: {}", refused.message);
+                    if alone { refused } else { Failure { message, ..refused } }
+                }
+            },
+            Err(failure) => failure,
+        };
+        last.replace(refused).iter().for_each(tell);
     }
     last.map_or(Ok(Exit::DONE), Err)
 }

@@ -31,7 +31,7 @@ pub fn run(args: &Output, socket: &Path) -> Result<Exit, Failure> {
     // Whoever reads only the beginning ends this, as with every other program that shows a file.
     signals::restore_sigpipe();
     let mut link = Link::new(socket);
-    let job_id = array::numbers(&mut link, &[args.id])?.first().copied().unwrap_or_default();
+    let job_id = array::number_of(&mut link, Some(args.id))?.unwrap_or_default();
     let OneJob { job, output } = link.ask(&JobStatus { job_id }, &Whom::Me)?;
     if let Some(array) = &job.array {
         let message =

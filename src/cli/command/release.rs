@@ -30,7 +30,7 @@ pub fn run(args: &Release, whom: &Whom, socket: &Path) -> Result<Exit, Failure> 
     let mut link = Link::new(socket);
     let (stop, job_id) = (args.stop.then_some(true), array::number_of(&mut link, args.job)?);
     let call = contract::Release { stop, job_id, for_uid: whom.for_uid() };
-    match link.ask(&call, whom)? {
+    match array::ask_of(&mut link, &call, whom, job_id.zip(args.job))? {
         ReleaseAnswer::Done(released) => {
             render::print(&text(released, whom))?;
             if !released && job_id.is_none() && *whom == Whom::Me {

@@ -19,7 +19,7 @@ pub fn run(args: &Renew, whom: &Whom, socket: &Path) -> Result<Exit, Failure> {
     let mut link = Link::new(socket);
     let job_id = array::number_of(&mut link, args.job)?;
     let call = contract::Renew { lease_ms: args.lease.ms(), job_id, for_uid: whom.for_uid() };
-    let answer = link.ask(&call, whom)?;
+    let answer = array::ask_of(&mut link, &call, whom, job_id.zip(args.job))?;
     if args.json {
         render::print(&render::json(&answer)?)?;
     } else {

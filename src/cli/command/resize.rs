@@ -20,7 +20,7 @@ pub fn run(args: &Resize, whom: &Whom, socket: &Path) -> Result<Exit, Failure> {
     let job_id = array::number_of(&mut link, args.job)?;
     let figures = contract::Resize::of(args.figures.amounts());
     let call = contract::Resize { job_id, for_uid: whom.for_uid(), ..figures };
-    let answer = link.ask(&call, whom)?;
+    let answer = array::ask_of(&mut link, &call, whom, job_id.zip(args.job))?;
     if args.json {
         render::print(&render::json(&answer)?)?;
     } else {

@@ -19,6 +19,7 @@ use crate::cli::whom::Whom;
 use crate::client::ClientError;
 use crate::contract::handover::numbered;
 use crate::contract::{self, Addressed, JobStarted};
+use crate::wire::error::{Code, WireError};
 use crate::wire::os_text::OsText;
 
 /// Where the output of a command goes that names no file, in the folder that it was submitted from: `%j` is the job's number.
@@ -66,21 +67,11 @@ fn submit(args: &Submit, script: Option<OsText>, socket: &Path) -> Result<Exit, 
         requeue: args.requeue.then_some(true),
         ..contract::Submit::of(args.figures.amounts())
     };
-    args.conditions.put_in(&mut submission);
+    let mut link = Link::new(socket);
+    args.conditions.put_in(&mut submission, &mut link)?;
     args.care.put_in(&mut submission);
     let sent = streams(&mut submission, input, output, errors)?;
-    let why = match args {
-        _ if sent.is_empty() => None,
-        Submit { array: Some(_), .. } => Some("the tasks of an array have no pipe or terminal to share"),
-        Submit { retry: Some(_), .. } => {
-            Some("what may be run again (--retry) has no pipe or terminal to keep")
-        }
-        Submit { requeue: true, .. } => {
-            Some("what may be run again (--requeue) has no pipe or terminal to keep")
-        }
-        _ => None,
-    };
-    if let Some(why) = why {
+    if let Some(why) = keeps_no_stream(args).filter(|_| !sent.is_empty()) {
         return Err(Failure::new(Exit::USAGE, why)
             .hint("name a file with `--output`, `--errors` and `--input`, or leave them out"));
     }
@@ -89,7 +80,7 @@ fn submit(args: &Submit, script: Option<OsText>, socket: &Path) -> Result<Exit, 
         true => String::from_utf8_lossy(&numbered(shown.as_os_str().as_bytes(), job)).into_owned(),
         false => shown.display().to_string(),
     };
-    match Link::new(socket).submit(&submission, &streams) {
+    match link.submit(&submission, &streams) {
         Ok(JobStarted { job_started: job }) => {
             match args.array {
                 None => note(&format!("job {job}: its output goes to {}", goes_to(&job.to_string()))),
@@ -101,7 +92,7 @@ fn submit(args: &Submit, script: Option<OsText>, socket: &Path) -> Result<Exit, 
             render::print(&job.to_string())?;
             Ok(Exit::DONE)
         }
-        Err(ClientError::Refused(error)) => Err(link::refused(&error, contract::Submit::ENDPOINT, &Whom::Me)),
+        Err(ClientError::Refused(error)) => Err(refused(&link, &error, &submission)),
         Err(error) if error.leaves_open() => {
             let hint = format!(
                 "look at `fairshare jobs` before it is submitted again: where it is there, its output goes to {}",
@@ -111,6 +102,30 @@ fn submit(args: &Submit, script: Option<OsText>, socket: &Path) -> Result<Exit, 
         }
         Err(error) => Err(link::fault(error)),
     }
+}
+
+/// Why no pipe or terminal goes along with what is submitted, where none does.
+fn keeps_no_stream(args: &Submit) -> Option<&'static str> {
+    match args {
+        Submit { array: Some(_), .. } => Some("the tasks of an array have no pipe or terminal to share"),
+        Submit { retry: Some(_), .. } => {
+            Some("what may be run again (--retry) has no pipe or terminal to keep")
+        }
+        Submit { requeue: true, .. } => {
+            Some("what may be run again (--requeue) has no pipe or terminal to keep")
+        }
+        _ => None,
+    }
+}
+
+/// Why it was refused, as it is told.
+fn refused(link: &Link, error: &WireError, submission: &contract::Submit) -> Failure {
+    let refused = link.refused(error, contract::Submit::ENDPOINT, &Whom::Me);
+    let waits = submission.after.is_some() || submission.after_any.is_some();
+    if waits && error.is(Code::NotFound) {
+        return refused.hint("`fairshare jobs` shows yours: --after and --after-any take no others");
+    }
+    refused
 }
 
 /// What a command reads, or where it writes.

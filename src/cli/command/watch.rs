@@ -98,7 +98,7 @@ impl Told {
         let place = conditions::place(job, render::now_ms());
         if job.state == JobState::Queued && self.0.as_ref() != Some(&place) {
             let said = if place.is_empty() { "in the queue" } else { place.as_str() };
-            note(&format!("waiting as job {}: {said}", job.job_id));
+            note(&format!("waiting as job {}: {said}", job.number()));
             self.0 = Some(place);
         }
     }
@@ -167,7 +167,7 @@ pub fn outcome(job: &JobInfo, whom: &Whom) -> Result<Exit, Failure> {
     }
     let shows = if matches!(whom, Whom::Me) { "fairshare jobs" } else { "fairshare jobs --all" };
     let fail = |exit, how: &str| {
-        Err(Failure::new(exit, format!("job {} {how}", job.job_id)).hint(format!("`{shows}` shows it")))
+        Err(Failure::new(exit, format!("job {} {how}", job.number())).hint(format!("`{shows}` shows it")))
     };
     if let Some(signal) = job.signal {
         // As a shell has it (POSIX, Shell Command Language, 2.8.2).

@@ -3,10 +3,13 @@
 use super::refuse::bad;
 use crate::contract::{self, Amounts, ArrayRange};
 use crate::ledger::again::Again;
-use crate::ledger::array::{Array, INDEX_MAX, Indices, TASKS_MAX};
+use crate::ledger::array::{Array, Indices};
 use crate::ledger::care::{Care, OutOfMemory, SIGNAL_MAX, Warning};
 use crate::ledger::{Wait, Where};
-use crate::quantity::{Bytes, MilliCpu, PartialAmount, Priority, QuantityError, RETRIES_MAX, Tasks};
+use crate::quantity::{
+    ARRAY_INDEX_MAX, ARRAY_TASKS_MAX, Bytes, MilliCpu, PartialAmount, Priority, QuantityError, RETRIES_MAX,
+    Tasks,
+};
 use crate::wire::error::WireError;
 
 /// The figures that a call names.
@@ -45,7 +48,7 @@ pub fn array(range: ArrayRange) -> Result<Array, WireError> {
     let step = step.unwrap_or(1);
     let Some(indices) = Indices::checked(first, last, step) else {
         return Err(bad(format!(
-            "No array is {first}-{last}:{step}: it has 1 to {TASKS_MAX} tasks, with indices from 0 to {INDEX_MAX}"
+            "No array is {first}-{last}:{step}: it has 1 to {ARRAY_TASKS_MAX} tasks, with indices from 0 to {ARRAY_INDEX_MAX}"
         )));
     };
     if at_once == Some(0) {

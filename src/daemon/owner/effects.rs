@@ -111,7 +111,7 @@ impl EventLoop {
         }
         // What gives something back waits behind them, and each may take as long as a process keeps from standing still.
         if matches!(effect, Effect::Pause { .. }) && !self.pausing.insert(uid) {
-            let error = WireError::new(Code::Busy, "Another job of yours is being paused or resumed");
+            let error = WireError::new(Code::Busy, "A job of yours is being paused or resumed");
             return reply.send(Err(error.retry_after_ms(PAUSING_RETRY_AFTER_MS)));
         }
         if self.busy.contains_key(&uid) {

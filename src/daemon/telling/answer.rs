@@ -46,6 +46,7 @@ pub fn allocation(allocation: &Allocation, now: Now, lease_ends_ms: Option<u64>)
         lease_ends_ms,
         unit: allocation.unit().to_string(),
         usage: None,
+        paused: None,
     }
 }
 

@@ -79,7 +79,7 @@ pub fn shown(job: &Job, within: Within, now: Now) -> wire::JobInfo {
         limits: job.queued().then(|| job.kind.ask()).flatten().map(|ask| Box::new(amounts(ask.amount))),
         starts_after: None,
         again: work.and_then(again),
-        warning: work.and_then(|work| work.care.warning).map(warning),
+        warning: work.and_then(|work| work.care.warning).map(|of| Box::new(warning(of))),
         oom_kills: ran.and_then(|ran| ran.oom_kills),
     }
 }
@@ -98,6 +98,7 @@ fn warning(warning: Warning) -> wire::Warning {
 
 /// How the tasks of an array stand, as it is shown.
 fn array(array: &Array) -> wire::ArrayInfo {
+    let (first, _, step) = array.indices.parts();
     wire::ArrayInfo {
         tasks: array.indices.count(),
         to_come: array.to_come(),
@@ -105,6 +106,8 @@ fn array(array: &Array) -> wire::ArrayInfo {
         done: array.done,
         failed: array.failed,
         at_once: array.at_once,
+        first: Some(first),
+        step: Some(step),
     }
 }
 

@@ -65,7 +65,8 @@ impl<'a> Shown<'a> {
     /// An allocation, without its use.
     pub fn allocation(&self, allocation: &Allocation) -> AllocationInfo {
         let ends = allocation.lease.map(|lease| self.ledger.wall_ms(self.now, lease.ends));
-        answer::allocation(allocation, self.now, ends)
+        let paused = allocation.id.job().filter(|job| self.paused.contains(job)).map(|_| true);
+        AllocationInfo { paused, ..answer::allocation(allocation, self.now, ends) }
     }
 
     /// A member's share, without its use and its allocations; `None` where they have none.

@@ -212,7 +212,7 @@ fn wait_of_several_ends_with_the_largest_status() {
     let stderr = text(&output.stderr);
     for said in [
         "fairshare: job 9 ended with exit 0; 1 of 4 are over\n",
-        "fairshare: there is no job 10\n",
+        "fairshare: job 10: there is no job 10\n",
         "fairshare: job 8 ended with exit 3; 3 of 4 are over\n",
         "fairshare: job 7 ended with exit 2; 4 of 4 are over\n",
     ] {

@@ -6,7 +6,7 @@ use std::os::unix::net::UnixListener;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
-use fairshare::contract::{Answer, Pong, Subscribed};
+use fairshare::contract::{Answer, OneJob, Pong, Subscribed};
 use fairshare::wire::detail::{Detail, Resource};
 use fairshare::wire::error::{Code, WireError};
 
@@ -42,6 +42,44 @@ fn every_code_ends_with_its_status_and_says_what_to_type_next() {
             assert!(lines[3].starts_with("  hint: ") && lines.len() == 4, "{line}, {code}: {complaint}");
         }
     }
+}
+
+/// Refused as an older daemon refuses what it does not know, and as this one what cannot be.
+#[test]
+fn another_version_is_blamed_only_where_there_is_one() {
+    let version = env!("CARGO_PKG_VERSION");
+    for (of, blamed) in [("0.1.0", true), (version, false)] {
+        for line in ["pause 7", "submit -- true", "resize --cpu 1"] {
+            let folder = tempfile::tempdir().unwrap();
+            let daemon = Daemon::of_version(of, [Code::BadRequest.into()]);
+            let said = complaint(&daemon.command(line).current_dir(folder.path()).output().unwrap(), 1);
+            assert_eq!(said.contains("restart fairshared.service"), blamed, "{line}: {said}");
+            assert!(said.contains("\n  hint: "), "{said}");
+        }
+    }
+}
+
+#[test]
+fn what_came_too_early_is_asked_again_as_soon_as_it_may_be() {
+    let early = || WireError::new(Code::Busy, "A job of yours is being paused or resumed").retry_after_ms(1);
+    let done = Answer::Job(OneJob::of(job(JobState::Running)));
+    let daemon = Daemon::saying([early().into(), early().into(), done.into()]);
+    assert_eq!(shown(&daemon.run("pause 7")), "Job 7 is running\n");
+    assert_eq!(daemon.calls().len(), 3);
+    // Nobody waits so long.
+    let late = early().retry_after_ms(61_000);
+    let daemon = Daemon::saying([late.into()]);
+    complaint(&daemon.run("pause 7"), 75);
+    assert_eq!(daemon.calls().len(), 1);
+}
+
+#[test]
+fn who_waits_for_a_job_that_is_not_there_is_shown_the_jobs() {
+    let folder = tempfile::tempdir().unwrap();
+    let daemon = Daemon::saying([WireError::new(Code::NotFound, "No such job").into()]);
+    let mut command = daemon.command("submit --after 9999 -- true");
+    let said = complaint(&command.current_dir(folder.path()).output().unwrap(), 1);
+    assert!(said.contains("`fairshare jobs` shows yours") && !said.contains("request"), "{said}");
 }
 
 #[test]

@@ -74,7 +74,19 @@ fn each_task_is_a_job_that_knows_which_it_is() {
     let one = task(&mut raw, id, 1);
     until_it_runs(&world, one);
     let told = stands(&mut raw, id);
-    assert_eq!(told, ArrayInfo { tasks: 3, to_come: 2, at_work: 1, done: 0, failed: 0, at_once: Some(1) });
+    assert_eq!(
+        told,
+        ArrayInfo {
+            tasks: 3,
+            to_come: 2,
+            at_work: 1,
+            done: 0,
+            failed: 0,
+            at_once: Some(1),
+            first: Some(1),
+            step: Some(1)
+        }
+    );
     let shown = job(&mut raw, one);
     assert_eq!((shown.name.as_deref(), shown.state), (Some("sweep"), JobState::Running));
     assert_eq!(becomes(&world, &daemon, one).code(), Some(0));

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use fairshare::contract::{
     Amounts, Answer, Call, EventInfo, InUnit, JobAlter, JobCancel, JobInfo, JobList, JobState, JobStatus,
-    Jobs, OneJob, Release, Run, Submit,
+    Jobs, OneJob, Release, Run, Status, StatusAnswer, Submit,
 };
 use fairshare::testing::ledger::job::{Job, JobKind};
 use fairshare::wire::error::Code;
@@ -23,6 +23,20 @@ const HOUR_MS: u64 = 3_600_000;
 
 fn alter(job_id: u64, pause: bool) -> Call {
     Call::JobAlter(JobAlter { job_id, pause: Some(pause), ..JobAlter::default() })
+}
+
+fn hold_of(job_id: u64) -> Call {
+    Call::JobAlter(JobAlter { job_id, hold: Some(true), ..JobAlter::default() })
+}
+
+/// Whether each allocation of the caller's is said to stand still.
+fn shown_in_status(raw: &mut Raw) -> Vec<Option<bool>> {
+    match raw.ask(&Call::Status(Status { for_uid: None })) {
+        Ok(Answer::Status(StatusAnswer { share: Some(share), .. })) => {
+            share.allocations.iter().flatten().map(|allocation| allocation.paused).collect()
+        }
+        other => panic!("no share: {other:?}"),
+    }
 }
 
 fn altered(raw: &mut Raw, job_id: u64, pause: bool) -> JobInfo {
@@ -62,6 +76,7 @@ fn what_is_paused_is_shown_and_outlives_the_daemon() {
         let paused = altered(&mut raw, id, true);
         assert_eq!((paused.state, paused.paused), (JobState::Running, Some(true)));
         assert!(is_frozen(&world, &alone(id)));
+        assert_eq!(shown_in_status(&mut raw), [Some(true)]);
     }
     let told = |event: EventInfo| event.job.is_some_and(|job| job.paused == Some(true));
     assert!((0..4).any(|_| told(follower.event())), "nobody was told");
@@ -75,6 +90,7 @@ fn what_is_paused_is_shown_and_outlives_the_daemon() {
     for _ in 0..2 {
         assert_eq!(altered(&mut raw, id, false).paused, None);
         assert!(!is_frozen(&world, &alone(id)));
+        assert_eq!(shown_in_status(&mut raw), [None]);
     }
     daemon.kill();
     let daemon = home.activate();
@@ -290,5 +306,13 @@ fn a_member_pauses_their_own_alone() {
         fairshare(&daemon, MEMBER, NOGROUP, &["submit", "--output", "/dev/null", "--", "true"]);
     assert_eq!(code, 0, "{theirs}");
     let theirs = theirs.split_whitespace().next().unwrap().parse().unwrap();
-    raw.refused(&alter(theirs, true), Code::NotFound);
+    for pause in [true, false] {
+        let error = raw.refused(&alter(theirs, pause), Code::Forbidden);
+        assert!(error.message.contains("is someone else's: only its member pauses it"), "{error:?}");
+    }
+    assert!(raw.refused(&hold_of(theirs), Code::Forbidden).message.contains("only its member holds it"));
+    assert_eq!(raw.refused(&alter(9999, true), Code::NotFound).message, "No such job");
+    assert_eq!(other.refused(&hold_of(id), Code::NotFound).message, "No such job");
+    let (code, said) = fairshare(&daemon, 0, NOGROUP, &["pause", &theirs.to_string()]);
+    assert!(code == 77 && said.contains("ends it with `fairshare cancel`"), "{said}");
 }

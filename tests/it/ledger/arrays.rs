@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use fairshare::testing::identity::JobId;
 use fairshare::testing::ledger::apart::{Change, When};
-use fairshare::testing::ledger::array::{Array, Indices, TASKS_MAX};
+use fairshare::testing::ledger::array::{Array, Indices};
 use fairshare::testing::ledger::job::{Exit, Job, JobEnd, JobState, Ran};
 use fairshare::testing::ledger::{BootId, Canceller, Command, Effect, Ledger, Outcome, Wait};
-use fairshare::testing::quantity::PartialAmount;
+use fairshare::testing::quantity::{ARRAY_TASKS_MAX, PartialAmount};
 use fairshare::testing::state;
 
 use super::village::{
@@ -122,8 +122,8 @@ fn no_more_are_at_work_than_it_says_and_it_keeps_its_place() {
 #[test]
 fn members_with_arrays_share_the_machine() {
     let mut ledger = ledger();
-    let one = put(&mut ledger, 0, 1, TASKS_MAX, None);
-    let two = put(&mut ledger, 1, 2, TASKS_MAX, None);
+    let one = put(&mut ledger, 0, 1, ARRAY_TASKS_MAX, None);
+    let two = put(&mut ledger, 1, 2, ARRAY_TASKS_MAX, None);
     assert_eq!((at_work(&ledger, one).len(), at_work(&ledger, two).len()), (4, 0));
     assert_eq!(ledger.jobs().len(), 6, "an array is one job, and each task that there is");
     let mut held = [0, 0];

@@ -69,6 +69,8 @@ fn what_waits_is_over_or_is_no_command_is_not_paused() {
         assert_eq!(refused(&mut ledger, 5, over, paused), Some(NotPaused::Over));
         assert_eq!(refused(&mut ledger, 5, release, paused), Some(NotPaused::NoCommand));
         assert_eq!(refused(&mut ledger, 5, array, paused), Some(NotPaused::Array));
+        let said = Refusal::NotPaused { job: array, why: NotPaused::Array }.to_string();
+        assert!(said.contains("nothing was done") && said.contains("`fairshare jobs --hold "), "{said}");
     }
 }
 

@@ -6,7 +6,7 @@ use crate::daemon::asking::caller::{Asking, Caller};
 use crate::daemon::asking::deed::{Deed, Saying};
 use crate::daemon::asking::figures::priority;
 use crate::daemon::asking::present::Present;
-use crate::daemon::asking::refuse::bad;
+use crate::daemon::asking::refuse::{bad, forbidden};
 use crate::daemon::telling::shown::Shown;
 use crate::identity::JobId;
 use crate::ledger::apart::Change;
@@ -51,8 +51,10 @@ impl Endpoint for JobAlter {
         Ok((JobId(job_id), alteration))
     }
 
-    fn deed(act: &Self::Act, by: &Caller, _now: &Present<'_>) -> Result<Deed, WireError> {
-        let ((job, alteration), by) = (*act, by.peer.uid);
+    fn deed(act: &Self::Act, by: &Caller, now: &Present<'_>) -> Result<Deed, WireError> {
+        let (job, alteration) = *act;
+        refuse_others(job, alteration, by, now)?;
+        let by = by.peer.uid;
         let altered = move |shown: &Shown<'_>, _: &Decided| shown.one_job(job);
         Ok(Deed::Say(match alteration {
             Alteration::Waiting(change) => {
@@ -61,4 +63,22 @@ impl Endpoint for JobAlter {
             Alteration::Pause(pause) => Saying::new(Command::Pause { job, by, pause }),
         }))
     }
+}
+
+/// Tells an admin, who sees whose a job is, that only its member changes it: to others there is no such job.
+fn refuse_others(
+    job: JobId,
+    alteration: Alteration,
+    by: &Caller,
+    now: &Present<'_>,
+) -> Result<(), WireError> {
+    let is_others = now.shown.ledger.jobs().get(&job).is_some_and(|job| job.uid != by.peer.uid);
+    if by.role != Role::Admin || !is_others {
+        return Ok(());
+    }
+    let only = match alteration {
+        Alteration::Waiting(_) => "its member holds it, releases it or puts it first",
+        Alteration::Pause(_) => "its member pauses it, or has it go on",
+    };
+    Err(forbidden(format!("Job {job} is someone else's: only {only}"), by.role))
 }

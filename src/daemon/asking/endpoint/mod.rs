@@ -261,6 +261,7 @@ mod tests {
             lease_ends_ms: Some(MOST),
             unit: format!("fairshare-{MOST}-job{MOST}.slice"),
             usage: Some(usage.clone()),
+            paused: Some(true),
         };
         let share = ShareInfo {
             uid: MOST,

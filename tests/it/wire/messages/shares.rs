@@ -56,6 +56,7 @@ pub fn allocation_min() -> AllocationInfo {
         lease_ends_ms: None,
         unit: text("fairshare-1001-own.slice"),
         usage: None,
+        paused: None,
     }
 }
 
