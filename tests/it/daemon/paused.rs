@@ -286,6 +286,8 @@ fn a_command_that_ends_while_it_is_to_be_paused_is_said_to_have_ended() {
     world.forget_unit(&alone(id));
     let error = raw.refused(&alter(id, true), Code::NotFound);
     assert!(error.message.contains("Nothing of job"), "{error:?}");
+    // What has ended as soon as it went on has gone on.
+    altered(&mut raw, id, false);
 }
 
 #[test]
