@@ -2,7 +2,9 @@
 
 use std::fs;
 
-use fairshare::contract::{AgainInfo, Answer, Call, JobCancel, JobInfo, JobList, JobState, Jobs, Submit};
+use fairshare::contract::{
+    AgainInfo, Answer, ArrayRange, Call, JobCancel, JobInfo, JobList, JobState, Jobs, Submit,
+};
 use fairshare::wire::error::Code;
 
 use super::handed::becomes;
@@ -100,6 +102,44 @@ fn each_try_is_made_once_whenever_the_daemon_dies() {
     }
     assert_eq!(over(&mut daemon.client(), id).exit_code, Some(1));
     assert_eq!(starts(&world, id), 4);
+}
+
+/// What says on disk that it was started is of its last try until that is taken back.
+#[test]
+fn what_waits_for_its_next_try_is_known_to_the_next_daemon() {
+    let world = World::start();
+    let mut home = Home::new(&world);
+    let daemon = home.activate();
+    let mut raw = daemon.client();
+    let id = raw.put(retry(1));
+    until_it_runs(&world, id);
+    world.end_service(&service(id), 1);
+    until("it to be as if it had never been started", PATIENCE, || file(&home, id).exists().then_some(()));
+    // Each change has all of the state stored.
+    raw.put(Submit { wait: Some(true), hold: Some(true), ..submission() });
+    daemon.kill();
+    let daemon = home.activate();
+    let mut raw = daemon.client();
+    until_tried(&world, &mut raw, id, 1);
+    world.end_service(&service(id), 0);
+    assert_eq!(over(&mut raw, id).state, JobState::Done);
+}
+
+#[test]
+fn a_task_is_tried_again_as_its_array_was_submitted() {
+    let world = World::start();
+    let mut home = Home::new(&world);
+    let daemon = home.activate();
+    let mut raw = daemon.client();
+    let array = Some(ArrayRange { first: 1, last: 1, step: None, at_once: None });
+    let id = raw.put(Submit { array, ..retry(1) });
+    let task = id + 1;
+    until_it_runs(&world, task);
+    world.end_service(&service(task), 1);
+    until_tried(&world, &mut raw, task, 1);
+    world.end_service(&service(task), 0);
+    assert_eq!(over(&mut raw, id).state, JobState::Done);
+    assert_eq!(starts(&world, task), 2);
 }
 
 /// Its units went while no daemon was there to see how it ended, as with the end of the machine.
