@@ -40,6 +40,9 @@ pub const ARRAY_TASKS_MAX: u64 = 10_000;
 /// The largest index of a task of an array.
 pub const ARRAY_INDEX_MAX: u64 = u32::MAX as u64;
 
+/// The largest number of a signal (`signal(7)`).
+pub const SIGNAL_MAX: u64 = 64;
+
 /// How often a submitted command is run again at most after it has failed.
 pub const RETRIES_MAX: u64 = 100;
 

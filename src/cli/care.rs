@@ -6,7 +6,8 @@ use clap::ValueEnum;
 use nix::sys::signal::Signal;
 
 use super::typed::Span;
-use crate::contract::{self, SIGNAL_MAX, Submit};
+use crate::contract::{self, Submit};
+use crate::quantity::SIGNAL_MAX;
 
 /// What is done for a submitted command while it runs.
 #[derive(Debug, Clone, Default, clap::Args)]

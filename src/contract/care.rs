@@ -2,14 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-/// The largest number of a signal (`signal(7)`).
-pub const SIGNAL_MAX: u64 = 64;
-
 /// A signal that its main process is sent once, so long before its time limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Warning {
-    /// The signal's number, 1 to [`SIGNAL_MAX`].
+    /// The signal's number, 1 to 64 (`signal(7)`).
     pub number: u64,
     /// How long before the time limit in milliseconds, from 1 on. Where it is not less than that it is sent at the start.
     pub before_ms: u64,

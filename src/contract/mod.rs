@@ -48,7 +48,7 @@ pub use ask::{Ask, Repeat};
 pub use attach::{Attach, PIDS_MAX};
 pub use audit::{Audit, AuditAnswer, Finding, FindingKind, PIDS_NAMED_MAX};
 pub use capacity::CapacityInfo;
-pub use care::{OutOfMemory, SIGNAL_MAX, Warning};
+pub use care::{OutOfMemory, Warning};
 pub use changed::Changed;
 pub use drain::Drain;
 pub use dump::{AllocationDump, AllocationPhase, Dump, DumpAnswer, DumpInfo, JOBS_DUMPED_MAX, PastUse};

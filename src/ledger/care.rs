@@ -6,9 +6,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::time::Time;
 use crate::identity::JobId;
 
-/// The largest number of a signal (`signal(7)`).
-pub const SIGNAL_MAX: u8 = 64;
-
 /// What is done for a submitted command while it runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Care {
@@ -21,7 +18,7 @@ pub struct Care {
 /// A signal that a command's main process is sent once before its time is over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Warning {
-    /// The signal, from 1 to [`SIGNAL_MAX`].
+    /// The signal, from 1 to [`SIGNAL_MAX`](crate::quantity::SIGNAL_MAX).
     pub signal: u8,
     /// How long before its time limit, in milliseconds.
     pub before_ms: u64,

@@ -220,6 +220,13 @@ pub enum Cause {
     Outside,
 }
 
+impl Ran {
+    /// A command whose main process ended with this, and of which nothing else is known.
+    pub fn of(exit: Exit) -> Self {
+        Self { exit, cause: None, peak: None, needed: None, mem_limit: None, cpu_usec: None, oom_kills: None }
+    }
+}
+
 impl JobEnd {
     /// That of a command that was to run after this job, which ended in these [words](Self::words).
     pub(super) fn unreached(job: JobId, how: String) -> Self {
@@ -242,15 +249,7 @@ impl JobEnd {
         };
         match (one, other) {
             (Some(one), other) if rank(&one) >= rank(other) => one,
-            (_, Self::Ran(Ran { exit, cause, .. })) => Self::Ran(Ran {
-                exit: *exit,
-                cause: *cause,
-                peak: None,
-                needed: None,
-                mem_limit: None,
-                cpu_usec: None,
-                oom_kills: None,
-            }),
+            (_, Self::Ran(Ran { exit, cause, .. })) => Self::Ran(Ran { cause: *cause, ..Ran::of(*exit) }),
             (_, other) => other.clone(),
         }
     }

@@ -4,11 +4,11 @@ use super::refuse::bad;
 use crate::contract::{self, Amounts, ArrayRange};
 use crate::ledger::again::Again;
 use crate::ledger::array::{Array, Indices};
-use crate::ledger::care::{Care, OutOfMemory, SIGNAL_MAX, Warning};
+use crate::ledger::care::{Care, OutOfMemory, Warning};
 use crate::ledger::{Wait, Where};
 use crate::quantity::{
     ARRAY_INDEX_MAX, ARRAY_TASKS_MAX, Bytes, MilliCpu, PartialAmount, Priority, QuantityError, RETRIES_MAX,
-    Tasks,
+    SIGNAL_MAX, Tasks,
 };
 use crate::wire::error::WireError;
 
@@ -86,7 +86,8 @@ pub fn care(
 }
 
 fn warning(contract::Warning { number, before_ms }: contract::Warning) -> Result<Warning, WireError> {
-    let signal = u8::try_from(number).ok().filter(|signal| (1..=SIGNAL_MAX).contains(signal));
+    let signal = Some(number).filter(|number| (1..=SIGNAL_MAX).contains(number));
+    let signal = signal.and_then(|number| u8::try_from(number).ok());
     let signal =
         signal.ok_or_else(|| bad(format!("There is no signal {number}: they are 1 to {SIGNAL_MAX}")))?;
     if before_ms == 0 {

@@ -61,15 +61,7 @@ fn empty(ledger: &mut Ledger, ms: u64) {
 
 fn ended(code: u8) -> JobEnd {
     let exit = Exit::Code(code);
-    JobEnd::Ran(Ran {
-        exit,
-        cause: None,
-        peak: None,
-        needed: None,
-        mem_limit: None,
-        cpu_usec: None,
-        oom_kills: None,
-    })
+    JobEnd::Ran(Ran::of(exit))
 }
 
 fn ends(ledger: &mut Ledger, ms: u64, job: JobId, end: JobEnd) -> Vec<Effect> {

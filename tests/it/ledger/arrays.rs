@@ -49,15 +49,7 @@ fn indices(ledger: &Ledger, array: JobId) -> Vec<u64> {
 
 fn ended(code: u8) -> JobEnd {
     let exit = Exit::Code(code);
-    JobEnd::Ran(Ran {
-        exit,
-        cause: None,
-        peak: None,
-        needed: None,
-        mem_limit: None,
-        cpu_usec: Some(9),
-        oom_kills: None,
-    })
+    JobEnd::Ran(Ran { cpu_usec: Some(9), ..Ran::of(exit) })
 }
 
 fn ends(ledger: &mut Ledger, ms: u64, array: JobId, index: u64, code: u8) -> Vec<Effect> {

@@ -49,8 +49,7 @@ fn what_waits_is_over_or_is_no_command_is_not_paused() {
     let mut ledger = ledger();
     let over = put(&mut ledger, None);
     let exit = Exit::Code(0);
-    let ran =
-        Ran { exit, cause: None, peak: None, needed: None, mem_limit: None, cpu_usec: None, oom_kills: None };
+    let ran = Ran::of(exit);
     say(&mut ledger, 2, Command::WorkEnded { job: over, end: JobEnd::Ran(ran) }).unwrap();
     say(&mut ledger, 2, request(&policy(), 1, named(1000, GIB), None, Wait::Granted)).unwrap();
     // The release of what is busy is at work, until it is carried out.

@@ -28,15 +28,7 @@ fn put(ledger: &mut Ledger, ms: u64, again: Again) -> JobId {
 
 fn ran(code: u8, cause: Option<Cause>) -> JobEnd {
     let exit = Exit::Code(code);
-    JobEnd::Ran(Ran {
-        exit,
-        cause,
-        peak: None,
-        needed: None,
-        mem_limit: None,
-        cpu_usec: Some(9),
-        oom_kills: None,
-    })
+    JobEnd::Ran(Ran { cause, cpu_usec: Some(9), ..Ran::of(exit) })
 }
 
 fn ends(ledger: &mut Ledger, ms: u64, job: JobId, end: JobEnd) -> Vec<Effect> {
