@@ -127,11 +127,12 @@ guest_test!(on_a_full_disk_what_is_held_is_given_back, |guest: Guest| {
         .root(
             "for size in 1G 64M 4M 256K 16K 4K; do
                  at=0; while fallocate -l $size /fill.$size.$at 2>/dev/null; do at=$((at + 1)); done
-             done
-             touch /run/full",
+             done",
         )
         .expect_ok();
+    // Before anything ends: what a command that ended had on the disk is free again.
     guest.as_user("bob", "fairshare request --cpu 0.5 --mem 64M").expect_code(75);
+    guest.root("touch /run/full").expect_ok();
     guest.as_user("alice", &format!("fairshare wait {ends}")).expect_code(3);
     guest.as_user("alice", &format!("fairshare cancel {job}")).expect_ok();
     guest
