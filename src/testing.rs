@@ -119,7 +119,9 @@ pub mod simulate {
     }
 }
 pub mod state {
-    pub use crate::state::{STATE_VERSION, StateFile, Unusable, encode, parse};
+    pub use crate::state::{
+        Loaded, STATE_VERSION, StateFile, Unusable, changes, checksum_of, encode, parse, parse_with,
+    };
 }
 pub mod systemd {
     pub use crate::systemd::{

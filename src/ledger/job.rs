@@ -16,7 +16,7 @@ use crate::time::Now;
 pub const JOBS_KEPT_PER_UID_MAX: usize = 1000;
 
 /// How many jobs that are over are remembered of all members together: four who have all of theirs. When there are more,
-/// the oldest of who has the most is forgotten. Each is some 300 bytes in memory, and in each write of the state.
+/// the oldest of who has the most is forgotten. Each is some 300 bytes in memory, and in the state.
 pub const JOBS_KEPT_MAX: usize = 4 * JOBS_KEPT_PER_UID_MAX;
 
 /// The longest name of a file that is remembered as that of a command's output, in bytes: it is in each write of the state, as

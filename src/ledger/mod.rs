@@ -22,6 +22,7 @@ pub mod command;
 mod contest;
 pub mod counted;
 mod decided;
+pub mod difference;
 pub mod expire;
 pub mod fairness;
 pub mod job;

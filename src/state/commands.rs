@@ -14,8 +14,9 @@ use std::path::PathBuf;
 use rustix::fs::{AtFlags, Dir, Mode, OFlags};
 use rustix::io::Errno;
 
+use super::StateFile;
+use super::files::{StateFault, sync_folder, write_whole};
 use super::framed::{Magic, framed, unframed};
-use super::{StateFault, StateFile, sync_folder, write_whole};
 use crate::identity::JobId;
 
 /// The version that this code writes.

@@ -1,94 +1,44 @@
-//! The state file: what must be known after a crash. Written whole or not at all.
+//! The state: what must be known after a crash. A change of it is written whole or not at all.
 //!
-//! It is [`framed`], with one CBOR item. The header is the same in every version, so that a file of a newer version is told from
-//! a torn one. Beside it are the [`commands`] that wait.
+//! The state file is [`framed`], with one CBOR item. The header is the same in every version, so that a file of a newer version
+//! is told from a torn one. Where it is large, what [`changes`] is written beside it, until that is as large. Beside it are also
+//! the [`commands`] that wait.
 
+pub mod changes;
 pub mod commands;
+mod files;
 mod framed;
 mod record;
+mod whole;
 
-use std::cell::Cell;
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::Read as _;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, FallocateFlags, FlockOperation, Mode, OFlags};
 
 use crate::ledger::Image;
-use framed::{Magic, framed, unframed};
+use changes::Changes;
+use files::{fault, sync_folder, write_whole};
 
-/// The version that this code writes. A field that is added, taken away or means something else raises it, and the
-/// versions before stay readable: `tests/data/state/` has a file of each.
-pub const STATE_VERSION: u32 = 8;
+pub use files::StateFault;
+pub use framed::checksum_of;
+pub use whole::{STATE_VERSION, Unusable, encode, parse};
 
 /// The largest state file that is read, in bytes: a million shares would be smaller.
 pub const STATE_BYTES_MAX: u64 = 256 << 20;
 
-const MAGIC: &Magic = b"fairshr\n";
 const NAME: &str = "state";
 const NAME_NEW: &str = "state.new";
 const NAME_RESERVE: &str = "state.reserve";
 
+/// Up to which size a state file is written anew with each change, in bytes: that takes no longer than to append to another one
+/// (`make bench` prints both), and one file is simpler than two.
+const WHOLE_BYTES_MAX: u64 = 64 << 10;
+
 /// The least disk space that is kept for what gives something back, in bytes: the state of some hundred shares.
 const RESERVE_BYTES_MIN: u64 = 64 << 10;
-
-/// Why the state could not be read or written. Every message names the path.
-#[derive(Debug, thiserror::Error)]
-pub enum StateFault {
-    /// A system call failed.
-    #[error("{}: cannot {action}: {source}", path.display())]
-    Io {
-        /// The file or folder.
-        path: PathBuf,
-        /// What was tried.
-        action: &'static str,
-        /// What the kernel said.
-        source: io::Error,
-    },
-    /// Another daemon has the folder.
-    #[error("{}: another fairshared is using this state: stop it first", path.display())]
-    Locked {
-        /// The folder.
-        path: PathBuf,
-    },
-    /// The file was written by a newer fairshared.
-    #[error(
-        "{}: state of version {version}, and this fairshared knows up to {STATE_VERSION}: install the newer fairshared again, or move the file away",
-        path.display()
-    )]
-    Newer {
-        /// The file.
-        path: PathBuf,
-        /// The version that the file names.
-        version: u32,
-    },
-    /// What a command is to run was torn, or is of a newer fairshared's.
-    #[error("{}: it is damaged: {why}", path.display())]
-    Damaged {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        why: String,
-    },
-    /// The image is too large to be written, or cannot be.
-    #[error("{}: cannot encode the state: {why}", path.display())]
-    Encode {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        why: String,
-    },
-}
-
-impl StateFault {
-    /// Whether there is no room left where the state is: on the disk, or in the quota of who owns it.
-    fn is_full(&self) -> bool {
-        let full =
-            [rustix::io::Errno::NOSPC, rustix::io::Errno::DQUOT].map(|errno| Some(errno.raw_os_error()));
-        matches!(self, Self::Io { source, .. } if full.contains(&source.raw_os_error()))
-    }
-}
 
 /// What was found at start.
 #[derive(Debug)]
@@ -112,7 +62,18 @@ pub struct StateFile {
     dir: OwnedFd,
     path: PathBuf,
     /// How large the file is that keeps disk space, in bytes; 0 where there is none.
-    reserve: Cell<u64>,
+    reserve: u64,
+    /// What is in the files, where this daemon wrote all of it.
+    written: Option<Written>,
+}
+
+/// What is in the state file and the changes beside it.
+#[derive(Debug)]
+struct Written {
+    image: Image,
+    /// How long the state file is, in bytes.
+    length: u64,
+    changes: Changes,
 }
 
 impl StateFile {
@@ -125,7 +86,7 @@ impl StateFile {
         let dir = rustix::fs::open(path, flags, Mode::empty()).map_err(fault(path, "open the folder"))?;
         match rustix::fs::flock(&dir, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {
-                let file = Self { dir, path: path.to_owned(), reserve: Cell::new(0) };
+                let mut file = Self { dir, path: path.to_owned(), reserve: 0, written: None };
                 file.keep_reserve(0);
                 Ok(file)
             }
@@ -134,36 +95,38 @@ impl StateFile {
         }
     }
 
-    /// Reads the state; a damaged file is moved aside as `state.corrupt-{wall_ms}`.
+    /// Reads the state. What is damaged is moved aside as `state.corrupt-{wall_ms}`, and changes as
+    /// `state.changes.corrupt-{wall_ms}`.
     ///
     /// # Errors
-    /// The file cannot be read or moved, or is of a newer version: then it is left as it is.
+    /// A file cannot be read or moved, or is of a newer version: then it is left as it is.
     pub fn load(&self, wall_ms: u64) -> Result<Loaded, StateFault> {
-        let Some(bytes) = self.read()? else {
+        let Some(bytes) = self.read(NAME)? else {
             return Ok(Loaded::Fresh);
         };
-        match parse(&bytes) {
+        let changes = self.read(changes::NAME)?;
+        match parse_with(&bytes, changes.as_deref().unwrap_or_default()) {
             Ok(image) => Ok(Loaded::Image(image)),
             Err(Unusable::Newer(version)) => Err(StateFault::Newer { path: self.path.join(NAME), version }),
             Err(Unusable::Damaged(why)) => {
-                let name = format!("state.corrupt-{wall_ms}");
-                self.rename(NAME, &name)?;
+                let aside = |name: &str| format!("{name}.corrupt-{wall_ms}");
+                if changes.is_some() {
+                    self.rename(changes::NAME, &aside(changes::NAME))?;
+                }
+                self.rename(NAME, &aside(NAME))?;
                 self.sync_folder()?;
-                Ok(Loaded::Corrupt { moved_to: self.path.join(name), why })
+                Ok(Loaded::Corrupt { moved_to: self.path.join(aside(NAME)), why })
             }
         }
     }
 
-    /// Writes the image: after this returns it survives a crash; after an error the file holds what it held, or
+    /// Writes the image: after this returns it survives a crash; after an error the files hold what they held, or
     /// this image.
     ///
     /// # Errors
     /// Any of the system calls failed.
-    pub fn save(&self, image: &Image) -> Result<(), StateFault> {
-        let bytes = self.encoded(image)?;
-        self.write(&bytes)?;
-        self.keep_reserve(bytes.len() as u64);
-        Ok(())
+    pub fn save(&mut self, image: Image) -> Result<(), StateFault> {
+        self.write(image, false)
     }
 
     /// Writes the image as [`Self::save`] does. On a full disk the space that was kept for this is given up: with it a
@@ -171,51 +134,88 @@ impl StateFile {
     ///
     /// # Errors
     /// Any of the system calls failed, and with more space too.
-    pub fn save_what_gives_back(&self, image: &Image) -> Result<(), StateFault> {
-        let bytes = self.encoded(image)?;
-        match self.write(&bytes) {
-            Err(fault) if fault.is_full() && self.spend_reserve() => self.write(&bytes)?,
-            written => written?,
+    pub fn save_what_gives_back(&mut self, image: Image) -> Result<(), StateFault> {
+        self.write(image, true)
+    }
+
+    fn write(&mut self, image: Image, gives_back: bool) -> Result<(), StateFault> {
+        let mut stored = self.append(&image);
+        if gives_back && stored.as_ref().is_err_and(StateFault::is_full) && self.spend_reserve() {
+            stored = self.append(&image);
         }
-        self.keep_reserve(bytes.len() as u64);
+        if stored? {
+            self.written.iter_mut().for_each(|written| written.image.clone_from(&image));
+        } else {
+            self.write_anew(image, gives_back)?;
+        }
+        let length = self.written.as_ref().map_or(0, |written| written.length);
+        self.keep_reserve(length);
         Ok(())
     }
 
-    fn encoded(&self, image: &Image) -> Result<Vec<u8>, StateFault> {
-        encode(image).map_err(|why| StateFault::Encode { path: self.path.join(NAME_NEW), why })
+    /// Writes what changed beside a state file that is large; `false` where it is to be written anew.
+    fn append(&mut self, image: &Image) -> Result<bool, StateFault> {
+        let Some(written) = self.written.as_mut().filter(|written| written.length > WHOLE_BYTES_MAX) else {
+            return Ok(false);
+        };
+        let encoded = written.changes.encoded(&image.since(&written.image));
+        let bytes = encoded.map_err(|why| StateFault::Encode { path: self.path.join(changes::NAME), why })?;
+        if written.changes.length() + bytes.len() as u64 > written.length {
+            return Ok(false);
+        }
+        match written.changes.append(&self.dir, &self.path, &bytes) {
+            Ok(()) => Ok(true),
+            Err((fault, as_before)) => {
+                // What may be in the file, or not, is left behind with it.
+                self.written.take_if(|_| !(as_before && fault.is_full()));
+                Err(fault)
+            }
+        }
+    }
+
+    /// Writes the state file anew. What changed since the one before has nothing more to go on from.
+    fn write_anew(&mut self, image: Image, gives_back: bool) -> Result<(), StateFault> {
+        let encoded = encode(&image);
+        let bytes = encoded.map_err(|why| StateFault::Encode { path: self.path.join(NAME_NEW), why })?;
+        self.written = None;
+        let write = |to: &Self| write_whole(&to.dir, &to.path, (NAME_NEW, NAME), &bytes);
+        match write(self) {
+            Err(fault) if gives_back && fault.is_full() && self.spend_reserve() => write(self)?,
+            written => written?,
+        }
+        changes::forget(&self.dir);
+        let changes = Changes::none(checksum_of(&bytes));
+        self.written = Some(Written { image, length: bytes.len() as u64, changes });
+        Ok(())
     }
 
     /// Gives up the disk space that is kept; whether there was any.
-    fn spend_reserve(&self) -> bool {
-        self.reserve.set(0);
+    fn spend_reserve(&mut self) -> bool {
+        self.reserve = 0;
         rustix::fs::unlinkat(&self.dir, NAME_RESERVE, AtFlags::empty()).is_ok()
     }
 
     /// Keeps disk space for two states of this length, where it is not kept already: the next may be larger. Without it
     /// everything works until the disk is full, so that a fault is no news: the next write tries again.
-    fn keep_reserve(&self, length: u64) {
+    fn keep_reserve(&mut self, length: u64) {
         let wanted = length.saturating_mul(2).next_power_of_two().max(RESERVE_BYTES_MIN);
-        if self.reserve.get() >= wanted {
+        if self.reserve >= wanted {
             return;
         }
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let kept = rustix::fs::openat(&self.dir, NAME_RESERVE, flags, Mode::RUSR | Mode::WUSR)
             .and_then(|file| rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, wanted));
         match kept {
-            Ok(()) => self.reserve.set(wanted),
+            Ok(()) => self.reserve = wanted,
             // A part of it would be taken for the whole by the next daemon.
             Err(_) => drop(self.spend_reserve()),
         }
     }
 
-    fn write(&self, bytes: &[u8]) -> Result<(), StateFault> {
-        write_whole(&self.dir, &self.path, (NAME_NEW, NAME), bytes)
-    }
-
-    fn read(&self) -> Result<Option<Vec<u8>>, StateFault> {
-        let path = self.path.join(NAME);
+    fn read(&self, name: &str) -> Result<Option<Vec<u8>>, StateFault> {
+        let path = self.path.join(name);
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let file = match rustix::fs::openat(&self.dir, NAME, flags, Mode::empty()) {
+        let file = match rustix::fs::openat(&self.dir, name, flags, Mode::empty()) {
             Ok(file) => File::from(file),
             Err(rustix::io::Errno::NOENT) => return Ok(None),
             Err(errno) => return Err(fault(&path, "open")(errno)),
@@ -238,81 +238,11 @@ impl StateFile {
     }
 }
 
-/// Writes a file of a folder whole or not at all, under the name `new` until it is on the disk: after this returns it survives a
-/// crash; after an error there is what there was, or this.
-fn write_whole(
-    folder: &OwnedFd,
-    path: &Path,
-    (new, name): (&str, &str),
-    bytes: &[u8],
-) -> Result<(), StateFault> {
-    let new_path = path.join(new);
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let file = rustix::fs::openat(folder, new, flags, Mode::RUSR | Mode::WUSR)
-        .map_err(fault(&new_path, "create"))?;
-    let mut file = File::from(file);
-    let written = file
-        .write_all(bytes)
-        .map_err(|source| StateFault::Io { path: new_path.clone(), action: "write", source })
-        .and_then(|()| rustix::fs::fsync(&file).map_err(fault(&new_path, "sync")))
-        .and_then(|()| rustix::fs::renameat(folder, new, folder, name).map_err(fault(&new_path, "rename")));
-    if let Err(error) = written {
-        // What is left of the new file is of no use; the next attempt truncates it anyway.
-        let _ = rustix::fs::unlinkat(folder, new, AtFlags::empty());
-        return Err(error);
-    }
-    sync_folder(folder, path)
-}
-
-fn sync_folder(folder: &OwnedFd, path: &Path) -> Result<(), StateFault> {
-    rustix::fs::fsync(folder).map_err(fault(path, "sync the folder"))
-}
-
-fn fault(path: &Path, action: &'static str) -> impl FnOnce(rustix::io::Errno) -> StateFault + use<> {
-    let path = path.to_owned();
-    move |errno| StateFault::Io { path, action, source: errno.into() }
-}
-
-/// Why the bytes of a state file cannot be used.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Unusable {
-    /// Whole, and of this newer version.
-    Newer(u32),
-    /// Torn, or not a state file.
-    Damaged(String),
-}
-
-/// The bytes of a state file that holds `image`.
+/// The image that a state file and the changes beside it hold, from their bytes; of changes that go on from another one nothing
+/// is taken.
 ///
 /// # Errors
-/// The image is larger than a state file can be.
-pub fn encode(image: &Image) -> Result<Vec<u8>, String> {
-    let mut payload = Vec::new();
-    ciborium::into_writer(&record::State::from(image), &mut payload).map_err(|error| error.to_string())?;
-    framed(MAGIC, STATE_VERSION, &payload)
-}
-
-/// The image in the bytes of a state file.
-///
-/// # Errors
-/// The bytes are damaged, or whole and of a newer version.
-pub fn parse(bytes: &[u8]) -> Result<Image, Unusable> {
-    let damaged = |why: &str| Unusable::Damaged(why.to_owned());
-    let (version, payload) = unframed(MAGIC, bytes).map_err(damaged)?;
-    let state: record::State = match version {
-        1 => record::v5::State::from(record::v4::State::from(item::<record::v1::State>(payload)?)).into(),
-        2..=4 => record::v5::State::from(item::<record::v4::State>(payload)?).into(),
-        5 => item::<record::v5::State>(payload)?.into(),
-        6..=STATE_VERSION => item(payload)?,
-        newer if newer > STATE_VERSION => return Err(Unusable::Newer(newer)),
-        _ => return Err(damaged("of a version that never was")),
-    };
-    Image::try_from(state).map_err(Unusable::Damaged)
-}
-
-/// The one CBOR item that `payload` is.
-fn item<State: serde::de::DeserializeOwned>(payload: &[u8]) -> Result<State, Unusable> {
-    let mut rest = payload;
-    let state = ciborium::from_reader(&mut rest).map_err(|error| Unusable::Damaged(error.to_string()))?;
-    if rest.is_empty() { Ok(state) } else { Err(Unusable::Damaged("bytes after its end".to_owned())) }
+/// Of either the bytes are damaged, or whole and of a newer version.
+pub fn parse_with(bytes: &[u8], changes: &[u8]) -> Result<Image, Unusable> {
+    changes::followed(parse(bytes)?, checksum_of(bytes), changes)
 }

@@ -1,4 +1,4 @@
-//! Native benches: `cargo test --release --test bench`, or with `ledger`, `wire` or `events` for one. `make bench` runs
+//! Native benches: `cargo test --release --test bench`, or with `ledger`, `stored`, `wire` or `events` for one. `make bench` runs
 //! them, with TMPDIR in memory, before those in the guest.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
@@ -17,6 +17,7 @@ mod shares;
 #[path = "../it/stand_in/mod.rs"]
 #[allow(unused_imports, reason = "the words of other tests")]
 mod stand_in;
+mod stored;
 #[path = "../it/daemon/users.rs"]
 #[allow(dead_code, reason = "the words of other tests")]
 mod users;
@@ -29,12 +30,14 @@ fn main() {
         (Some("ledger"), None) => ledger::run(),
         (Some("wire"), None) => wire::run(),
         (Some("events"), None) => events::run(),
+        (Some("stored"), None) => stored::run(),
         (None, None) => {
             ledger::run();
+            stored::run();
             // Before the last, which keeps everything on one processor.
             events::run();
             wire::run();
         }
-        _ => panic!("ledger, wire, events, or nothing"),
+        _ => panic!("ledger, stored, wire, events, or nothing"),
     }
 }

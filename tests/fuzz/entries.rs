@@ -106,8 +106,21 @@ pub fn state(data: &[u8]) {
         assert_eq!(state::parse(&again).ok().as_ref(), Some(&image));
     }
     // The checksum keeps most of what is tried from ever being looked into: here it is made to fit.
-    if let Ok(image) = state::parse(&sealed(data)) {
+    let empty = Ledger::new(BootId("boot".to_owned())).image();
+    let file = state::encode(&empty).expect("an empty state");
+    if let Ok(image) = state::parse(&sealed(&file, data)) {
         assert!(state::encode(&image).is_ok());
+    }
+    // And as what changed since an empty state.
+    let of = state::checksum_of(&file);
+    let nothing = state::changes::encoded(of, 0, &empty.since(&empty)).expect("no change");
+    let head = nothing.get(20..32).expect("a file and a number");
+    for changes in [data, &sealed(&nothing, &[head, data].concat())] {
+        if let Ok(image) = state::parse_with(&file, changes) {
+            let none = image.since(&image);
+            assert!(none.new.jobs.is_empty() && none.jobs.is_empty() && none.allocations.is_empty());
+            assert_eq!(empty.clone().followed_by([image.since(&empty)]), image);
+        }
     }
 }
 
@@ -142,11 +155,10 @@ pub fn proc(data: &[u8]) {
     let _ = cgroup::parse::parse_pressure(data);
 }
 
-/// A state file that holds `payload`, whatever that is.
-fn sealed(payload: &[u8]) -> Vec<u8> {
-    let mut bytes = state::encode(&Ledger::new(BootId("boot".to_owned())).image()).expect("an empty state");
+/// A file as this one that holds `payload`, whatever that is.
+fn sealed(file: &[u8], payload: &[u8]) -> Vec<u8> {
     // Magic and version; length and checksum are made anew.
-    bytes.truncate(12);
+    let mut bytes = file.get(..12).expect("a header").to_vec();
     bytes.extend_from_slice(&(payload.len() as u32).to_be_bytes());
     let mut hasher = crc32fast::Hasher::new();
     hasher.update(&bytes);

@@ -4,6 +4,7 @@ mod apart;
 mod arrays;
 mod beside;
 mod bound;
+mod changes;
 mod drf;
 mod ended;
 mod games;

@@ -185,7 +185,7 @@ fn keep(asked: &blocking::Receiver<Ask>) {
             }
             Ask::Save(image, gives_back, answer) => {
                 let save = if gives_back { StateFile::save_what_gives_back } else { StateFile::save };
-                let _ = answer.send(open.as_ref().map_or_else(|| Err(ended()), |file| save(file, &image)));
+                let _ = answer.send(open.as_mut().map_or_else(|| Err(ended()), |file| save(file, *image)));
             }
             Ask::With(act) => act(open.as_ref()),
             Ask::Close => open = None,

@@ -17,6 +17,7 @@ use lease::{LeaseRecord, TermsRecord};
 
 mod again;
 mod array;
+pub(super) mod change;
 mod fairness;
 mod figures;
 mod job;

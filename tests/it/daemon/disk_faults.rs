@@ -12,14 +12,21 @@ use fairshare::testing::ledger::allocation::Phase;
 use fairshare::wire::error::{Code, WireError};
 
 use super::harness::{Daemon, Home, PATIENCE};
+use super::history::remembered;
 use super::raw::{Raw, release, request, request_for, resize_mem, submission};
 use super::strace::Tracer;
 use super::systemd_faults::own_slice;
 use crate::poll::until;
 use crate::stand_in::World;
 
-/// The calls that the state file is written with.
-const WRITING: [&str; 4] = ["openat", "write", "fsync", "renameat"];
+/// The calls that the state file is written with, and what changes of a large one.
+const WRITING: [&str; 6] = ["openat", "write", "fsync", "renameat", "pwrite64", "fdatasync"];
+
+/// How often each is made by a change, which writes intent and outcome, where all is written: each file is synced, and its folder.
+const WHOLE: [(&str, u32); 4] = [("openat", 2), ("write", 2), ("fsync", 4), ("renameat", 2)];
+
+/// The same where what changes is written.
+const BESIDE: [(&str, u32); 2] = [("pwrite64", 2), ("fdatasync", 2)];
 
 /// The calls that bus, client and the daemon's own threads are talked to with, each so often at least: calls are counted thread
 /// by thread, and the thread that writes the file and the one that tells of it have two each.
@@ -48,6 +55,13 @@ impl Change {
     fn prepared(self, home: &mut Home) -> Daemon {
         let daemon = home.activate();
         let mut raw = daemon.client();
+        if fs::metadata(home.state_file()).is_ok_and(|file| file.len() > 64 << 10) {
+            // Each daemon writes a large state once before it writes what changes.
+            raw.released();
+            raw.granted(&request());
+            raw.released();
+            assert!(home.state_dir().join("state.changes").exists());
+        }
         match (self, raw.status().0.is_some()) {
             (Self::Grant, true) => assert!(raw.released()),
             (Self::Resize | Self::Release, false) => drop(raw.granted(&request())),
@@ -61,7 +75,15 @@ impl Change {
 }
 
 fn state_paths(home: &Home) -> Vec<PathBuf> {
-    vec![home.state_dir(), home.state_dir().join("state.new"), home.state_file()]
+    let named = |name| home.state_dir().join(name);
+    vec![home.state_dir(), named("state.new"), home.state_file(), named("state.changes")]
+}
+
+/// A home with a large state.
+fn large(world: &World) -> Home {
+    let home = Home::new(world);
+    home.set_image(&remembered(900));
+    home
 }
 
 /// What is held is remembered, enforced, and shown, all three the same.
@@ -121,17 +143,18 @@ fn with_fault(
     fired.then_some(answer)
 }
 
-/// Every call of the state file's, in both of the writes that a change makes: intent and outcome.
+/// Every call of the state file's, in both of the writes that a change makes.
 fn every_write_fails(change: Change, fault: &str) {
     let world = World::start();
-    let mut home = Home::new(&world);
-    for call in WRITING {
-        // fsync is called for the file and for the folder.
-        let calls = if call == "fsync" { 4 } else { 2 };
+    every_one_fails(change, fault, &world, Home::new(&world), &WHOLE);
+}
+
+fn every_one_fails(change: Change, fault: &str, world: &World, mut home: Home, calls: &[(&str, u32)]) {
+    for (call, calls) in calls.iter().copied() {
         let mut refused = 0;
         for when in 1..=calls {
             // Counted thread by thread: where the second write had another thread the fault did not come.
-            let answer = (0..20).find_map(|_| with_fault(&world, &mut home, change, call, fault, when));
+            let answer = (0..20).find_map(|_| with_fault(world, &mut home, change, call, fault, when));
             let answer = answer.unwrap_or_else(|| panic!("{call} was never called {when} times"));
             refused += u32::from(answer.is_err());
         }
@@ -154,6 +177,14 @@ fn a_failing_disk_under_a_resize() {
 #[test]
 fn a_read_only_disk_under_a_release() {
     every_write_fails(Change::Release, "EROFS");
+}
+
+#[test]
+fn a_failing_disk_under_what_changes_of_a_large_state() {
+    for (change, fault) in [(Change::Grant, "ENOSPC"), (Change::Resize, "EIO"), (Change::Release, "EIO")] {
+        let world = World::start();
+        every_one_fails(change, fault, &world, large(&world), &BESIDE);
+    }
 }
 
 /// A disk that stays full: everything that changes is refused, everything else is answered, and nothing is lost.
@@ -193,7 +224,16 @@ fn a_disk_that_stays_full() {
 /// `kill -9` at the n-th of these calls, for every n until the change is through.
 fn killed_at_every(change: Change, calls: &[(&str, u32)], paths: impl Fn(&Home) -> Vec<PathBuf>) {
     let world = World::start();
-    let mut home = Home::new(&world);
+    killed_in(change, &world, Home::new(&world), calls, paths);
+}
+
+fn killed_in(
+    change: Change,
+    world: &World,
+    mut home: Home,
+    calls: &[(&str, u32)],
+    paths: impl Fn(&Home) -> Vec<PathBuf>,
+) {
     for (call, least) in calls {
         let mut deaths = 0;
         for _ in 0..100 {
@@ -210,7 +250,7 @@ fn killed_at_every(change: Change, calls: &[(&str, u32)], paths: impl Fn(&Home) 
             daemon.kill();
             let daemon = home.activate();
             until("health", PATIENCE, || daemon.client().healthy().then_some(()));
-            let after = agree(&world, &home, &daemon, &what);
+            let after = agree(world, &home, &daemon, &what);
             // What was answered was done; what was not answered was done or not.
             if let Some(answer) = answer {
                 answer.unwrap_or_else(|error| panic!("{what}: {error:?}"));
@@ -229,10 +269,16 @@ fn killed_at_every(change: Change, calls: &[(&str, u32)], paths: impl Fn(&Home) 
 
 #[test]
 fn killed_at_every_call_of_the_state_file() {
-    // Intent and outcome; each file is synced, and its folder.
-    let calls = [("openat", 2), ("write", 2), ("fsync", 4), ("renameat", 2)];
     for change in CHANGES {
-        killed_at_every(change, &calls, state_paths);
+        killed_at_every(change, &WHOLE, state_paths);
+    }
+}
+
+#[test]
+fn killed_at_every_change_of_a_large_state() {
+    for change in CHANGES {
+        let world = World::start();
+        killed_in(change, &world, large(&world), &BESIDE, state_paths);
     }
 }
 

@@ -137,9 +137,10 @@ impl Home {
         self.dir.path().join("socket")
     }
 
-    /// What the state file holds.
+    /// What the state file holds, with what changed since.
     pub fn state(&self) -> Image {
-        state::parse(&fs::read(self.state_file()).unwrap()).unwrap()
+        let changes = fs::read(self.state_dir().join(state::changes::NAME)).unwrap_or_default();
+        state::parse_with(&fs::read(self.state_file()).unwrap(), &changes).unwrap()
     }
 
     /// Puts a state there, as a daemon before would have left it.

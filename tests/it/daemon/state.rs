@@ -54,10 +54,10 @@ fn bytes_after_the_state_are_damage() {
 #[test]
 fn a_write_that_failed_leaves_nothing_beside_the_state() {
     let dir = tempfile::tempdir().unwrap();
-    let file = StateFile::open(dir.path()).unwrap();
+    let mut file = StateFile::open(dir.path()).unwrap();
     // No file takes the place of a folder.
     fs::create_dir(dir.path().join("state")).unwrap();
-    assert!(file.save(&image(Vec::new())).is_err());
+    assert!(file.save(image(Vec::new())).is_err());
     assert!(!dir.path().join("state.new").exists());
 }
 

@@ -1,6 +1,7 @@
 //! The world of a history: the ledger, what it believes to exist, and what must hold of both at any moment.
 
 mod later;
+mod stored;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -18,9 +19,9 @@ use fairshare::testing::ledger::{
 };
 use fairshare::testing::policy::Policy;
 use fairshare::testing::quantity::{Amount, Bytes, MilliCpu, PartialAmount, Tasks};
-use fairshare::testing::state;
 
 use later::works;
+use stored::Stored;
 
 use super::order;
 use super::steps::{HALF_LIFE_MS, LEASE_MS_MAX, MEMBERS, Step};
@@ -29,6 +30,7 @@ use super::village::{GIB, held, member, named, of, own, rests_on_leases, rules, 
 /// The ledger, and what it believes to exist: slices, what runs in them, effects under way.
 pub struct World {
     ledger: Ledger,
+    stored: Stored,
     policy: Policy,
     now: Now,
     boots: u64,
@@ -53,8 +55,10 @@ impl World {
         let policy = weighted(&[(1, 1000), (2, 2000), (3, 4000), (4, 500)]);
         let policy =
             Policy { idle: seed.is_multiple_of(5).then_some(Duration::from_millis(54_000)), ..policy };
+        let ledger = Ledger::new(BootId("boot 0".into()));
         let mut world = Self {
-            ledger: Ledger::new(BootId("boot 0".into())),
+            stored: Stored::new(&ledger),
+            ledger,
             policy,
             now: Now { boot_ms: 1000, wall_ms: 1_000_000 },
             boots: 0,
@@ -77,7 +81,10 @@ impl World {
     fn say(&mut self, command: Command) {
         let before = self.ledger.image();
         match self.ledger.apply(self.now, command) {
-            Ok(effects) => effects.into_iter().for_each(|effect| self.take(effect)),
+            Ok(effects) => {
+                self.stored.store(&self.ledger);
+                effects.into_iter().for_each(|effect| self.take(effect));
+            }
             Err(_) => {
                 let after = self.ledger.image();
                 assert_eq!((before.revision, before.next_job), (after.revision, after.next_job));
@@ -377,7 +384,8 @@ impl World {
 
     /// The daemon dies with everything that it had under way, and starts again; or the machine does.
     fn crash(&mut self, reboot: bool) {
-        let stored = state::parse(&state::encode(&self.ledger.image()).unwrap()).unwrap();
+        self.stored.store(&self.ledger);
+        let stored = self.stored.read();
         let order = |of: &Ledger| of.places().iter().map(|place| place.waiting.job).collect::<Vec<JobId>>();
         let places = order(&self.ledger);
         if reboot {
