@@ -14,7 +14,7 @@
 //! | [`contract`] | what the endpoints of `fairshared` take and answer: one file an endpoint |
 //! | [`policy`] | what may be held, by whom: YAML files as one checked value |
 //! | [`ledger`] | who holds what, who may: a pure state machine |
-//! | [`state`] | the state file |
+//! | [`state`] | what must be known after a crash, on disk |
 //! | [`history`] | how jobs and allocations ended, in a database |
 //! | [`cgroup`] | the kernel's figures, read only |
 //! | [`host`] | how much of this machine there is, who has an account, whose a process is |

@@ -64,7 +64,9 @@ impl Image {
         for Difference { new, accounts, allocations: gone, jobs: over } in differences {
             let mut had = whole.fairness.accounts;
             had.extend(new.fairness.accounts);
-            had.retain(|uid, _| !accounts.contains(uid));
+            accounts.iter().for_each(|uid| {
+                had.remove(uid);
+            });
             held.extend(allocations(new.allocations));
             gone.iter().for_each(|id| drop(held.remove(id)));
             known.extend(jobs(new.jobs));

@@ -19,8 +19,8 @@ pub const JOBS_KEPT_PER_UID_MAX: usize = 1000;
 /// the oldest of who has the most is forgotten. Each is some 300 bytes in memory, and in the state.
 pub const JOBS_KEPT_MAX: usize = 4 * JOBS_KEPT_PER_UID_MAX;
 
-/// The longest name of a file that is remembered as that of a command's output, in bytes: it is in each write of the state, as
-/// long as the job is remembered.
+/// The longest name of a file that is remembered as that of a command's output, in bytes: it is in the state, as long as
+/// the job is remembered.
 pub const OUTPUT_BYTES_MAX: usize = 255;
 
 /// How many submitted commands of one member run at a time.

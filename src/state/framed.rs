@@ -1,7 +1,8 @@
 //! A file that is whole or damaged, and of a version: 8 bytes of magic, then big-endian `u32` version, `u32` length of the
 //! payload, `u32` CRC-32 of all of that and the payload, then the payload.
 
-const HEADER_BYTES: usize = 20;
+/// How long the header is, in bytes.
+pub const HEADER_BYTES: usize = 20;
 const VERSION_AT: usize = 8;
 const LENGTH_AT: usize = 12;
 const CHECKSUM_AT: usize = 16;

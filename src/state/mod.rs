@@ -45,12 +45,18 @@ const RESERVE_BYTES_MIN: u64 = 64 << 10;
 pub enum Loaded {
     /// There was no file: nothing was ever granted here.
     Fresh,
-    /// The file held this.
-    Image(Image),
-    /// The file was torn or damaged. It has been moved aside.
+    /// The files held this.
+    Image {
+        /// All of it, with what changed since the state file was written.
+        image: Image,
+        /// How many bytes at the end of the changes are no whole one: what was being written when daemon or machine ended, or
+        /// what was damaged later.
+        torn: u64,
+    },
+    /// What there was is torn or damaged. It has been moved aside.
     Corrupt {
         /// Where it is now.
-        moved_to: PathBuf,
+        moved_to: Vec<PathBuf>,
         /// What was wrong with it.
         why: String,
     },
@@ -71,6 +77,8 @@ pub struct StateFile {
 #[derive(Debug)]
 struct Written {
     image: Image,
+    /// The device and the number of the state file.
+    file: (u64, u64),
     /// How long the state file is, in bytes.
     length: u64,
     changes: Changes,
@@ -101,21 +109,26 @@ impl StateFile {
     /// # Errors
     /// A file cannot be read or moved, or is of a newer version: then it is left as it is.
     pub fn load(&self, wall_ms: u64) -> Result<Loaded, StateFault> {
-        let Some(bytes) = self.read(NAME)? else {
-            return Ok(Loaded::Fresh);
+        let (state, changes) = (self.read(NAME)?, self.read(changes::NAME)?);
+        let read = match (&state, &changes) {
+            (None, None) => return Ok(Loaded::Fresh),
+            (None, Some(_)) => Err(Unusable::Damaged(format!("there is {} and no {NAME}", changes::NAME))),
+            (Some(bytes), changes) => parse_both(bytes, changes.as_deref().unwrap_or_default()),
         };
-        let changes = self.read(changes::NAME)?;
-        match parse_with(&bytes, changes.as_deref().unwrap_or_default()) {
-            Ok(image) => Ok(Loaded::Image(image)),
+        match read {
+            Ok((image, torn)) => Ok(Loaded::Image { image, torn }),
             Err(Unusable::Newer(version)) => Err(StateFault::Newer { path: self.path.join(NAME), version }),
             Err(Unusable::Damaged(why)) => {
                 let aside = |name: &str| format!("{name}.corrupt-{wall_ms}");
-                if changes.is_some() {
-                    self.rename(changes::NAME, &aside(changes::NAME))?;
+                // The changes last: without them the state would be an older one, and nobody could tell.
+                let files = [state.map(|_| NAME), changes.map(|_| changes::NAME)].into_iter().flatten();
+                let mut moved_to = Vec::new();
+                for name in files {
+                    self.rename(name, &aside(name))?;
+                    moved_to.push(self.path.join(aside(name)));
                 }
-                self.rename(NAME, &aside(NAME))?;
                 self.sync_folder()?;
-                Ok(Loaded::Corrupt { moved_to: self.path.join(aside(NAME)), why })
+                Ok(Loaded::Corrupt { moved_to, why })
             }
         }
     }
@@ -139,14 +152,12 @@ impl StateFile {
     }
 
     fn write(&mut self, image: Image, gives_back: bool) -> Result<(), StateFault> {
-        let mut stored = self.append(&image);
-        if gives_back && stored.as_ref().is_err_and(StateFault::is_full) && self.spend_reserve() {
-            stored = self.append(&image);
-        }
-        if stored? {
-            self.written.iter_mut().for_each(|written| written.image.clone_from(&image));
-        } else {
-            self.write_anew(image, gives_back)?;
+        match self.append(&image) {
+            Ok(true) => self.written.iter_mut().for_each(|written| written.image.clone_from(&image)),
+            Ok(false) => self.write_anew(image, gives_back)?,
+            // Where it is written anew what was written before is free after that, and the reserve can be made again.
+            Err(full) if !gives_back => return Err(full),
+            Err(_) => self.write_anew(image, gives_back)?,
         }
         let length = self.written.as_ref().map_or(0, |written| written.length);
         self.keep_reserve(length);
@@ -154,10 +165,13 @@ impl StateFile {
     }
 
     /// Writes what changed beside a state file that is large; `false` where it is to be written anew.
+    ///
+    /// # Errors
+    /// The disk is full, and the files are as they were.
     fn append(&mut self, image: &Image) -> Result<bool, StateFault> {
-        let Some(written) = self.written.as_mut().filter(|written| written.length > WHOLE_BYTES_MAX) else {
-            return Ok(false);
-        };
+        let file = self.identity();
+        let large = self.written.as_mut().filter(|written| written.length > WHOLE_BYTES_MAX);
+        let Some(written) = large.filter(|written| file == Some(written.file)) else { return Ok(false) };
         let encoded = written.changes.encoded(&image.since(&written.image));
         let bytes = encoded.map_err(|why| StateFault::Encode { path: self.path.join(changes::NAME), why })?;
         if written.changes.length() + bytes.len() as u64 > written.length {
@@ -165,12 +179,16 @@ impl StateFile {
         }
         match written.changes.append(&self.dir, &self.path, &bytes) {
             Ok(()) => Ok(true),
-            Err((fault, as_before)) => {
-                // What may be in the file, or not, is left behind with it.
-                self.written.take_if(|_| !(as_before && fault.is_full()));
-                Err(fault)
-            }
+            Err((fault, true)) if fault.is_full() => Err(fault),
+            // What may be in the file, or not, is left behind with it.
+            Err(_) => Ok(false),
         }
+    }
+
+    /// Which file the state file is: root may have put another one there.
+    fn identity(&self) -> Option<(u64, u64)> {
+        let found = rustix::fs::statat(&self.dir, NAME, AtFlags::SYMLINK_NOFOLLOW).ok()?;
+        Some((found.st_dev, found.st_ino))
     }
 
     /// Writes the state file anew. What changed since the one before has nothing more to go on from.
@@ -184,8 +202,8 @@ impl StateFile {
             written => written?,
         }
         changes::forget(&self.dir);
-        let changes = Changes::none(checksum_of(&bytes));
-        self.written = Some(Written { image, length: bytes.len() as u64, changes });
+        let (changes, length) = (Changes::none(checksum_of(&bytes)), bytes.len() as u64);
+        self.written = self.identity().map(|file| Written { image, file, length, changes });
         Ok(())
     }
 
@@ -244,5 +262,10 @@ impl StateFile {
 /// # Errors
 /// Of either the bytes are damaged, or whole and of a newer version.
 pub fn parse_with(bytes: &[u8], changes: &[u8]) -> Result<Image, Unusable> {
+    parse_both(bytes, changes).map(|(image, _)| image)
+}
+
+/// The same, and how many bytes at the end of the changes are no whole one.
+fn parse_both(bytes: &[u8], changes: &[u8]) -> Result<(Image, u64), Unusable> {
     changes::followed(parse(bytes)?, checksum_of(bytes), changes)
 }

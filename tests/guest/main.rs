@@ -142,5 +142,6 @@ mod selftest;
 mod surviving;
 mod tries;
 mod unusual;
+mod waiting;
 mod warned;
 mod words;

@@ -5,7 +5,8 @@ use crate::guest::{Guest, deb_under_test};
 const ALICE: &str = "fairshare.slice/fairshare-1001.slice/fairshare-1001-own.slice";
 
 /// The same package with a higher version, made in the guest: `/root/next.deb`.
-fn make_next_version(guest: &Guest) {
+/// Puts a package of a later version into the guest, as `/root/next.deb`.
+pub fn make_next_version(guest: &Guest) {
     guest.put(&deb_under_test(), "/root/this.deb");
     let repack = "cd /root && dpkg-deb -R this.deb next && sed -i 's/^Version:.*/Version: 99.0/' next/DEBIAN/control &&
         printf '# of the next version\\n' >> next/lib/systemd/system/fairshared.service 2>/dev/null ||
@@ -14,7 +15,8 @@ fn make_next_version(guest: &Guest) {
     guest.root(repack).expect_ok();
 }
 
-fn dpkg(guest: &Guest, what: &str) -> crate::run::Ran {
+/// Has dpkg do this, and shows what it says.
+pub fn dpkg(guest: &Guest, what: &str) -> crate::run::Ran {
     let command = format!("DEBIAN_FRONTEND=noninteractive dpkg {what}");
     let ran = guest.command(&command).run().expect_ok();
     eprintln!("$ dpkg {what}\n{}{}", ran.stdout(), ran.stderr());

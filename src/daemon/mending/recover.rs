@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, watch};
-use tracing::error;
+use tracing::{error, warn};
 
 use super::world::{self, Survey};
 use crate::daemon::clock;
@@ -117,9 +117,17 @@ async fn state(parts: &Parts) -> Result<Opened, Unusable> {
     })?;
     let ledger = match loaded {
         Loaded::Fresh => Ledger::new(parts.boot.clone()),
-        Loaded::Image(image) => Ledger::restore(parts.boot.clone(), clock::now(), image),
+        Loaded::Image { image, torn } => {
+            if torn > 0 {
+                warn!(
+                    "{torn} bytes at the end of the state's changes are no whole change, proceeding without: they were being written when the daemon or the machine ended, or are damaged"
+                );
+            }
+            Ledger::restore(parts.boot.clone(), clock::now(), image)
+        }
         Loaded::Corrupt { moved_to, why } => {
-            let kept = moved_to.display();
+            let kept: Vec<_> = moved_to.iter().map(|path| path.display().to_string()).collect();
+            let kept = kept.join(" and ");
             error!(
                 "the state file is damaged ({why}): it is kept as {kept}, and shares are taken over from systemd"
             );

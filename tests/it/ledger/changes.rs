@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use fairshare::testing::identity::JobId;
 use fairshare::testing::ledger::{Canceller, Command, Image, Ledger, Wait};
@@ -39,7 +39,7 @@ fn cancel(ledger: &mut Ledger, ms: u64, job: JobId) {
 
 fn loaded(dir: &Path) -> Image {
     match StateFile::open(dir).unwrap().load(7).unwrap() {
-        Loaded::Image(image) => image,
+        Loaded::Image { image, torn: 0 } => image,
         other => panic!("{other:?}"),
     }
 }
@@ -209,13 +209,67 @@ fn what_is_damaged_is_kept_aside_with_the_state() {
     let (file, mut changes) = bytes(dir.path());
     changes[40] ^= 4;
     fs::write(dir.path().join("state.changes"), &changes).unwrap();
+    let (moved_to, why) = corrupt(dir.path(), 7);
+    assert!(why.contains("a change after change 0 cannot be read"), "{why}");
+    assert_eq!(moved_to, ["state.corrupt-7", "state.changes.corrupt-7"].map(|name| dir.path().join(name)));
+    assert_eq!(moved_to.map(|path| fs::read(path).unwrap()), [file, changes]);
+    assert!(matches!(StateFile::open(dir.path()).unwrap().load(8).unwrap(), Loaded::Fresh));
+}
+
+/// The files that are put aside, and why.
+fn corrupt(dir: &Path, wall_ms: u64) -> ([PathBuf; 2], String) {
+    match StateFile::open(dir).unwrap().load(wall_ms).unwrap() {
+        Loaded::Corrupt { moved_to, why } => (moved_to.try_into().unwrap(), why),
+        other => panic!("it was believed: {other:?}"),
+    }
+}
+
+/// Where a daemon died while it put both aside, or somebody took one away: nobody believes what is left.
+#[test]
+fn changes_without_their_state_are_told() {
+    let (dir, _) = with_changes(3);
+    let (_, changes) = bytes(dir.path());
+    fs::rename(dir.path().join("state"), dir.path().join("elsewhere")).unwrap();
     let Loaded::Corrupt { moved_to, why } = StateFile::open(dir.path()).unwrap().load(7).unwrap() else {
         panic!("it was believed");
     };
-    assert!(why.contains("a change after change 0 cannot be read"), "{why}");
-    assert_eq!(fs::read(moved_to).unwrap(), file);
-    assert_eq!(fs::read(dir.path().join("state.changes.corrupt-7")).unwrap(), changes);
-    assert!(matches!(StateFile::open(dir.path()).unwrap().load(8).unwrap(), Loaded::Fresh));
+    assert_eq!((moved_to.len(), why.as_str()), (1, "there is state.changes and no state"));
+    assert_eq!(fs::read(&moved_to[0]).unwrap(), changes);
+}
+
+/// What root does to the files of a running daemon is healed by the next write, as it is where there is one file.
+#[test]
+fn what_is_taken_away_or_put_back_meanwhile_is_written_anew() {
+    let away = |name: &'static str| move |dir: &Path| fs::remove_file(dir.join(name)).unwrap();
+    let copied = |name: &'static str| {
+        move |dir: &Path| {
+            fs::copy(dir.join(name), dir.join("copy")).unwrap();
+            fs::rename(dir.join("copy"), dir.join(name)).unwrap();
+        }
+    };
+    let cut = |dir: &Path| {
+        fs::OpenOptions::new().write(true).open(dir.join("state.changes")).unwrap().set_len(30).unwrap();
+    };
+    let deeds: [&dyn Fn(&Path); 5] =
+        [&away("state"), &away("state.changes"), &copied("state"), &copied("state.changes"), &cut];
+    for (number, deed) in deeds.iter().enumerate() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut file = StateFile::open(dir.path()).unwrap();
+        let mut ledger = large();
+        for more in 0..3 {
+            add(&mut ledger, MANY + more);
+            file.save(ledger.image()).unwrap();
+        }
+        deed(dir.path());
+        for more in 3..6 {
+            add(&mut ledger, MANY + more);
+            file.save(ledger.image()).unwrap();
+            let (state, changes) = bytes(dir.path());
+            assert_eq!(state::parse_with(&state, &changes), Ok(read(&ledger.image())), "deed {number}");
+        }
+        drop(file);
+        assert_eq!(loaded(dir.path()), read(&ledger.image()), "deed {number}");
+    }
 }
 
 /// Where nothing can be appended the next change is written with all that there is.
@@ -225,12 +279,25 @@ fn a_change_that_cannot_be_written_beside_the_state_is_written_with_it() {
     let mut file = StateFile::open(dir.path()).unwrap();
     let mut ledger = large();
     file.save(ledger.image()).unwrap();
-    let before = ledger.image();
     // No file takes the place of a folder.
     fs::create_dir(dir.path().join("state.changes")).unwrap();
-    add(&mut ledger, MANY);
-    assert!(file.save(ledger.image()).is_err());
-    assert_eq!(state::parse(&fs::read(dir.path().join("state")).unwrap()), Ok(read(&before)));
-    file.save(ledger.image()).unwrap();
-    assert_eq!(state::parse(&fs::read(dir.path().join("state")).unwrap()), Ok(read(&ledger.image())));
+    for more in 0..4 {
+        add(&mut ledger, MANY + more);
+        file.save(ledger.image()).unwrap();
+        let written = fs::read(dir.path().join("state")).unwrap();
+        assert_eq!(state::parse(&written), Ok(read(&ledger.image())));
+    }
+}
+
+/// Bytes at the end that are no whole change are told: they may have been one.
+#[test]
+fn what_is_torn_is_told() {
+    let (dir, images) = with_changes(2);
+    let (_, changes) = bytes(dir.path());
+    fs::write(dir.path().join("state.changes"), &changes[..changes.len() - 9]).unwrap();
+    let Loaded::Image { image, torn } = StateFile::open(dir.path()).unwrap().load(7).unwrap() else {
+        panic!("it is no image");
+    };
+    assert_eq!(image, read(&images[1]));
+    assert!(torn > 100 && torn < changes.len() as u64 - 100, "{torn} bytes");
 }
