@@ -250,8 +250,12 @@ fn what_is_taken_away_or_put_back_meanwhile_is_written_anew() {
     let cut = |dir: &Path| {
         fs::OpenOptions::new().write(true).open(dir.join("state.changes")).unwrap().set_len(30).unwrap();
     };
+    let another = |dir: &Path| {
+        fs::write(dir.join("copy"), state::encode(&ledger().image()).unwrap()).unwrap();
+        fs::rename(dir.join("copy"), dir.join("state")).unwrap();
+    };
     let deeds: [&dyn Fn(&Path); 5] =
-        [&away("state"), &away("state.changes"), &copied("state"), &copied("state.changes"), &cut];
+        [&away("state"), &away("state.changes"), &another, &copied("state.changes"), &cut];
     for (number, deed) in deeds.iter().enumerate() {
         let dir = tempfile::tempdir().unwrap();
         let mut file = StateFile::open(dir.path()).unwrap();
