@@ -46,6 +46,9 @@ pub const SIGNAL_MAX: u64 = 64;
 /// How often a submitted command is run again at most after it has failed.
 pub const RETRIES_MAX: u64 = 100;
 
+/// How long the command is at most that is run when a submitted one is over, in bytes.
+pub const NOTIFY_BYTES_MAX: usize = 4096;
+
 /// Before which others of its own member's a waiting job goes: the more the sooner, from 0 to [`Priority::MAX`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Priority(u8);

@@ -7,7 +7,8 @@ use nix::sys::signal::Signal;
 
 use super::typed::Span;
 use crate::contract::{self, Submit};
-use crate::quantity::SIGNAL_MAX;
+use crate::quantity::{NOTIFY_BYTES_MAX, SIGNAL_MAX};
+use crate::wire::os_text::OsText;
 
 /// What is done for a submitted command while it runs.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -18,6 +19,25 @@ pub struct Care {
     /// When the kernel kills for want of memory: kill all of the job, or let what is left continue [default: kill]
     #[arg(long, value_name = "WHAT", value_enum, hide_possible_values = true)]
     pub oom: Option<OutOfMemory>,
+    /// When the job is over have sh -c run this in its room; FAIRSHARE_JOB_STATE and FAIRSHARE_EXIT_CODE say how it ended
+    #[arg(long, value_name = "CMD", value_parser = Notify::checked, conflicts_with = "in_share")]
+    pub notify: Option<Notify>,
+}
+
+/// A command for `sh -c`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Notify(OsText);
+
+impl Notify {
+    fn checked(text: &str) -> Result<Self, String> {
+        match text.len() {
+            0 => Err("write what is to be run, like 'mail -s done me </dev/null'".to_owned()),
+            1..=NOTIFY_BYTES_MAX => Ok(Self(text.into())),
+            length => Err(format!(
+                "it has {length} bytes, and {NOTIFY_BYTES_MAX} is the most: have it run a script"
+            )),
+        }
+    }
 }
 
 /// A signal, and how long before the end of a command's time it is sent.
@@ -39,7 +59,11 @@ pub enum OutOfMemory {
 impl Care {
     /// The same, where what was not said is as the `other` says it.
     pub fn or(self, other: Self) -> Self {
-        Self { signal: self.signal.or(other.signal), oom: self.oom.or(other.oom) }
+        Self {
+            signal: self.signal.or(other.signal),
+            oom: self.oom.or(other.oom),
+            notify: self.notify.or(other.notify),
+        }
     }
 
     /// Puts it in what is submitted.
@@ -51,6 +75,7 @@ impl Care {
             OutOfMemory::Kill => contract::OutOfMemory::Kill,
             OutOfMemory::Continue => contract::OutOfMemory::Continue,
         });
+        submission.notify = self.notify.as_ref().map(|Notify(command)| command.clone());
     }
 }
 

@@ -47,6 +47,7 @@ Examples:
   fairshare submit --for 8h --signal USR1@5m -- ./train   has five minutes to save what it has
   fairshare submit --array 1-100%4 -- ./sweep.sh  a hundred times, FAIRSHARE_TASK says which; four at a time
   fairshare submit --retry 3 -- ./fetch           again where it fails: after 1, 2 and 4 s; FAIRSHARE_TRY says which
+  fairshare submit --notify 'mail -s \"job $FAIRSHARE_JOB_ID $FAIRSHARE_JOB_STATE\" $USER </dev/null' -- make
   fairshare submit --script sweep.sh 3            a script that says itself what it needs:
 
       #!/bin/bash
@@ -89,6 +90,14 @@ With --retry it is run again where it ends with anything but 0, for want of memo
 or cannot be started, and not where somebody stops it; with --requeue where a reboot or a crash of
 the machine interrupts it. It stays one job, and waits in its place for room; what it has left in
 files is there, and its output goes at the end of what is there.
+
+--notify has sh -c run a command of yours when all of the job has ended, before the job is over: in its
+room, with its environment and in its folder, its output at the end of the job's, and told how it ended
+(ENVIRONMENT). It has ten seconds, then SIGTERM, and SIGKILL ten seconds later; what it ends with changes
+nothing, and `wait` and what comes --after wait for it. It is run once: after the last try with --retry
+and --requeue, for each task of an array by itself, after a cancel too, and not for a job that never
+ran. A job with it has room of its own, and no pipe or terminal. Where no daemon answers within five
+seconds, as it may be when the machine goes down, it is not run, and the journal of the job's unit says so.
 
 What it leaves behind in the background is a part of it: the job is over when all of that has
 ended, and --for holds for that too. What it starts with su, `sudo -i` or `runuser -l` leaves the

@@ -4,6 +4,8 @@
 use std::ffi::{CString, NulError, OsString};
 use std::os::unix::ffi::OsStrExt;
 
+use crate::contract::handover::HowEnded;
+
 /// How work came into its share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -16,14 +18,15 @@ pub enum Kind {
 }
 
 /// The variables, each with its value; `None` where it is not to be set. `tries` is how often it was tried before, of what is run
-/// again; `cpu_milli` and `mem_bytes` are what the work has.
+/// again; `cpu_milli` and `mem_bytes` are what the work has; `ended` is how it ended, for what is run then.
 ///
 /// CPUs are whole ones, rounded up: what reads such a figure starts so many threads, as `make -j` does.
 fn variables(
     kind: Kind,
     tries: Option<u64>,
     (cpu_milli, mem_bytes): (u64, u64),
-) -> [(&'static str, Option<String>); 6] {
+    ended: Option<&HowEnded>,
+) -> [(&'static str, Option<String>); 9] {
     let (name, job, task) = match kind {
         Kind::Run(job) => ("run", job, None),
         Kind::Submit(job) => ("submit", Some(job), None),
@@ -37,6 +40,9 @@ fn variables(
         ("FAIRSHARE_TRY", number(tries.map(|tries| tries.saturating_add(1)))),
         ("FAIRSHARE_CPUS", Some(cpu_milli.div_ceil(1000).max(1).to_string())),
         ("FAIRSHARE_MEM_BYTES", Some(mem_bytes.to_string())),
+        ("FAIRSHARE_JOB_STATE", ended.map(|ended| ended.state.clone())),
+        ("FAIRSHARE_EXIT_CODE", number(ended.and_then(|ended| ended.exit_code))),
+        ("FAIRSHARE_SIGNAL", number(ended.and_then(|ended| ended.signal))),
     ]
 }
 
@@ -47,8 +53,9 @@ pub fn environment(
     kind: Kind,
     tries: Option<u64>,
     has: (u64, u64),
+    ended: Option<&HowEnded>,
 ) -> Vec<CString> {
-    let variables = variables(kind, tries, has);
+    let variables = variables(kind, tries, has, ended);
     let is_ours = |name: &OsString| variables.iter().any(|(ours, _)| name == ours);
     let inherited = inherited.filter(|(name, _)| !is_ours(name));
     let of_work = variables.iter().filter_map(|(name, value)| Some((name.into(), value.as_ref()?.into())));
@@ -86,8 +93,10 @@ mod tests {
             ("FAIRSHARE_KIND", "submit"),
             ("FAIRSHARE_CPUS", "8"),
             ("FAIRSHARE_SOCKET", "/s"),
+            ("FAIRSHARE_JOB_STATE", "failed"),
+            ("FAIRSHARE_EXIT_CODE", "1"),
         ]);
-        let run = environment(outer.clone().into_iter(), Kind::Run(None), None, (2000, 1 << 20));
+        let run = environment(outer.clone().into_iter(), Kind::Run(None), None, (2000, 1 << 20), None);
         assert_eq!(
             run,
             words(&[
@@ -98,13 +107,24 @@ mod tests {
                 "FAIRSHARE_MEM_BYTES=1048576",
             ])
         );
-        let own = environment(outer.clone().into_iter(), Kind::Run(Some(9)), None, (2000, 1 << 20));
+        let own = environment(outer.clone().into_iter(), Kind::Run(Some(9)), None, (2000, 1 << 20), None);
         assert!(own.contains(&CString::new("FAIRSHARE_JOB_ID=9").unwrap()), "{own:?}");
-        let task = environment(outer.clone().into_iter(), Kind::Task(9, 0), Some(1), (2000, 1 << 20));
+        let task = environment(outer.clone().into_iter(), Kind::Task(9, 0), Some(1), (2000, 1 << 20), None);
         for word in ["FAIRSHARE_JOB_ID=9", "FAIRSHARE_TASK=0", "FAIRSHARE_TRY=2"] {
             assert!(task.contains(&CString::new(word).unwrap()), "{task:?}");
         }
-        let job = environment(outer.into_iter(), Kind::Submit(12), None, (2000, 1 << 30));
+        let killed = HowEnded { state: "cancelled".to_owned(), exit_code: None, signal: Some(15) };
+        let end = environment(outer.clone().into_iter(), Kind::Submit(9), None, (1, 1), Some(&killed));
+        let said = |name: &str| {
+            let text = end.iter().filter_map(|word| word.to_str().unwrap().split_once('='));
+            text.filter(|(is, _)| *is == name).map(|(_, value)| value.to_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            (said("FAIRSHARE_JOB_STATE"), said("FAIRSHARE_SIGNAL")),
+            (vec!["cancelled".to_owned()], vec!["15".to_owned()])
+        );
+        assert_eq!(said("FAIRSHARE_EXIT_CODE"), Vec::<String>::new());
+        let job = environment(outer.into_iter(), Kind::Submit(12), None, (2000, 1 << 30), None);
         assert_eq!(
             job,
             words(&[
@@ -120,7 +140,7 @@ mod tests {
 
     #[test]
     fn cpus_are_whole_ones_of_which_there_is_always_one() {
-        let cpus = |milli| variables(Kind::Run(None), None, (milli, 0))[4].1.clone().unwrap();
+        let cpus = |milli| variables(Kind::Run(None), None, (milli, 0), None)[4].1.clone().unwrap();
         assert_eq!([10, 250, 1000, 1001, 1500, 8000].map(cpus), ["1", "1", "1", "2", "2", "8"]);
     }
 }

@@ -56,6 +56,16 @@ const ENVIRONMENT: &[(&str, &str)] = &[
         "Set for what is submitted with --retry or --requeue: 1, and one more each time that it is run again.",
     ),
     ("FAIRSHARE_TASK", "Set for the tasks of submit --array: the index of the task."),
+    (
+        "FAIRSHARE_JOB_STATE",
+        "Set for what submit --notify runs at the end, beside all that the job had: how the job ended, done, failed, cancelled or \
+         interrupted, as jobs --json has it.",
+    ),
+    ("FAIRSHARE_EXIT_CODE", "Set for the same where the job's command has exited: with which code."),
+    (
+        "FAIRSHARE_SIGNAL",
+        "Set for the same where a signal has ended the job's command: the number of the signal.",
+    ),
 ];
 
 /// How work leaves the share that it was started in, by nobody's fault and against nobody's will.

@@ -35,7 +35,7 @@ use std::process::ExitCode;
 
 use self::tell::tell;
 use crate::client::SOCKET_PATH;
-use crate::contract::handover::BECOME;
+use crate::contract::handover::{BECOME, NOTIFY};
 
 /// Does what the command line says. The status is one of `fairshare(1)`, section EXIT STATUS.
 pub fn main() -> ExitCode {
@@ -44,6 +44,10 @@ pub fn main() -> ExitCode {
         let failure = command::become_job::run(env::args_os().skip(2));
         tell(&failure);
         return ExitCode::from(failure.exit.0);
+    }
+    // The same, when the command is over.
+    if env::args_os().nth(1).is_some_and(|argument| argument == NOTIFY) {
+        return ExitCode::from(command::become_job::run_at_end(env::args_os().skip(2)).0);
     }
     let args = match parse::args(env::args_os()) {
         Ok(args) => args,

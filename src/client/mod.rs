@@ -115,7 +115,19 @@ impl Client {
     /// # Errors
     /// All of [`ClientError`].
     pub fn job_fetch(&mut self, job_id: u64) -> Result<(Handed, Vec<OwnedFd>), ClientError> {
-        let answer: Handed = self.call(&JobFetch { job_id })?;
+        self.handed(&JobFetch { job_id, at_end: None })
+    }
+
+    /// The same of what its member has run when the job is over, for the process that systemd started for that.
+    ///
+    /// # Errors
+    /// All of [`ClientError`].
+    pub fn job_fetch_at_end(&mut self, job_id: u64) -> Result<(Handed, Vec<OwnedFd>), ClientError> {
+        self.handed(&JobFetch { job_id, at_end: Some(true) })
+    }
+
+    fn handed(&mut self, fetch: &JobFetch) -> Result<(Handed, Vec<OwnedFd>), ClientError> {
+        let answer: Handed = self.call(fetch)?;
         let descriptors = self.0.take_descriptors();
         match descriptors.len() {
             came if u64::try_from(came) == Ok(answer.handed) => Ok((answer, descriptors)),

@@ -9,6 +9,9 @@
 //! they close it: what the process does not take goes with its own connection.
 //!
 //! The daemon answers when the kernel was seen to hold the command's limits, and only then.
+//!
+//! What its member has run at the job's end (`submit --notify`) comes in the same way, to another process that systemd starts when
+//! the command is over (`ExecStopPost=`). A [`HowEnded`] follows the [`Handover`] in its file.
 
 use std::collections::BTreeMap;
 
@@ -19,6 +22,9 @@ use crate::wire::os_text::OsText;
 
 /// The first argument of `fairshare` when it is to become a submitted command. The job's number and the daemon's socket follow.
 pub const BECOME: &str = "--become-job";
+
+/// The first argument of `fairshare` when it is to become what is run at a job's end. The job's number and the daemon's socket follow.
+pub const NOTIFY: &str = "--notify-job";
 
 /// What the kernel calls the process that is to become a submitted command, until it does (`PR_SET_NAME`; comm has 15 bytes).
 pub const BECOMING: &str = "fairshare-job";
@@ -42,9 +48,24 @@ pub struct Handover {
     /// What is run in place of the first of `argv`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub script: Option<OsText>,
+    /// What `sh -c` runs when the job is over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub notify: Option<OsText>,
     /// With which `umask(2)` it creates files.
     #[serde(default = "umask_default")]
     pub umask: u32,
+}
+
+/// How a command ended, for what its member has run at its end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HowEnded {
+    /// The job's state, in the word of [`JobState`](super::JobState).
+    pub state: String,
+    /// What its main process exited with.
+    pub exit_code: Option<u64>,
+    /// The signal that killed its main process.
+    pub signal: Option<u64>,
 }
 
 /// Files that a command's own process opens, as its member.
@@ -120,6 +141,29 @@ impl Handover {
     /// They are something else.
     pub fn decode(bytes: &[u8]) -> Result<Self, String> {
         ciborium::from_reader(bytes).map_err(|error| error.to_string())
+    }
+
+    /// From bytes after which it says how the command ended, where the command has.
+    ///
+    /// # Errors
+    /// They are something else.
+    pub fn decode_with_end(mut bytes: &[u8]) -> Result<(Self, Option<HowEnded>), String> {
+        let said = |error: ciborium::de::Error<std::io::Error>| error.to_string();
+        let handover = ciborium::from_reader(&mut bytes).map_err(said)?;
+        let ended = (!bytes.is_empty()).then(|| ciborium::from_reader(bytes).map_err(said)).transpose()?;
+        Ok((handover, ended))
+    }
+}
+
+impl HowEnded {
+    /// As bytes.
+    ///
+    /// # Errors
+    /// It cannot be encoded.
+    pub fn encode(&self) -> Result<Vec<u8>, String> {
+        let mut bytes = Vec::new();
+        ciborium::into_writer(self, &mut bytes).map_err(|error| error.to_string())?;
+        Ok(bytes)
     }
 }
 

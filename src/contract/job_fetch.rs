@@ -12,6 +12,9 @@ use crate::wire::field::optional;
 pub struct JobFetch {
     /// The job's id.
     pub job_id: u64,
+    /// Whether it is fetched what is run at the job's end, by the process that systemd started for that.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional")]
+    pub at_end: Option<bool>,
 }
 
 /// What was fetched comes as descriptors with the answer.

@@ -98,6 +98,10 @@ pub struct Submit {
     /// What the kernel ends when it wants more memory than it may have; `Kill` where it is left out.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional")]
     pub oom: Option<OutOfMemory>,
+    /// A command for `sh -c`, 1 to [`NOTIFY_BYTES_MAX`](crate::quantity::NOTIFY_BYTES_MAX) bytes, that is run as the member when the
+    /// job is over. No descriptors go with what has one, and it has an allocation of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional")]
+    pub notify: Option<OsText>,
 }
 
 /// For which indices an array has tasks, 1 to 10 000 from 0 to 2^32 - 1.

@@ -1,5 +1,5 @@
 //! What is done for a submitted command while it runs: it is warned before its time is over, and what the kernel ends of it for
-//! want of memory. When it is warned is the business of `warned`.
+//! want of memory; and whether something is run at its end. When it is warned is the business of `warned`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,6 +13,8 @@ pub struct Care {
     pub warning: Option<Warning>,
     /// What the kernel ends of it for want of memory.
     pub out_of_memory: OutOfMemory,
+    /// Whether a command of its member's is run when it is over.
+    pub notifies: bool,
 }
 
 /// A signal that a command's main process is sent once before its time is over.

@@ -166,6 +166,13 @@ pub enum Command {
         /// How it ended.
         end: JobEnd,
     },
+    /// A submitted command has ended, and something of its member's is to be run before its job is over.
+    Ending {
+        /// The command's job.
+        job: JobId,
+        /// How it ended.
+        end: JobEnd,
+    },
     /// A submitted command was warned, or is to be warned again a moment later.
     Warned {
         /// The job of the command.

@@ -68,6 +68,7 @@ impl Command {
             | Self::SetRules(_)
             | Self::Reconsider { .. }
             | Self::WorkEnded { .. }
+            | Self::Ending { .. }
             | Self::Warned { .. }
             | Self::NeverBegan { .. }
             | Self::Cleared { .. }
@@ -99,6 +100,7 @@ impl Command {
             | Self::SetRules(_)
             | Self::Reconsider { .. }
             | Self::WorkEnded { .. }
+            | Self::Ending { .. }
             | Self::Warned { .. }
             | Self::NeverBegan { .. }
             | Self::Alter { .. }

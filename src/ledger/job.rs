@@ -96,6 +96,8 @@ pub struct Work {
     pub last: Option<Box<JobEnd>>,
     /// What is done for it while it runs.
     pub care: Care,
+    /// How it ended, while what its member has run at its end is.
+    pub ending: Option<Box<JobEnd>>,
 }
 
 /// What a member asked for, complete: what the policy says for the member is in it.
@@ -442,7 +444,7 @@ impl Job {
             end => end,
         };
         if let JobKind::Submit(work) = &mut self.kind {
-            work.apart = None;
+            (work.apart, work.ending) = (None, None);
         }
         self.state = JobState::Ended { started, ended: now, end: end.clone() };
         Some(end)

@@ -247,6 +247,7 @@ impl Ledger {
             Command::Submit { member, asked } => self.submit(now, member, *asked, &mut effects)?,
             Command::Cleared { job, tries } => self.cleared(job, tries),
             Command::WorkEnded { job, end } => self.work_ended(now, job, end, &mut effects),
+            Command::Ending { job, end } => self.ending(job, end),
             Command::Warned { job, sent } => self.warned(job, sent),
             Command::NeverBegan { job } => self.never_began(now, job, &mut effects),
             Command::Run { member, wanted } => self.run(now, &member, wanted, &mut effects)?,

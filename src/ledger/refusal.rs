@@ -346,7 +346,7 @@ impl fmt::Display for Refusal {
                 f.write_str("An array, and what waits for a job, a time or a release, must be let wait for room")
             }
             Self::WaitsInShare => f.write_str(
-                "An array, what is run again, and what waits for a job, a time or a release, has room of its own: nobody keeps the standing allocation for it",
+                "An array, what is run again or has something run at its end, and what waits for a job, a time or a release, has room of its own: nobody keeps the standing allocation for it",
             ),
             Self::WarnsOfNothing => f.write_str(
                 "A signal is sent before the end of a time limit, and this has none: name one, as with --for 8h",

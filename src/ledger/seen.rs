@@ -14,6 +14,14 @@ use crate::identity::{AllocationId, JobId, Purpose, Uid, UnitName, Within};
 use crate::policy::Weight;
 use crate::quantity::{Amount, Bytes};
 
+impl Image {
+    /// A job.
+    pub fn job(&self, id: JobId) -> Option<&Arc<Job>> {
+        let found = self.jobs.binary_search_by_key(&id, |job| job.id).ok()?;
+        self.jobs.get(found)
+    }
+}
+
 impl Ledger {
     /// What must be remembered across a crash.
     pub fn image(&self) -> Image {

@@ -22,20 +22,42 @@ impl Ledger {
         end: JobEnd,
         effects: &mut Vec<Effect>,
     ) {
-        if self.waits_to_run_again(id, units, &end) {
+        let ending = self.jobs.get(&id).and_then(|job| job.work()?.ending.as_deref().cloned());
+        if ending.is_none() && self.waits_to_run_again(id, units, &end) {
             effects.push(Effect::Notify(Event::Job(id)));
         } else {
-            self.end_job(now, id, end, effects);
+            // What its member has run at its end was told that.
+            self.end_job(now, id, ending.unwrap_or(end), effects);
         }
+    }
+
+    /// A command has ended like this, and something of its member's is to be run before the job is over: that is remembered, unless
+    /// the command is run again.
+    pub(super) fn ending(&mut self, id: JobId, end: JobEnd) {
+        let running = |job: &&Arc<Job>| matches!(job.state, JobState::Running { .. });
+        let found = self.jobs.get(&id).filter(running);
+        if found.is_none_or(|job| self.another_try(job, &end).is_some()) {
+            return;
+        }
+        self.warnings.remove(id);
+        if let Some(work) = self.jobs.get_mut(&id).map(Arc::make_mut).and_then(Job::work_mut) {
+            work.ending.get_or_insert_with(|| Box::new(end));
+        }
+    }
+
+    /// Where a command that ended like this is run again: the allocation of its own that it had, why, and after how many
+    /// milliseconds.
+    fn another_try(&self, job: &Job, end: &JobEnd) -> Option<(AllocationId, Lost, u64)> {
+        let again = job.work().filter(|work| !work.cancelled)?.again?;
+        let home = job.home().filter(|home| home.purpose == Purpose::Job(job.id))?;
+        let lost = end.lost()?;
+        Some((home, lost, again.pause_ms(lost)?))
     }
 
     fn waits_to_run_again(&mut self, id: JobId, units: bool, end: &JobEnd) -> bool {
         let running = |job: &&Arc<Job>| matches!(job.state, JobState::Running { .. });
         let Some(job) = self.jobs.get(&id).filter(running) else { return false };
-        let again = job.work().filter(|work| !work.cancelled).and_then(|work| work.again);
-        let of_its_own = job.home().filter(|home| home.purpose == Purpose::Job(id));
-        let (Some(home), Some(again), Some(lost)) = (of_its_own, again, end.lost()) else { return false };
-        let Some(pause_ms) = again.pause_ms(lost) else { return false };
+        let Some((home, lost, pause_ms)) = self.another_try(job, end) else { return false };
         let (time, task) = (self.clock.last, job.task());
         let left = Left { units, room: self.allocations.contains_key(&home) };
         let begin = (pause_ms > 0).then(|| time.after(pause_ms));

@@ -220,7 +220,20 @@ impl Systemd {
     /// Any [`Fault`]; where it did not end `within` that time a timeout, with systemd still at it.
     pub async fn stop(&self, unit: UnitName, within: Duration) -> Result<StopResult, Fault> {
         let name = unit.to_string();
-        let stop = || self.job("StopUnit", &name, within, self.manager.stop(&name));
+        self.stop_by(unit, within, || self.manager.stop(&name)).await
+    }
+
+    async fn stop_by<Queued>(
+        &self,
+        unit: UnitName,
+        within: Duration,
+        call: impl Fn() -> Queued,
+    ) -> Result<StopResult, Fault>
+    where
+        Queued: Future<Output = Result<String, Fault>>,
+    {
+        let name = unit.to_string();
+        let stop = || self.job("StopUnit", &name, within, call());
         let stopped = match stop().await {
             Err(Fault::JobFailed { result, .. }) if result == STOPS_NO_FROZEN => {
                 self.thaw(unit).await?;

@@ -100,10 +100,15 @@ impl Manager {
             With::Processes(Processes::Pids(pids)) => list.push(("PIDs", Variant::new(pids))),
             With::Processes(Processes::PidFds(pidfds)) => list.push(("PIDFDs", Variant::new(pidfds))),
             With::Program(program, around) => {
-                let Program { path, argv } = *program;
+                let Program { path, argv, argv_at_end } = *program;
                 // Not ExecStartEx: systemd 252 writes that name into the unit's file, where it does not know it, and has a
                 // service without a program after its next reload. Variables are replaced in these words, so they are ours.
                 list.push(("ExecStart", Variant::new(vec![(path, argv.to_vec(), IGNORE_FAILURE)])));
+                list.extend(
+                    argv_at_end.map(|argv| {
+                        ("ExecStopPost", Variant::new(vec![(path, argv.to_vec(), IGNORE_FAILURE)]))
+                    }),
+                );
                 list.extend(
                     ["StandardInput", "StandardOutput", "StandardError"]
                         .map(|name| (name, Variant::new("null"))),

@@ -13,6 +13,9 @@ use crate::identity::UnitName;
 
 const SERVICE: &str = "org.freedesktop.systemd1.Service";
 
+/// What systemd calls the result of a service that did not fail.
+const SUCCESS: &str = "success";
+
 /// `CLD_EXITED` (`sigaction(2)`): the process exited by itself.
 const CLD_EXITED: i32 = 1;
 
@@ -96,6 +99,15 @@ impl Systemd {
         let _ = self.in_turn(self.manager.let_go(&unit.to_string())).await;
     }
 
+    /// Stops a service, and waits until what is run at its end is over too. What shares need does not wait behind it.
+    ///
+    /// # Errors
+    /// Those of [`Systemd::stop`].
+    pub async fn end(&self, unit: UnitName, within: Duration) -> Result<(), Fault> {
+        let name = unit.to_string();
+        self.stop_by(unit, within, || self.in_turn(self.manager.stop(&name))).await.map(drop)
+    }
+
     /// Stops what is left of a unit, and frees its name: when its turn has come.
     ///
     /// # Errors
@@ -133,17 +145,23 @@ impl Systemd {
             self.in_turn(self.manager.get(name, SERVICE, "ExecMainStatus")),
             self.in_turn(self.manager.get(name, SERVICE, "Result")),
         )?;
-        let stopped = match Stage::of(&active, &sub) {
+        let stage = Stage::of(&active, &sub);
+        let after = stage == Stage::After;
+        let stopped = match stage {
             Stage::Running => return Ok(ServiceState::Running),
             Stage::Ended => false,
             Stage::Stopped => true,
+            // What systemd ends by itself has another result, and what ends by itself is kept as exited.
+            Stage::After => result == SUCCESS,
         };
         Ok(match code {
+            // Its start has failed, and is told when it is over.
+            0 if after => ServiceState::Running,
             // It has never run: what is not there has all properties too. Its start may be queued still.
             0 if stopped && self.has_job(name).await? => ServiceState::Running,
             0 if stopped => ServiceState::Gone,
-            CLD_EXITED => ServiceState::Ended(Ended { exit: Ok(status), result, stopped }),
-            _ => ServiceState::Ended(Ended { exit: Err(status), result, stopped }),
+            CLD_EXITED => ServiceState::Ended(Ended { exit: Ok(status), result, stopped, after }),
+            _ => ServiceState::Ended(Ended { exit: Err(status), result, stopped, after }),
         })
     }
 }

@@ -71,6 +71,8 @@ pub struct Program<'a> {
     /// No descriptor goes with them: the bus and systemd close what they are sent while everybody waits. Of a member's file
     /// that takes as long as whoever serves it likes (FUSE, NFS).
     pub argv: &'a [&'a str],
+    /// The arguments with which it is run once more when what it became is over (`ExecStopPost=`); of the same kind.
+    pub argv_at_end: Option<&'a [&'a str]>,
 }
 
 /// Where a service stands.
@@ -105,6 +107,8 @@ pub struct Ended {
     pub result: String,
     /// Whether somebody had it stopped: a service that ends by itself is kept as exited or failed.
     pub stopped: bool,
+    /// Whether what is run at its end is there (`ExecStopPost=`), and waits or runs.
+    pub after: bool,
 }
 
 /// Where a service stands, as its states say.
@@ -114,6 +118,8 @@ pub(super) enum Stage {
     Running,
     /// It ended by itself, and is kept for it.
     Ended,
+    /// It ended or was stopped, and what is run at its end is there.
+    After,
     /// It was stopped, has never run, or is not there.
     Stopped,
 }
@@ -123,6 +129,7 @@ impl Stage {
     pub(super) fn of(active: &str, sub: &str) -> Self {
         match (ActiveState::from(active), sub) {
             (ActiveState::Active, "exited") | (ActiveState::Failed, _) => Self::Ended,
+            (ActiveState::Deactivating, "stop-post") => Self::After,
             (ActiveState::Inactive, _) => Self::Stopped,
             _ => Self::Running,
         }

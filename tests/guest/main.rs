@@ -132,6 +132,7 @@ mod leaks;
 mod limits;
 mod logins;
 mod main_job;
+mod notify;
 mod package;
 mod paused;
 mod protocol_client;

@@ -1,6 +1,7 @@
 //! The real daemon, as a process, against the stand-in: what it does when anything goes wrong.
 
 mod arrays;
+mod at_end;
 mod audit;
 mod baseline;
 mod closing;

@@ -1,10 +1,12 @@
-//! What systemd starts as the member: it takes what was submitted from the daemon, and becomes it.
+//! What systemd starts as the member: it takes what was submitted from the daemon, and becomes it. When that is over systemd starts it
+//! once more where something is to be run then (`submit --notify`), and it becomes that.
 
 use std::ffi::{CString, OsStr, OsString};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write as _};
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -16,8 +18,9 @@ use super::run::not_executed;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::hints::{self, Kind};
 use crate::cli::script;
+use crate::cli::tell::tell;
 use crate::client::{Client, ClientError, Deadlines};
-use crate::contract::handover::{BECOMING, Handover, Streams, numbered};
+use crate::contract::handover::{BECOMING, Handover, HowEnded, Streams, numbered};
 use crate::contract::{Handed, TaskInfo};
 use crate::sys::signals;
 use crate::time::backoff;
@@ -33,9 +36,17 @@ const NOTHING: &str = "/dev/null";
 /// What runs a file that the kernel does not know how to (`execvp(3)`).
 const SHELL: &str = "/bin/sh";
 
+/// How long what is to be run at the end is asked for: systemd gives it ten seconds, of which most are to be left.
+const ASKED_AT_END_MAX: Duration = Duration::from_secs(5);
+
+/// Where the journal takes what is to be in it (`systemd.io/JOURNAL_NATIVE_PROTOCOL`).
+const JOURNAL: &str = "/run/systemd/journal/socket";
+
 /// What was submitted, as the daemon handed it over.
 struct Taken {
     handover: Handover,
+    /// How the command ended, where this is run at its end.
+    ended: Option<HowEnded>,
     /// How much CPU and memory it has.
     handed: Handed,
     /// Standard input, output and error, as far as they were sent.
@@ -48,36 +59,91 @@ const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_s
 /// How long nobody may listen on the socket: longer than an upgrade takes, and an administrator who looks at something.
 const NOBODY_LISTENS_MAX: Duration = Duration::from_secs(600);
 
+/// What this process is to become.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum What {
+    /// The command.
+    Command,
+    /// What is run when that is over.
+    AtEnd,
+}
+
 /// Becomes the command, so that it returns only where that failed.
 ///
 /// `arguments`: the job's number and the daemon's socket, which the daemon has written.
-pub fn run(mut arguments: impl Iterator<Item = OsString>) -> Failure {
-    let job = arguments.next().and_then(|number| number.to_str()?.parse().ok());
-    let (Some(job), Some(socket)) = (job, arguments.next()) else {
-        return Failure::new(Exit::USAGE, "no job is named")
-            .hint("`fairshare submit -- CMD` starts this by itself");
-    };
-    // So that nobody sends the command a signal before it is there. What it runs has a name of its own.
-    if let Ok(name) = CString::new(BECOMING) {
-        let _ = rustix::thread::set_name(&name);
-    }
+pub fn run(arguments: impl Iterator<Item = OsString>) -> Failure {
+    let Some((job, socket)) = named(arguments) else { return no_job() };
     let lost = |why| {
         Failure::new(Exit::UNAVAILABLE, format!("what was submitted did not arrive: {why}"))
             .hint("`fairshare jobs` says more")
     };
-    let mut taken = match taken(job, Path::new(&socket)) {
+    let mut taken = match taken(job, &socket, What::Command) {
         Ok(taken) => taken,
-        Err(why) => return lost(why),
+        Err(why) => return lost(why.to_string()),
     };
+    prepared(job, &mut taken).map_or_else(|failure| failure, |()| become_it(job, &taken))
+}
+
+/// Becomes what is run at the end of a command, so that it returns only where that failed, or where there is nothing to be run: the
+/// command never ran, or is run again. Nobody sees what it says before it has the command's output: that is in the journal.
+///
+/// `arguments`: as for [`run`].
+pub fn run_at_end(arguments: impl Iterator<Item = OsString>) -> Exit {
+    let Some((job, socket)) = named(arguments) else { return no_job().exit };
+    let failure = match taken(job, &socket, What::AtEnd) {
+        Err(ClientError::Refused(refusal)) if refusal.is(Code::NotFound) => return Exit::DONE,
+        Err(why) => Failure::new(Exit::UNAVAILABLE, why.to_string()),
+        Ok(mut taken) => {
+            let command = taken.handover.notify.take().unwrap_or_default();
+            taken.handover.argv = [SHELL.into(), "-c".into(), command].to_vec();
+            (taken.handover.script, taken.handover.streams.input) = (None, None);
+            match prepared(job, &mut taken) {
+                Ok(()) => {
+                    let failure = become_it(job, &taken);
+                    tell(&failure);
+                    return failure.exit;
+                }
+                Err(failure) => failure,
+            }
+        }
+    };
+    let message =
+        format!("what was to be run at the end of job {job} was not (--notify): {}", failure.message);
+    // Nobody is left to be told that it could not be said.
+    let _ = logged(&message);
+    failure.exit
+}
+
+fn named(mut arguments: impl Iterator<Item = OsString>) -> Option<(u64, PathBuf)> {
+    // So that nobody sends the command a signal before it is there. What it runs has a name of its own.
+    if let Ok(name) = CString::new(BECOMING) {
+        let _ = rustix::thread::set_name(&name);
+    }
+    let job = arguments.next().and_then(|number| number.to_str()?.parse().ok())?;
+    Some((job, arguments.next()?.into()))
+}
+
+fn no_job() -> Failure {
+    Failure::new(Exit::USAGE, "no job is named").hint("`fairshare submit -- CMD` starts this by itself")
+}
+
+/// Has what is to be run find its files open, and what is said from here on go where its own goes.
+fn prepared(job: u64, taken: &mut Taken) -> Result<(), Failure> {
     rustix::process::umask(Mode::from_bits_truncate(taken.handover.umask));
     let number = taken.handed.task.map_or_else(|| job.to_string(), |task| task.to_string());
-    if let Err(failure) = open(&number, &taken.handover.streams, &mut taken.streams) {
-        return failure;
-    }
-    match shown(&taken.streams) {
-        Ok(()) => become_it(job, &taken),
-        Err(why) => lost(why),
-    }
+    open(&number, &taken.handover.streams, &mut taken.streams)?;
+    shown(&taken.streams).map_err(|why| {
+        Failure::new(Exit::UNAVAILABLE, format!("what was submitted did not arrive: {why}"))
+            .hint("`fairshare jobs` says more")
+    })
+}
+
+/// Says something in the journal, as a line of the job's unit.
+fn logged(message: &str) -> io::Result<()> {
+    // What the message names is written over lines here: a line break would begin a field.
+    let message = message.replace('\n', " ");
+    let entry = format!("MESSAGE={message}\nPRIORITY=4\nSYSLOG_IDENTIFIER=fairshare\n");
+    UnixDatagram::unbound()?.send_to(entry.as_bytes(), JOURNAL).map(drop)
 }
 
 /// Opens the files of the command's standard input, output and error that are named, after those that were sent.
@@ -108,26 +174,38 @@ fn open(number: &str, named: &Streams, streams: &mut Vec<OwnedFd>) -> Result<(),
     Ok(())
 }
 
-fn taken(job: u64, socket: &Path) -> Result<Taken, String> {
+fn taken(job: u64, socket: &Path, what: What) -> Result<Taken, ClientError> {
     // With the connection, whose end tells the daemon that all was read.
-    let (_client, handed, descriptors) = fetched(job, socket)?;
+    let (_client, handed, descriptors) = fetched(job, socket, what)?;
     let mut descriptors = descriptors.into_iter();
-    let mut file = File::from(descriptors.next().ok_or("nothing was handed over")?);
+    let no_file = || io::Error::other("nothing was handed over");
+    let mut file = File::from(descriptors.next().ok_or_else(no_file).map_err(ClientError::Io)?);
     let mut bytes = Vec::new();
     // It was written through another descriptor that shares its place: from the beginning, then.
-    std::io::Seek::rewind(&mut file)
-        .and_then(|()| file.read_to_end(&mut bytes))
-        .map_err(|error| error.to_string())?;
-    Ok(Taken { handover: Handover::decode(&bytes)?, handed, streams: descriptors.collect() })
+    io::Seek::rewind(&mut file).and_then(|()| file.read_to_end(&mut bytes)).map_err(ClientError::Io)?;
+    let decoded = Handover::decode_with_end(&bytes);
+    let (handover, ended) = decoded.map_err(|why| ClientError::Io(io::Error::other(why)))?;
+    Ok(Taken { handover, ended, handed, streams: descriptors.collect() })
 }
 
 /// Asks until the daemon has said yes or no: it may be restarted meanwhile, or have no place for now.
-fn fetched(job: u64, socket: &Path) -> Result<(Client, Handed, Vec<OwnedFd>), String> {
-    let mut pauses = backoff(PAUSE);
-    let mut unheard = Instant::now();
+fn fetched(job: u64, socket: &Path, what: What) -> Result<(Client, Handed, Vec<OwnedFd>), ClientError> {
+    let (mut pauses, began) = (backoff(PAUSE), Instant::now());
+    let mut unheard = began;
+    let (nobody_listens_max, asked_max, deadlines) = match what {
+        What::Command => (NOBODY_LISTENS_MAX, Duration::MAX, Deadlines::default()),
+        What::AtEnd => {
+            let (all, half) = (ASKED_AT_END_MAX, ASKED_AT_END_MAX / 2);
+            (all, all, Deadlines { hello: half, call: half })
+        }
+    };
     loop {
-        let mut client = Client::new(socket, "fairshare", env!("CARGO_PKG_VERSION"), Deadlines::default());
-        let error = match client.job_fetch(job) {
+        let mut client = Client::new(socket, "fairshare", env!("CARGO_PKG_VERSION"), deadlines);
+        let answer = match what {
+            What::Command => client.job_fetch(job),
+            What::AtEnd => client.job_fetch_at_end(job),
+        };
+        let error = match answer {
             Ok((handed, descriptors)) => return Ok((client, handed, descriptors)),
             Err(error) => error,
         };
@@ -144,8 +222,11 @@ fn fetched(job: u64, socket: &Path) -> Result<(Client, Handed, Vec<OwnedFd>), St
             ClientError::NoSocket { .. }
             | ClientError::NobodyListens { .. }
             | ClientError::Connect { .. }
-                if unheard.elapsed() < NOBODY_LISTENS_MAX => {}
-            _ => return Err(error.to_string()),
+                if unheard.elapsed() < nobody_listens_max => {}
+            _ => return Err(error),
+        }
+        if began.elapsed() >= asked_max {
+            return Err(error);
         }
         std::thread::sleep(pauses.pause());
     }
@@ -166,7 +247,7 @@ fn shown(streams: &[OwnedFd]) -> Result<(), String> {
     Ok(())
 }
 
-fn become_it(job: u64, Taken { handover, handed, streams }: &Taken) -> Failure {
+fn become_it(job: u64, Taken { handover, ended, handed, streams }: &Taken) -> Failure {
     // Without one it stays what systemd has made it: /dev/null.
     if let Some(Err(errno)) = streams.first().map(rustix::stdio::dup2_stdin) {
         return Failure::new(Exit::NOT_EXECUTABLE, format!("no standard input: {errno}"));
@@ -184,7 +265,8 @@ fn become_it(job: u64, Taken { handover, handed, streams }: &Taken) -> Failure {
         Some(TaskInfo { job_id, index }) => Kind::Task(job_id, index),
         None => Kind::Submit(job),
     };
-    let env = hints::environment(inherited, kind, handed.tries, (handed.cpu_milli, handed.mem_bytes));
+    let has = (handed.cpu_milli, handed.mem_bytes);
+    let env = hints::environment(inherited, kind, handed.tries, has, ended.as_ref());
     match argv {
         Ok(argv) => match &handover.script {
             Some(script) => interpret(script, argv, &env),

@@ -131,7 +131,7 @@ pub fn execute(command: &[OsString], entered: &InUnit) -> Failure {
         hints::unchanged(std::env::vars_os())
     } else {
         let kind = Kind::Run(entered.job_id);
-        hints::environment(std::env::vars_os(), kind, None, (entered.cpu_milli, entered.mem_bytes))
+        hints::environment(std::env::vars_os(), kind, None, (entered.cpu_milli, entered.mem_bytes), None)
     };
     signals::restore_sigpipe();
     let Err(errno) = execvpe(program, &words, &env);

@@ -10,6 +10,7 @@ use std::{env, io};
 use rustix::fs::Access;
 
 use crate::cli::args::Submit;
+use crate::cli::care::Care;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::link::{self, Link};
 use crate::cli::render;
@@ -113,6 +114,9 @@ fn keeps_no_stream(args: &Submit) -> Option<&'static str> {
         }
         Submit { requeue: true, .. } => {
             Some("what may be run again (--requeue) has no pipe or terminal to keep")
+        }
+        Submit { care: Care { notify: Some(_), .. }, .. } => {
+            Some("what is run at the end (--notify) has no pipe or terminal to keep")
         }
         _ => None,
     }

@@ -23,8 +23,8 @@ pub enum Deed {
     Say(Saying),
     /// Moves processes into an allocation of the member whose turn it is.
     Enter(Destination, Whom),
-    /// Hands what a command becomes to its own process.
-    Hand(JobId),
+    /// Hands what a command becomes to its own process; or, where it is at its end, what is run then.
+    Hand(JobId, bool),
     /// Tells the caller what happens, from before the answer, so that nothing is missed after it.
     Follow(Interest),
     /// Looks at whether all is well.

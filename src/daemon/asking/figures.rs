@@ -7,10 +7,11 @@ use crate::ledger::array::{Array, Indices};
 use crate::ledger::care::{Care, OutOfMemory, Warning};
 use crate::ledger::{Wait, Where};
 use crate::quantity::{
-    ARRAY_INDEX_MAX, ARRAY_TASKS_MAX, Bytes, MilliCpu, PartialAmount, Priority, QuantityError, RETRIES_MAX,
-    SIGNAL_MAX, Tasks,
+    ARRAY_INDEX_MAX, ARRAY_TASKS_MAX, Bytes, MilliCpu, NOTIFY_BYTES_MAX, PartialAmount, Priority,
+    QuantityError, RETRIES_MAX, SIGNAL_MAX, Tasks,
 };
 use crate::wire::error::WireError;
+use crate::wire::os_text::OsText;
 
 /// The figures that a call names.
 ///
@@ -69,20 +70,26 @@ pub fn again(retry: Option<u64>, requeue: Option<bool>) -> Result<Option<Again>,
     Ok((retries > 0 || requeue).then(|| Again { retries, requeue, ..Again::default() }))
 }
 
-/// What is done for a command while it runs, as a call says it.
+/// What is done for a command while it runs and at its end, as a call says it.
 ///
 /// # Errors
-/// BadRequest, where there is no such signal or it would come when the time is over.
+/// BadRequest, where there is no such signal or it would come when the time is over; or nothing is to be run at its end, or too much.
 pub fn care(
     signal: Option<contract::Warning>,
     oom: Option<contract::OutOfMemory>,
+    notify: Option<&OsText>,
 ) -> Result<Care, WireError> {
     let out_of_memory = match oom {
         None | Some(contract::OutOfMemory::Kill) => OutOfMemory::Kill,
         Some(contract::OutOfMemory::Continue) => OutOfMemory::Continue,
     };
     let warning = signal.map(warning).transpose()?;
-    Ok(Care { warning, out_of_memory })
+    if let Some(length) = notify.map(|command| command.as_bytes().len())
+        && !(1..=NOTIFY_BYTES_MAX).contains(&length)
+    {
+        return Err(bad(format!("notify has {length} bytes: a command has 1 to {NOTIFY_BYTES_MAX}")));
+    }
+    Ok(Care { warning, out_of_memory, notifies: notify.is_some() })
 }
 
 fn warning(contract::Warning { number, before_ms }: contract::Warning) -> Result<Warning, WireError> {

@@ -145,8 +145,10 @@ pub fn checked(handover: Handover) -> Result<Handover, WireError> {
     if let Some(at) = handover.argv.iter().position(nul) {
         return Err(bad(format!("argv[{at}] has a NUL in it")));
     }
-    if handover.script.as_ref().is_some_and(nul) {
-        return Err(bad("script has a NUL in it".to_owned()));
+    for (name, text) in [("script", &handover.script), ("notify", &handover.notify)] {
+        if text.as_ref().is_some_and(nul) {
+            return Err(bad(format!("{name} has a NUL in it")));
+        }
     }
     let paths = handover.streams.each().into_iter().filter_map(|(name, path)| Some((name, path?)));
     for (name, path) in paths.chain([("cwd", &handover.cwd)]) {

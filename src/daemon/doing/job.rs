@@ -3,33 +3,31 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio::time::sleep;
 use tracing::{error, info, warn};
 
 use super::allocation::Context;
-use super::caller::is_its_process;
+use super::at_end;
+use super::fetch::Fetch;
 use super::freezer;
+use super::insist::{self, ASK_AGAIN_PAUSE, answered};
+use super::offer::{Running, known, not_kept, refuse, serve};
 use super::said::Said;
 use super::unkillable;
 use crate::cgroup::Spent;
-use crate::contract::handover::BECOME;
-use crate::contract::{Answer, Handed, JobStarted};
-use crate::daemon::asking::handover::{Offer, Taker};
+use crate::contract::handover::{BECOME, NOTIFY};
+use crate::contract::{Answer, JobStarted};
+use crate::daemon::asking::handover::Offer;
 use crate::daemon::asking::spec::Spec;
 use crate::daemon::telling::answer;
-use crate::daemon::telling::job as told;
 use crate::daemon::telling::reply::Reply;
 use crate::enforced::Limit;
-use crate::identity::{JobId, JobUnits, Uid, UnitName};
+use crate::identity::{JobId, JobUnits, UnitName};
 use crate::ledger::Image;
-use crate::ledger::array::Task;
 use crate::ledger::job::{Cause, Exit, JobEnd, Ran, Work};
 use crate::quantity::{Amount, Bytes, PartialAmount};
 use crate::serving::logging::{chain, in_full};
-use crate::serving::peer::Peer;
-use crate::serving::service::Handed as _;
-use crate::state::StateFault;
 use crate::systemd::service::Changes;
 use crate::systemd::unit::{Ended, Held};
 use crate::systemd::{Fault, Program, ServiceState, property};
@@ -42,24 +40,6 @@ const PROGRAM: &str = "/usr/bin/fairshare";
 /// How long stopping a command may take: ten seconds after SIGTERM, and then what SIGKILL takes.
 const STOP_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Between two questions about a command of which the first failed: from the first to the last, doubled each time, so that
-/// what cannot be had is no more than a line a minute.
-const ASK_AGAIN_PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
-
-/// Calls for one command that wait at a time. There is one process that may make one.
-pub const FETCHES_WAITING_MAX: usize = 4;
-
-/// A call of the process that becomes a command.
-#[derive(Debug)]
-pub struct Fetch {
-    /// The process.
-    pub peer: Arc<Peer>,
-    /// Where what it fetches goes.
-    pub taker: Taker,
-    /// Where the answer goes.
-    pub reply: Reply,
-}
-
 /// What a command is.
 #[derive(Debug)]
 pub struct ToRun {
@@ -69,27 +49,6 @@ pub struct ToRun {
     pub kept: bool,
     /// The job under whose number it is there.
     pub file: JobId,
-}
-
-/// A command that runs, or is to run: its job, and its units.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Running {
-    /// The job of the command.
-    pub job: JobId,
-    /// The units of the command.
-    pub units: JobUnits,
-    /// The slice of the allocation that it runs in.
-    pub within: UnitName,
-    /// Of which array it is a task, where it is one.
-    pub task: Option<Task>,
-    /// How often it was tried before, where it is one that is run again.
-    pub tries: Option<u64>,
-}
-
-impl Running {
-    fn uid(&self) -> Uid {
-        self.units.service.uid()
-    }
 }
 
 /// How a command comes to be followed.
@@ -144,22 +103,6 @@ pub async fn run(
     }
 }
 
-/// What a command is, where that is not in memory by what is kept on disk under this number.
-async fn known(cx: &Context, uid: Uid, file: JobId, spec: Option<Arc<Spec>>) -> Result<Arc<Spec>, String> {
-    match spec {
-        Some(spec) => Ok(spec),
-        None => {
-            let kept = cx.persist.command(file).await.map_err(|fault| not_kept(&fault))?;
-            Ok(Arc::new(Spec::of_kept(uid, &kept)?))
-        }
-    }
-}
-
-fn not_kept(fault: &StateFault) -> String {
-    error!("{}", chain(fault));
-    fault.to_string()
-}
-
 /// Offers what is kept of a command to its process, which was started for a daemon that has gone, and has not had it.
 pub async fn offer_again(
     cx: Context,
@@ -199,7 +142,12 @@ async fn start(
     let inherited = spec.inherited;
     drop(spec);
     let number = job.to_string();
-    let program = Program { path: PROGRAM, argv: &["fairshare", BECOME, &number, &cx.socket] };
+    let at_end = ["fairshare", NOTIFY, &number, &cx.socket];
+    let program = Program {
+        path: PROGRAM,
+        argv: &["fairshare", BECOME, &number, &cx.socket],
+        argv_at_end: running.notifies.then_some(&at_end),
+    };
     let mut properties = property::service(&running.units, job, work.time_limit_ms, work.care.out_of_memory);
     properties.extend(property::inherited(inherited.no_new_privs, inherited.rlimits.properties()));
     // The slice of an allocation of its own is there already.
@@ -226,41 +174,6 @@ async fn start(
         cx.systemd.let_go(service).await;
     }
     held.map(|following| (following, offer))
-}
-
-/// Gives what is offered to the command's process, and is over when that was done, or when the command is.
-async fn serve(
-    cx: Context,
-    (running, amount): (Running, Amount),
-    offer: Offer,
-    mut fetches: mpsc::Receiver<Fetch>,
-) {
-    while let Some(Fetch { peer, taker, reply }) = fetches.recv().await {
-        if let Err(error) = is_its_process(&cx.cgroups, &peer, (running.units.service, running.job)) {
-            reply.send(Err(error));
-            continue;
-        }
-        let (delivery, was_given) = offer.delivery();
-        let handed = u64::try_from(delivery.descriptors().len()).unwrap_or(u64::MAX);
-        if taker.send(delivery).is_err() {
-            continue;
-        }
-        let Amount { cpu, mem, .. } = amount;
-        let (task, tries) = (running.task.map(told::task), running.tries);
-        reply.send(Ok(Answer::Handed(Handed { handed, cpu_milli: cpu.0, mem_bytes: mem.0, task, tries })));
-        if was_given.await.is_ok() {
-            return;
-        }
-    }
-}
-
-/// Tells the process of a command that it is not to become it.
-fn refuse(mut fetches: mpsc::Receiver<Fetch>, why: &str) {
-    fetches.close();
-    while let Ok(fetch) = fetches.try_recv() {
-        let error = WireError::new(Code::Systemd, "The command is not to run").detail(why);
-        fetch.reply.send(Err(error));
-    }
 }
 
 /// Waits until the kernel holds what a command may use within its share.
@@ -310,8 +223,11 @@ async fn followed(cx: &Context, running: Running, following: Following) -> Resul
                 Held::Unkept(fault) => warn!(unit = %unit, "{}, proceeding", chain(&fault)),
                 Held::Gone => return Ok(None),
             }
-            if called_back {
-                answered(cx, || freezer::stop(&cx.systemd, &cx.cgroups, unit, STOP_TIMEOUT)).await?;
+            match called_back {
+                // It is over only when what is run at its end is, which waits for who follows it.
+                true if running.notifies => drop(tokio::spawn(stop_lost(cx.clone(), running))),
+                true => stop_lost(cx.clone(), running).await?,
+                false => {}
             }
             (changes, false)
         }
@@ -327,27 +243,26 @@ async fn followed(cx: &Context, running: Running, following: Following) -> Resul
         }
         changes.next().await?;
     };
-    unkillable::gone(&cx.cgroups, running.units.slice).await;
-    Ok(Some(read(cx, running, &end)))
+    if !end.after {
+        unkillable::gone(&cx.cgroups, running.units.slice).await;
+    }
+    let ran = read(cx, running, &end);
+    if running.notifies {
+        at_end::run(cx, running, ran).await?;
+        unkillable::gone(&cx.cgroups, running.units.slice).await;
+    }
+    Ok(Some(ran))
 }
 
-/// Asks systemd until it does. What may be the end of a command, or what is left of one, must not be lost to one call that
-/// failed.
-///
-/// # Errors
-/// The last [`Fault`], where the connection is gone.
-async fn answered<T, Answer>(cx: &Context, ask: impl Fn() -> Answer) -> Result<T, Fault>
-where
-    Answer: Future<Output = Result<T, Fault>>,
-{
-    let mut pauses = backoff(ASK_AGAIN_PAUSE);
-    loop {
-        match ask().await {
-            Err(fault) if !cx.systemd.is_closed() => warn!("{}, proceeding", chain(&fault)),
-            answer => return answer,
-        }
-        sleep(pauses.pause()).await;
-    }
+/// Stops a command that was called back when there was another daemon.
+async fn stop_lost(cx: Context, running: Running) -> Result<(), Fault> {
+    let unit = running.units.service;
+    answered(&cx, || freezer::stop(&cx.systemd, &cx.cgroups, unit, stop_timeout(running))).await.map(drop)
+}
+
+/// How long stopping a command may take.
+fn stop_timeout(running: Running) -> Duration {
+    if running.notifies { at_end::STOP_TIMEOUT } else { STOP_TIMEOUT }
 }
 
 /// What the kernel still says of a command that is over, and what systemd said.
@@ -388,10 +303,12 @@ fn memory_limit(cx: &Context, unit: UnitName) -> Option<Bytes> {
 
 /// A try of a command has ended like this: nothing of it is left when that is stored, so that it can be run again where it is.
 async fn over(cx: &Context, running: Running, end: JobEnd) {
-    let again = ended(cx, running.job, end).await;
+    let job = running.job;
+    let ended = |reply| Said::WorkEnded { job, end, reply };
+    let again = insist::stored(cx, job, ended, |image| image.job(job).is_some_and(|job| job.queued())).await;
     // Not before that is stored: it is all that is known of it.
     cx.systemd.let_go(running.units.service).await;
-    match again {
+    match again.unwrap_or(false) {
         true => clear_for_another(cx, running).await,
         false => drop(clear(cx, running).await),
     }
@@ -410,25 +327,6 @@ pub async fn clear_for_another(cx: &Context, running: Running) {
         sleep(pauses.pause()).await;
     }
     let _ = cx.said.send(Said::Cleared { job, tries: tries.unwrap_or_default() }).await;
-}
-
-/// Tells the ledger how a try of a command ended, and has that stored, however long the disk takes. Whether it waits to be run
-/// again.
-async fn ended(cx: &Context, job: JobId, end: JobEnd) -> bool {
-    let (reply, image) = oneshot::channel();
-    let mut due = Said::WorkEnded { job, end, reply };
-    let (mut image, mut pauses) = (image, backoff(ASK_AGAIN_PAUSE));
-    while cx.said.send(due).await.is_ok() {
-        let Ok(ended) = image.await else { return false };
-        let found = ended.jobs.binary_search_by_key(&job, |job| job.id);
-        let again = found.is_ok_and(|at| ended.jobs.get(at).is_some_and(|job| job.queued()));
-        let Err(fault) = cx.persist.save_what_gives_back(ended).await else { return again };
-        error!("how job {job} ended is not stored: {}", chain(&*fault));
-        sleep(pauses.pause()).await;
-        let (reply, anew) = oneshot::channel();
-        (due, image) = (Said::Image(reply), anew);
-    }
-    false
 }
 
 /// Takes away what is left of a command's units; whether nothing is. Where the connection is lost meanwhile, whoever comes after it
@@ -466,7 +364,7 @@ pub async fn call_back(cx: Context, running: Running, intent: Image, reply: Repl
     }
     drop(turn);
     let unit = running.units.service;
-    let stopped = freezer::stop(&cx.systemd, &cx.cgroups, unit, STOP_TIMEOUT).await;
+    let stopped = freezer::stop(&cx.systemd, &cx.cgroups, unit, stop_timeout(running)).await;
     let detail = match (stopped, unkillable::over(&cx.cgroups, running.units.slice).await) {
         (Ok(_), Ok(())) => {
             let _ = cx.said.send(Said::CalledBack(job, reply)).await;

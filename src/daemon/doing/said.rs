@@ -1,7 +1,8 @@
 //! What those who carry something out tell the owner of the ledger.
 
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
+use super::fetch::Fetch;
 use super::io::IoHeld;
 use crate::cgroup::Spent;
 use crate::daemon::asking::deed::Whom;
@@ -46,6 +47,17 @@ pub enum Said {
         /// Where what is to be stored goes.
         reply: oneshot::Sender<Image>,
     },
+    /// A submitted command has ended, and something of its member's is to be run before its job is over, unless it is run again.
+    Ending {
+        /// The command's job.
+        job: JobId,
+        /// How the command ended.
+        end: JobEnd,
+        /// Where what is to be stored goes.
+        reply: oneshot::Sender<Image>,
+    },
+    /// That is stored: what is run at the job's end is fetched there. Where nobody listens nothing is run.
+    AtEnd(JobId, mpsc::Sender<Fetch>),
     /// Nothing is left of a try of a command that is run again.
     Cleared {
         /// The command's job.

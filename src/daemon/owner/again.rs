@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::EventLoop;
 use crate::daemon::doing::allocation::Context;
 use crate::daemon::doing::job;
+use crate::daemon::doing::offer::Running;
 use crate::identity::JobId;
 use crate::ledger::Command;
 use crate::ledger::job::Job;
@@ -28,7 +29,7 @@ impl EventLoop {
             jobs.filter(|job: &&Arc<Job>| is_to_be_cleared(job)).map(|job| job.id).collect();
         for job in left {
             let Some(waits) = self.running(job).filter(|_| self.followed.insert(job)) else { continue };
-            let last = job::Running { tries: waits.tries.map(|tries| tries.saturating_sub(1)), ..waits };
+            let last = Running { tries: waits.tries.map(|tries| tries.saturating_sub(1)), ..waits };
             let cx = cx.clone();
             tokio::spawn(async move { job::clear_for_another(&cx, last).await });
         }

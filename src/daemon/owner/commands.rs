@@ -4,7 +4,8 @@ use tokio::sync::mpsc;
 
 use super::EventLoop;
 use crate::daemon::asking::spec::Spec;
-use crate::daemon::doing::job::{self, FETCHES_WAITING_MAX, ToRun};
+use crate::daemon::doing::fetch::FETCHES_WAITING_MAX;
+use crate::daemon::doing::job::{self, ToRun};
 use crate::identity::JobId;
 use crate::ledger::job::{Job, JobKind};
 use crate::state::commands::Commands;

@@ -297,6 +297,7 @@ impl EventLoop {
                     self.goes_on(id);
                     self.job_over(id);
                     self.offers.remove(&id);
+                    self.at_end.remove(&id);
                     self.followed.remove(&id);
                     self.forget_command(id);
                 }

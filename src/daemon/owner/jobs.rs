@@ -10,7 +10,9 @@ use super::EventLoop;
 use crate::daemon::clock;
 use crate::daemon::doing::allocation::Context;
 use crate::daemon::doing::caller::{is_its_process, not_its_process};
-use crate::daemon::doing::job::{self, FETCHES_WAITING_MAX, Fetch, Following, Running};
+use crate::daemon::doing::fetch::{FETCHES_WAITING_MAX, Fetch};
+use crate::daemon::doing::job::{self, Following};
+use crate::daemon::doing::offer::Running;
 use crate::daemon::telling::answer;
 use crate::daemon::telling::reply::Reply;
 use crate::identity::{AllocationId, JobId, JobUnits, Uid, UnitName};
@@ -50,7 +52,8 @@ impl EventLoop {
         let units = JobUnits::of(job.uid, self.ledger.within(job), id);
         let within = self.ledger.unit(home);
         let tries = job.work().and_then(|work| work.again).map(|again| again.tries);
-        Some(Running { job: id, units, within, task: job.task(), tries })
+        let notifies = job.work().is_some_and(|work| work.care.notifies);
+        Some(Running { job: id, units, within, task: job.task(), tries, notifies })
     }
 
     /// Starts a command, and follows it to its end.
@@ -113,7 +116,7 @@ impl EventLoop {
             let within = held.map_or(UnitName::Share(units.slice.uid()), AllocationId::unit);
             tokio::spawn(job::clear_left(
                 cx.clone(),
-                Running { job, units, within, task: None, tries: None },
+                Running { job, units, within, task: None, tries: None, notifies: false },
             ));
         }
     }
@@ -124,15 +127,13 @@ impl EventLoop {
         self.out_of_sight = true;
     }
 
-    /// A command is over.
-    pub(crate) fn work_ended(&mut self, job: JobId, end: JobEnd, reply: oneshot::Sender<Image>) {
-        self.followed.remove(&job);
+    /// How a command ended that has ended like this, as is known of it here. `None` where only the next daemon knows.
+    fn judged(&self, job: JobId, end: JobEnd) -> Option<JobEnd> {
         let found = self.ledger.jobs().get(&job);
-        let home = found.and_then(|job| job.home());
         let called_back = found.is_some_and(|job| job.called_back());
         let requeue = found.and_then(|job| job.work()?.again).is_some_and(|again| again.requeue);
         let out_of_time = found.is_some_and(|job| job.out_of_time(clock::now()));
-        let needed = self.needed.remove(&job);
+        let needed = self.needed.get(&job).copied();
         let end = match end {
             JobEnd::Ran(ran) => JobEnd::Ran(Ran { needed, ..ran }),
             end => end,
@@ -153,12 +154,24 @@ impl EventLoop {
             end => end,
         };
         // With the daemon the machine may be going down, which stops commands too: the next one knows.
-        if requeue
-            && *self.stop.borrow()
-            && matches!(end, JobEnd::Ran(Ran { cause: Some(Cause::Outside), .. }))
-        {
-            return;
-        }
+        let may_go_on = requeue && *self.stop.borrow();
+        let outside = matches!(end, JobEnd::Ran(Ran { cause: Some(Cause::Outside), .. }));
+        (!(may_go_on && outside)).then_some(end)
+    }
+
+    /// A command has ended, at whose end something of its member's is run.
+    pub(crate) fn ending(&mut self, job: JobId, end: JobEnd, reply: oneshot::Sender<Image>) {
+        let Some(end) = self.judged(job, end) else { return };
+        self.tell(Command::Ending { job, end });
+        let _ = reply.send(self.ledger.image());
+    }
+
+    /// A command is over.
+    pub(crate) fn work_ended(&mut self, job: JobId, end: JobEnd, reply: oneshot::Sender<Image>) {
+        self.followed.remove(&job);
+        let home = self.ledger.jobs().get(&job).and_then(|job| job.home());
+        let Some(end) = self.judged(job, end) else { return };
+        self.needed.remove(&job);
         let tried = self.ledger.jobs().get(&job).cloned().map(|job| (job, end.clone()));
         match self.ledger.apply(clock::now(), Command::WorkEnded { job, end }) {
             Ok(effects) => {
@@ -169,6 +182,7 @@ impl EventLoop {
                     self.followed.insert(job);
                     self.goes_on(job);
                     self.offers.remove(&job);
+                    self.at_end.remove(&job);
                     self.try_over(&tried, end);
                 }
                 // Until now it was taken for occupied.
@@ -195,8 +209,8 @@ impl EventLoop {
         reply.send(self.shown().one_job(job));
     }
 
-    /// Has a command's process given what it becomes.
-    pub(crate) fn fetch(&mut self, id: JobId, fetch: Fetch) {
+    /// Has a command's process given what it becomes; or the one at its end what is run then.
+    pub(crate) fn fetch(&mut self, (id, at_end): (JobId, bool), fetch: Fetch) {
         let uid = fetch.peer.uid;
         // Whether there is such a job of somebody else's is not told.
         let job = self.ledger.jobs().get(&id).filter(|job| job.is_work() && job.uid == uid);
@@ -210,6 +224,16 @@ impl EventLoop {
         if let Err(error) = is_its_process(&self.parts.cgroups, &fetch.peer, (service, id)) {
             return fetch.reply.send(Err(error));
         }
+        if at_end {
+            return match self.at_end.get(&id).filter(|_| !ended) {
+                Some(offer) => offered(offer, id, fetch),
+                None if ended => fetch.reply.send(Err(nothing_left(id))),
+                None => {
+                    let error = WireError::new(Code::Busy, "How the command ended is not stored yet");
+                    fetch.reply.send(Err(error.retry_after_ms(HAND_RETRY_AFTER_MS)));
+                }
+            };
+        }
         if !ended && !self.offers.contains_key(&id) && self.commands.started.contains(&id) {
             self.offer_again(id);
         }
@@ -219,14 +243,7 @@ impl EventLoop {
                 false => self.never_began(id, fetch.reply),
             };
         };
-        match offer.try_send(fetch) {
-            Ok(()) => {}
-            Err(TrySendError::Full(fetch)) => {
-                let error = WireError::new(Code::Busy, "This is being fetched already");
-                fetch.reply.send(Err(error.retry_after_ms(HAND_RETRY_AFTER_MS)));
-            }
-            Err(TrySendError::Closed(fetch)) => fetch.reply.send(Err(nothing_left(id))),
-        }
+        offered(offer, id, fetch);
     }
 
     /// The daemon that started a command is gone, and what was to be run with it. The command's process hears of it when that
@@ -250,6 +267,18 @@ impl EventLoop {
             };
             reply.send(Err(answer));
         });
+    }
+}
+
+/// Passes a call on to where what it fetches is offered.
+fn offered(offer: &mpsc::Sender<Fetch>, job: JobId, fetch: Fetch) {
+    match offer.try_send(fetch) {
+        Ok(()) => {}
+        Err(TrySendError::Full(fetch)) => {
+            let error = WireError::new(Code::Busy, "This is being fetched already");
+            fetch.reply.send(Err(error.retry_after_ms(HAND_RETRY_AFTER_MS)));
+        }
+        Err(TrySendError::Closed(fetch)) => fetch.reply.send(Err(nothing_left(job))),
     }
 }
 

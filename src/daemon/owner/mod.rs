@@ -46,7 +46,7 @@ use crate::daemon::baseline::{Baseline, Heard};
 use crate::daemon::clock;
 use crate::daemon::doing::allocation::Context;
 use crate::daemon::doing::bound::Bounds;
-use crate::daemon::doing::job::Fetch;
+use crate::daemon::doing::fetch::Fetch;
 use crate::daemon::doing::kernel;
 use crate::daemon::doing::persist::Persist;
 use crate::daemon::doing::said::{SAID_WAITING_MAX, Said};
@@ -151,6 +151,8 @@ pub struct EventLoop {
     commands: Commands,
     /// Where the processes of submitted commands fetch what they become, until that is over.
     offers: BTreeMap<JobId, mpsc::Sender<Fetch>>,
+    /// The same of what is run at the end of commands that have ended.
+    at_end: BTreeMap<JobId, mpsc::Sender<Fetch>>,
     /// Submitted commands with a task that starts or follows them.
     followed: BTreeSet<JobId>,
     /// The most memory that each submitted command that runs was seen to need. What a daemon has seen goes with it.
@@ -220,6 +222,7 @@ impl EventLoop {
             specs: BTreeMap::new(),
             commands: Commands::default(),
             offers: BTreeMap::new(),
+            at_end: BTreeMap::new(),
             followed: BTreeSet::new(),
             needed: BTreeMap::new(),
             paused: Paused::default(),
@@ -331,6 +334,8 @@ impl EventLoop {
             Said::Kept(job) => self.command_kept(job),
             Said::NeverBegan(job, reply) => self.never_began(job, reply),
             Said::WorkEnded { job, end, reply } => self.work_ended(job, end, reply),
+            Said::Ending { job, end, reply } => self.ending(job, end, reply),
+            Said::AtEnd(job, offer) => drop(self.at_end.insert(job, offer)),
             Said::Paused { uid, job, done, reply } => self.paused((uid, job), done, reply),
             Said::Cleared { job, tries } => self.cleared(job, tries),
             Said::Warned(job, sent) => self.warned(job, sent),

@@ -10,7 +10,7 @@ use crate::contract::{Answer, Changed, Subscribed};
 use crate::daemon::asking::deed::Deed;
 use crate::daemon::asking::present::Present;
 use crate::daemon::asking::submission::Submission;
-use crate::daemon::doing::job::Fetch;
+use crate::daemon::doing::fetch::Fetch;
 use crate::daemon::telling::reply::Reply;
 use crate::daemon::telling::shown::Shown;
 use crate::identity::{AllocationId, Purpose, Uid};
@@ -154,10 +154,10 @@ impl EventLoop {
             Ok(Deed::Answer(answer)) => reply.send(Ok(answer)),
             Ok(Deed::Say(saying)) => self.say(&authorised, saying, reply),
             Ok(Deed::Enter(into, whom)) => self.let_in(&authorised, (into, whom), reply),
-            Ok(Deed::Hand(job)) => {
+            Ok(Deed::Hand(job, at_end)) => {
                 let peer = Arc::clone(authorised.peer());
                 match taker {
-                    Some(taker) => self.fetch(job, Fetch { peer, taker, reply }),
+                    Some(taker) => self.fetch((job, at_end), Fetch { peer, taker, reply }),
                     None => reply.send(Err(nowhere_to_go("descriptors"))),
                 }
             }

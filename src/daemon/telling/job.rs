@@ -1,7 +1,7 @@
 //! Jobs as they are shown, and how they ended.
 
 use crate::contract as wire;
-use crate::contract::handover::numbered;
+use crate::contract::handover::{HowEnded, numbered};
 use crate::identity::{UnitName, Within};
 use crate::ledger::Now;
 use crate::ledger::again::Again;
@@ -36,11 +36,7 @@ pub fn shown(job: &Job, within: Within, now: Now) -> wire::JobInfo {
         JobState::Ended { end: JobEnd::Ran(ran), .. } => Some(*ran),
         _ => None,
     };
-    let (exit_code, signal) = match ran.map(|ran| ran.exit) {
-        Some(Exit::Code(code)) => (Some(code.into()), None),
-        Some(Exit::Signal(signal)) => (None, Some(signal.into())),
-        Some(Exit::Unknown) | None => (None, None),
-    };
+    let (exit_code, signal) = ran.map_or((None, None), |ran| exit(ran.exit));
     let unit = match job.kind {
         JobKind::Submit(_) => UnitName::JobService(job.uid, within, job.id),
         JobKind::Run(_) => UnitName::RunSlice(job.uid, job.id),
@@ -89,6 +85,29 @@ fn again(work: &Work) -> Option<Box<wire::AgainInfo>> {
     let Again { retries, requeue, failed, tries } = work.again?;
     let last = work.last.as_ref().map(|end| end.words());
     Some(Box::new(wire::AgainInfo { retry: retries, failed, requeue, tries, last }))
+}
+
+/// How a command ended, for what is run at its end.
+pub fn how_ended(job: &Job, end: &JobEnd) -> HowEnded {
+    let started = match job.state {
+        JobState::Running { started } => Some(started),
+        JobState::Queued { .. } | JobState::Ended { .. } => None,
+    };
+    let (state, _) = outcome(&job.kind, started, end);
+    let (exit_code, signal) = match end {
+        JobEnd::Ran(ran) => exit(ran.exit),
+        _ => (None, None),
+    };
+    HowEnded { state: state.name().to_owned(), exit_code, signal }
+}
+
+/// What a command exited with, and which signal killed it.
+fn exit(exit: Exit) -> (Option<u64>, Option<u64>) {
+    match exit {
+        Exit::Code(code) => (Some(code.into()), None),
+        Exit::Signal(signal) => (None, Some(signal.into())),
+        Exit::Unknown => (None, None),
+    }
 }
 
 /// What warns a command, as it is shown.

@@ -27,7 +27,7 @@ impl Ledger {
         limited(time_limit, &care)?;
         let conditions = when.has_conditions().then(|| self.conditions(now, uid, &when)).transpose()?;
         let in_line = conditions.is_some() || array.is_some();
-        let own_room = in_line || again.is_some();
+        let own_room = in_line || again.is_some() || care.notifies;
         match (place, wait) {
             (Where::InShare, _) if own_room => return Err(Refusal::WaitsInShare),
             (_, Wait::No) if in_line => return Err(Refusal::WaitsNot),

@@ -63,11 +63,15 @@ pub(super) enum KindRecord {
         again: Option<Box<AgainRecord>>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         last: Option<Box<EndRecord>>,
-        /// Not before version 8, as the one below.
+        /// Not before version 8, as all below.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         warning: Option<WarningRecord>,
         #[serde(default, skip_serializing_if = "is_false")]
         oom_continue: bool,
+        #[serde(default, skip_serializing_if = "is_false")]
+        notifies: bool,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        ending: Option<Box<EndRecord>>,
     },
 }
 
@@ -216,6 +220,8 @@ impl From<&Job> for JobRecord {
                     last: work.last.as_deref().map(|end| Box::new(end.into())),
                     warning: work.care.warning.map(WarningRecord::from),
                     oom_continue: work.care.out_of_memory == OutOfMemory::Continue,
+                    notifies: work.care.notifies,
+                    ending: work.ending.as_deref().map(|end| Box::new(end.into())),
                 },
             },
             created: job.created.into(),
@@ -261,6 +267,8 @@ impl TryFrom<JobRecord> for Job {
                     last,
                     warning,
                     oom_continue,
+                    notifies,
+                    ending,
                 } => JobKind::Submit(Box::new(Work {
                     name,
                     output,
@@ -282,7 +290,9 @@ impl TryFrom<JobRecord> for Job {
                     care: Care {
                         warning: warning.map(Warning::from),
                         out_of_memory: if oom_continue { OutOfMemory::Continue } else { OutOfMemory::Kill },
+                        notifies,
                     },
+                    ending: ending.map(|end| Box::new((*end).into())),
                 })),
             },
             created: record.created.into(),

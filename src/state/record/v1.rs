@@ -251,6 +251,8 @@ impl From<Job> for JobRecord {
                         last: None,
                         warning: None,
                         oom_continue: false,
+                        notifies: false,
+                        ending: None,
                     }
                 }
             },

@@ -232,3 +232,36 @@ fn what_is_no_script_is_refused_with_what_to_do() {
     let nowhere = Daemon::saying([]).command("submit").args(["--script", "/nowhere"]).output().unwrap();
     assert!(complaint(&nowhere, 1).contains("/nowhere: cannot be read: "));
 }
+
+#[test]
+fn what_is_run_at_the_end_is_one_command_for_a_shell() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("job.sh"), "#fairshare --notify './tell  $FAIRSHARE_JOB_ID'\n").unwrap();
+    let notify = |words: &[&str]| {
+        let daemon = Daemon::saying([started()]);
+        let output = daemon.command("submit").args(words).current_dir(folder.path()).output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+        asked(&daemon).notify
+    };
+    assert_eq!(notify(&["--notify", "a; b 'c d'", "--", "true"]), Some("a; b 'c d'".into()));
+    assert_eq!(notify(&["--script", "job.sh"]), Some("./tell  $FAIRSHARE_JOB_ID".into()));
+    assert_eq!(notify(&["--notify", "b", "--script", "job.sh"]), Some("b".into()));
+    assert_eq!(notify(&["--", "true"]), None);
+    let long = "x".repeat(4097);
+    for (words, says) in [
+        (&["--notify", ""][..], "write what is to be run"),
+        (&["--notify", &long], "it has 4097 bytes, and 4096 is the most"),
+        (&["--notify", "a", "--in-share"], "cannot be used with '--in-share'"),
+        (
+            &["--notify", "a", "--output", "/dev/stderr"],
+            "what is run at the end (--notify) has no pipe or terminal",
+        ),
+    ] {
+        let daemon = Daemon::saying([]);
+        let said = complaint(&submit(&daemon, folder.path(), words), 2);
+        assert!(said.contains(says), "{said}");
+        assert!(daemon.calls().is_empty());
+    }
+    let run = Daemon::saying([]).command("run").args(["--notify", "a", "--", "true"]).output().unwrap();
+    assert!(complaint(&run, 2).contains("unexpected argument '--notify'"));
+}

@@ -42,7 +42,7 @@ fn an_answer_without_the_descriptors_that_it_names_is_a_violation() {
         peer.greet();
         let answer =
             Answer::Handed(Handed { handed: 2, cpu_milli: 500, mem_bytes: 1 << 20, task: None, tries: None });
-        assert_eq!(peer.answer(answer), Call::JobFetch(JobFetch { job_id: 8 }));
+        assert_eq!(peer.answer(answer), Call::JobFetch(JobFetch { job_id: 8, at_end: None }));
     })]);
     let error = daemon.connect().unwrap().job_fetch(8).unwrap_err();
     let violated = matches!(error, ClientError::Protocol(Violation::Descriptors { said: 2, came: 0 }));

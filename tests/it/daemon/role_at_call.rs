@@ -53,7 +53,7 @@ fn call(endpoint: Endpoint) -> Call {
         Endpoint::Submit => Call::Submit(submission()),
         Endpoint::JobStatus => Call::JobStatus(JobStatus { job_id: 999 }),
         Endpoint::JobList => Call::JobList(JobList { all: None }),
-        Endpoint::JobFetch => Call::JobFetch(JobFetch { job_id: 999 }),
+        Endpoint::JobFetch => Call::JobFetch(JobFetch { job_id: 999, at_end: None }),
         Endpoint::JobCancel => Call::JobCancel(JobCancel { job_id: 999 }),
         Endpoint::JobAlter => {
             Call::JobAlter(JobAlter { job_id: 999, hold: Some(true), ..JobAlter::default() })

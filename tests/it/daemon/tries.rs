@@ -32,7 +32,7 @@ fn tried(raw: &mut Raw, id: u64, times: u64) -> JobInfo {
 }
 
 /// Waits until a try is at work, before which there were so many.
-fn until_tried(world: &World, raw: &mut Raw, id: u64, times: u64) {
+pub(super) fn until_tried(world: &World, raw: &mut Raw, id: u64, times: u64) {
     until("the next try", PATIENCE, || (tried(raw, id, times).state == JobState::Running).then_some(()));
     until_it_runs(world, id);
 }

@@ -402,7 +402,7 @@ fn a_command_whose_start_has_no_outcome_does_not_run_beyond_its_limits() {
     let id = posted(&mut raw, Amounts { mem_bytes: Some(16 << 20), ..Amounts::default() });
     until("the process", PATIENCE, || runs(&world, id).then_some(()));
     world.pretend_processes(&service(id), &[std::process::id()]);
-    raw.refused(&Call::JobFetch(JobFetch { job_id: id }), Code::Systemd);
+    raw.refused(&Call::JobFetch(JobFetch { job_id: id, at_end: None }), Code::Systemd);
     world.pretend_processes(&service(id), &[]);
     let ended = over(&mut raw, id);
     assert_eq!(ended.state, JobState::Failed);

@@ -325,7 +325,7 @@ fn image() -> Image {
     if let JobKind::Submit(work) = &mut kind {
         work.task = Some(Task { of: JobId(25), index: 5 });
         let warning = Some(Warning { signal: 10, before_ms: 5000, sent: true });
-        work.care = Care { warning, out_of_memory: OutOfMemory::Continue };
+        work.care = Care { warning, out_of_memory: OutOfMemory::Continue, notifies: false };
     }
     let state = JobState::Ended { started: Some(now(2000)), ended: now(3000), end: worst };
     image.jobs.push(Job { id: JobId(27), uid: uid(104), kind, created: now(1500), state }.into());
@@ -338,6 +338,13 @@ fn image() -> Image {
     }
     let state = JobState::Queued { since: Time(5000) };
     image.jobs.push(Job { id: JobId(28), uid: uid(1), kind, created: now(1500), state }.into());
+    let mut kind = work(Some("notifies"), Some(ask()), false);
+    if let JobKind::Submit(work) = &mut kind {
+        work.care.notifies = true;
+        work.ending = Some(Box::new(JobEnd::Ran(Ran::of(Exit::Code(3)))));
+    }
+    let state = JobState::Running { started: now(2000) };
+    image.jobs.push(Job { id: JobId(29), uid: uid(1), kind, created: now(1500), state }.into());
     image
 }
 

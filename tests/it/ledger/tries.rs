@@ -331,3 +331,28 @@ fn what_is_tried_again_has_room_of_its_own() {
     let asked = Asked { place: Where::InShare, again: Some(REQUEUE), ..waits() };
     assert_eq!(say(&mut ledger, 0, submitted(&policy(), 1, asked)), Err(Refusal::WaitsInShare));
 }
+
+/// What its member has run at its end was told that.
+#[test]
+fn an_end_that_was_told_stays_so_and_none_is_told_of_a_try_after_which_another_comes() {
+    let mut ledger = ledger();
+    let again = Again { retries: 1, requeue: true, failed: 0, tries: 0 };
+    let job = put(&mut ledger, 0, again);
+    let told = |ledger: &Ledger| ledger.jobs()[&job].work().unwrap().ending.as_deref().cloned();
+    let ending = |ledger: &mut Ledger, end| say(ledger, 10, Command::Ending { job, end }).unwrap();
+    ending(&mut ledger, ran(3, None));
+    assert_eq!(told(&ledger), None);
+    ends(&mut ledger, 20, job, ran(3, None));
+    cleared(&mut ledger, 20, job, 0);
+    say(&mut ledger, 1020, Command::Tick).unwrap();
+    assert!(at_work(&ledger, job));
+    ending(&mut ledger, ran(4, None));
+    ending(&mut ledger, ran(0, Some(Cause::Outside)));
+    say(&mut ledger, 1030, Command::Cancel { job, by: Canceller::Admin }).unwrap();
+    assert_eq!((told(&ledger), at_work(&ledger, job)), (Some(ran(4, None)), true));
+    // As where the daemon that was to see it has ended.
+    let image = state::parse(&state::encode(&ledger.image()).unwrap()).unwrap();
+    let mut ledger = Ledger::restore(BootId("boot".to_owned()), at(1040), image);
+    ends(&mut ledger, 1040, job, JobEnd::Interrupted);
+    assert_eq!((end(&ledger, job), told(&ledger)), (Some(ran(4, None)), None));
+}

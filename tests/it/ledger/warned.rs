@@ -5,7 +5,7 @@ use std::time::Duration;
 use fairshare::testing::identity::JobId;
 use fairshare::testing::ledger::apart::When;
 use fairshare::testing::ledger::array::{Array, Indices};
-use fairshare::testing::ledger::care::{Care, OutOfMemory, Warning};
+use fairshare::testing::ledger::care::{Care, Warning};
 use fairshare::testing::ledger::job::JobEnd;
 use fairshare::testing::ledger::refusal::Refusal;
 use fairshare::testing::ledger::warned::WARN_AGAIN_MS;
@@ -22,7 +22,7 @@ const MINUTE: u64 = 60_000;
 fn warned(mut command: Command, before_ms: u64) -> Command {
     if let Command::Submit { asked, .. } = &mut command {
         let warning = Some(Warning { signal: 10, before_ms, sent: false });
-        asked.care = Care { warning, out_of_memory: OutOfMemory::Kill };
+        asked.care = Care { warning, ..Care::default() };
     }
     command
 }

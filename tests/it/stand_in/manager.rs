@@ -28,6 +28,7 @@ pub enum Order {
     SayRemoved(String),
     SayChanged(String),
     EndService(String, i32),
+    FailService(String, String),
     Quit,
 }
 
@@ -96,6 +97,7 @@ pub async fn run(shared: Arc<Shared>, address: String, mut orders: UnboundedRece
                             Order::SayRemoved(unit) => manager.say_removed(&unit).await,
                             Order::SayChanged(unit) => manager.say_changed(&unit).await,
                             Order::EndService(unit, code) => manager.end_service(&unit, code).await,
+                            Order::FailService(unit, result) => manager.fail_service(&unit, &result).await,
                             _ => manager.reload().await,
                         }
                     }

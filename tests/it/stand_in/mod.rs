@@ -159,6 +159,21 @@ impl World {
         self.order(Order::EndService(name.to_owned(), code));
     }
 
+    /// systemd ends a service by itself, with this result (`timeout`, `oom-kill`).
+    pub fn fail_service(&self, name: &str, result: &str) {
+        self.order(Order::FailService(name.to_owned(), result.to_owned()));
+    }
+
+    /// The words of the command line that a service runs at its end, until that is over.
+    pub fn program_at_end(&self, name: &str) -> Option<Vec<String>> {
+        self.shared.services.lock().unwrap().programs_at_end.get(name).cloned()
+    }
+
+    /// What a service runs at its end is over.
+    pub fn end_at_end(&self, name: &str) {
+        self.shared.services.lock().unwrap().programs_at_end.remove(name);
+    }
+
     /// The words of the command line that a service runs.
     pub fn program(&self, name: &str) -> Option<Vec<String>> {
         self.shared.services.lock().unwrap().programs.get(name).cloned()

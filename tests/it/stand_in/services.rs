@@ -1,6 +1,7 @@
 //! Services in the stand-in. Nothing is executed: one runs until the test says how it ended, or until it is stopped.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use zbus::{Message, OwnedVariant};
 
@@ -38,6 +39,8 @@ const PROPERTIES: [&str; 14] = [
 pub struct Services {
     /// What the services run, until they have ended: the words of their command lines.
     pub programs: BTreeMap<String, Vec<String>>,
+    /// What services run at their end, until that is over: the words of their command lines.
+    pub programs_at_end: BTreeMap<String, Vec<String>>,
     /// The main processes of services of which the test has said it; 0: it has ended.
     pub main: BTreeMap<String, u32>,
     /// The signals that main processes were sent, which reach nobody: of which service, and the number.
@@ -54,12 +57,16 @@ pub(super) fn known(property: &str) -> bool {
 impl Manager {
     /// Takes what of a start is a service's own. Whether it was.
     pub(super) fn take_program(&self, name: &str, property: &str, value: &OwnedVariant) -> bool {
-        if property != "ExecStart" {
-            return false;
-        }
-        let programs: Vec<(String, Vec<String>, bool)> = value.try_clone().unwrap().try_into().unwrap();
-        let words = programs.into_iter().next().unwrap().1;
-        self.shared.services.lock().unwrap().programs.insert(name.to_owned(), words);
+        let mut services = self.shared.services.lock().unwrap();
+        let programs = match property {
+            "ExecStart" => &mut services.programs,
+            "ExecStopPost" => &mut services.programs_at_end,
+            _ => return false,
+        };
+        let [(_, words, ignore_failure)] =
+            <[(String, Vec<String>, bool); 1]>::try_from(programs_of(value)).unwrap();
+        assert!(ignore_failure, "what it ends with would be a failure of the unit");
+        programs.insert(name.to_owned(), words);
         true
     }
 
@@ -132,8 +139,32 @@ impl Manager {
         self.say_changed(name).await;
     }
 
+    /// systemd ends a service by itself, with this result.
+    pub(super) async fn fail_service(&self, name: &str, result: &str) {
+        self.shared.services.lock().unwrap().programs.remove(name);
+        let texts = [("SubState", "stop-post"), ("Result", result)];
+        self.set_state(name, "deactivating", &texts, Some((KILLED, SIGTERM)));
+        self.say_changed(name).await;
+    }
+
+    /// What a service runs at its end is there, until the test says that it is over.
+    async fn run_at_end(&self, name: &str) {
+        let is_there = || self.shared.services.lock().unwrap().programs_at_end.contains_key(name);
+        if !is_there() {
+            return;
+        }
+        let ran =
+            self.shared.units.lock().unwrap().get(name).is_some_and(|unit| unit.text("SubState").is_none());
+        self.set_state(name, "deactivating", &[("SubState", "stop-post")], ran.then_some((KILLED, SIGTERM)));
+        self.say_changed(name).await;
+        while is_there() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
     /// A unit has been stopped: it is forgotten, but for a service that somebody holds.
     pub(super) async fn put_away(&self, name: &str) {
+        self.run_at_end(name).await;
         if !name.ends_with(".service") || !self.held(name).await {
             return self.forget(name).await;
         }
@@ -163,4 +194,8 @@ impl Manager {
             unit.settings.insert(format!("ExecMain{property}"), Setting::Number(number));
         }
     }
+}
+
+fn programs_of(value: &OwnedVariant) -> Vec<(String, Vec<String>, bool)> {
+    value.try_clone().unwrap().try_into().unwrap()
 }

@@ -153,7 +153,7 @@ fn calls() -> Vec<(&'static str, Call)> {
         ("job_list-min", Call::JobList(JobList { all: None })),
         ("job_list-full", Call::JobList(JobList { all: Some(true) })),
         ("job_cancel", Call::JobCancel(JobCancel { job_id: 17 })),
-        ("job_fetch", Call::JobFetch(JobFetch { job_id: 17 })),
+        ("job_fetch", Call::JobFetch(JobFetch { job_id: 17, at_end: None })),
         ("subscribe-min", Call::Subscribe(Subscribe { all: None, job_id: None })),
         ("subscribe-full", Call::Subscribe(Subscribe { all: Some(false), job_id: Some(17) })),
         ("reload", Call::Reload(Reload {})),
@@ -192,9 +192,12 @@ fn calls_of_later() -> Vec<(&'static str, Call)> {
             "job_alter-pause",
             Call::JobAlter(JobAlter { job_id: 17, pause: Some(true), ..JobAlter::default() }),
         ),
-        ("submit-again", Call::Submit(Submit { retry: Some(3), requeue: Some(true), ..submit })),
+        ("submit-again", Call::Submit(Submit { retry: Some(3), requeue: Some(true), ..submit.clone() })),
         ("submit-warned", care(Some(OutOfMemory::Continue), Some(warning))),
         ("submit-killed", care(Some(OutOfMemory::Kill), None)),
+        ("submit-notify", Call::Submit(Submit { notify: Some("./tell".into()), ..submit.clone() })),
+        ("job_fetch-at_end", Call::JobFetch(JobFetch { job_id: 17, at_end: Some(true) })),
+        ("submit-notify-bytes", Call::Submit(Submit { notify: Some(b"caf\xe9".to_vec().into()), ..submit })),
     ]
 }
 

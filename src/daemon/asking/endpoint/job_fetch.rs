@@ -21,13 +21,15 @@ impl Endpoint for JobFetch {
     const BESIDE: Beside = Beside::Descriptors;
     const STARTS_A_UNIT: bool = false;
 
-    type Act = JobId;
+    /// Of which job, and whether at its end.
+    type Act = (JobId, bool);
 
     fn act(self, _asking: &mut Asking<'_>) -> Result<Self::Act, WireError> {
-        Ok(JobId(self.job_id))
+        Ok((JobId(self.job_id), self.at_end.unwrap_or(false)))
     }
 
     fn deed(act: &Self::Act, _by: &Caller, _now: &Present<'_>) -> Result<Deed, WireError> {
-        Ok(Deed::Hand(*act))
+        let (job, at_end) = *act;
+        Ok(Deed::Hand(job, at_end))
     }
 }

@@ -42,8 +42,22 @@ impl Endpoint for Submit {
     fn act(self, asking: &mut Asking<'_>) -> Result<Self::Act, WireError> {
         let amount = figures(self.amounts())?;
         let ids = |ids: Option<Vec<u64>>| ids.into_iter().flatten().map(JobId).collect();
-        let Submit { argv, cwd, env, name, lease_ms, input, output, errors, wait, in_share, script, .. } =
-            self;
+        let care = care(self.signal, self.oom, self.notify.as_ref())?;
+        let Submit {
+            argv,
+            cwd,
+            env,
+            name,
+            lease_ms,
+            input,
+            output,
+            errors,
+            wait,
+            in_share,
+            script,
+            notify,
+            ..
+        } = self;
         let when = When {
             after: ids(self.after),
             after_any: ids(self.after_any),
@@ -55,16 +69,21 @@ impl Endpoint for Submit {
         let text = output.as_ref().and_then(|path| str::from_utf8(path.as_bytes()).ok());
         let remembered = text.filter(|path| path.len() <= OUTPUT_BYTES_MAX).map(str::to_owned);
         let streams = Streams { input, output, errors };
-        let handover = spec::checked(Handover { argv, cwd, env, streams, script, umask: umask_default() })?;
+        let umask = umask_default();
+        let handover = spec::checked(Handover { argv, cwd, env, streams, script, notify, umask })?;
         let array = self.array.map(array).transpose()?.map(Box::new);
         let again = again(self.retry, self.requeue)?;
-        let care = care(self.signal, self.oom)?;
         let spec = Spec::of(handover, &asking.caller.peer, &mut asking.brought)?;
         if array.is_some() && !spec.can_be_kept() {
             return Err(bad("No descriptors go with an array: each of its tasks opens files that are named"));
         }
         if again.is_some() && !spec.can_be_kept() {
             return Err(bad("No descriptors go with what is run again: each run opens files that are named"));
+        }
+        if care.notifies && !spec.can_be_kept() {
+            return Err(bad(
+                "No descriptors go with what has something run at its end: that opens files that are named",
+            ));
         }
         let asked = Asked {
             amount,
