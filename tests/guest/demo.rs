@@ -110,6 +110,7 @@ fn demo() {
     story.user("alice", "fairshare release --stop").expect_ok();
     assert!(!guest.cgroup_exists(ALICE), "the slice outlived its release");
 
+    two_sweeps(&story);
     lent_and_promised(&story);
     the_end(&story);
 }
@@ -118,6 +119,37 @@ fn the_end(story: &Story<'_>) {
     story.say("All of it is in the journal.");
     story.root("journalctl --no-pager -o cat -u fairshared.service | tail -n 12").expect_ok();
     eprintln!("\nThat was the main job. `make check` proves all of it and much more, on Debian 12 and 13.");
+}
+
+/// Of two members who each have more to do than there is room for, each has half of the machine, whatever becomes of the daemon.
+fn two_sweeps(story: &Story<'_>) {
+    const TASKS: u64 = 10;
+    let guest = story.guest;
+    story.say("alice and bob each have a sweep of ten tasks, and there is room for three at a time.");
+    let sweep =
+        format!("fairshare submit --array 1-{TASKS} --cpu 0.5 --mem 32M --output /dev/null -- sleep 1");
+    let ids = ["alice", "bob"].map(|user| story.user(user, &sweep).expect_ok().text());
+    let done = || {
+        let jobs = guest.root("fairshare jobs --all --json").expect_ok().json();
+        ids.clone().map(|id| {
+            let id: u64 = id.parse().unwrap();
+            let sweep = jobs["jobs"].as_array().unwrap().iter().find(|job| job["job_id"] == id);
+            sweep.unwrap_or_else(|| panic!("no job {id}: {jobs}"))["array"]["done"].as_u64().unwrap()
+        })
+    };
+    guest.wait_until("both to be under way", || done().into_iter().all(|done| done >= 3));
+    story.say("In the middle of them the daemon is killed. Both go on, by turns.");
+    let killed = guest.kill_daemon();
+    eprintln!("  root# kill -9 {killed}    (fairshared)");
+    story.root("fairshare jobs --all").expect_ok();
+    guest.wait_until("one to be almost through", || done().into_iter().any(|done| done >= TASKS - 2));
+    let [alices, bobs] = done();
+    eprintln!("    {alices} of alice's tasks are done, and {bobs} of bob's");
+    assert!(alices.abs_diff(bobs) <= 3, "one had much more of the machine than the other");
+    for (user, id) in ["alice", "bob"].iter().zip(&ids) {
+        story.user(user, &format!("fairshare wait {id}")).expect_ok();
+    }
+    story.root("fairshare usage --all").expect_ok().stdout_has("alice").stdout_has("bob");
 }
 
 /// Idle CPU is lent; what was promised comes back, and is had against everything on the machine.

@@ -305,3 +305,19 @@ fn what_is_torn_is_told() {
     assert_eq!(image, read(&images[1]));
     assert!(torn > 100 && torn < changes.len() as u64 - 100, "{torn} bytes");
 }
+
+/// A file of changes of each version that had some: what is new, what is another, and of each kind something that is gone.
+#[test]
+fn changes_of_each_version_stay_readable() {
+    let data = |name: String| Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/state").join(name);
+    for version in 8..=STATE_VERSION {
+        let file = fs::read(data(version.to_string())).unwrap();
+        let before = state::parse(&file).unwrap();
+        let mut after = Image { revision: before.revision + 1, draining: !before.draining, ..before.clone() };
+        let gone = (after.jobs.remove(0).id, after.allocations.remove(0).id);
+        let account = after.fairness.accounts.pop_first().unwrap().0;
+        after.allocations[0].user = Some("renamed".into());
+        let changes = fs::read(data(format!("{version}.changes"))).unwrap();
+        assert_eq!(state::parse_with(&file, &changes), Ok(after), "{gone:?} {account}");
+    }
+}
