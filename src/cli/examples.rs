@@ -95,9 +95,10 @@ files is there, and its output goes at the end of what is there.
 room, with its environment and in its folder, its output at the end of the job's, and told how it ended
 (ENVIRONMENT). It has ten seconds, then SIGTERM, and SIGKILL ten seconds later; what it ends with changes
 nothing, and `wait` and what comes --after wait for it. It is run once: after the last try with --retry
-and --requeue, for each task of an array by itself, after a cancel too, and not for a job that never
-ran. A job with it has room of its own, and no pipe or terminal. Where no daemon answers within five
-seconds, as it may be when the machine goes down, it is not run, and the journal of the job's unit says so.
+and --requeue, for each task of an array by itself, after a cancel too; not for a job that never ran, that
+is cancelled while it waits for another try, or that goes down with the machine. A job with it has room of
+its own, and no pipe or terminal; after the time limit that is what the job used then, and 16 MiB. Where the
+daemon does not answer within five seconds it is not run, and the journal of the job's unit says so.
 
 What it leaves behind in the background is a part of it: the job is over when all of that has
 ended, and --for holds for that too. What it starts with su, `sudo -i` or `runuser -l` leaves the

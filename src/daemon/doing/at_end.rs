@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 use tracing::warn;
 
 use super::allocation::Context;
+use super::caller::is_its_process;
 use super::fetch::{FETCHES_WAITING_MAX, Fetch};
 use super::insist::{self, answered};
 use super::offer::{Running, known, serve};
@@ -28,17 +29,22 @@ use crate::wire::error::{Code, WireError};
 /// after that has had SIGTERM too; and then what SIGKILL takes.
 pub const STOP_TIMEOUT: Duration = Duration::from_secs(50);
 
-/// Has stored how a command ended, has run what its member has run then, unless it is run again, and waits until that is over.
+/// Has stored how a command ended, has run what its member has run then, unless it is run again, and waits until that is over. `after`:
+/// systemd has begun with what is run at its end. Where the daemon stops this is never over: the next one follows it.
 ///
 /// # Errors
 /// Any [`Fault`], where the connection is gone.
-pub async fn run(cx: &Context, running: Running, ran: Ran) -> Result<(), Fault> {
+pub async fn run(cx: &Context, running: Running, ran: Ran, after: bool) -> Result<(), Fault> {
     let job = running.job;
     let said = |reply| Said::Ending { job, end: JobEnd::Ran(ran), reply };
-    let ending = insist::stored(cx, job, said, |image| ending(image, running)).await.flatten();
+    let Some(ending) = insist::stored(cx, job, said, |image| ending(image, running)).await else {
+        return std::future::pending().await;
+    };
     let (offer, fetches) = mpsc::channel(FETCHES_WAITING_MAX);
     match ending {
         Some(told) => drop(tokio::spawn(hand(cx.clone(), running, told, fetches))),
+        // The unit is all that is known of this try until its end is stored: what is left of it is cleared away after that.
+        None if !after => return Ok(()),
         // Nobody listens, and the process is told that there is nothing.
         None => drop(fetches),
     }
@@ -67,18 +73,30 @@ async fn hand(
 ) {
     let (uid, job) = (running.uid(), running.job);
     let file = running.task.map_or(job, |task| task.of);
+    // Not before it is asked for: it takes memory.
+    let first = loop {
+        match fetches.recv().await {
+            None => return,
+            Some(fetch) => match is_its_process(&cx.cgroups, &fetch.peer, (running.units.service, job)) {
+                Ok(()) => break fetch,
+                Err(error) => fetch.reply.send(Err(error)),
+            },
+        }
+    };
     let offer = async {
         let spec = known(&cx, uid, file, None).await?;
         let bytes = [spec.handover.as_slice(), &ended.encode()?].concat();
         Offer::of(&bytes, Arc::clone(&spec.stdio), None)
     };
     match offer.await {
-        Ok(offer) => serve(cx, (running, amount), offer, fetches).await,
+        Ok(offer) => serve(cx, (running, amount), offer, (Some(first), fetches)).await,
         Err(why) => {
             warn!(job_id = job.0, "what is run at the end of job {job} of uid {uid} is not known: {why}");
-            while let Some(fetch) = fetches.recv().await {
+            let mut next = Some(first);
+            while let Some(fetch) = next {
                 let message = "What is to be run at the end is not known";
                 fetch.reply.send(Err(WireError::new(Code::Io, message).detail(why.clone())));
+                next = fetches.recv().await;
             }
         }
     }

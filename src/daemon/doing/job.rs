@@ -92,7 +92,7 @@ pub async fn run(
     match started {
         Ok((following, offer)) => {
             // However long the process takes, and whoever follows the command then.
-            tokio::spawn(serve(cx.clone(), (running, amount), offer, fetches));
+            tokio::spawn(serve(cx.clone(), (running, amount), offer, (None, fetches)));
             follow(cx, running, following).await;
         }
         Err(why) => {
@@ -117,7 +117,7 @@ pub async fn offer_again(
         Offer::of(&spec.handover, Arc::clone(&spec.stdio), spec.room.clone())
     };
     match offer.await {
-        Ok(offer) => serve(cx, (running, amount), offer, fetches).await,
+        Ok(offer) => serve(cx, (running, amount), offer, (None, fetches)).await,
         Err(why) => {
             warn!(job_id = job.0, "job {job} of uid {uid} cannot be handed over: {why}");
             fetches.close();
@@ -238,6 +238,8 @@ async fn followed(cx: &Context, running: Running, following: Following) -> Resul
     let end = loop {
         match answered(cx, || cx.systemd.service_state(unit)).await? {
             ServiceState::Running => {}
+            // What an administrator's drop-in has run after it is a part of it.
+            ServiceState::Ended(end) if end.after && !running.notifies => {}
             ServiceState::Ended(end) => break end,
             ServiceState::Gone => return Ok(None),
         }
@@ -248,7 +250,7 @@ async fn followed(cx: &Context, running: Running, following: Following) -> Resul
     }
     let ran = read(cx, running, &end);
     if running.notifies {
-        at_end::run(cx, running, ran).await?;
+        at_end::run(cx, running, ran, end.after).await?;
         unkillable::gone(&cx.cgroups, running.units.slice).await;
     }
     Ok(Some(ran))
@@ -301,14 +303,16 @@ fn memory_limit(cx: &Context, unit: UnitName) -> Option<Bytes> {
     }
 }
 
-/// A try of a command has ended like this: nothing of it is left when that is stored, so that it can be run again where it is.
+/// A try of a command has ended like this: nothing of it is left when that is stored, so that it can be run again where it is. Where
+/// the daemon stops meanwhile its unit says to the next one how it ended.
 async fn over(cx: &Context, running: Running, end: JobEnd) {
     let job = running.job;
     let ended = |reply| Said::WorkEnded { job, end, reply };
-    let again = insist::stored(cx, job, ended, |image| image.job(job).is_some_and(|job| job.queued())).await;
+    let again = insist::stored(cx, job, ended, |image| image.job(job).is_some_and(|job| job.queued()));
+    let Some(again) = again.await else { return };
     // Not before that is stored: it is all that is known of it.
     cx.systemd.let_go(running.units.service).await;
-    match again.unwrap_or(false) {
+    match again {
         true => clear_for_another(cx, running).await,
         false => drop(clear(cx, running).await),
     }

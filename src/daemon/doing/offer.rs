@@ -65,14 +65,18 @@ pub fn not_kept(fault: &StateFault) -> String {
     fault.to_string()
 }
 
-/// Gives what is offered to the command's process, and is over when that was done, or when the command is.
+/// Gives what is offered to the command's process, which may have called already, and is over when that was done, or when the command
+/// is.
 pub async fn serve(
     cx: Context,
     (running, amount): (Running, Amount),
     offer: Offer,
-    mut fetches: mpsc::Receiver<Fetch>,
+    (mut next, mut fetches): (Option<Fetch>, mpsc::Receiver<Fetch>),
 ) {
-    while let Some(Fetch { peer, taker, reply }) = fetches.recv().await {
+    while let Some(Fetch { peer, taker, reply }) = match next.take() {
+        Some(fetch) => Some(fetch),
+        None => fetches.recv().await,
+    } {
         if let Err(error) = is_its_process(&cx.cgroups, &peer, (running.units.service, running.job)) {
             reply.send(Err(error));
             continue;

@@ -166,6 +166,11 @@ impl EventLoop {
         let _ = reply.send(self.ledger.image());
     }
 
+    /// Whether it is at work.
+    pub(crate) fn runs(&self, job: JobId) -> bool {
+        self.ledger.jobs().get(&job).is_some_and(|job| !job.queued() && !job.ended())
+    }
+
     /// A command is over.
     pub(crate) fn work_ended(&mut self, job: JobId, end: JobEnd, reply: oneshot::Sender<Image>) {
         self.followed.remove(&job);

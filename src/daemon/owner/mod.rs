@@ -335,7 +335,9 @@ impl EventLoop {
             Said::NeverBegan(job, reply) => self.never_began(job, reply),
             Said::WorkEnded { job, end, reply } => self.work_ended(job, end, reply),
             Said::Ending { job, end, reply } => self.ending(job, end, reply),
-            Said::AtEnd(job, offer) => drop(self.at_end.insert(job, offer)),
+            Said::AtEnd(job, offer) if self.runs(job) => drop(self.at_end.insert(job, offer)),
+            // It is over meanwhile.
+            Said::AtEnd(..) => {}
             Said::Paused { uid, job, done, reply } => self.paused((uid, job), done, reply),
             Said::Cleared { job, tries } => self.cleared(job, tries),
             Said::Warned(job, sent) => self.warned(job, sent),

@@ -26,7 +26,8 @@ impl Ledger {
         }
         let Some(home) = job.home() else { return no(NotPaused::NoCommand) };
         let going = self.allocation(home).is_none_or(|allocation| allocation.phase.gives_back());
-        if pause && (going || job.called_back() || job.out_of_time(now)) {
+        let ended = job.work().is_some_and(|work| work.ending.is_some());
+        if pause && (going || ended || job.called_back() || job.out_of_time(now)) {
             return no(NotPaused::Ending);
         }
         effects.push(Effect::Pause { uid: by, job: id, pause });

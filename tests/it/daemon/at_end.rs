@@ -235,3 +235,31 @@ fn raw_put(daemon: &Daemon, submit: Submit) -> u64 {
     let mut raw: Raw = daemon.client();
     raw.put(submit)
 }
+
+/// Until then systemd's unit is all that is known of a try: a daemon that dies when it has asked systemd to take it away has stored
+/// that the command is to be run again.
+#[test]
+fn how_a_try_ended_is_stored_before_anything_of_it_is_taken_away() {
+    let world = World::start();
+    let mut home = Home::new(&world);
+    let daemon = home.activate();
+    let folder = tempfile::tempdir().unwrap();
+    let id = daemon.client().put(Submit { retry: Some(1), ..with(&folder, TELLS) });
+    until_it_runs(&world, id);
+    world.end_service(&service(id), 1);
+    until_at_end(&world, id);
+    daemon.kill();
+    let stored = home.state();
+    assert!(
+        stored.jobs.iter().any(|job| job.id.0 == id && job.queued()),
+        "its end is lost: {:?}",
+        stored.jobs
+    );
+    world.end_at_end(&service(id));
+    let daemon = home.activate();
+    let mut raw = daemon.client();
+    until_tried(&world, &mut raw, id, 1);
+    world.end_service(&service(id), 0);
+    assert_eq!(runs_at_end(&world, id), Some(0));
+    assert_eq!(over(&mut raw, id).state, JobState::Done);
+}
