@@ -26,7 +26,7 @@ pub const NAME: &str = "state.changes";
 
 const MAGIC: &Magic = b"fairchg\n";
 /// The first version that has changes.
-const FIRST_VERSION: u32 = 8;
+const FIRST_VERSION: u32 = 9;
 /// What is in front of the CBOR item: the state file's checksum and the number of the change.
 const HEAD_BYTES: usize = 12;
 

@@ -52,18 +52,18 @@ pub(super) enum KindRecord {
         /// Not before version 7.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         apart: Option<ApartRecord>,
-        /// Not before version 8, as all below.
+        /// Not before version 8, as the two below.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         array: Option<Box<ArrayRecord>>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         worst: Option<Box<EndRecord>>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         task: Option<Box<TaskRecord>>,
+        /// Not before version 9, as all below.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         again: Option<Box<AgainRecord>>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         last: Option<Box<EndRecord>>,
-        /// Not before version 8, as all below.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         warning: Option<WarningRecord>,
         #[serde(default, skip_serializing_if = "is_false")]
@@ -108,9 +108,10 @@ pub(super) struct ApartRecord {
     after_any: Vec<u64>,
     begin_ms: Option<u64>,
     held: bool,
-    /// Not before version 8, as the two below.
+    /// Not before version 8.
     #[serde(default, skip_serializing_if = "is_false")]
     full: bool,
+    /// Not before version 9, as the one below.
     #[serde(default, skip_serializing_if = "is_false")]
     units_left: bool,
     #[serde(default, skip_serializing_if = "is_false")]
@@ -176,7 +177,7 @@ pub(super) enum EndRecord {
         needed_bytes: Option<u64>,
         mem_limit_bytes: Option<u64>,
         cpu_usec: Option<u64>,
-        /// Not before version 8.
+        /// Not before version 9.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         oom_kills: Option<u64>,
     },

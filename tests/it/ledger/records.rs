@@ -266,7 +266,7 @@ fn image_of_6() -> Image {
     image
 }
 
-/// Everything that this version can say.
+/// Everything that version 7 could say.
 fn image_of_7() -> Image {
     let mut image = image_of_6();
     let ids = |ids: &[u64]| ids.iter().copied().map(JobId).collect();
@@ -298,8 +298,8 @@ fn image_of_7() -> Image {
     image
 }
 
-/// With arrays, of which one waits for a task of its own, and a command that waits to be tried again.
-fn image() -> Image {
+/// Everything that version 8 could say: arrays, of which one waits for a task of its own.
+fn image_of_8() -> Image {
     let mut image = image_of_7();
     let indices = Indices::checked(1, 99, 2).unwrap();
     let worst = JobEnd::Ran(Ran {
@@ -309,7 +309,7 @@ fn image() -> Image {
         needed: None,
         mem_limit: None,
         cpu_usec: None,
-        oom_kills: Some(3),
+        oom_kills: None,
     });
     for (id, full) in [(25, false), (26, true)] {
         let array = Array { next: Some(7), done: 2, failed: 1, ..Array::new(indices, Some(4)) };
@@ -324,11 +324,23 @@ fn image() -> Image {
     let mut kind = work(Some("sweep"), Some(ask()), false);
     if let JobKind::Submit(work) = &mut kind {
         work.task = Some(Task { of: JobId(25), index: 5 });
-        let warning = Some(Warning { signal: 10, before_ms: 5000, sent: true });
-        work.care = Care { warning, out_of_memory: OutOfMemory::Continue, notifies: false };
     }
     let state = JobState::Ended { started: Some(now(2000)), ended: now(3000), end: worst };
     image.jobs.push(Job { id: JobId(27), uid: uid(104), kind, created: now(1500), state }.into());
+    image
+}
+
+/// With a command that waits to be tried again, one that was warned, and one at whose end something is run.
+fn image() -> Image {
+    let mut image = image_of_8();
+    if let Some(job) = image.jobs.last_mut().map(Arc::make_mut)
+        && let (JobKind::Submit(work), JobState::Ended { end: JobEnd::Ran(ran), .. }) =
+            (&mut job.kind, &mut job.state)
+    {
+        let warning = Some(Warning { signal: 10, before_ms: 5000, sent: true });
+        work.care = Care { warning, out_of_memory: OutOfMemory::Continue, notifies: false };
+        ran.oom_kills = Some(3);
+    }
     let mut kind = work(Some("flaky"), Some(ask()), false);
     if let JobKind::Submit(work) = &mut kind {
         work.again = Some(Again { retries: 3, requeue: true, failed: 1, tries: 2 });
@@ -394,6 +406,11 @@ fn version_7_means_what_it_meant() {
 }
 
 #[test]
+fn version_8_means_what_it_meant() {
+    assert_eq!(read("8"), image_of_8());
+}
+
+#[test]
 fn version_3_means_what_it_meant() {
     assert_eq!(read("3"), image_of_3());
 }
@@ -401,7 +418,7 @@ fn version_3_means_what_it_meant() {
 /// What is read goes on: the ledger that it makes adds up, and every reservation and place is there.
 #[test]
 fn a_ledger_goes_on_from_every_version() {
-    for name in ["1", "1-without-for-work", "2", "3", "4", "5", "6", "7", "8"] {
+    for name in ["1", "1-without-for-work", "2", "3", "4", "5", "6", "7", "8", "9"] {
         let mut image = read(name);
         // A share that is held for a job which waits cannot be: such are in the file for their form only.
         let holders: BTreeSet<_> = image.allocations.iter().map(|share| share.id.uid).collect();
