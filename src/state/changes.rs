@@ -91,9 +91,7 @@ impl Changes {
         self.length += bytes.len() as u64;
         Ok(())
     }
-}
 
-impl Changes {
     /// The file, where it is the one of that name, and as long as what was written: root may have put another one there, or
     /// none.
     fn if_there(&self, dir: &OwnedFd, file: File) -> io::Result<File> {

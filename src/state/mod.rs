@@ -153,7 +153,11 @@ impl StateFile {
 
     fn write(&mut self, image: Image, gives_back: bool) -> Result<(), StateFault> {
         match self.append(&image) {
-            Ok(true) => self.written.iter_mut().for_each(|written| written.image.clone_from(&image)),
+            Ok(true) => {
+                if let Some(written) = &mut self.written {
+                    written.image = image;
+                }
+            }
             Ok(false) => self.write_anew(image, gives_back)?,
             // Where it is written anew what was written before is free after that, and the reserve can be made again.
             Err(full) if !gives_back => return Err(full),
@@ -169,9 +173,9 @@ impl StateFile {
     /// # Errors
     /// The disk is full, and the files are as they were.
     fn append(&mut self, image: &Image) -> Result<bool, StateFault> {
-        let file = self.identity();
         let large = self.written.as_mut().filter(|written| written.length > WHOLE_BYTES_MAX);
-        let Some(written) = large.filter(|written| file == Some(written.file)) else { return Ok(false) };
+        let there = large.filter(|written| identity(&self.dir) == Some(written.file));
+        let Some(written) = there else { return Ok(false) };
         let encoded = written.changes.encoded(&image.since(&written.image));
         let bytes = encoded.map_err(|why| StateFault::Encode { path: self.path.join(changes::NAME), why })?;
         if written.changes.length() + bytes.len() as u64 > written.length {
@@ -183,12 +187,6 @@ impl StateFile {
             // What may be in the file, or not, is left behind with it.
             Err(_) => Ok(false),
         }
-    }
-
-    /// Which file the state file is: root may have put another one there.
-    fn identity(&self) -> Option<(u64, u64)> {
-        let found = rustix::fs::statat(&self.dir, NAME, AtFlags::SYMLINK_NOFOLLOW).ok()?;
-        Some((found.st_dev, found.st_ino))
     }
 
     /// Writes the state file anew. What changed since the one before has nothing more to go on from.
@@ -203,7 +201,7 @@ impl StateFile {
         }
         changes::forget(&self.dir);
         let (changes, length) = (Changes::none(checksum_of(&bytes)), bytes.len() as u64);
-        self.written = self.identity().map(|file| Written { image, file, length, changes });
+        self.written = identity(&self.dir).map(|file| Written { image, file, length, changes });
         Ok(())
     }
 
@@ -254,6 +252,12 @@ impl StateFile {
     fn sync_folder(&self) -> Result<(), StateFault> {
         sync_folder(&self.dir, &self.path)
     }
+}
+
+/// Which file the state file of a folder is: root may have put another one there.
+fn identity(dir: &OwnedFd) -> Option<(u64, u64)> {
+    let found = rustix::fs::statat(dir, NAME, AtFlags::SYMLINK_NOFOLLOW).ok()?;
+    Some((found.st_dev, found.st_ino))
 }
 
 /// The image that a state file and the changes beside it hold, from their bytes; of changes that go on from another one nothing

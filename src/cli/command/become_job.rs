@@ -73,13 +73,9 @@ enum What {
 /// `arguments`: the job's number and the daemon's socket, which the daemon has written.
 pub fn run(arguments: impl Iterator<Item = OsString>) -> Failure {
     let Some((job, socket)) = named(arguments) else { return no_job() };
-    let lost = |why| {
-        Failure::new(Exit::UNAVAILABLE, format!("what was submitted did not arrive: {why}"))
-            .hint("`fairshare jobs` says more")
-    };
     let mut taken = match taken(job, &socket, What::Command) {
         Ok(taken) => taken,
-        Err(why) => return lost(why.to_string()),
+        Err(why) => return lost(&why.to_string()),
     };
     prepared(job, &mut taken).map_or_else(|failure| failure, |()| become_it(job, &taken))
 }
@@ -132,10 +128,12 @@ fn prepared(job: u64, taken: &mut Taken) -> Result<(), Failure> {
     rustix::process::umask(Mode::from_bits_truncate(taken.handover.umask));
     let number = taken.handed.task.map_or_else(|| job.to_string(), |task| task.to_string());
     open(&number, &taken.handover.streams, &mut taken.streams)?;
-    shown(&taken.streams).map_err(|why| {
-        Failure::new(Exit::UNAVAILABLE, format!("what was submitted did not arrive: {why}"))
-            .hint("`fairshare jobs` says more")
-    })
+    shown(&taken.streams).map_err(|why| lost(&why))
+}
+
+fn lost(why: &str) -> Failure {
+    Failure::new(Exit::UNAVAILABLE, format!("what was submitted did not arrive: {why}"))
+        .hint("`fairshare jobs` says more")
 }
 
 /// Says something in the journal, as a line of the job's unit.
