@@ -300,7 +300,9 @@ guest_test!(commands_outlive_logout_and_the_daemon, |guest: Guest| {
     guest.as_user("alice", &format!("fairshare wait {long}")).expect_code(5);
     // What logind made for the session went with it; the variable is still what it was.
     assert_eq!(guest.root("cat /tmp/long").expect_ok().text(), "/run/user/1001");
-    let id = guest.as_user("alice", "fairshare submit -- sleep 1000").expect_ok().text();
+    let id =
+        guest.as_user("alice", "fairshare submit -- sh -c 'echo > begun; sleep 1000'").expect_ok().text();
+    guest.await_cmd("test -e ~alice/begun");
     guest.reboot();
     guest.await_running();
     guest

@@ -49,8 +49,11 @@ guest_test!(what_a_reboot_or_a_power_cut_interrupts_waits_again, |guest: Guest| 
     let script = "sh -c 'echo $FAIRSHARE_TRY >> $0; sync; test $FAIRSHARE_TRY = 2 || sleep 1000'";
     for (end, file) in [(Guest::reboot as fn(&Guest) -> String, "rebooted"), (Guest::power_cut, "cut")] {
         let job = submit(&guest, &format!("--requeue --output /dev/null -- {script} {file}"));
-        let once = submit(&guest, "--output /dev/null -- sleep 1000");
-        guest.as_user("alice", &format!("until test -s {file}; do sleep 0.2; done")).expect_ok();
+        let once =
+            submit(&guest, &format!("--output /dev/null -- sh -c 'echo >> $0; sleep 1000' once-{file}"));
+        // What has not begun yet is no try, and goes on waiting.
+        let begun = format!("until test -s {file} -a -s once-{file}; do sleep 0.2; done");
+        guest.as_user("alice", &begun).expect_ok();
         end(&guest);
         guest.as_user("alice", &format!("fairshare wait {once}")).expect_code(75);
         guest.as_user("alice", &format!("fairshare wait {job}")).expect_ok();
