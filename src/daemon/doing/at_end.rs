@@ -89,7 +89,7 @@ async fn hand(
         Offer::of(&bytes, Arc::clone(&spec.stdio), None)
     };
     match offer.await {
-        Ok(offer) => serve(cx, (running, amount), offer, (Some(first), fetches)).await,
+        Ok(offer) => serve(cx, (running, amount), (offer, false), (Some(first), fetches)).await,
         Err(why) => {
             warn!(job_id = job.0, "what is run at the end of job {job} of uid {uid} is not known: {why}");
             let mut next = Some(first);

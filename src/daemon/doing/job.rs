@@ -12,7 +12,7 @@ use super::at_end;
 use super::fetch::Fetch;
 use super::freezer;
 use super::insist::{self, ASK_AGAIN_PAUSE, answered};
-use super::offer::{Running, known, not_kept, refuse, serve};
+use super::offer::{Running, known, refuse, serve};
 use super::said::Said;
 use super::unkillable;
 use crate::cgroup::Spent;
@@ -92,7 +92,7 @@ pub async fn run(
     match started {
         Ok((following, offer)) => {
             // However long the process takes, and whoever follows the command then.
-            tokio::spawn(serve(cx.clone(), (running, amount), offer, (None, fetches)));
+            tokio::spawn(serve(cx.clone(), (running, amount), (offer, kept), (None, fetches)));
             follow(cx, running, following).await;
         }
         Err(why) => {
@@ -117,7 +117,7 @@ pub async fn offer_again(
         Offer::of(&spec.handover, Arc::clone(&spec.stdio), spec.room.clone())
     };
     match offer.await {
-        Ok(offer) => serve(cx, (running, amount), offer, (None, fetches)).await,
+        Ok(offer) => serve(cx, (running, amount), (offer, true), (None, fetches)).await,
         Err(why) => {
             warn!(job_id = job.0, "job {job} of uid {uid} cannot be handed over: {why}");
             fetches.close();
@@ -128,8 +128,8 @@ pub async fn offer_again(
     }
 }
 
-/// Has systemd start a command, and proves its limits. Of one that is `kept` it is on disk first that systemd is asked: another
-/// daemon must not ask again.
+/// Has systemd start a command, and proves its limits. Of one that is `kept` on disk a daemon before this one may have had that done:
+/// then there is its unit.
 async fn start(
     cx: &Context,
     running: Running,
@@ -154,9 +154,6 @@ async fn start(
     let of_slice = (slice != running.within).then(|| property::job_slice(work.limits));
     // Before the start, so that no change is missed.
     let changes = cx.systemd.follow(service).await.map_err(|fault| told(&fault))?;
-    if kept {
-        cx.persist.begin_command(job).await.map_err(|fault| not_kept(&fault))?;
-    }
     let started =
         cx.systemd.start_service(service, &properties, &program, (slice, of_slice.as_deref())).await;
     let following = match started {
@@ -164,6 +161,7 @@ async fn start(
         // Without an outcome it may have been started all the same: the kernel says whether within its limits, and following it
         // whether at all.
         Err(Fault::Timeout { .. } | Fault::Bus { .. }) => Ok(Following::Asked(changes)),
+        Err(fault) if kept && fault.is_unit_exists() => Ok(Following::Lost { called_back: false }),
         Err(fault) => Err(told(&fault)),
     };
     let held = match following {
@@ -194,13 +192,19 @@ fn told(fault: &Fault) -> String {
 /// loop is told, and has it followed again when the bus is back.
 pub async fn follow(cx: Context, running: Running, following: Following) {
     let (uid, job) = (running.uid(), running.job);
+    let called_back = matches!(following, Following::Lost { called_back: true });
     match followed(&cx, running, following).await {
         Ok(Some(ran)) => {
             info!(job_id = job.0, "job {job} of uid {uid} has ended: {:?}", ran.exit);
             over(&cx, running, JobEnd::Ran(ran)).await;
         }
         Ok(None) => {
-            warn!(job_id = job.0, "job {job} of uid {uid} has no unit: it never ran, or was cleared away");
+            if !called_back {
+                warn!(
+                    job_id = job.0,
+                    "job {job} of uid {uid} has no unit: it never ran, or was cleared away"
+                );
+            }
             over(&cx, running, JobEnd::Interrupted).await;
         }
         Err(fault) => {

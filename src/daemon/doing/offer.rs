@@ -17,6 +17,7 @@ use crate::ledger::array::Task;
 use crate::quantity::Amount;
 use crate::serving::logging::chain;
 use crate::serving::service::Handed as _;
+use crate::serving::session::hand::HAND_RETRY_AFTER_MS;
 use crate::state::StateFault;
 use crate::wire::error::{Code, WireError};
 
@@ -66,19 +67,29 @@ pub fn not_kept(fault: &StateFault) -> String {
 }
 
 /// Gives what is offered to the command's process, which may have called already, and is over when that was done, or when the command
-/// is.
+/// is. Of what is `kept` on disk it is stored before that its process has it, so that no other daemon has it started again.
 pub async fn serve(
     cx: Context,
     (running, amount): (Running, Amount),
-    offer: Offer,
+    (offer, kept): (Offer, bool),
     (mut next, mut fetches): (Option<Fetch>, mpsc::Receiver<Fetch>),
 ) {
+    let mut told = false;
     while let Some(Fetch { peer, taker, reply }) = match next.take() {
         Some(fetch) => Some(fetch),
         None => fetches.recv().await,
     } {
         if let Err(error) = is_its_process(&cx.cgroups, &peer, (running.units.service, running.job)) {
             reply.send(Err(error));
+            continue;
+        }
+        if kept && let Err(fault) = cx.persist.begin_command(running.job).await {
+            // Whoever asks for it asks each second.
+            if !std::mem::replace(&mut told, true) {
+                error!("{}, proceeding", chain(&fault));
+            }
+            let error = WireError::new(Code::Busy, "That the command begins could not be stored");
+            reply.send(Err(error.retry_after_ms(HAND_RETRY_AFTER_MS)));
             continue;
         }
         let (delivery, was_given) = offer.delivery();

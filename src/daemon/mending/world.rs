@@ -60,6 +60,8 @@ pub struct Below {
     pub runs_taken: u64,
     /// The submitted commands that have units.
     pub works: BTreeSet<(JobId, JobUnits)>,
+    /// Those of them that have services: systemd was asked to start these.
+    pub services: BTreeSet<JobId>,
     /// The members who have slices.
     shares: BTreeSet<Uid>,
 }
@@ -157,6 +159,8 @@ async fn observe(
             }
             UnitName::JobService(uid, within, job) | UnitName::JobSlice(uid, within, job) => {
                 below.works.insert((job, JobUnits::of(uid, within, job)));
+                let is_service = matches!(listed.unit, UnitName::JobService(..));
+                below.services.extend(Some(job).filter(|_| is_service));
                 let alone = within == Within::Share && ledger.share(uid).is_none() && concerns(&uid);
                 let unbound = |limits: KernelLimits| limits.mem == Some(Limit::Max);
                 let slice = JobUnits::of(uid, within, job).slice;

@@ -208,7 +208,12 @@ impl EventLoop {
             return drop(cx.turn(uid));
         }
         let end = match there {
-            true if self.is_called_back(job) => JobEnd::Cancelled,
+            // A daemon before this one may have had it started.
+            true if self.is_called_back(job) => {
+                reply.send(Ok(Answer::JobStarted(JobStarted { job_started: job.0 })));
+                self.follow_lost(&cx, job, true);
+                return drop(cx.turn(uid));
+            }
             true if self.knows_command(job) => return self.run_work(cx, uid, job, image, reply),
             // What was to be run went with the daemon that knew it.
             true => JobEnd::Interrupted,

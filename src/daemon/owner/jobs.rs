@@ -73,24 +73,22 @@ impl EventLoop {
     }
 
     /// Follows the commands that run and that nobody follows: after a start, or when the bus is back. Those that have been
-    /// called back are stopped: who did it was answered before that, or not at all. Those that have not been started are.
+    /// called back are stopped: who did it was answered before that, or not at all. Those that nobody has begun with are started.
     pub(crate) fn follow_works(&mut self) {
         let Some(cx) = self.context.clone() else { return };
         self.out_of_sight = false;
         let running =
             self.ledger.jobs().values().filter(|job| job.is_work() && !job.ended() && !job.queued());
         let running = running.filter(|job| job.array().is_none());
-        let mut starts = Vec::new();
+        let (mut starts, mut lost) = (Vec::new(), Vec::new());
         for job in running {
-            if self.knows_command(job.id) {
+            if self.knows_command(job.id) && !job.called_back() {
                 starts.push(Effect::Start { uid: job.uid, job: job.id });
-            } else if self.followed.insert(job.id) {
-                let lost = Following::Lost { called_back: job.called_back() };
-                if let Some(running) = self.running(job.id) {
-                    tokio::spawn(job::follow(cx.clone(), running, lost));
-                }
+            } else {
+                lost.push((job.id, job.called_back()));
             }
         }
+        lost.into_iter().for_each(|(job, called_back)| self.follow_lost(&cx, job, called_back));
         self.clear_for_others(&cx);
         // What is known to be handed over has not been, and nothing is under way that would: its start came when there was
         // no systemd.
@@ -101,6 +99,16 @@ impl EventLoop {
         };
         starts.retain(|start| matches!(start, Effect::Start { job, .. } if !granting(job)));
         starts.into_iter().for_each(|start| self.start(&cx, start, Reply::nobody()));
+    }
+
+    /// Follows a command that a daemon before this one may have had started, unless somebody does, and stops it where it has been called
+    /// back.
+    pub(crate) fn follow_lost(&mut self, cx: &Context, job: JobId, called_back: bool) {
+        if self.followed.insert(job)
+            && let Some(running) = self.running(job)
+        {
+            tokio::spawn(job::follow(cx.clone(), running, Following::Lost { called_back }));
+        }
     }
 
     /// Takes away what is left of these commands' units, but of those that run: after a start, for the daemon that stored
@@ -245,6 +253,11 @@ impl EventLoop {
         let Some(offer) = self.offers.get(&id) else {
             return match ended {
                 true => fetch.reply.send(Err(nothing_left(id))),
+                // A daemon before this one had it started, and its turn with this one is still to come.
+                false if self.knows_command(id) => {
+                    let error = WireError::new(Code::Busy, "What the command is is not offered yet");
+                    fetch.reply.send(Err(error.retry_after_ms(HAND_RETRY_AFTER_MS)));
+                }
                 false => self.never_began(id, fetch.reply),
             };
         };

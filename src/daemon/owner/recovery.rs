@@ -94,13 +94,17 @@ impl EventLoop {
         let mut written = None;
         match recovery.survey {
             Some(Ok(survey)) => {
-                let works = survey.below.works.clone();
+                let (works, services) = (survey.below.works.clone(), survey.below.services.clone());
                 self.reconciled(survey);
                 let waits = self.ledger.jobs().values().filter(|job| job.is_work() && job.queued());
                 let known = waits.map(|job| job.id).filter(|job| self.knows_command(*job));
                 let known: BTreeSet<JobId> = known.collect();
                 let told = self.ledger.interrupt_jobs(clock::now(), |job| known.contains(&job));
                 self.carry_out_others(told);
+                let running = self.ledger.jobs().values().filter(|job| job.is_work() && !job.queued());
+                let unbegun = running.map(|job| job.id).filter(|job| self.knows_command(*job));
+                let unbegun: BTreeSet<JobId> = unbegun.filter(|job| !services.contains(job)).collect();
+                self.ledger.begin_anew(clock::now(), |job| unbegun.contains(&job));
                 self.follow_works();
                 self.clear_works(works);
                 self.learn_paused();

@@ -147,17 +147,8 @@ impl Ledger {
                 self.work_ended(now, id, JobEnd::Cancelled, effects);
             }
             (JobKind::Submit(_), Some(home)) => {
-                let time = self.clock.last;
-                self.alter(home, |allocation| {
-                    allocation.empty_since = None;
-                    // Its time limit counts from its start.
-                    if allocation.terms.goes == Goes::WithWork {
-                        allocation.lease = allocation.lease.map(|lease| Lease::new(time, lease.length_ms));
-                    }
-                });
-                self.guess(home);
+                self.time_begins(home, id);
                 effects.push(Effect::Start { uid: home.uid, job: id });
-                self.warn_later(id);
             }
             // It is kept for the command until that is over.
             (JobKind::Run(_), _) => {}
@@ -165,6 +156,20 @@ impl Ledger {
                 self.end_job(now, id, JobEnd::Done, effects);
             }
         }
+    }
+
+    /// A command's time counts from here on, in the allocation that it runs in.
+    pub(in crate::ledger) fn time_begins(&mut self, home: AllocationId, id: JobId) {
+        let time = self.clock.last;
+        self.alter(home, |allocation| {
+            allocation.empty_since = None;
+            // Its time limit counts from its start.
+            if allocation.terms.goes == Goes::WithWork {
+                allocation.lease = allocation.lease.map(|lease| Lease::new(time, lease.length_ms));
+            }
+        });
+        self.guess(home);
+        self.warn_later(id);
     }
 
     /// A command that runs, or is about to, is not wanted any more.

@@ -114,12 +114,13 @@ fn a_script_that_waits_is_run_as_it_was_and_its_output_is_found() {
     assert_eq!(told(&mut raw, long.job_started), None);
 }
 
+/// A command that has begun with a daemon that dies, and whose unit is not there any more.
 #[test]
-fn a_command_that_systemd_was_asked_to_start_is_never_started_again() {
+fn a_command_whose_process_has_it_is_never_started_again() {
     let world = World::start();
     let (mut home, daemon, id) = waits(&world, submission());
     makes_room(&mut daemon.client());
-    until_it_runs(&world, id);
+    assert_eq!(becomes(&world, &daemon, id).code(), Some(0));
     assert!(file(&home, format!("{id}.started")).exists() && !file(&home, id).exists());
     daemon.kill();
     world.remove_unit(&service(id));
@@ -130,6 +131,75 @@ fn a_command_that_systemd_was_asked_to_start_is_never_started_again() {
     until("what is kept of it to go", PATIENCE, || {
         (!file(&home, format!("{id}.started")).exists()).then_some(())
     });
+}
+
+/// Nobody can have begun with it: what it is was not given to anybody.
+#[test]
+fn a_command_that_systemd_was_asked_to_start_and_whose_process_has_nothing_is_started_again() {
+    let world = World::start();
+    let (mut home, mut daemon, id) = waits(&world, submission());
+    makes_room(&mut daemon.client());
+    for _ in 0..2 {
+        until_it_runs(&world, id);
+        daemon.kill();
+        world.remove_unit(&service(id));
+        world.take_calls();
+        daemon = home.activate();
+    }
+    assert_eq!(becomes(&world, &daemon, id).code(), Some(0));
+    world.pretend_processes(&service(id), &[]);
+    world.end_service(&service(id), 0);
+    assert_eq!(over(&mut daemon.client(), id).state, JobState::Done);
+}
+
+/// Of the daemon before there is a unit, and a process that waits: there is no second one.
+#[test]
+fn a_command_whose_unit_is_there_is_not_started_beside_it() {
+    let world = World::start();
+    let (mut home, daemon, id) = waits(&world, submission());
+    makes_room(&mut daemon.client());
+    until_it_runs(&world, id);
+    let began = job(&mut daemon.client(), id).started_ms;
+    daemon.kill();
+    let daemon = home.activate();
+    let mut raw = daemon.client();
+    // Whose time runs since then.
+    assert_eq!(job(&mut raw, id).started_ms, began);
+    assert_eq!(becomes(&world, &daemon, id).code(), Some(0));
+    world.pretend_processes(&service(id), &[]);
+    world.end_service(&service(id), 3);
+    assert_eq!(over(&mut raw, id).exit_code, Some(3));
+    until("its unit to go", PATIENCE, || world.unit(&service(id)).is_none().then_some(()));
+}
+
+/// The daemon that was to stop it died before it did, and nobody had begun with it.
+#[test]
+fn a_command_that_was_called_back_is_stopped_and_not_started_again() {
+    for there in [true, false] {
+        let world = World::start();
+        let (mut home, daemon, id) = waits(&world, submission());
+        makes_room(&mut daemon.client());
+        until_it_runs(&world, id);
+        let held = world.faults.hold_job(Verb::Stop);
+        let mut raw = daemon.client();
+        std::thread::spawn(move || raw.ask(&Call::JobCancel(JobCancel { job_id: id })));
+        let cancelled = |home: &Home| {
+            let job = home.state().jobs.into_iter().find(|job| job.id.0 == id);
+            job.is_some_and(|job| job.called_back())
+        };
+        until("that it is called back to be stored", PATIENCE, || cancelled(&home).then_some(()));
+        daemon.kill();
+        drop(held);
+        world.faults.clear();
+        if !there {
+            world.remove_unit(&service(id));
+        }
+        world.take_calls();
+        let daemon = home.activate();
+        assert_eq!(over(&mut daemon.client(), id).state, JobState::Cancelled);
+        assert!(!started(&world, id));
+        until("its unit to go", PATIENCE, || world.unit(&service(id)).is_none().then_some(()));
+    }
 }
 
 /// It waits for what it is to become, and the daemon that had it started has gone: another has it on disk.
