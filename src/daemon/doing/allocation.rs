@@ -258,7 +258,7 @@ pub async fn grant_for_work(
 }
 
 /// Stores what a command is to run, where that is to be kept, and then the state that knows of the command.
-async fn stored_with(
+pub async fn stored_with(
     cx: &Context,
     command: Option<(JobId, Vec<u8>)>,
     image: Image,

@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 use tokio::time::sleep;
 use tracing::{error, info, warn};
 
-use super::allocation::Context;
+use super::allocation::{Context, stored_with};
 use super::at_end;
 use super::fetch::Fetch;
 use super::freezer;
@@ -45,8 +45,10 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(30);
 pub struct ToRun {
     /// As it is in memory; `None` where it is on disk alone.
     pub spec: Option<Arc<Spec>>,
-    /// Whether it is on disk, or on its way there.
+    /// Whether it is kept on disk.
     pub kept: bool,
+    /// Whether it is there, or on its way: nothing is to be written.
+    pub written: bool,
     /// The job under whose number it is there.
     pub file: JobId,
 }
@@ -76,7 +78,8 @@ pub async fn run(
 ) {
     let (uid, job) = (running.uid(), running.job);
     let turn = cx.turn(uid);
-    if let Err(fault) = cx.persist.save(intent).await {
+    let to_keep = command.spec.as_deref().filter(|_| !command.written).and_then(Spec::kept);
+    if let Err(fault) = stored_with(&cx, to_keep.map(|bytes| (job, bytes)), intent).await {
         error!("{}", chain(&*fault));
         reply.send(Err(answer::store(&fault)));
         // The failed write may have got as far as the file, where a start would look for it.

@@ -1,4 +1,6 @@
-//! Submitted commands whose start a restart of the daemon does not prevent: what they are to run is on disk, and not in memory.
+//! Submitted commands whose start a restart of the daemon does not prevent: what they are to run is on disk.
+
+use std::collections::BTreeSet;
 
 use tokio::sync::mpsc;
 
@@ -7,7 +9,7 @@ use crate::daemon::asking::spec::Spec;
 use crate::daemon::doing::fetch::FETCHES_WAITING_MAX;
 use crate::daemon::doing::job::{self, ToRun};
 use crate::identity::JobId;
-use crate::ledger::job::{Job, JobKind};
+use crate::ledger::job::JobKind;
 use crate::state::commands::Commands;
 
 impl EventLoop {
@@ -37,9 +39,23 @@ impl EventLoop {
         }
     }
 
-    /// Whether it is known what a command is to run, that nobody was asked to start.
+    /// Systemd has services of these commands, which a daemon before this one has had started. Their processes are given what they
+    /// become when they fetch it, unless they have it.
+    pub(crate) fn were_asked_for(&mut self, services: &BTreeSet<JobId>) {
+        let asked = services.iter().copied();
+        let asked = asked.filter(|job| self.runs(*job) && self.knows_command(*job)).collect::<Vec<JobId>>();
+        for job in asked {
+            self.commands.unstarted.remove(&job);
+            self.commands.started.insert(job);
+        }
+    }
+
+    /// Whether it is known what a command is to run, that nobody was asked to start, or that nobody has begun with and of whose start
+    /// nothing is there.
     pub(crate) fn knows_command(&self, job: JobId) -> bool {
-        if self.ledger.jobs().get(&job).is_none_or(|job| job.ended()) {
+        let found = self.ledger.jobs().get(&job).filter(|job| !job.ended());
+        // What has ended had begun, whatever is kept of it.
+        if found.is_none_or(|job| job.work().is_some_and(|work| work.ending.is_some())) {
             return false;
         }
         let file = self.file_of(job);
@@ -58,23 +74,24 @@ impl EventLoop {
     /// What a job is to run, which systemd is about to be asked to start.
     pub(crate) fn taken_to_run(&mut self, job: JobId) -> ToRun {
         let file = self.file_of(job);
-        let (spec, kept) = if file == job {
-            // It may be on its way to the disk at this moment.
-            let on_its_way = self.spec_to_keep(job).is_some();
-            (self.specs.remove(&job), self.commands.unstarted.remove(&job) || on_its_way)
+        let found = self.ledger.jobs().get(&job);
+        // What brings an allocation is written with the grant of that.
+        let joins = found.and_then(|job| job.work()).is_some_and(|work| work.ask.is_none());
+        let (spec, kept, written) = if file == job {
+            let unwritten = self.spec_to_keep(job).is_some();
+            let written = self.commands.unstarted.remove(&job);
+            (self.specs.remove(&job), written || unwritten, written || !unwritten || !joins)
         } else {
-            (self.specs.get(&file).cloned(), true)
+            (self.specs.get(&file).cloned(), true, true)
         };
         if kept {
             self.commands.started.insert(job);
         }
-        ToRun { spec, kept, file }
+        ToRun { spec, kept, written, file }
     }
 
-    /// A command that is to be kept on disk, as it is in memory: one that a share is taken for, where that can be.
+    /// A command that is to be kept on disk, as it is in memory, where that can be.
     pub(crate) fn spec_to_keep(&self, job: JobId) -> Option<&Spec> {
-        let taken_for = |job: &Job| matches!(&job.kind, JobKind::Submit(work) if work.ask.is_some());
-        self.ledger.jobs().get(&job).filter(|job| taken_for(job))?;
         self.specs.get(&job).map(|spec| &**spec).filter(|spec| spec.can_be_kept())
     }
 

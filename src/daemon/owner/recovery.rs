@@ -101,9 +101,10 @@ impl EventLoop {
                 let known: BTreeSet<JobId> = known.collect();
                 let told = self.ledger.interrupt_jobs(clock::now(), |job| known.contains(&job));
                 self.carry_out_others(told);
+                self.were_asked_for(&services);
                 let running = self.ledger.jobs().values().filter(|job| job.is_work() && !job.queued());
                 let unbegun = running.map(|job| job.id).filter(|job| self.knows_command(*job));
-                let unbegun: BTreeSet<JobId> = unbegun.filter(|job| !services.contains(job)).collect();
+                let unbegun: BTreeSet<JobId> = unbegun.collect();
                 self.ledger.begin_anew(clock::now(), |job| unbegun.contains(&job));
                 self.follow_works();
                 self.clear_works(works);

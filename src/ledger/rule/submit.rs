@@ -45,7 +45,8 @@ impl Ledger {
             if self.inside.get(&standing).is_some_and(|works| *works >= WORKS_PER_UID_MAX) {
                 return Err(Refusal::TooManyWorks { most: WORKS_PER_UID_MAX });
             }
-            let job = self.begin_work(now, uid, work);
+            self.may_be_kept(uid, kept)?;
+            let job = self.begin_work(now, uid, Work { kept, ..work });
             effects.extend([Effect::Start { uid, job }, Effect::Notify(Event::Job(job))]);
             self.warn_later(job);
             return Ok(());

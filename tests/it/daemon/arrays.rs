@@ -172,7 +172,8 @@ fn a_task_whose_end_was_not_stored_when_the_daemon_died_has_ended_as_it_did() {
     let mut raw = daemon.client();
     let id = raw.put(array(2, Some(1)));
     let one = task(&mut raw, id, 1);
-    until_it_runs(&world, one);
+    assert_eq!(becomes(&world, &daemon, one).code(), Some(0));
+    world.pretend_processes(&service(one), &[]);
     let unwritable = Unwritable::state(&home);
     world.end_service(&service(one), 7);
     daemon.wait_logged(&format!("how job {one} ended is not stored"));

@@ -301,7 +301,16 @@ fn what_waits_takes_as_much_of_the_daemons_memory_as_it_has_bytes() {
     threads.into_iter().for_each(|thread| thread.join().unwrap());
 }
 
-/// What it was to run is in the memory of the daemon that died.
+/// A command that runs from now on, and that no other daemon can hand over.
+fn with_descriptors(world: &World, daemon: &Daemon) -> u64 {
+    let null = File::open("/dev/null").unwrap();
+    let submit = Submit { in_share: Some(true), ..submission() };
+    let id = client(daemon).call_with(&submit, &[null.as_fd()]).unwrap().job_started;
+    until("the command to run", PATIENCE, || runs(world, id).then_some(()));
+    id
+}
+
+/// It came with descriptors, which went with the daemon that had them.
 #[test]
 fn a_command_whose_daemon_died_before_it_was_fetched_is_interrupted() {
     let world = World::start();
@@ -309,7 +318,7 @@ fn a_command_whose_daemon_died_before_it_was_fetched_is_interrupted() {
     let daemon = home.activate();
     let mut raw = daemon.client();
     raw.granted(&request());
-    let [lost, outside] = [(); 2].map(|()| submitted(&world, &mut raw, Amounts::default()));
+    let [lost, outside] = [(); 2].map(|()| with_descriptors(&world, &daemon));
     daemon.kill();
     let daemon = home.activate();
     // Who is no process of it changes nothing.
@@ -361,7 +370,7 @@ fn the_process_waits_while_the_daemon_is_restarted_and_then_is_told() {
     let daemon = home.activate();
     let mut raw = daemon.client();
     raw.granted(&request());
-    let id = submitted(&world, &mut raw, Amounts::default());
+    let id = with_descriptors(&world, &daemon);
     daemon.signal(Signal::STOP);
     let program = world.program(&service(id)).unwrap();
     let mut shim = Command::new(env!("CARGO_BIN_EXE_fairshare")).args(&program[1..]).spawn().unwrap();

@@ -142,8 +142,10 @@ fn a_task_is_tried_again_as_its_array_was_submitted() {
     assert_eq!(starts(&world, task), 2);
 }
 
-/// Its units went while no daemon was there to see how it ended, as with the end of the machine.
+/// It has begun, and its units went while no daemon was there to see how it ended, as with the end of the machine.
 fn interrupted(world: &World, home: &mut Home, daemon: Daemon, id: u64) -> Daemon {
+    until_it_runs(world, id);
+    assert_eq!(becomes(world, &daemon, id).code(), Some(0));
     daemon.kill();
     world.remove_unit(&service(id));
     home.activate()
@@ -156,8 +158,8 @@ fn what_was_interrupted_waits_again_where_that_was_asked_for() {
     let daemon = home.activate();
     let mut raw = daemon.client();
     let (again, once) = (raw.put(requeue()), raw.put(Submit { wait: Some(true), ..submission() }));
-    until_it_runs(&world, again);
     until_it_runs(&world, once);
+    assert_eq!(becomes(&world, &daemon, once).code(), Some(0));
     world.remove_unit(&service(once));
     let daemon = interrupted(&world, &mut home, daemon, again);
     let mut raw = daemon.client();

@@ -4,15 +4,16 @@ use std::fs;
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
+use std::time::Duration;
 
-use fairshare::contract::{Answer, Call, JobCancel, JobState, JobStatus, OneJob, Release, Submit};
+use fairshare::contract::{Amounts, Answer, Call, JobCancel, JobState, JobStatus, OneJob, Release, Submit};
 use fairshare::wire::error::Code;
 
 use super::handed::{becomes, client};
 use super::harness::{Daemon, Home, PATIENCE};
-use super::raw::{Raw, request_for, submission};
+use super::raw::{Raw, request, request_for, submission};
 use super::systemd_faults::share_slice;
-use super::works::{alone as service, job, over, until_it_runs};
+use super::works::{alone as service, job, over, service as in_share, slice_alone, submitted, until_it_runs};
 use crate::poll::until;
 use crate::stand_in::{Verb, World};
 
@@ -170,6 +171,54 @@ fn a_command_whose_unit_is_there_is_not_started_beside_it() {
     world.end_service(&service(id), 3);
     assert_eq!(over(&mut raw, id).exit_code, Some(3));
     until("its unit to go", PATIENCE, || world.unit(&service(id)).is_none().then_some(()));
+}
+
+/// What the daemon before asked for came after the next one had looked.
+#[test]
+fn a_command_whose_unit_comes_late_is_not_started_beside_it() {
+    let world = World::start();
+    let (mut home, daemon, id) = waits(&world, submission());
+    makes_room(&mut daemon.client());
+    until_it_runs(&world, id);
+    daemon.kill();
+    world.remove_unit(&service(id));
+    world.faults.delay("StartTransientUnit", Duration::from_secs(3));
+    let daemon = home.activate();
+    let mut raw = daemon.client();
+    assert_eq!(job(&mut raw, id).state, JobState::Running);
+    world.make_scope(&service(id), &slice_alone(id));
+    assert_eq!(becomes(&world, &daemon, id).code(), Some(0));
+    world.faults.clear();
+    world.pretend_processes(&service(id), &[]);
+    world.end_service(&service(id), 4);
+    assert_eq!(over(&mut raw, id).exit_code, Some(4));
+}
+
+/// What is run in a share that is there is kept as long.
+#[test]
+fn a_command_in_a_share_that_nobody_has_begun_with_is_run_by_the_next_daemon() {
+    let world = World::start();
+    let mut home = Home::new(&world);
+    let mut daemon = home.activate();
+    let mut raw = daemon.client();
+    raw.granted(&request());
+    let limits = Amounts { cpu_milli: Some(500), ..Amounts::default() };
+    let id = submitted(&world, &mut raw, limits);
+    for gone in [false, true] {
+        daemon.kill();
+        if gone {
+            world.remove_unit(&in_share(id));
+        }
+        daemon = home.activate();
+        until_it_runs(&world, id);
+    }
+    assert_eq!(becomes(&world, &daemon, id).code(), Some(0));
+    world.pretend_processes(&in_share(id), &[]);
+    world.end_service(&in_share(id), 0);
+    assert_eq!(over(&mut daemon.client(), id).state, JobState::Done);
+    until("what is kept of it to go", PATIENCE, || {
+        (!file(&home, format!("{id}.started")).exists()).then_some(())
+    });
 }
 
 /// The daemon that was to stop it died before it did, and nobody had begun with it.

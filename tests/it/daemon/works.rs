@@ -9,6 +9,7 @@ use fairshare::testing::identity::{JobId, Uid, UnitName, Within};
 use fairshare::testing::ledger::allocation::Phase;
 use fairshare::wire::error::Code;
 
+use super::handed::becomes;
 use super::harness::{Home, PATIENCE, Unwritable};
 use super::raw::{Raw, request, request_for, submission};
 use super::systemd_faults::own_slice;
@@ -224,6 +225,7 @@ fn a_cancelled_command_of_which_nothing_is_left_is_cancelled() {
     let mut raw = daemon.client();
     raw.granted(&request());
     let [called_back, lost] = [(); 2].map(|()| submitted(&world, &mut raw, Amounts::default()));
+    assert_eq!(becomes(&world, &daemon, lost).code(), Some(0));
     world.faults.error("StopUnit", "org.freedesktop.DBus.Error.AccessDenied", "not by you");
     raw.refused(&Call::JobCancel(JobCancel { job_id: called_back }), Code::CleanupFailed);
     daemon.kill();
