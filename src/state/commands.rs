@@ -1,9 +1,9 @@
-//! What submitted commands are to run that have a share taken for them: a file each in the folder `jobs` beside the state,
-//! readable by root alone. It is written before the command waits, and goes with the command's end.
+//! What submitted commands are to run: a file each in the folder `jobs` beside the state, readable by root alone. It is written
+//! before the command waits or is started, and goes with the command's end.
 //!
-//! Its name is the job's number, until systemd is asked to start the command: then it says so ([`STARTED`]). Where a daemon
-//! ends in between, the next one knows that a command with the plain name was never started, and of any other only systemd
-//! can tell.
+//! Its name is the job's number, until the process that systemd starts for it is given what it becomes: then it says so ([`STARTED`]).
+//! Where a daemon ends in between, the next one knows that nobody has begun with a command of the plain name, and of any other only
+//! systemd can tell.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -27,16 +27,16 @@ const COMMAND_BYTES_MAX: u64 = 2 << 20;
 
 const MAGIC: &Magic = b"fairjob\n";
 const FOLDER: &str = "jobs";
-/// What the name of a file ends with whose command systemd was asked to start.
+/// What the name of a file ends with whose command has begun.
 const STARTED: &str = ".started";
 const NEW: &str = ".new";
 
 /// The commands whose files are there.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Commands {
-    /// Systemd was never asked to start these.
+    /// Nobody has begun with these.
     pub unstarted: BTreeSet<JobId>,
-    /// It was, or may have been.
+    /// Somebody has, or may have.
     pub started: BTreeSet<JobId>,
 }
 
@@ -64,8 +64,7 @@ impl StateFile {
         Ok(commands)
     }
 
-    /// Writes what a command is to run: after this returns it survives a crash. Where systemd was asked to start it meanwhile
-    /// nothing is written.
+    /// Writes what a command is to run: after this returns it survives a crash. Where it has begun meanwhile nothing is written.
     ///
     /// # Errors
     /// Any of the system calls failed.
@@ -104,10 +103,10 @@ impl StateFile {
         }
     }
 
-    /// Says in a command's name that systemd is asked to start it from here on.
+    /// Says in a command's name that it begins.
     ///
     /// # Errors
-    /// Any of the system calls failed: then it must not be asked.
+    /// Any of the system calls failed: then its process must not be given what it becomes.
     pub fn begin_command(&self, job: JobId) -> Result<(), StateFault> {
         let (folder, name, started) = (self.folder()?, job.to_string(), started(job));
         match rustix::fs::renameat(&folder, &name, &folder, &started) {
@@ -123,8 +122,7 @@ impl StateFile {
         sync_folder(&folder, &self.path.join(FOLDER))
     }
 
-    /// Says in a command's name that systemd is not asked any more to start it: it is to be run again. Of a `task` nothing is kept but
-    /// that it was asked.
+    /// Says in a command's name that it has not begun: it is to be run again. Of a `task` nothing is kept but that it had.
     ///
     /// # Errors
     /// Any of the system calls failed.
@@ -136,7 +134,7 @@ impl StateFile {
         };
         match done {
             Ok(()) => sync_folder(&folder, &self.path.join(FOLDER)),
-            // Somebody has called it back meanwhile, or it was never asked.
+            // Somebody has called it back meanwhile, or it never began.
             Err(Errno::NOENT) => Ok(()),
             Err(errno) => Err(self.fault(&started, "rename")(errno)),
         }

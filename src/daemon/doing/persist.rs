@@ -241,7 +241,7 @@ impl Persist {
         self.with(move |file| file.command(job)).await
     }
 
-    /// Has it stored that systemd is asked to start a command from here on.
+    /// Has it stored that a command begins.
     ///
     /// # Errors
     /// It could not be stored.
@@ -249,8 +249,7 @@ impl Persist {
         self.with(move |file| file.begin_command(job)).await
     }
 
-    /// Has it stored that systemd is not asked any more to start a command, which is to be run again. Of a `task` nothing is kept
-    /// but whether it was.
+    /// Has it stored that a command has not begun, which is to be run again. Of a `task` nothing is kept but whether it had.
     ///
     /// # Errors
     /// It could not be stored.

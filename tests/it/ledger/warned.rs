@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use fairshare::testing::identity::JobId;
+use fairshare::testing::identity::{AllocationId, JobId};
 use fairshare::testing::ledger::apart::When;
 use fairshare::testing::ledger::array::{Array, Indices};
 use fairshare::testing::ledger::care::{Care, Warning};
-use fairshare::testing::ledger::job::JobEnd;
+use fairshare::testing::ledger::job::{JobEnd, JobState};
 use fairshare::testing::ledger::refusal::Refusal;
 use fairshare::testing::ledger::warned::WARN_AGAIN_MS;
 use fairshare::testing::ledger::{BootId, Canceller, Command, Effect, Ledger, Now, Wait, Where};
@@ -177,4 +177,23 @@ fn what_has_no_time_limit_cannot_be_warned_of_its_end() {
         assert!(refused.to_string().contains("--for"), "{refused}");
     }
     assert!(ledger.jobs().is_empty());
+}
+
+/// A command that nobody has begun with is started once more by the next daemon: with it its time begins anew.
+#[test]
+fn a_command_that_is_started_once_more_has_all_of_its_time() {
+    let same = ledger().boot().0.clone();
+    for boot in [same.as_str(), "another"] {
+        let mut before = ledger();
+        let [begun, anew] = [(); 2].map(|()| put(&mut before, 1000, 1, 5 * MINUTE));
+        let late = 40 * MINUTE;
+        let mut after = restored(&before, boot, at(late));
+        after.begin_anew(at(late), |job| job == anew);
+        let JobState::Running { started } = after.jobs()[&anew].state else { panic!() };
+        assert_eq!(started, at(late));
+        let lease = |job| after.allocation(AllocationId::of_job(uid(1), job)).unwrap().lease.unwrap();
+        assert_eq!(lease(anew).ends.0 - lease(begun).ends.0, late - 1000);
+        assert!(!warns(&mut after, 1000 + 55 * MINUTE).contains(&anew));
+        assert!(warns(&mut after, late + 55 * MINUTE).contains(&anew));
+    }
 }
