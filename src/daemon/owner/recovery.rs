@@ -96,17 +96,7 @@ impl EventLoop {
             Some(Ok(survey)) => {
                 let (works, services) = (survey.below.works.clone(), survey.below.services.clone());
                 self.reconciled(survey);
-                let waits = self.ledger.jobs().values().filter(|job| job.is_work() && job.queued());
-                let known = waits.map(|job| job.id).filter(|job| self.knows_command(*job));
-                let known: BTreeSet<JobId> = known.collect();
-                let told = self.ledger.interrupt_jobs(clock::now(), |job| known.contains(&job));
-                self.carry_out_others(told);
-                self.were_asked_for(&services);
-                let running = self.ledger.jobs().values().filter(|job| job.is_work() && !job.queued());
-                let unbegun = running.map(|job| job.id).filter(|job| self.knows_command(*job));
-                let unbegun: BTreeSet<JobId> = unbegun.collect();
-                self.ledger.begin_anew(clock::now(), |job| unbegun.contains(&job));
-                self.follow_works();
+                self.go_on_with_works(&services);
                 self.clear_works(works);
                 self.learn_paused();
                 written = self.store_in_background();
@@ -132,6 +122,22 @@ impl EventLoop {
         self.tell_status();
         self.answer_reloads();
         written
+    }
+
+    /// Takes up the commands that wait and run: those that nobody knows any more are over, those that nobody has begun with are started,
+    /// and those that systemd has are followed.
+    fn go_on_with_works(&mut self, services: &BTreeSet<JobId>) {
+        let known = |of: &Self, queued: bool| -> BTreeSet<JobId> {
+            let works = of.ledger.jobs().values().filter(|job| job.is_work() && job.queued() == queued);
+            works.map(|job| job.id).filter(|job| of.knows_command(*job)).collect()
+        };
+        let waiting = known(self, true);
+        let told = self.ledger.interrupt_jobs(clock::now(), |job| waiting.contains(&job));
+        self.carry_out_others(told);
+        self.were_asked_for(services);
+        let unbegun = known(self, false);
+        self.ledger.begin_anew(clock::now(), |job| unbegun.contains(&job));
+        self.follow_works();
     }
 
     /// Whether there is something to look for: what may mend itself, or what came back and is not in use yet.
