@@ -66,7 +66,7 @@ over. Of commands and requests 1000 of yours can wait. In the standing allocatio
 be under way, and beside it 256 too.
 
 The command goes on after logout, and when the daemon ends or is upgraded; a reboot interrupts
-it, unless it was submitted with --requeue. While it still waits for room, nothing of that takes its place from it; only where --input,
+it, unless it was submitted with --requeue. Until it has begun, nothing of that takes its place from it; only where --input,
 --output or --errors is a pipe or a terminal, or names a file in a user namespace, does it end
 with the daemon. `fairshare jobs` says how it ended, `fairshare cancel ID` ends it.
 

@@ -275,7 +275,7 @@ pub struct Asked {
     pub name: Option<String>,
     /// The file that its output goes to, where that is remembered.
     pub output: Option<String>,
-    /// How much of it is kept on disk where it brings an allocation.
+    /// How much of it is kept on disk.
     pub kept: Bytes,
     /// What if an allocation is to be taken, and there is no room.
     pub wait: Wait,

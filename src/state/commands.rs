@@ -61,7 +61,23 @@ impl StateFile {
                 None => commands.unstarted.extend(number(name)),
             }
         }
+        // Whatever it lies beside, somebody may have begun with it.
+        commands.unstarted.retain(|job| !commands.started.contains(job));
         Ok(commands)
+    }
+
+    /// Whether it is certain that nobody has begun with a command, which is kept under the number of this `file`.
+    ///
+    /// # Errors
+    /// It cannot be looked for.
+    pub fn is_unbegun(&self, job: JobId, file: JobId) -> Result<bool, StateFault> {
+        let folder = self.folder()?;
+        let there = |name: String| match rustix::fs::statat(&folder, &name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(_) => Ok(true),
+            Err(Errno::NOENT) => Ok(false),
+            Err(errno) => Err(self.fault(&name, "look for")(errno)),
+        };
+        Ok(!there(started(job))? && there(file.to_string())?)
     }
 
     /// Writes what a command is to run: after this returns it survives a crash. Where it has begun meanwhile nothing is written.

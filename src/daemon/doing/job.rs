@@ -79,8 +79,13 @@ pub async fn run(
     let (uid, job) = (running.uid(), running.job);
     let turn = cx.turn(uid);
     let to_keep = command.spec.as_deref().filter(|_| !command.written).and_then(Spec::kept);
+    let keeps = to_keep.is_some();
     if let Err(fault) = stored_with(&cx, to_keep.map(|bytes| (job, bytes)), intent).await {
         error!("{}", chain(&*fault));
+        // Who is told so has submitted nothing, whatever of the state came to the disk.
+        if keeps && let Err(fault) = cx.persist.remove_command(job).await {
+            error!("{}, proceeding", chain(&fault));
+        }
         reply.send(Err(answer::store(&fault)));
         // The failed write may have got as far as the file, where a start would look for it.
         return over(&cx, running, JobEnd::Failed("the state could not be written".to_owned())).await;
@@ -195,8 +200,12 @@ fn told(fault: &Fault) -> String {
 /// loop is told, and has it followed again when the bus is back.
 pub async fn follow(cx: Context, running: Running, following: Following) {
     let (uid, job) = (running.uid(), running.job);
-    let called_back = matches!(following, Following::Lost { called_back: true });
+    let (called_back, lost) = match following {
+        Following::Lost { called_back } => (called_back, !called_back),
+        Following::Started(_) | Following::Asked(_) => (false, false),
+    };
     match followed(&cx, running, following).await {
+        Ok(None) if lost && is_unbegun(&cx, running).await => once_more(&cx, running).await,
         Ok(Some(ran)) => {
             info!(job_id = job.0, "job {job} of uid {uid} has ended: {:?}", ran.exit);
             over(&cx, running, JobEnd::Ran(ran)).await;
@@ -217,9 +226,32 @@ pub async fn follow(cx: Context, running: Running, following: Following) {
     }
 }
 
-/// How it ended; `None` where systemd knows no such unit.
+/// Whether it is certain that nobody has begun with a command.
+async fn is_unbegun(cx: &Context, running: Running) -> bool {
+    let file = running.task.map_or(running.job, |task| task.of);
+    cx.persist.is_unbegun(running.job, file).await.unwrap_or_else(|fault| {
+        error!("{}, proceeding", chain(&fault));
+        false
+    })
+}
+
+/// Has a command started once more of which a start is over that came to nothing: whoever was to follow it had gone.
+async fn once_more(cx: &Context, running: Running) {
+    let (uid, job) = (running.uid(), running.job);
+    info!(job_id = job.0, "job {job} of uid {uid} has not begun, and is started once more");
+    cx.systemd.let_go(running.units.service).await;
+    if !clear(cx, running).await {
+        return drop(cx.said.send(Said::WorkLost(job)).await);
+    }
+    // What stands in the way each time is not to keep systemd busy.
+    sleep(ASK_AGAIN_PAUSE.0).await;
+    let _ = cx.said.send(Said::NotBegun(job)).await;
+}
+
+/// How it ended; `None` where systemd knows no such unit, or one of a daemon before in which it never began.
 async fn followed(cx: &Context, running: Running, following: Following) -> Result<Option<Ran>, Fault> {
     let unit = running.units.service;
+    let lost = matches!(following, Following::Lost { called_back: false });
     let (mut changes, started) = match following {
         Following::Started(changes) => (changes, true),
         Following::Asked(changes) => (changes, false),
@@ -254,6 +286,9 @@ async fn followed(cx: &Context, running: Running, following: Following) -> Resul
     };
     if !end.after {
         unkillable::gone(&cx.cgroups, running.units.slice).await;
+    }
+    if lost && is_unbegun(cx, running).await {
+        return Ok(None);
     }
     let ran = read(cx, running, &end);
     if running.notifies {

@@ -241,6 +241,22 @@ impl Persist {
         self.with(move |file| file.command(job)).await
     }
 
+    /// Whether it is certain that nobody has begun with a command, which is kept under the number of this `file`.
+    ///
+    /// # Errors
+    /// It cannot be looked for.
+    pub async fn is_unbegun(&self, job: JobId, file: JobId) -> Result<bool, StateFault> {
+        self.with(move |folder| folder.is_unbegun(job, file)).await
+    }
+
+    /// Takes away what is kept of a command that no state names.
+    ///
+    /// # Errors
+    /// It could not be taken away.
+    pub async fn remove_command(&self, job: JobId) -> Result<(), StateFault> {
+        self.with(move |file| file.forget_command(job)).await
+    }
+
     /// Has it stored that a command begins.
     ///
     /// # Errors

@@ -65,6 +65,8 @@ pub enum Said {
         /// How often it was tried before that.
         tries: u64,
     },
+    /// Nobody has begun with a submitted command, and nothing is left of what was there of its start.
+    NotBegun(JobId),
     /// A submitted command may still run, and cannot be followed for now.
     WorkLost(JobId),
     /// A command has the signal that warns it, or has not and is to have it.

@@ -12,6 +12,7 @@ use crate::daemon::doing::io::IoHands;
 use crate::daemon::doing::persist::Persist;
 use crate::daemon::doing::said::Said;
 use crate::daemon::parts::Parts;
+use crate::identity::JobId;
 use crate::ledger::Ledger;
 use crate::policy::Policy;
 use crate::quantity::MilliCpu;
@@ -134,6 +135,14 @@ async fn state(parts: &Parts) -> Result<Opened, Unusable> {
             Ledger::new(parts.boot.clone())
         }
     };
-    let commands = persist.commands().await.map_err(|fault| Unusable { why: chain(&fault), mends: false })?;
+    let unusable = |fault: StateFault| Unusable { why: chain(&fault), mends: false };
+    let mut commands = persist.commands().await.map_err(unusable)?;
+    // At once: the number of one that no state names is given to the next that is submitted.
+    let over = |job: &JobId| ledger.jobs().get(job).is_none_or(|job| job.ended());
+    for job in commands.unstarted.union(&commands.started).copied().filter(over).collect::<Vec<_>>() {
+        persist.remove_command(job).await.map_err(unusable)?;
+        commands.unstarted.remove(&job);
+        commands.started.remove(&job);
+    }
     Ok(Opened { persist, ledger, commands })
 }

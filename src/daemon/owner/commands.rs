@@ -6,22 +6,15 @@ use tokio::sync::mpsc;
 
 use super::EventLoop;
 use crate::daemon::asking::spec::Spec;
+use crate::daemon::clock;
 use crate::daemon::doing::fetch::FETCHES_WAITING_MAX;
 use crate::daemon::doing::job::{self, ToRun};
+use crate::daemon::telling::reply::Reply;
 use crate::identity::JobId;
+use crate::ledger::Effect;
 use crate::ledger::job::JobKind;
-use crate::state::commands::Commands;
 
 impl EventLoop {
-    /// Takes what was found on disk. What is of no job that is not over goes.
-    pub(crate) fn take_commands(&mut self, found: Commands) {
-        let over = |job: &JobId| self.ledger.jobs().get(job).is_none_or(|job| job.ended());
-        let all = found.unstarted.union(&found.started);
-        let left: Vec<JobId> = all.copied().filter(over).collect();
-        self.commands = found;
-        left.into_iter().for_each(|job| self.forget_command(job));
-    }
-
     /// What a command is to run is on disk. Where it waits still, memory is not needed for it.
     pub(crate) fn command_kept(&mut self, job: JobId) {
         let found = self.ledger.jobs().get(&job);
@@ -50,12 +43,27 @@ impl EventLoop {
         }
     }
 
+    /// Nobody has begun with a command, and nothing is left of what was there of its start: it is started once more.
+    pub(crate) fn not_begun(&mut self, job: JobId) {
+        self.followed.remove(&job);
+        let found = self.ledger.jobs().get(&job).filter(|job| !job.ended() && !job.queued());
+        let Some((uid, task)) = found.map(|job| (job.uid, job.task())) else { return };
+        self.offers.remove(&job);
+        self.commands.started.remove(&job);
+        if task.is_none() {
+            self.commands.unstarted.insert(job);
+        }
+        self.ledger.begin_anew(clock::now(), |other| other == job);
+        match self.context.clone() {
+            Some(cx) => self.start(&cx, Effect::Start { uid, job }, Reply::nobody()),
+            None => self.out_of_sight = true,
+        }
+    }
+
     /// Whether it is known what a command is to run, that nobody was asked to start, or that nobody has begun with and of whose start
     /// nothing is there.
     pub(crate) fn knows_command(&self, job: JobId) -> bool {
-        let found = self.ledger.jobs().get(&job).filter(|job| !job.ended());
-        // What has ended had begun, whatever is kept of it.
-        if found.is_none_or(|job| job.work().is_some_and(|work| work.ending.is_some())) {
+        if self.ledger.jobs().get(&job).is_none_or(|job| job.ended()) {
             return false;
         }
         let file = self.file_of(job);

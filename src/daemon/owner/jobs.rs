@@ -247,10 +247,12 @@ impl EventLoop {
                 }
             };
         }
+        // Who is stopped does not begin.
+        let ended = ended || job.called_back();
         if !ended && !self.offers.contains_key(&id) && self.commands.started.contains(&id) {
             self.offer_again(id);
         }
-        let Some(offer) = self.offers.get(&id) else {
+        let Some(offer) = self.offers.get(&id).filter(|_| !ended) else {
             return match ended {
                 true => fetch.reply.send(Err(nothing_left(id))),
                 // A daemon before this one had it started, and its turn with this one is still to come.

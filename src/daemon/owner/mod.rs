@@ -342,6 +342,7 @@ impl EventLoop {
             Said::Cleared { job, tries } => self.cleared(job, tries),
             Said::Warned(job, sent) => self.warned(job, sent),
             Said::WorkLost(job) => self.work_lost(job),
+            Said::NotBegun(job) => self.not_begun(job),
             Said::Image(reply) => drop(reply.send(self.ledger.image())),
             Said::CalledBack(job, reply) => self.called_back(job, reply),
             Said::Spent(id, spent) => self.history.spent(id, spent),

@@ -65,7 +65,7 @@ impl EventLoop {
             Some(Ok(Opened { persist, ledger, commands })) => {
                 self.stored = (ledger.revision() > 0).then(|| ledger.revision());
                 (self.persist, self.ledger, self.condition.state) = (Some(persist), ledger, None);
-                self.take_commands(commands);
+                self.commands = commands;
                 self.open_history();
             }
             Some(Err(unusable)) => {

@@ -11,7 +11,7 @@ use fairshare::wire::envelope::Body;
 use fairshare::wire::error::Code;
 
 use super::explained::set_policy;
-use super::handed::{becomes, client};
+use super::handed::{begins, client};
 use super::harness::{Daemon, Home, PATIENCE, Unwritable};
 use super::history::own as ends;
 use super::raw::{Raw, submission};
@@ -89,7 +89,7 @@ fn each_task_is_a_job_that_knows_which_it_is() {
     );
     let shown = job(&mut raw, one);
     assert_eq!((shown.name.as_deref(), shown.state), (Some("sweep"), JobState::Running));
-    assert_eq!(becomes(&world, &daemon, one).code(), Some(0));
+    begins(&world, &daemon, one);
     let said = fs::read_to_string(written.path().join(format!("out-{id}_1"))).unwrap();
     assert_eq!(said, format!("{id} 1 submit\n"));
     world.pretend_processes(&service(one), &[]);
@@ -124,8 +124,7 @@ fn each_task_is_run_once_whenever_the_daemon_dies() {
         assert_eq!((told.to_come, told.at_work, told.done), (4 - index, 1, index - 1));
         assert!(runs(&world, one) && file(&home, id).exists());
         // Its process has not had what it is to become: the next daemon has that too.
-        assert_eq!(becomes(&world, &daemon, one).code(), Some(0));
-        world.pretend_processes(&service(one), &[]);
+        begins(&world, &daemon, one);
         ends_with(&world, &mut raw, one, 0);
     }
     let mut raw = daemon.client();
@@ -172,8 +171,7 @@ fn a_task_whose_end_was_not_stored_when_the_daemon_died_has_ended_as_it_did() {
     let mut raw = daemon.client();
     let id = raw.put(array(2, Some(1)));
     let one = task(&mut raw, id, 1);
-    assert_eq!(becomes(&world, &daemon, one).code(), Some(0));
-    world.pretend_processes(&service(one), &[]);
+    begins(&world, &daemon, one);
     let unwritable = Unwritable::state(&home);
     world.end_service(&service(one), 7);
     daemon.wait_logged(&format!("how job {one} ended is not stored"));

@@ -8,7 +8,7 @@ use fairshare::contract::{ArrayRange, Call, JobCancel, JobFetch, JobState, Submi
 use fairshare::wire::error::Code;
 use tempfile::TempDir;
 
-use super::handed::{becomes, client};
+use super::handed::{begins, client};
 use super::harness::{Daemon, Home, PATIENCE};
 use super::raw::{Raw, submission};
 use super::tries::until_tried;
@@ -80,8 +80,7 @@ fn what_is_run_at_the_end_is_told_how_it_ended_and_goes_on_with_the_output() {
     // Everybody may read what systemd has of a unit.
     let socket = daemon.socket().to_str().unwrap();
     assert_eq!(world.program_at_end(&service(id)).unwrap(), ["fairshare", NOTIFY, &id.to_string(), socket]);
-    assert_eq!(becomes(&world, &daemon, id).code(), Some(0));
-    world.pretend_processes(&service(id), &[]);
+    begins(&world, &daemon, id);
     world.end_service(&service(id), 3);
     until_at_end(&world, id);
     assert_eq!(job(&mut raw, id).state, JobState::Running);
@@ -185,7 +184,7 @@ fn how_a_command_ended_stays_so_whenever_the_daemon_dies() {
     for gone in [false, true] {
         let folder = tempfile::tempdir().unwrap();
         let id = daemon.client().put(with(&folder, TELLS));
-        until_it_runs(&world, id);
+        begins(&world, &daemon, id);
         daemon.kill();
         world.end_service(&service(id), 3);
         daemon = home.activate();

@@ -9,7 +9,7 @@ use std::os::fd::AsFd as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
-use std::process::{Command, ExitStatus};
+use std::process::{Child, Command, ExitStatus};
 use std::sync::mpsc;
 
 use fairshare::client::{Client, ClientError, Deadlines};
@@ -385,15 +385,27 @@ fn the_process_waits_while_the_daemon_is_restarted_and_then_is_told() {
 
 /// Lets the process that systemd would start become the command, and waits for its end.
 pub(super) fn becomes(world: &World, daemon: &Daemon, job: u64) -> ExitStatus {
+    becoming(world, daemon, job).wait().unwrap()
+}
+
+/// The same, of a command that exits with 0 where that is not over: what systemd says of its end is said by who calls this.
+pub(super) fn begins(world: &World, daemon: &Daemon, job: u64) {
+    assert_eq!(becomes(world, daemon, job).code(), Some(0));
+    let unit = [service(job), alone(job)].into_iter().find(|name| world.unit(name).is_some()).unwrap();
+    world.pretend_processes(&unit, &[]);
+}
+
+/// The process that systemd would start, on its way to become the command.
+pub(super) fn becoming(world: &World, daemon: &Daemon, job: u64) -> Child {
     until("the process", PATIENCE, || runs(world, job).then_some(()));
     let names = [service(job), alone(job)];
     let unit = names.into_iter().find(|name| world.unit(name).is_some()).unwrap();
     let program = world.program(&unit).unwrap();
     daemon.signal(Signal::STOP);
-    let mut shim = Command::new(env!("CARGO_BIN_EXE_fairshare")).args(&program[1..]).spawn().unwrap();
+    let shim = Command::new(env!("CARGO_BIN_EXE_fairshare")).args(&program[1..]).spawn().unwrap();
     world.pretend_processes(&unit, &[shim.id()]);
     daemon.signal(Signal::CONT);
-    shim.wait().unwrap()
+    shim
 }
 
 /// The whole way, with the process that systemd starts.

@@ -8,6 +8,7 @@ use fairshare::testing::ledger::job::JobKind;
 use fairshare::testing::ledger::time::Time;
 use fairshare::wire::error::Code;
 
+use super::handed::begins;
 use super::harness::{Home, PATIENCE};
 use super::raw::{Raw, request, submission};
 use super::waiting::file;
@@ -59,7 +60,7 @@ fn what_is_waited_for_outlives_the_daemon() {
     let daemon = home.activate();
     let mut raw = daemon.client();
     let one = raw.put(later());
-    until_it_runs(&world, one);
+    begins(&world, &daemon, one);
     let two = raw.put(Submit { after: Some(vec![one]), ..later() });
     let three = raw.put(Submit { after: Some(vec![two]), ..later() });
     let any = raw.put(Submit { after_any: Some(vec![three]), ..later() });
@@ -76,7 +77,7 @@ fn what_is_waited_for_outlives_the_daemon() {
     let is_held = Some(WaitsFor { hold: Some(true), ..WaitsFor::default() });
     assert_eq!((waits_for(&mut raw, held), job(&mut raw, held).place), (is_held, None));
     world.end_service(&service(one), 0);
-    until_it_runs(&world, two);
+    begins(&world, &daemon, two);
     daemon.kill();
     let daemon = home.activate();
     let mut raw = daemon.client();

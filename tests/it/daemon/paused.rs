@@ -9,6 +9,7 @@ use fairshare::contract::{
 use fairshare::testing::ledger::job::{Job, JobKind};
 use fairshare::wire::error::Code;
 
+use super::handed::begins;
 use super::harness::{Daemon, Home, PATIENCE};
 use super::raw::{Raw, request, submission};
 use super::roles::{NOGROUP, fairshare};
@@ -57,6 +58,7 @@ fn one_runs() -> (World, Home, Daemon, Raw, u64) {
     let daemon = home.activate();
     let mut raw = daemon.client();
     let id = submitted(&world, &mut raw, Amounts::default());
+    begins(&world, &daemon, id);
     (world, home, daemon, raw, id)
 }
 

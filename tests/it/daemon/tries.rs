@@ -7,7 +7,7 @@ use fairshare::contract::{
 };
 use fairshare::wire::error::Code;
 
-use super::handed::becomes;
+use super::handed::begins;
 use super::harness::{Daemon, Home, PATIENCE, Unwritable};
 use super::history::own as ends;
 use super::raw::{Raw, submission};
@@ -55,8 +55,7 @@ fn what_fails_is_one_job_that_is_run_again_and_knows_it() {
         ..retry(1)
     });
     until_tried(&world, &mut raw, id, 0);
-    assert_eq!(becomes(&world, &daemon, id).code(), Some(0));
-    world.pretend_processes(&service(id), &[]);
+    begins(&world, &daemon, id);
     world.end_service(&service(id), 3);
     let waits = tried(&mut raw, id, 1);
     let last = Some("ended with exit 3".to_owned());
@@ -65,8 +64,7 @@ fn what_fails_is_one_job_that_is_run_again_and_knows_it() {
         Some(&AgainInfo { retry: 1, failed: 1, requeue: false, tries: 1, last })
     );
     until_tried(&world, &mut raw, id, 1);
-    assert_eq!(becomes(&world, &daemon, id).code(), Some(0));
-    world.pretend_processes(&service(id), &[]);
+    begins(&world, &daemon, id);
     world.end_service(&service(id), 4);
     let ended = over(&mut raw, id);
     assert_eq!((ended.state, ended.exit_code), (JobState::Failed, Some(4)));
@@ -90,8 +88,7 @@ fn each_try_is_made_once_whenever_the_daemon_dies() {
         daemon.kill();
         daemon = home.activate();
         // Its process has not had what it is to become: the next daemon has that too.
-        assert_eq!(becomes(&world, &daemon, id).code(), Some(0));
-        world.pretend_processes(&service(id), &[]);
+        begins(&world, &daemon, id);
         world.end_service(&service(id), 1);
         if times < 3 {
             // With what is left of the try, or without: at whatever step the daemon is.
@@ -121,6 +118,7 @@ fn what_waits_for_its_next_try_is_known_to_the_next_daemon() {
     let daemon = home.activate();
     let mut raw = daemon.client();
     until_tried(&world, &mut raw, id, 1);
+    begins(&world, &daemon, id);
     world.end_service(&service(id), 0);
     assert_eq!(over(&mut raw, id).state, JobState::Done);
 }
@@ -145,7 +143,7 @@ fn a_task_is_tried_again_as_its_array_was_submitted() {
 /// It has begun, and its units went while no daemon was there to see how it ended, as with the end of the machine.
 fn interrupted(world: &World, home: &mut Home, daemon: Daemon, id: u64) -> Daemon {
     until_it_runs(world, id);
-    assert_eq!(becomes(world, &daemon, id).code(), Some(0));
+    begins(world, &daemon, id);
     daemon.kill();
     world.remove_unit(&service(id));
     home.activate()
@@ -159,7 +157,7 @@ fn what_was_interrupted_waits_again_where_that_was_asked_for() {
     let mut raw = daemon.client();
     let (again, once) = (raw.put(requeue()), raw.put(Submit { wait: Some(true), ..submission() }));
     until_it_runs(&world, once);
-    assert_eq!(becomes(&world, &daemon, once).code(), Some(0));
+    begins(&world, &daemon, once);
     world.remove_unit(&service(once));
     let daemon = interrupted(&world, &mut home, daemon, again);
     let mut raw = daemon.client();

@@ -9,7 +9,7 @@ use std::time::Duration;
 use fairshare::contract::{Amounts, Answer, Call, JobCancel, JobState, JobStatus, OneJob, Release, Submit};
 use fairshare::wire::error::Code;
 
-use super::handed::{becomes, client};
+use super::handed::{becomes, becoming, begins, client};
 use super::harness::{Daemon, Home, PATIENCE};
 use super::raw::{Raw, request, request_for, submission};
 use super::systemd_faults::share_slice;
@@ -68,7 +68,7 @@ fn a_command_that_waits_is_started_by_the_next_daemon() {
     let waiting = job(&mut raw, id);
     assert_eq!((waiting.state, waiting.place), (JobState::Queued, Some(1)));
     makes_room(&mut raw);
-    assert_eq!(becomes(&world, &daemon, id).code(), Some(0));
+    begins(&world, &daemon, id);
     let umask = fs::read_to_string("/proc/self/status").unwrap();
     let umask = umask.lines().find_map(|line| line.strip_prefix("Umask:\t")).unwrap().to_owned();
     assert_eq!(fs::read_to_string(path(&format!("out-{id}"))).unwrap(), format!("{umask}\nread\n"));
@@ -121,7 +121,7 @@ fn a_command_whose_process_has_it_is_never_started_again() {
     let world = World::start();
     let (mut home, daemon, id) = waits(&world, submission());
     makes_room(&mut daemon.client());
-    assert_eq!(becomes(&world, &daemon, id).code(), Some(0));
+    begins(&world, &daemon, id);
     assert!(file(&home, format!("{id}.started")).exists() && !file(&home, id).exists());
     daemon.kill();
     world.remove_unit(&service(id));
@@ -147,8 +147,7 @@ fn a_command_that_systemd_was_asked_to_start_and_whose_process_has_nothing_is_st
         world.take_calls();
         daemon = home.activate();
     }
-    assert_eq!(becomes(&world, &daemon, id).code(), Some(0));
-    world.pretend_processes(&service(id), &[]);
+    begins(&world, &daemon, id);
     world.end_service(&service(id), 0);
     assert_eq!(over(&mut daemon.client(), id).state, JobState::Done);
 }
@@ -166,11 +165,67 @@ fn a_command_whose_unit_is_there_is_not_started_beside_it() {
     let mut raw = daemon.client();
     // Whose time runs since then.
     assert_eq!(job(&mut raw, id).started_ms, began);
-    assert_eq!(becomes(&world, &daemon, id).code(), Some(0));
-    world.pretend_processes(&service(id), &[]);
+    begins(&world, &daemon, id);
     world.end_service(&service(id), 3);
     assert_eq!(over(&mut raw, id).exit_code, Some(3));
     until("its unit to go", PATIENCE, || world.unit(&service(id)).is_none().then_some(()));
+}
+
+/// Its process gave up before there was another daemon, or systemd ended it.
+#[test]
+fn a_command_whose_process_ended_with_nothing_is_started_again() {
+    let world = World::start();
+    let (mut home, daemon, id) = waits(&world, submission());
+    makes_room(&mut daemon.client());
+    until_it_runs(&world, id);
+    daemon.kill();
+    world.end_service(&service(id), 69);
+    world.take_calls();
+    let daemon = home.activate();
+    until("it to be started once more", PATIENCE, || started(&world, id).then_some(()));
+    begins(&world, &daemon, id);
+    world.end_service(&service(id), 0);
+    assert_eq!(over(&mut daemon.client(), id).state, JobState::Done);
+}
+
+/// Without that its process is given nothing: it asks again, and has it when it can be stored.
+#[test]
+fn a_command_begins_when_that_can_be_stored() {
+    let world = World::start();
+    let (home, daemon, id) = waits(&world, submission());
+    // Where the name is to be that says so.
+    let in_the_way = file(&home, format!("{id}.started"));
+    fs::create_dir(&in_the_way).unwrap();
+    makes_room(&mut daemon.client());
+    until_it_runs(&world, id);
+    let mut process = becoming(&world, &daemon, id);
+    daemon.wait_logged("could not be stored");
+    fs::remove_dir(&in_the_way).unwrap();
+    assert_eq!(process.wait().unwrap().code(), Some(0));
+    assert!(in_the_way.exists() && !file(&home, id).exists());
+}
+
+/// The daemon died when it had written the command, and not yet the state: the number is the next one's.
+#[test]
+fn what_was_never_submitted_takes_nothing_from_who_has_its_number() {
+    let world = World::start();
+    let mut home = Home::of_one_cpu(&world);
+    let daemon = home.activate();
+    let mut raw = daemon.client();
+    raw.granted(&request_for(1));
+    let first = raw.started(&Call::Submit(Submit { wait: Some(true), ..submission() }));
+    daemon.kill();
+    let next = first + 1;
+    fs::write(file(&home, next), "of no job").unwrap();
+    let daemon = home.activate();
+    let mut raw = daemon.client();
+    let id = raw.started(&Call::Submit(Submit { wait: Some(true), ..submission() }));
+    assert_eq!(id, next);
+    // The state is written meanwhile.
+    let third = raw.started(&Call::Submit(Submit { wait: Some(true), ..submission() }));
+    raw.ask(&Call::JobCancel(JobCancel { job_id: third })).unwrap();
+    until("what is kept of the third to go", PATIENCE, || (!file(&home, third).exists()).then_some(()));
+    assert!(file(&home, id).exists(), "it would be run with nothing");
 }
 
 /// What the daemon before asked for came after the next one had looked.
@@ -187,7 +242,7 @@ fn a_command_whose_unit_comes_late_is_not_started_beside_it() {
     let mut raw = daemon.client();
     assert_eq!(job(&mut raw, id).state, JobState::Running);
     world.make_scope(&service(id), &slice_alone(id));
-    assert_eq!(becomes(&world, &daemon, id).code(), Some(0));
+    begins(&world, &daemon, id);
     world.faults.clear();
     world.pretend_processes(&service(id), &[]);
     world.end_service(&service(id), 4);
@@ -212,8 +267,7 @@ fn a_command_in_a_share_that_nobody_has_begun_with_is_run_by_the_next_daemon() {
         daemon = home.activate();
         until_it_runs(&world, id);
     }
-    assert_eq!(becomes(&world, &daemon, id).code(), Some(0));
-    world.pretend_processes(&in_share(id), &[]);
+    begins(&world, &daemon, id);
     world.end_service(&in_share(id), 0);
     assert_eq!(over(&mut daemon.client(), id).state, JobState::Done);
     until("what is kept of it to go", PATIENCE, || {
@@ -231,7 +285,7 @@ fn a_command_that_was_called_back_is_stopped_and_not_started_again() {
         until_it_runs(&world, id);
         let held = world.faults.hold_job(Verb::Stop);
         let mut raw = daemon.client();
-        std::thread::spawn(move || raw.ask(&Call::JobCancel(JobCancel { job_id: id })));
+        raw.post(&Call::JobCancel(JobCancel { job_id: id }));
         let cancelled = |home: &Home| {
             let job = home.state().jobs.into_iter().find(|job| job.id.0 == id);
             job.is_some_and(|job| job.called_back())
@@ -240,11 +294,21 @@ fn a_command_that_was_called_back_is_stopped_and_not_started_again() {
         daemon.kill();
         drop(held);
         world.faults.clear();
+        let held = world.faults.hold_job(Verb::Stop);
         if !there {
             world.remove_unit(&service(id));
         }
         world.take_calls();
         let daemon = home.activate();
+        if there {
+            // It is stopped still, and does not begin.
+            world.pretend_processes(&service(id), &[std::process::id()]);
+            let refused = client(&daemon).job_fetch(id).unwrap_err().to_string();
+            assert!(refused.contains("Nothing is left to be fetched"), "{refused}");
+            world.pretend_processes(&service(id), &[]);
+        }
+        drop(held);
+        world.faults.clear();
         assert_eq!(over(&mut daemon.client(), id).state, JobState::Cancelled);
         assert!(!started(&world, id));
         until("its unit to go", PATIENCE, || world.unit(&service(id)).is_none().then_some(()));
@@ -260,8 +324,7 @@ fn a_command_whose_process_waits_is_handed_over_by_the_next_daemon() {
     until_it_runs(&world, id);
     daemon.kill();
     let daemon = home.activate();
-    assert_eq!(becomes(&world, &daemon, id).code(), Some(0));
-    world.pretend_processes(&service(id), &[]);
+    begins(&world, &daemon, id);
     world.end_service(&service(id), 0);
     assert_eq!(over(&mut daemon.client(), id).state, JobState::Done);
 }
