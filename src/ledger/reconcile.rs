@@ -274,29 +274,25 @@ impl Ledger {
         }
     }
 
-    /// The commands that are at work, and of which it is said that nobody has begun with them and nothing is there of their start: they
-    /// are started once more, and begin then.
-    pub fn begin_anew(&mut self, now: Now, unbegun: impl Fn(JobId) -> bool) {
+    /// Nobody has begun with this command, and nothing is there of its start: where it is at work it is started once more, and begins then.
+    pub fn begin_anew(&mut self, now: Now, id: JobId) {
         self.clock.seen(now);
         let at_work = |job: &&Arc<Job>| {
             job.is_work() && matches!(job.state, JobState::Running { .. }) && !job.called_back()
         };
-        let jobs = self.jobs.values().filter(at_work).filter(|job| unbegun(job.id));
-        let jobs: Vec<_> = jobs.filter_map(|job| Some((job.id, job.home()?))).collect();
-        for (id, home) in jobs {
-            // With its grant its time begins.
-            let is_there = |allocation: &Allocation| !matches!(allocation.phase, Phase::Granting { .. });
-            if !self.allocation(home).is_some_and(is_there) {
-                continue;
-            }
-            let Some(job) = self.jobs.get_mut(&id).map(Arc::make_mut) else { continue };
-            job.state = JobState::Running { started: now };
-            if let Some(warning) = job.work_mut().and_then(|work| work.care.warning.as_mut()) {
-                warning.sent = false;
-            }
-            self.time_begins(home, id);
-            self.revision = self.revision.saturating_add(1);
+        let Some(home) = self.jobs.get(&id).filter(at_work).and_then(|job| job.home()) else { return };
+        // With its grant its time begins.
+        let is_there = |allocation: &Allocation| !matches!(allocation.phase, Phase::Granting { .. });
+        if !self.allocation(home).is_some_and(is_there) {
+            return;
         }
+        let Some(job) = self.jobs.get_mut(&id).map(Arc::make_mut) else { return };
+        job.state = JobState::Running { started: now };
+        if let Some(warning) = job.work_mut().and_then(|work| work.care.warning.as_mut()) {
+            warning.sent = false;
+        }
+        self.time_begins(home, id);
+        self.revision = self.revision.saturating_add(1);
     }
 
     /// Ends the jobs that were at work when the last daemon ended and that nothing has ended since. Who waits waits on.

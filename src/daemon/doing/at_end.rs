@@ -72,7 +72,6 @@ async fn hand(
     mut fetches: mpsc::Receiver<Fetch>,
 ) {
     let (uid, job) = (running.uid(), running.job);
-    let file = running.task.map_or(job, |task| task.of);
     // Not before it is asked for: it takes memory.
     let first = loop {
         match fetches.recv().await {
@@ -84,7 +83,7 @@ async fn hand(
         }
     };
     let offer = async {
-        let spec = known(&cx, uid, file, None).await?;
+        let spec = known(&cx, uid, running.file(), None).await?;
         let bytes = [spec.handover.as_slice(), &ended.encode()?].concat();
         Offer::of(&bytes, Arc::clone(&spec.stdio), None)
     };

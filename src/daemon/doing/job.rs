@@ -47,8 +47,8 @@ pub struct ToRun {
     pub spec: Option<Arc<Spec>>,
     /// Whether it is kept on disk.
     pub kept: bool,
-    /// Whether it is there, or on its way: nothing is to be written.
-    pub written: bool,
+    /// Whether it is still to be written there.
+    pub unwritten: bool,
     /// The job under whose number it is there.
     pub file: JobId,
 }
@@ -78,7 +78,7 @@ pub async fn run(
 ) {
     let (uid, job) = (running.uid(), running.job);
     let turn = cx.turn(uid);
-    let to_keep = command.spec.as_deref().filter(|_| !command.written).and_then(Spec::kept);
+    let to_keep = command.spec.as_deref().filter(|_| command.unwritten).and_then(Spec::kept);
     let keeps = to_keep.is_some();
     if let Err(fault) = stored_with(&cx, to_keep.map(|bytes| (job, bytes)), intent).await {
         error!("{}", chain(&*fault));
@@ -228,8 +228,7 @@ pub async fn follow(cx: Context, running: Running, following: Following) {
 
 /// Whether it is certain that nobody has begun with a command.
 async fn is_unbegun(cx: &Context, running: Running) -> bool {
-    let file = running.task.map_or(running.job, |task| task.of);
-    cx.persist.is_unbegun(running.job, file).await.unwrap_or_else(|fault| {
+    cx.persist.is_unbegun(running.job, running.file()).await.unwrap_or_else(|fault| {
         error!("{}, proceeding", chain(&fault));
         false
     })

@@ -43,6 +43,11 @@ impl Running {
     pub fn uid(&self) -> Uid {
         self.units.service.uid()
     }
+
+    /// The job under whose number it is kept what it is to run: of a task its array.
+    pub fn file(&self) -> JobId {
+        self.task.map_or(self.job, |task| task.of)
+    }
 }
 
 /// What a command is, where that is not in memory by what is kept on disk under this number.
@@ -61,7 +66,7 @@ pub async fn known(
     }
 }
 
-pub fn not_kept(fault: &StateFault) -> String {
+fn not_kept(fault: &StateFault) -> String {
     error!("{}", chain(fault));
     fault.to_string()
 }

@@ -53,7 +53,7 @@ impl EventLoop {
         if task.is_none() {
             self.commands.unstarted.insert(job);
         }
-        self.ledger.begin_anew(clock::now(), |other| other == job);
+        self.ledger.begin_anew(clock::now(), job);
         match self.context.clone() {
             Some(cx) => self.start(&cx, Effect::Start { uid, job }, Reply::nobody()),
             None => self.out_of_sight = true,
@@ -85,17 +85,18 @@ impl EventLoop {
         let found = self.ledger.jobs().get(&job);
         // What brings an allocation is written with the grant of that.
         let joins = found.and_then(|job| job.work()).is_some_and(|work| work.ask.is_none());
-        let (spec, kept, written) = if file == job {
-            let unwritten = self.spec_to_keep(job).is_some();
-            let written = self.commands.unstarted.remove(&job);
-            (self.specs.remove(&job), written || unwritten, written || !unwritten || !joins)
+        let (spec, kept, unwritten) = if file == job {
+            // In memory alone, or on its way to the disk at this moment.
+            let in_memory = self.spec_to_keep(job).is_some();
+            let on_disk = self.commands.unstarted.remove(&job);
+            (self.specs.remove(&job), on_disk || in_memory, joins && in_memory)
         } else {
-            (self.specs.get(&file).cloned(), true, true)
+            (self.specs.get(&file).cloned(), true, false)
         };
         if kept {
             self.commands.started.insert(job);
         }
-        ToRun { spec, kept, written, file }
+        ToRun { spec, kept, unwritten, file }
     }
 
     /// A command that is to be kept on disk, as it is in memory, where that can be.

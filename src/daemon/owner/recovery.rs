@@ -135,8 +135,7 @@ impl EventLoop {
         let told = self.ledger.interrupt_jobs(clock::now(), |job| waiting.contains(&job));
         self.carry_out_others(told);
         self.were_asked_for(services);
-        let unbegun = known(self, false);
-        self.ledger.begin_anew(clock::now(), |job| unbegun.contains(&job));
+        known(self, false).into_iter().for_each(|job| self.ledger.begin_anew(clock::now(), job));
         self.follow_works();
     }
 

@@ -188,7 +188,7 @@ fn a_command_that_is_started_once_more_has_all_of_its_time() {
         let [begun, anew] = [(); 2].map(|()| put(&mut before, 1000, 1, 5 * MINUTE));
         let late = 40 * MINUTE;
         let mut after = restored(&before, boot, at(late));
-        after.begin_anew(at(late), |job| job == anew);
+        after.begin_anew(at(late), anew);
         let JobState::Running { started } = after.jobs()[&anew].state else { panic!() };
         assert_eq!(started, at(late));
         let lease = |job| after.allocation(AllocationId::of_job(uid(1), job)).unwrap().lease.unwrap();
