@@ -92,7 +92,6 @@ fn each_task_is_a_job_that_knows_which_it_is() {
     begins(&world, &daemon, one);
     let said = fs::read_to_string(written.path().join(format!("out-{id}_1"))).unwrap();
     assert_eq!(said, format!("{id} 1 submit\n"));
-    world.pretend_processes(&service(one), &[]);
     ends_with(&world, &mut raw, one, 0);
     let two = task(&mut raw, id, 2);
     ends_with(&world, &mut raw, two, 3);

@@ -142,7 +142,6 @@ fn a_task_is_tried_again_as_its_array_was_submitted() {
 
 /// It has begun, and its units went while no daemon was there to see how it ended, as with the end of the machine.
 fn interrupted(world: &World, home: &mut Home, daemon: Daemon, id: u64) -> Daemon {
-    until_it_runs(world, id);
     begins(world, &daemon, id);
     daemon.kill();
     world.remove_unit(&service(id));

@@ -32,6 +32,14 @@ fn makes_room(raw: &mut Raw) {
     raw.ask(&Call::Release(Release { job_id: None, stop: None, for_uid: Some(1) })).unwrap();
 }
 
+/// The same, which has room, and whose process systemd has started: what it is was not given to anybody.
+fn is_asked_for(world: &World) -> (Home, Daemon, u64) {
+    let (home, daemon, id) = waits(world, submission());
+    makes_room(&mut daemon.client());
+    until_it_runs(world, id);
+    (home, daemon, id)
+}
+
 /// Where what is kept of a waiting command is.
 pub(super) fn file(home: &Home, name: impl ToString) -> PathBuf {
     home.state_dir().join("jobs").join(name.to_string())
@@ -73,7 +81,6 @@ fn a_command_that_waits_is_started_by_the_next_daemon() {
     let umask = umask.lines().find_map(|line| line.strip_prefix("Umask:\t")).unwrap().to_owned();
     assert_eq!(fs::read_to_string(path(&format!("out-{id}"))).unwrap(), format!("{umask}\nread\n"));
     assert_eq!(fs::read_to_string(path("100%")).unwrap(), "wrong\n");
-    world.pretend_processes(&service(id), &[]);
     world.end_service(&service(id), 0);
     assert_eq!(over(&mut raw, id).state, JobState::Done);
     until("what is kept of it to go", PATIENCE, || {
@@ -138,8 +145,7 @@ fn a_command_whose_process_has_it_is_never_started_again() {
 #[test]
 fn a_command_that_systemd_was_asked_to_start_and_whose_process_has_nothing_is_started_again() {
     let world = World::start();
-    let (mut home, mut daemon, id) = waits(&world, submission());
-    makes_room(&mut daemon.client());
+    let (mut home, mut daemon, id) = is_asked_for(&world);
     for _ in 0..2 {
         until_it_runs(&world, id);
         daemon.kill();
@@ -156,9 +162,7 @@ fn a_command_that_systemd_was_asked_to_start_and_whose_process_has_nothing_is_st
 #[test]
 fn a_command_whose_unit_is_there_is_not_started_beside_it() {
     let world = World::start();
-    let (mut home, daemon, id) = waits(&world, submission());
-    makes_room(&mut daemon.client());
-    until_it_runs(&world, id);
+    let (mut home, daemon, id) = is_asked_for(&world);
     let began = job(&mut daemon.client(), id).started_ms;
     daemon.kill();
     let daemon = home.activate();
@@ -175,9 +179,7 @@ fn a_command_whose_unit_is_there_is_not_started_beside_it() {
 #[test]
 fn a_command_whose_process_ended_with_nothing_is_started_again() {
     let world = World::start();
-    let (mut home, daemon, id) = waits(&world, submission());
-    makes_room(&mut daemon.client());
-    until_it_runs(&world, id);
+    let (mut home, daemon, id) = is_asked_for(&world);
     daemon.kill();
     world.end_service(&service(id), 69);
     world.take_calls();
@@ -232,9 +234,7 @@ fn what_was_never_submitted_takes_nothing_from_who_has_its_number() {
 #[test]
 fn a_command_whose_unit_comes_late_is_not_started_beside_it() {
     let world = World::start();
-    let (mut home, daemon, id) = waits(&world, submission());
-    makes_room(&mut daemon.client());
-    until_it_runs(&world, id);
+    let (mut home, daemon, id) = is_asked_for(&world);
     daemon.kill();
     world.remove_unit(&service(id));
     world.faults.delay("StartTransientUnit", Duration::from_secs(3));
@@ -244,7 +244,6 @@ fn a_command_whose_unit_comes_late_is_not_started_beside_it() {
     world.make_scope(&service(id), &slice_alone(id));
     begins(&world, &daemon, id);
     world.faults.clear();
-    world.pretend_processes(&service(id), &[]);
     world.end_service(&service(id), 4);
     assert_eq!(over(&mut raw, id).exit_code, Some(4));
 }
@@ -280,9 +279,7 @@ fn a_command_in_a_share_that_nobody_has_begun_with_is_run_by_the_next_daemon() {
 fn a_command_that_was_called_back_is_stopped_and_not_started_again() {
     for there in [true, false] {
         let world = World::start();
-        let (mut home, daemon, id) = waits(&world, submission());
-        makes_room(&mut daemon.client());
-        until_it_runs(&world, id);
+        let (mut home, daemon, id) = is_asked_for(&world);
         let held = world.faults.hold_job(Verb::Stop);
         let mut raw = daemon.client();
         raw.post(&Call::JobCancel(JobCancel { job_id: id }));
@@ -292,9 +289,6 @@ fn a_command_that_was_called_back_is_stopped_and_not_started_again() {
         };
         until("that it is called back to be stored", PATIENCE, || cancelled(&home).then_some(()));
         daemon.kill();
-        drop(held);
-        world.faults.clear();
-        let held = world.faults.hold_job(Verb::Stop);
         if !there {
             world.remove_unit(&service(id));
         }
@@ -319,9 +313,7 @@ fn a_command_that_was_called_back_is_stopped_and_not_started_again() {
 #[test]
 fn a_command_whose_process_waits_is_handed_over_by_the_next_daemon() {
     let world = World::start();
-    let (mut home, daemon, id) = waits(&world, submission());
-    makes_room(&mut daemon.client());
-    until_it_runs(&world, id);
+    let (mut home, daemon, id) = is_asked_for(&world);
     daemon.kill();
     let daemon = home.activate();
     begins(&world, &daemon, id);

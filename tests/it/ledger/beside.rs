@@ -6,10 +6,12 @@ use fairshare::testing::identity::JobId;
 use fairshare::testing::ledger::allocation::{Allocation, Phase};
 use fairshare::testing::ledger::job::{JobEnd, JobKind, KEPT_MAX, KEPT_PER_UID_MAX};
 use fairshare::testing::ledger::refusal::Refusal;
-use fairshare::testing::ledger::{BootId, Command, Effect, Image, Ledger, Outcome, Wait};
+use fairshare::testing::ledger::{Asked, BootId, Command, Effect, Image, Ledger, Outcome, Wait, Where};
 use fairshare::testing::quantity::{Amount, Bytes, MilliCpu};
 
-use super::village::{self, GIB, amount, at, ledger, named, own, policy, request, rules, say, uid};
+use super::village::{
+    self, GIB, amount, at, ledger, named, own, policy, request, rules, say, submitted, uid, waits,
+};
 
 /// A command that waits where there is no room.
 fn submit(who: u64, cpu_milli: u64, kept: Bytes) -> Command {
@@ -100,6 +102,25 @@ fn what_waits_on_disk_has_a_bound_for_each_and_for_all() {
     assert_eq!(say(&mut ledger, 2, submit(members + 1, 1000, Bytes(1))), Err(all));
     say(&mut ledger, 3, Command::WorkEnded { job: JobId(1), end: JobEnd::Done }).unwrap();
     say(&mut ledger, 4, submit(members + 1, 1000, Bytes(1))).unwrap();
+}
+
+/// In a share that is there as beside it, until it is over.
+#[test]
+fn what_runs_in_a_share_counts_on_disk_too() {
+    let mut ledger = ledger();
+    say(&mut ledger, 0, request(&policy(), 1, named(1000, GIB), None, Wait::No)).unwrap();
+    let in_share = |kept| {
+        let asked = Asked { place: Where::InShare, kept, ..waits() };
+        submitted(&policy(), 1, asked)
+    };
+    let job = JobId(ledger.next_job());
+    say(&mut ledger, 1, in_share(KEPT_PER_UID_MAX)).unwrap();
+    let own = Refusal::TooMuchKept { most: KEPT_PER_UID_MAX, own: true };
+    assert_eq!(say(&mut ledger, 2, in_share(Bytes(1))), Err(own.clone()));
+    assert_eq!(say(&mut ledger, 2, submit(1, 1000, Bytes(1))), Err(own));
+    say(&mut ledger, 2, submit(2, 1000, Bytes(1))).unwrap();
+    say(&mut ledger, 3, Command::WorkEnded { job, end: JobEnd::Done }).unwrap();
+    say(&mut ledger, 4, in_share(Bytes(1))).unwrap();
 }
 
 /// What passes may be of the first's own member, and make it wait for that: then whoever is first has the room at once.
